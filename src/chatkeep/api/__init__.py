@@ -1,0 +1,1 @@
+"""HTTP: requests into plain values, values into responses. Nothing is decided here."""

@@ -1,0 +1,85 @@
+"""What is refused before a request is looked at: foreign names, foreign pages, huge bodies."""
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from fastapi import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chatkeep.api import problems
+from chatkeep.domain import ChatError, ForeignHost, ForeignOrigin, TooLarge
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+class Guard:
+    """ASGI middleware. A page elsewhere must not talk to a server that needs no key.
+
+    A browser sends the page's `Origin` with whatever could change something, and a page that
+    had its own name point to this machine (DNS rebinding) sends that name as `Host`.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, hosts: Iterable[str], origins: Iterable[str], max_body_bytes: int
+    ) -> None:
+        """Take the names that the server goes by, and the origins that may call it."""
+        self._app = app
+        self._hosts = {host.lower() for host in (*LOOPBACK_NAMES, *hosts)}
+        self._origins = {origin.lower().rstrip("/") for origin in origins}
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._check(dict(scope["headers"]))
+        except TooLarge as error:
+            await problems.respond(error, 413)(scope, receive, send)
+        except ChatError as error:
+            await _refuse(error)(scope, receive, send)
+        else:
+            await self._app(scope, self._counted(receive), send)
+
+    def _check(self, headers: dict[bytes, bytes]) -> None:
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if "*" not in self._hosts and _name(host) not in self._hosts and host not in self._hosts:
+            raise ForeignHost(
+                "This server is not reached by that name; CHATKEEP_ALLOWED_HOSTS can add it."
+            )
+        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        if origin and origin not in self._origins and urlsplit(origin).netloc != host:
+            raise ForeignOrigin(
+                "That web page may not call this server; CHATKEEP_ALLOWED_ORIGINS can allow it."
+            )
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._max_body_bytes:
+            raise self._too_large()
+
+    def _counted(self, receive: Receive) -> Receive:
+        """Count what really arrives: a body may come without its length, or with a wrong one."""
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body_bytes:
+                raise self._too_large()
+            return message
+
+        return counted
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The body is larger than {self._max_body_bytes} bytes.")
+
+
+def _refuse(error: ChatError) -> Response:
+    return problems.respond(error, 403)
+
+
+def _name(host: str) -> str:
+    """A `Host` without its port."""
+    head, colon, port = host.rpartition(":")
+    return head if colon and port.isdigit() else host

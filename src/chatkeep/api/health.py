@@ -1,0 +1,26 @@
+"""Health: whether the process is alive, and whether it can take turns."""
+
+from fastapi import APIRouter
+
+from chatkeep.api import problems
+from chatkeep.api.dependencies import EngineOf, StoreOf
+from chatkeep.domain import Draining, StoreUnavailable
+from chatkeep.store import is_current
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> dict[str, str]:
+    """Answer as long as the process can answer anything."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Can the server take turns?", responses=problems.documented(503))
+async def readyz(engine: EngineOf, store: StoreOf) -> dict[str, str]:
+    """Check that the store is reachable, its schema current, and the server not shutting down."""
+    if not engine.is_accepting:
+        raise Draining
+    if not await store.read(is_current):
+        raise StoreUnavailable("The database's schema is not current.")
+    return {"status": "ready"}

@@ -1,0 +1,65 @@
+"""Long lists: pages that follow each other by `Link` (RFC 8288), and whole lists in flat memory."""
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+
+from chatkeep.domain import InvalidRequest
+
+MAX_LIMIT = 1_000
+CHUNK = 500
+"""Entries of a whole list that are in memory at the same time."""
+
+
+def page(entries: Sequence[Any], link: str | None) -> Response:
+    """One page as a JSON array, with the address of the next."""
+    headers = {"Link": link} if link else None
+    return Response(orjson.dumps(entries), headers=headers, media_type="application/json")
+
+
+def link(request: Request, rel: str, **parameters: str | int) -> str:
+    """The `Link` header's value: this address with other parameters.
+
+    A relative reference, so that it is right behind any proxy.
+    """
+    path = request.scope["raw_path"].decode("ascii")
+    kept = {key: value for key, value in request.query_params.items() if key not in parameters}
+    return f'<{path}?{urlencode({**kept, **parameters})}>; rel="{rel}"'
+
+
+def whole(chunks: AsyncIterator[Sequence[Any]]) -> Response:
+    """All entries as one JSON array, sent as they are read."""
+
+    async def body() -> AsyncIterator[bytes]:
+        opening = b"["
+        async for chunk in chunks:
+            if chunk:
+                yield opening + orjson.dumps(chunk)[1:-1]
+                opening = b","
+        yield b"[]" if opening == b"[" else b"]"
+
+    return StreamingResponse(body(), media_type="application/json")
+
+
+def cursor(*parts: str | int) -> str:
+    """A place in a list as text that only means something to this server."""
+    return base64.urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
+
+
+def read_cursor(text: str) -> tuple[int, str]:
+    """The place that `cursor` wrote: a number and a name. Raises `InvalidRequest`."""
+    try:
+        parts = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError):
+        parts = None
+    match parts:
+        case [int(number), str(name)]:
+            return number, name
+        case _:
+            raise InvalidRequest("after: this is no place in the list.")

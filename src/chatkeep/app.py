@@ -1,0 +1,192 @@
+"""The server put together: settings into parts, routes, middleware, errors into statuses."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.exceptions import HTTPException
+
+from chatkeep import __version__, domain, telemetry
+from chatkeep.api import chat, health, problems, sessions
+from chatkeep.api.chat import ChatRequest
+from chatkeep.api.guards import Guard
+from chatkeep.engine import Engine, EngineOptions
+from chatkeep.providers import EmbeddedOptions, ProviderOptions, Providers
+from chatkeep.settings import Settings
+from chatkeep.store import Store
+from chatkeep.titling import Titling, TitlingOptions
+
+log = telemetry.logger("app")
+
+STATUS: dict[type[domain.ChatError], int] = {
+    domain.MalformedBody: 400,
+    domain.ForeignHost: 403,
+    domain.ForeignOrigin: 403,
+    domain.SessionNotFound: 404,
+    domain.MessageNotFound: 404,
+    domain.NotAcceptable: 406,
+    domain.TooLarge: 413,
+    domain.UnsupportedMediaType: 415,
+    domain.InvalidRequest: 422,
+    domain.QueueFull: 429,
+    domain.InternalError: 500,
+    domain.TurnInterrupted: 500,
+    domain.ModelFailed: 502,
+    domain.ModelMisconfigured: 502,
+    domain.ContextTooLong: 502,
+    domain.ModelBusy: 503,
+    domain.Overloaded: 503,
+    domain.Draining: 503,
+    domain.StoreUnavailable: 503,
+    domain.ModelTimedOut: 504,
+}
+"""Which status each error has. Every error is in here."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Open the database, make the parts, and return the application that owns them.
+
+    Raises `StoreUnavailable` and `ModelMisconfigured`.
+    """
+    providers = _providers(settings)
+    store = Store(
+        settings.database, readers=settings.reader_threads, write_queue=settings.write_queue
+    )
+    titling = Titling(
+        store,
+        providers,
+        TitlingOptions(
+            model=settings.title_model or settings.model, timeout=settings.title_timeout
+        ),
+    )
+    engine = Engine(store, providers, titling, _engine_options(settings))
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await engine.start()
+        warming = asyncio.create_task(providers.warm_up())
+        try:
+            yield
+        finally:
+            warming.cancel()
+            await engine.close(app.state.drain_seconds)
+            await providers.close()
+            await asyncio.to_thread(store.close)
+
+    app = FastAPI(
+        title="Chatkeep",
+        version=__version__,
+        summary="Conversations with a language model, kept.",
+        lifespan=lifespan,
+        # Their pages load scripts from another host; /openapi.json is there for any viewer.
+        docs_url=None,
+        redoc_url=None,
+        # A redirect would lose the slash at the end of a session id.
+        redirect_slashes=False,
+    )
+    app.state.engine, app.state.store = engine, store
+    app.state.drain_seconds = settings.drain_seconds
+    for router in (chat.router, sessions.router, health.router):
+        app.include_router(router)
+    _document_bodies(app)
+    app.add_exception_handler(domain.ChatError, _on_chat_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_unknown)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Link", "Retry-After"],
+        )
+    # Added last, so it comes first.
+    app.add_middleware(
+        Guard,
+        hosts=(settings.host, *settings.allowed_hosts),
+        origins=settings.allowed_origins,
+        max_body_bytes=settings.max_body_bytes,
+    )
+    return app
+
+
+def _providers(settings: Settings) -> Providers:
+    openai, anthropic = settings.openai_api_key, settings.anthropic_api_key
+    options = ProviderOptions(
+        timeout=settings.model_timeout,
+        retries=settings.model_retries,
+        max_reply_chars=settings.max_reply_chars,
+        embedded=EmbeddedOptions(
+            threads=settings.local_threads,
+            context_tokens=settings.local_context_tokens,
+            parallel=settings.local_parallel,
+        ),
+        openai_api_key=openai.get_secret_value() if openai else None,
+        openai_base_url=settings.openai_base_url,
+        anthropic_api_key=anthropic.get_secret_value() if anthropic else None,
+        anthropic_base_url=settings.anthropic_base_url,
+        ollama_host=settings.ollama_host,
+    )
+    hidden = (settings.title_model,) if settings.title_model else ()
+    return Providers(settings.models_on_offer, options, hidden=hidden)
+
+
+def _engine_options(settings: Settings) -> EngineOptions:
+    return EngineOptions(
+        system_prompt=settings.system_prompt,
+        context_messages=settings.context_messages,
+        turn_timeout=settings.turn_timeout,
+        title_wait=settings.title_wait,
+        max_message_chars=settings.max_message_chars,
+        max_queued_turns=settings.max_queued_turns,
+        max_running_turns=settings.max_running_turns,
+    )
+
+
+def _document_bodies(app: FastAPI) -> None:
+    """Add to the OpenAPI document the bodies that `api/bodies.py` reads by itself."""
+    schema = app.openapi()
+    schemas = schema["components"]["schemas"]
+    schemas["ChatRequest"] = ChatRequest.model_json_schema()
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+
+
+async def _on_chat_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, domain.ChatError):
+        raise error
+    return problems.respond(error, STATUS[type(error)])
+
+
+async def _on_invalid_parameter(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    details = [{**found, "loc": found["loc"][1:]} for found in error.errors()]
+    listed = [{"parameter": str(found["loc"][0]), "detail": found["msg"]} for found in details]
+    invalid = domain.InvalidRequest(
+        f"{listed[0]['parameter']}: {listed[0]['detail']}", errors=listed
+    )
+    return problems.respond(invalid, STATUS[domain.InvalidRequest])
+
+
+async def _on_http_error(_request: Request, error: Exception) -> Response:
+    """What the framework refuses by itself: an unknown path, a wrong method."""
+    if not isinstance(error, HTTPException):
+        raise error
+    words = str(error.detail)
+    response = problems.response(
+        error.status_code,
+        code=words.lower().replace(" ", "-"),
+        title=words,
+        detail=f"{words}.",
+    )
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_unknown(_request: Request, _error: Exception) -> Response:
+    return problems.respond(domain.InternalError(), STATUS[domain.InternalError])

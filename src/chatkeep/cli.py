@@ -1,0 +1,142 @@
+"""The `chatkeep` command."""
+
+import signal
+import sys
+import time
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from chatkeep import __version__
+from chatkeep.settings import ConfigurationError, Settings, unknown_variables
+
+cli = typer.Typer(
+    name="chatkeep",
+    help="Keeps conversations with a language model. Never loses a word.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+)
+
+EXIT_CONFIGURATION = 2
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"chatkeep {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    model: Annotated[str | None, typer.Option(help="The default model, as provider:name.")] = None,
+) -> None:
+    """Run the server.
+
+    Every option is a setting too: CHATKEEP_HOST, CHATKEEP_PORT, CHATKEEP_MODEL. Without any,
+    the embedded model answers on http://127.0.0.1:8000.
+    """
+    from chatkeep import telemetry  # the server's packages would slow down --help
+
+    settings = _settings(host=host, port=port, model=model)
+    telemetry.configure(level=settings.log_level, form=settings.log_format)
+    for name in unknown_variables():
+        telemetry.logger("cli").warning("unknown_setting", variable=name)
+    _run(settings)
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the server's API."""
+    import json
+    import tempfile
+    from pathlib import Path
+
+    from chatkeep.app import create_app
+
+    with tempfile.TemporaryDirectory() as folder:
+        app = create_app(Settings(data_dir=Path(folder), model="openai:any"))
+        typer.echo(json.dumps(app.openapi(), indent=2, ensure_ascii=False))
+        app.state.store.close()
+
+
+def _run(settings: Settings) -> None:
+    import uvicorn
+
+    from chatkeep.app import create_app
+    from chatkeep.domain import ChatError
+
+    # What uvicorn got is raised again when it has ended in order: here is nothing left to do.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    config = uvicorn.Config(
+        "unused",
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.drain_seconds),
+    )
+    # Bound before anything else: a second server on this port must not touch the data.
+    listener = config.bind_socket()
+    try:
+        app = create_app(settings)
+    except ChatError as error:
+        _fail(error.detail)
+    config.app = app
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[Any] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                typer.echo(
+                    f"Chatkeep answers on http://{shown}:{port} with {settings.model}.", err=True
+                )
+
+        async def shutdown(self, sockets: list[Any] | None = None) -> None:
+            # The time that requests in progress take counts for the turns as well.
+            begun = time.monotonic()
+            await super().shutdown(sockets)
+            spent = time.monotonic() - begun
+            app.state.drain_seconds = max(0.0, settings.drain_seconds - spent)
+
+    Server(config).run(sockets=[listener])
+
+
+def _settings(**options: object) -> Settings:
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # Typer has checked the options' types
+    except ValidationError as error:
+        lines = []
+        for found in error.errors():
+            name = "_".join(str(part) for part in found["loc"]).upper()
+            lines.append(f"{name}: {found['msg']}" if name else found["msg"])
+        _fail("\n".join(lines))
+    except ConfigurationError as error:
+        _fail(str(error))
+
+
+def _fail(words: str) -> NoReturn:
+    typer.echo(f"chatkeep cannot start.\n{words}", err=True)
+    sys.exit(EXIT_CONFIGURATION)

@@ -1,0 +1,303 @@
+"""The words of the product: session, message, turn, prompt, and every error. Nothing here waits."""
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import uuid_utils
+
+DEFAULT_TENANT = "default"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def now() -> int:
+    """The time in microseconds since 1970, UTC: the form in which the store keeps times."""
+    return time.time_ns() // 1_000
+
+
+def rfc3339(microseconds: int) -> str:
+    """A time as the wire shows it: UTC, RFC 3339 with `Z`, always six digits of a second."""
+    moment = _EPOCH + timedelta(microseconds=microseconds)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def turn_id() -> str:
+    """A new turn's id: a time-ordered UUIDv7 (RFC 9562) behind its prefix."""
+    return "turn_" + uuid_utils.uuid7().hex
+
+
+def message_id() -> str:
+    """A new message's id: a time-ordered UUIDv7 (RFC 9562) behind its prefix."""
+    return "msg_" + uuid_utils.uuid7().hex
+
+
+class Role(StrEnum):
+    """Who speaks in a message."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    TOOL = "tool"
+
+
+class Status(StrEnum):
+    """Where a turn is. A message has the status of the turn that it belongs to."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+class TitleSource(StrEnum):
+    """Who made a session's title."""
+
+    PROVISIONAL = "provisional"
+    MODEL = "model"
+    USER = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the tenant that every query names."""
+
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a provider counted; `None` where it did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One conversation, as it is listed."""
+
+    session_id: str
+    title: str
+    title_source: TitleSource
+    created_at: str
+    updated_at: str
+    message_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of a session."""
+
+    id: str
+    role: Role
+    content: str
+    created_at: str
+    status: Status
+    turn_id: str | None
+    parent_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOptions:
+    """What a turn may ask for itself; `None` leaves it to the session, then to the settings."""
+
+    model: str | None = None
+    system_prompt: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One user message and the reply generated for it."""
+
+    turn_id: str
+    session_id: str
+    status: Status
+    attempt: int
+    model: str
+    user_message_id: str
+    message_id: str
+    options: TurnOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is sent. `grammar` (GBNF) is obeyed by the embedded model alone."""
+
+    system: str | None
+    messages: tuple[tuple[Role, str], ...]
+    temperature: float | None = None
+    max_tokens: int | None = None
+    grammar: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How a model's answer ended. `finish_reason` is the provider's own word."""
+
+    usage: Usage = field(default_factory=Usage)
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a finished turn answers: the shape of `POST /chat` as JSON."""
+
+    response: str
+    session_id: str
+    title: str
+    turn_id: str
+    user_message_id: str
+    message_id: str
+    model: str
+    usage: Usage
+    finish_reason: str | None
+
+
+class ChatError(Exception):
+    """Something went wrong that Chatkeep has a name for."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(
+        self, detail: str | None = None, *, retry_after: int | None = None, **extra: Any
+    ) -> None:
+        """Take the sentence to show (else the class's own), seconds to wait, and helpful members.
+
+        Members that are `None` are left out.
+        """
+        doc = type(self).__doc__ or ""
+        self.detail = detail or doc.splitlines()[0]
+        self.retry_after = retry_after
+        self.extra = {name: value for name, value in extra.items() if value is not None}
+        super().__init__(self.detail)
+
+    @property
+    def title(self) -> str:
+        """The same words for every error of this kind (RFC 9457, section 3.1.4)."""
+        return (type(self).__doc__ or "").splitlines()[0]
+
+
+class MalformedBody(ChatError):
+    """The body is not well-formed JSON in UTF-8."""
+
+    code = "malformed-body"
+
+
+class UnsupportedMediaType(ChatError):
+    """The body must be application/json."""
+
+    code = "unsupported-media-type"
+
+
+class InvalidRequest(ChatError):
+    """The request has a value that is not allowed."""
+
+    code = "invalid-request"
+
+
+class TooLarge(ChatError):
+    """The request is larger than this server accepts."""
+
+    code = "too-large"
+
+
+class ForeignHost(ChatError):
+    """This server is not reached by that name."""
+
+    code = "foreign-host"
+
+
+class ForeignOrigin(ChatError):
+    """That web page may not call this server."""
+
+    code = "foreign-origin"
+
+
+class NotAcceptable(ChatError):
+    """None of the media types that the request accepts can be given."""
+
+    code = "not-acceptable"
+
+
+class SessionNotFound(ChatError):
+    """There is no such session."""
+
+    code = "session-not-found"
+
+
+class MessageNotFound(ChatError):
+    """There is no such message."""
+
+    code = "message-not-found"
+
+
+class QueueFull(ChatError):
+    """Too many turns of this session are waiting already."""
+
+    code = "queue-full"
+
+
+class Overloaded(ChatError):
+    """The server is answering as many turns as it may."""
+
+    code = "overloaded"
+
+
+class Draining(ChatError):
+    """The server is shutting down."""
+
+    code = "draining"
+
+
+class StoreUnavailable(ChatError):
+    """The database cannot be used right now."""
+
+    code = "store-unavailable"
+
+
+class ModelFailed(ChatError):
+    """The model did not give a usable answer."""
+
+    code = "model-failed"
+
+
+class ModelMisconfigured(ChatError):
+    """The model's provider refuses this server's configuration."""
+
+    code = "model-misconfigured"
+
+
+class ContextTooLong(ChatError):
+    """The conversation is longer than the model can read."""
+
+    code = "context-too-long"
+
+
+class ModelTimedOut(ChatError):
+    """The model did not answer in time."""
+
+    code = "model-timed-out"
+
+
+class ModelBusy(ChatError):
+    """The model's provider limits this server."""
+
+    code = "model-busy"
+
+
+class TurnInterrupted(ChatError):
+    """The server stopped during this turn too often."""
+
+    code = "turn-interrupted"
+
+
+class InternalError(ChatError):
+    """Something unexpected happened in the server."""
+
+    code = "internal-error"

@@ -1,0 +1,7 @@
+"""A model by name, its stream, its failures in our words. LangChain's types stay in here."""
+
+from chatkeep.providers.clients import ProviderOptions
+from chatkeep.providers.embedded import EmbeddedOptions
+from chatkeep.providers.models import Providers
+
+__all__ = ["EmbeddedOptions", "ProviderOptions", "Providers"]

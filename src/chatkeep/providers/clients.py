@@ -1,0 +1,131 @@
+"""Prompts and models in LangChain's terms: its chat models made, its messages filled in.
+
+A provider's package is imported when its first model is used: together they cost more than the
+rest of the server.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chatkeep import telemetry
+from chatkeep.domain import ModelMisconfigured, Prompt, Role
+from chatkeep.providers.embedded import Address, EmbeddedOptions
+
+if TYPE_CHECKING:
+    from langchain_core.language_models.chat_models import BaseChatModel
+    from langchain_core.messages import BaseMessage
+
+log = telemetry.logger("providers")
+
+USER_FIRST = {"anthropic", "local"}
+"""Providers that may refuse a conversation which begins with the assistant."""
+
+OPENING = "(The beginning of this conversation is left out.)"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderOptions:
+    """What all providers need to know; `None` leaves an address or key to the provider."""
+
+    timeout: float
+    retries: int
+    max_reply_chars: int
+    embedded: EmbeddedOptions
+    openai_api_key: str | None = None
+    openai_base_url: str | None = None
+    anthropic_api_key: str | None = None
+    anthropic_base_url: str | None = None
+    ollama_host: str | None = None
+
+
+def messages(name: str, prompt: Prompt) -> "list[BaseMessage]":
+    """Translate a prompt, opening it with a user's line where a provider may demand one."""
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
+    kinds: dict[Role, type[BaseMessage]] = {
+        Role.USER: HumanMessage,
+        Role.ASSISTANT: AIMessage,
+        Role.SYSTEM: SystemMessage,
+    }
+    translated: list[BaseMessage] = []
+    if prompt.system is not None:
+        translated.append(SystemMessage(prompt.system))
+    if prompt.messages[0][0] is Role.ASSISTANT and name.partition(":")[0] in USER_FIRST:
+        translated.append(HumanMessage(OPENING))
+    translated += [kinds[role](content) for role, content in prompt.messages]
+    return translated
+
+
+def parameters(name: str, prompt: Prompt) -> dict[str, Any]:
+    """Name what a prompt asks of the model as its client does."""
+    provider = name.partition(":")[0]
+    if provider == "ollama":
+        options = {"temperature": prompt.temperature, "num_predict": prompt.max_tokens}
+        chosen = {key: value for key, value in options.items() if value is not None}
+        return {"options": chosen} if chosen else {}
+    asked: dict[str, Any] = {}
+    if prompt.temperature is not None:
+        asked["temperature"] = prompt.temperature
+    if prompt.max_tokens is not None:
+        asked["max_tokens"] = prompt.max_tokens
+    if prompt.grammar is not None and provider == "local":
+        asked["extra_body"] = {"grammar": prompt.grammar}
+    return asked
+
+
+def load(name: str, options: ProviderOptions, address: Address | None) -> "BaseChatModel":
+    """Import a provider's package and make its chat model. Raises `ModelMisconfigured`."""
+    provider, _, model = name.partition(":")
+    try:
+        return _LOADERS[provider](model, options, address)
+    except Exception as error:  # each client has its own way to say that a key is missing
+        log.error("model_not_loaded", model=name, cause=type(error).__name__)
+        raise ModelMisconfigured(
+            f"The model {name} cannot be used: is the provider's API key set?"
+        ) from error
+
+
+def _openai(model: str, options: ProviderOptions, address: Address | None) -> "BaseChatModel":
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
+    url = f"{address.url}/v1" if address else options.openai_base_url
+    key = address.key if address else options.openai_api_key
+    # A server of one's own often wants no key; the client wants one all the same.
+    key = key or ("none" if url else None)
+    return ChatOpenAI(
+        model="local" if address else model,
+        base_url=url,
+        api_key=SecretStr(key) if key else None,
+        timeout=options.timeout,
+        stream_chunk_timeout=None,
+        max_retries=0,
+        stream_usage=True,
+    )
+
+
+def _anthropic(model: str, options: ProviderOptions, _address: Address | None) -> "BaseChatModel":
+    from langchain_anthropic import ChatAnthropic
+
+    known = {"api_key": options.anthropic_api_key, "base_url": options.anthropic_base_url}
+    given: dict[str, Any] = {key: value for key, value in known.items() if value is not None}
+    return ChatAnthropic(model_name=model, timeout=options.timeout, max_retries=0, **given)
+
+
+def _ollama(model: str, options: ProviderOptions, _address: Address | None) -> "BaseChatModel":
+    from langchain_ollama import ChatOllama
+
+    return ChatOllama(
+        model=model,
+        base_url=options.ollama_host,
+        async_client_kwargs={"timeout": options.timeout},
+    )
+
+
+_LOADERS: dict[str, Callable[[str, ProviderOptions, Address | None], "BaseChatModel"]] = {
+    "openai": _openai,
+    "local": _openai,
+    "anthropic": _anthropic,
+    "ollama": _ollama,
+}

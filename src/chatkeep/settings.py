@@ -1,0 +1,213 @@
+"""Every setting, with its default and unit. Only `app` and `cli` read it; they pass values down."""
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import platformdirs
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "CHATKEEP_"
+PROVIDERS = ("openai", "anthropic", "ollama", "local")
+EMBEDDED_MODEL = "local:smollm2-135m-instruct"
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+class ConfigurationError(Exception):
+    """The settings cannot be used; the message says which and why."""
+
+
+def _provider_variable(name: str) -> Any:
+    """A setting that keeps its provider's own name, in the environment and in the file."""
+    return Field(default=None, validation_alias=AliasChoices(name, name.lower()))
+
+
+class Settings(BaseSettings):
+    """The server's settings: the environment (`CHATKEEP_…`) first, then the TOML file."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    listen_without_key: bool = Field(
+        False, description="Listen on an address that others can reach although no key is needed."
+    )
+    allowed_hosts: CommaSeparated = Field(
+        (), description="Other names that the server is reached by, comma-separated."
+    )
+    allowed_origins: CommaSeparated = Field(
+        (), description="Web pages that may call the server (CORS), comma-separated origins."
+    )
+    data_dir: Path = Field(
+        Path(platformdirs.user_data_dir("chatkeep", appauthor=False)),
+        description="Where files are kept.",
+    )
+    database_url: str = Field(
+        "", description="`sqlite:///path`; empty is `chatkeep.db` in the data folder."
+    )
+    reader_threads: int = Field(
+        4, ge=1, le=64, description="Threads that read from the database at the same time."
+    )
+    write_queue: int = Field(
+        10_000, ge=1, description="Writes that may wait for the database at the same time."
+    )
+
+    model: str = Field(EMBEDDED_MODEL, description="The default model, as `provider:name`.")
+    models: CommaSeparated = Field((), description="Further models on offer, comma-separated.")
+    title_model: str = Field("", description="The model that makes titles; empty is the default.")
+    system_prompt: str = Field(
+        "You are a helpful assistant. Answer in the language of the user, clearly and to the "
+        "point. If you do not know something, say so.",
+        description="The system prompt.",
+    )
+    context_messages: int = Field(
+        5, ge=0, le=1_000, description="Prior messages that the model reads."
+    )
+    model_timeout: float = Field(
+        60, gt=0, description="Seconds without a token before a call is given up."
+    )
+    model_retries: int = Field(
+        2, ge=0, le=10, description="Times that a failed call is repeated before any text came."
+    )
+    turn_timeout: float = Field(900, gt=0, description="Seconds that a turn may run in all.")
+    title_timeout: float = Field(60, gt=0, description="Seconds that a title call may take.")
+    title_wait: float = Field(
+        2, ge=0, description="Seconds that a first answer waits for its title."
+    )
+    max_reply_chars: int = Field(
+        4_000_000, ge=1, description="Characters after which a reply is cut off."
+    )
+    local_threads: int = Field(
+        0, ge=0, description="Threads of the embedded model; 0 leaves one core free."
+    )
+    local_context_tokens: int = Field(
+        8_192, ge=512, description="Tokens that the embedded model reads and writes at most."
+    )
+    local_parallel: int = Field(
+        4, ge=1, le=64, description="Answers that the embedded model gives at the same time."
+    )
+
+    max_body_bytes: int = Field(1_048_576, ge=1_024, description="Largest request body, in bytes.")
+    max_message_chars: int = Field(
+        100_000, ge=1, description="Longest message, in Unicode characters."
+    )
+    max_queued_turns: int = Field(
+        16, ge=0, description="Turns of one session that may wait for its running one."
+    )
+    max_running_turns: int = Field(
+        1_000, ge=1, description="Turns that the server has in hand at the same time."
+    )
+    drain_seconds: float = Field(
+        30, ge=0, description="Seconds that running turns get to end when the server stops."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least important log lines that are written."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="`auto` is `console` in a terminal, else one JSON object a line."
+    )
+
+    openai_api_key: SecretStr | None = _provider_variable("OPENAI_API_KEY")
+    openai_base_url: str | None = _provider_variable("OPENAI_BASE_URL")
+    anthropic_api_key: SecretStr | None = _provider_variable("ANTHROPIC_API_KEY")
+    anthropic_base_url: str | None = _provider_variable("ANTHROPIC_BASE_URL")
+    ollama_host: str | None = _provider_variable("OLLAMA_HOST")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (the library passes it)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (the library passes it)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options of the command win over the environment, and that over the file."""
+        file = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        return init_settings, env_settings, file
+
+    @field_validator("allowed_hosts", "allowed_origins", "models", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("model", "models", "title_model")
+    @classmethod
+    def _names_a_provider(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for name in (value,) if isinstance(value, str) else value:
+            provider, colon, model = name.partition(":")
+            if name and (provider not in PROVIDERS or not colon or not model):
+                raise ValueError(
+                    f"{name!r} is not a model; write provider:name, "
+                    f"with one of the providers {', '.join(PROVIDERS)}"
+                )
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_a_database(cls, value: str) -> str:
+        if value and not value.startswith("sqlite:///"):
+            raise ValueError("only sqlite:///path is supported so far")
+        return value
+
+    @model_validator(mode="after")
+    def _is_safe_to_listen(self) -> Self:
+        if not self.listen_without_key and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} can be reached by others, and no key protects this server; "
+                "put a reverse proxy that checks who calls in front of 127.0.0.1, or say "
+                f"{PREFIX}LISTEN_WITHOUT_KEY=true"
+            )
+        return self
+
+    @property
+    def database(self) -> str:
+        """The database's URL, with the default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'chatkeep.db'}"
+
+    @property
+    def models_on_offer(self) -> tuple[str, ...]:
+        """Every model that a request may ask for; the default is the first."""
+        return tuple(dict.fromkeys((self.model, *self.models)))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def config_file() -> Path | None:
+    """The TOML file to read: `CHATKEEP_CONFIG`, else the first that exists of two places.
+
+    They are `chatkeep.toml` in the working directory and in the user's configuration folder.
+    """
+    if named := os.environ.get(f"{PREFIX}CONFIG"):
+        if not Path(named).is_file():
+            raise ConfigurationError(f"{PREFIX}CONFIG names {named}, which is not a file.")
+        return Path(named)
+    folder = Path(platformdirs.user_config_dir("chatkeep", appauthor=False))
+    candidates = (Path("chatkeep.toml"), folder / "chatkeep.toml")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def unknown_variables() -> list[str]:
+    """Variables that begin with `CHATKEEP_` and are no setting: most likely misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {f"{PREFIX}CONFIG"}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

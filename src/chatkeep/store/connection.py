@@ -1,0 +1,213 @@
+"""The database's threads: one that writes, with group commit, and several that read.
+
+Every store function is plain and takes `conn` first. What a function means is not known here.
+"""
+
+import asyncio
+import fcntl
+import os
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.pool import QueuePool
+
+from chatkeep import telemetry
+from chatkeep.domain import ChatError, Overloaded, StoreUnavailable
+from chatkeep.store import migrations
+
+log = telemetry.logger("store")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+StoreFunction = Callable[Concatenate[sa.Connection, P], T]
+
+BATCH = 128
+"""Writes that share a commit at most."""
+
+BUSY_SECONDS = 30
+"""How long to wait for another program's lock on the database."""
+
+
+@dataclass(slots=True)
+class _Write:
+    work: Callable[[sa.Connection], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+    def settle(self) -> None:
+        if self.future.done():
+            return
+        if self.error is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.error)
+
+
+class Store:
+    """The database, opened, migrated and ready. One process at a time may hold it."""
+
+    def __init__(self, url: str, *, readers: int, write_queue: int) -> None:
+        """Open `url` (`sqlite:///path`), creating and migrating it where needed.
+
+        Raises `StoreUnavailable` when another process holds it, or it is newer than this program.
+        """
+        self._path = Path(sa.make_url(url).database or "")
+        self._lock = _claim(self._path)
+        try:
+            self._engine = _sqlite(url, readers)
+            self._connection = self._engine.connect()
+            migrations.upgrade(self._connection)
+        except BaseException:
+            self._lock.close()
+            raise
+        self._writes: queue.Queue[_Write | None] = queue.Queue(write_queue)
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-reader")
+        # A daemon, so that a server which fails to start can end; nobody waits for it then.
+        self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
+        self._writer.start()
+
+    async def write(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(conn, …)` in the writer's next transaction; return once that is on disk."""
+        loop = asyncio.get_running_loop()
+        write = _Write(lambda conn: work(conn, *args, **kwargs), loop, loop.create_future())
+        try:
+            self._writes.put_nowait(write)
+        except queue.Full:
+            raise Overloaded("Too many writes wait for the database.", retry_after=1) from None
+        result: T = await write.future
+        return result
+
+    async def read(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(conn, …)` on a reader's thread, in one snapshot of the database."""
+
+        def run() -> T:
+            with self._engine.connect() as conn, conn.begin():
+                return work(conn, *args, **kwargs)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+        except sa.exc.DBAPIError as error:
+            raise _unavailable(error) from error
+
+    def close(self) -> None:
+        """Finish the writes that wait, copy the write-ahead log into the file, and let go."""
+        self._writes.put(None)
+        self._writer.join()
+        self._readers.shutdown()
+        self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+        self._engine.dispose()
+        self._lock.close()
+
+    def _write_all(self) -> None:
+        while (first := self._writes.get()) is not None:
+            batch, more = [first], True
+            while more and len(batch) < BATCH and not self._writes.empty():
+                following = self._writes.get()
+                if following is None:
+                    self._writes.put(None)
+                    more = False
+                else:
+                    batch.append(following)
+            self._commit(batch)
+            _answer(batch)
+
+    def _commit(self, batch: list[_Write]) -> None:
+        """One transaction for all: each write in a savepoint, one sync at the end."""
+        try:
+            with self._connection.begin():
+                for write in batch:
+                    # Alone in its transaction a write needs no savepoint of its own.
+                    scope = self._connection.begin_nested() if len(batch) > 1 else None
+                    try:
+                        write.result = write.work(self._connection)
+                    except Exception as error:
+                        write.error = error
+                        if scope is None:
+                            raise
+                        scope.rollback()
+                    else:
+                        if scope is not None:
+                            scope.commit()
+        except Exception as error:  # noqa: BLE001  (it goes to whoever asked)
+            for write in batch:
+                write.error = write.error or error
+        for write in batch:
+            if isinstance(write.error, sa.exc.DBAPIError):
+                write.error = _unavailable(write.error)
+
+
+def _answer(batch: list[_Write]) -> None:
+    """Wake everyone whose write is on disk: one call into each event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
+    for write in batch:
+        by_loop.setdefault(write.loop, []).append(write)
+    for loop, writes in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, writes)
+        except RuntimeError:
+            log.warning("loop_closed_before_its_writes", writes=len(writes))
+
+
+def _settle(writes: list[_Write]) -> None:
+    for write in writes:
+        write.settle()
+
+
+def _unavailable(error: sa.exc.DBAPIError) -> ChatError:
+    log.error("database_failed", error=str(error.orig), statement=error.statement)
+    return StoreUnavailable(retry_after=1)
+
+
+def _claim(path: Path) -> IO[str]:
+    """Hold the database for this process alone, until the returned file is closed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = Path(f"{path}.lock").open("w")  # noqa: SIM115  (open as long as the store)
+    except OSError as error:
+        raise StoreUnavailable(f"The data folder cannot be used: {error}.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise StoreUnavailable(f"Another Chatkeep is using {path}.") from None
+    return lock
+
+
+def _sqlite(url: str, readers: int) -> sa.Engine:
+    """An engine whose connections sync fully, check foreign keys, and begin when we say so."""
+    path = Path(sa.make_url(url).database or "")
+    # The file holds private conversations; the log and the index beside it inherit its mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    engine = sa.create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=readers + 1,
+        max_overflow=0,
+        connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(dbapi_connection: Any, _record: object) -> None:
+        # The driver's own BEGIN comes too late to cover reads and DDL.
+        dbapi_connection.isolation_level = None
+        cursor = dbapi_connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(conn: sa.Connection) -> None:
+        writer = threading.current_thread().name == "store-writer"
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+    return engine

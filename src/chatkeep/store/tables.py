@@ -1,0 +1,155 @@
+"""The tables, and everything that must be true of them. What a turn means is not said here.
+
+A tenant owns sessions. A session is a tree of messages: `seq` counts them within the session,
+`parent_seq` is the message before, `depth` the length of the path from the root, and the
+session's `head_seq` the last message of the active branch, whose depth is `message_count`. A
+turn that waits keeps its message in `input`; when it starts, the message moves into the tree.
+All times are microseconds since 1970, UTC.
+"""
+
+import sqlalchemy as sa
+
+from chatkeep.domain import Role, Status, TitleSource
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only where the type is exactly INTEGER.
+_Key = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _one_of(
+    column: str, values: type[Role] | type[Status] | type[TitleSource]
+) -> sa.CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+tenants = sa.Table(
+    "tenants",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("pk", _Key, primary_key=True, autoincrement=True),
+    sa.Column("tenant_id", sa.Text, sa.ForeignKey(tenants.c.id), nullable=False),
+    sa.Column("session_id", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("title_source", sa.Text, nullable=False),
+    sa.Column("title_pending", sa.Boolean, nullable=False),
+    sa.Column("model", sa.Text),
+    sa.Column("system_prompt", sa.Text),
+    sa.Column("context_messages", sa.Integer),
+    sa.Column("head_seq", sa.BigInteger),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("message_count", sa.BigInteger, nullable=False),
+    sa.Column("turn_count", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("tenant_id", "session_id"),
+    sa.CheckConstraint("length(session_id) BETWEEN 1 AND 255", name="session_id"),
+    sa.CheckConstraint("title <> ''", name="title"),
+    sa.CheckConstraint("head_seq <= last_seq", name="head_seq"),
+    sa.CheckConstraint("message_count BETWEEN 0 AND last_seq", name="message_count"),
+    sa.CheckConstraint("updated_at >= created_at", name="updated_at"),
+    _one_of("title_source", TitleSource),
+    # A primary key that was deleted never comes back for another conversation.
+    sqlite_autoincrement=True,
+)
+sa.Index("ix_sessions_activity", sessions.c.tenant_id, sessions.c.updated_at, sessions.c.session_id)
+sa.Index(
+    "ix_sessions_title_pending",
+    sessions.c.pk,
+    sqlite_where=sa.text("title_pending = 1"),
+    postgresql_where=sa.text("title_pending"),
+)
+
+turns = sa.Table(
+    "turns",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("tenant_id", sa.Text, sa.ForeignKey(tenants.c.id), nullable=False),
+    sa.Column("session_pk", _Key, sa.ForeignKey(sessions.c.pk, ondelete="CASCADE"), nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("request_digest", sa.LargeBinary),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("options", sa.Text, nullable=False),
+    sa.Column("input", sa.Text),
+    sa.Column("user_message_id", sa.Text, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False, unique=True),
+    sa.Column("user_seq", sa.BigInteger),
+    sa.Column("input_tokens", sa.BigInteger),
+    sa.Column("output_tokens", sa.BigInteger),
+    sa.Column("finish_reason", sa.Text),
+    sa.Column("error_code", sa.Text),
+    sa.Column("error_detail", sa.Text),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("started_at", sa.BigInteger),
+    sa.Column("ended_at", sa.BigInteger),
+    sa.UniqueConstraint("session_pk", "seq"),
+    sa.UniqueConstraint("tenant_id", "idempotency_key"),
+    sa.CheckConstraint("attempt >= 0", name="attempt"),
+    sa.CheckConstraint(
+        "(idempotency_key IS NULL) OR (request_digest IS NOT NULL)", name="idempotency_key"
+    ),
+    sa.CheckConstraint("(status = 'queued') = (input IS NOT NULL)", name="input"),
+    sa.CheckConstraint("(status IN ('queued', 'running')) = (ended_at IS NULL)", name="ended_at"),
+    _one_of("status", Status),
+)
+# A session runs one turn at a time: here it is true, whatever the program does.
+sa.Index(
+    "uq_turns_running",
+    turns.c.session_pk,
+    unique=True,
+    sqlite_where=sa.text("status = 'running'"),
+    postgresql_where=sa.text("status = 'running'"),
+)
+sa.Index(
+    "ix_turns_unfinished",
+    turns.c.session_pk,
+    turns.c.seq,
+    sqlite_where=sa.text("status IN ('queued', 'running')"),
+    postgresql_where=sa.text("status IN ('queued', 'running')"),
+)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column(
+        "session_pk", _Key, sa.ForeignKey(sessions.c.pk, ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("parent_seq", sa.BigInteger),
+    sa.Column("depth", sa.BigInteger, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("turn_id", sa.Text, sa.ForeignKey(turns.c.id, ondelete="CASCADE")),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    # A parent is of the same session, because the session is part of the reference.
+    sa.ForeignKeyConstraint(
+        ["session_pk", "parent_seq"], ["messages.session_pk", "messages.seq"], name="fk_parent"
+    ),
+    sa.CheckConstraint("parent_seq < seq", name="parent_seq"),
+    sa.CheckConstraint("(depth = 1) = (parent_seq IS NULL)", name="depth"),
+    sa.CheckConstraint("role <> 'assistant' OR content <> ''", name="content"),
+    _one_of("role", Role),
+    _one_of("status", Status),
+)
+sa.Index("ix_messages_parent", messages.c.session_pk, messages.c.parent_seq)
+sa.Index("ix_messages_turn", messages.c.turn_id)

@@ -1,0 +1,51 @@
+"""How the server speaks to its operator: structured log lines. Message texts are never in them."""
+
+import logging
+import sys
+from typing import Any, Literal
+
+import structlog
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+def configure(*, level: str, form: Literal["auto", "console", "json"]) -> None:
+    """Send every log line, ours and the libraries', to standard error in one form."""
+    colours = sys.stderr.isatty()
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    if form == "console" or (form == "auto" and colours):
+        tail: list[Any] = [structlog.dev.ConsoleRenderer(colors=colours)]
+    else:
+        tail = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    # Libraries talk only when something is wrong: their "info" would name every request.
+    root.setLevel(max(LEVELS[level], logging.WARNING))
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    logging.getLogger("chatkeep").setLevel(LEVELS[level])
+
+
+def logger(name: str) -> Any:
+    """The log of one room, as a structlog logger: `log.info("event", key=value)`."""
+    return structlog.get_logger(f"chatkeep.{name}")

@@ -1,0 +1,111 @@
+"""The title calls in progress: one for each session whose title the model still owes."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from chatkeep import context, telemetry, titles
+from chatkeep.domain import DEFAULT_TENANT, ChatError, ContextTooLong, ModelMisconfigured
+from chatkeep.providers import Providers
+from chatkeep.store import Store, sessions
+
+log = telemetry.logger("titling")
+
+ATTEMPTS = 3
+RETRY_SECONDS = 1
+"""Pause before a title call is tried again; it doubles, and half of it is random."""
+
+RESUMED_AT_START = 1_000
+"""Sessions without a model's title that are looked at when the server starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class TitlingOptions:
+    """Which model makes titles, and how many seconds one call may take."""
+
+    model: str
+    timeout: float
+
+
+class Titling:
+    """Makes titles beside the turns; nothing of it delays or fails one."""
+
+    def __init__(self, store: Store, providers: Providers, options: TitlingOptions) -> None:
+        """Take where titles are stored and who makes them."""
+        self._store = store
+        self._providers = providers
+        self._options = options
+        self._calls: dict[int, asyncio.Task[str | None]] = {}
+        self._resuming: asyncio.Task[None] | None = None
+
+    def begin(self, tenant: str, session_pk: int, first_message: str) -> asyncio.Task[str | None]:
+        """Start a session's title call unless one is under way; its result is the new title."""
+        call = self._calls.get(session_pk)
+        if call is None:
+            call = asyncio.create_task(self._title(tenant, session_pk, first_message))
+            self._calls[session_pk] = call
+            call.add_done_callback(lambda _: self._calls.pop(session_pk, None))
+        return call
+
+    async def wait(self, call: asyncio.Task[str | None], seconds: float) -> str | None:
+        """Wait so long for a call; return the title if it made one."""
+        done, _ = await asyncio.wait({call}, timeout=seconds)
+        return call.result() if done and not call.cancelled() else None
+
+    def resume(self) -> None:
+        """Try again, one by one, for the sessions that an earlier process left without."""
+        self._resuming = asyncio.create_task(self._resume())
+
+    async def close(self) -> None:
+        """Give up the calls under way: their sessions are tried again at the next start."""
+        tasks: list[asyncio.Task[None] | asyncio.Task[str | None]] = list(self._calls.values())
+        if self._resuming is not None:
+            tasks.append(self._resuming)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _resume(self) -> None:
+        owed = await self._store.read(
+            sessions.untitled, tenant=DEFAULT_TENANT, limit=RESUMED_AT_START
+        )
+        for session in owed:
+            await asyncio.wait({self.begin(DEFAULT_TENANT, session.pk, session.first_message)})
+
+    async def _title(self, tenant: str, session_pk: int, message: str) -> str | None:
+        try:
+            answer = await self._ask(message)
+            if answer is None:
+                return None
+            small = self._providers.is_small(self._options.model)
+            title = titles.from_model(answer, message, small_model=small)
+            changed = await self._store.write(
+                sessions.settle_title, tenant=tenant, pk=session_pk, title=title
+            )
+        except ChatError as error:
+            log.warning("title_not_stored", code=error.code)
+            return None
+        except Exception:
+            log.exception("title_crashed")
+            return None
+        log.info("titled", source="model" if title else "provisional")
+        return title if changed else None
+
+    async def _ask(self, message: str) -> str | None:
+        """The model's answer; `None` when it gave none, so that it is asked again later."""
+        model = self._options.model
+        prompt = context.title_prompt(message, small_model=self._providers.is_small(model))
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                jitter = random.uniform(0.5, 1)  # noqa: S311  (jitter is no secret)
+                await asyncio.sleep(RETRY_SECONDS * 2 ** (attempt - 1) * jitter)
+            pieces: list[str] = []
+            try:
+                async with asyncio.timeout(self._options.timeout):
+                    await self._providers.answer(model, prompt, pieces.append, retries=0)
+                return "".join(pieces)
+            except (ModelMisconfigured, ContextTooLong):
+                return None
+            except (ChatError, TimeoutError):
+                continue
+        return None
