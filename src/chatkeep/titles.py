@@ -42,9 +42,10 @@ _LABEL = re.compile(
 )
 _MARKUP = re.compile(r"[()\[\]{}<>|*`~=\\\"“”„‟«»‹›「」『』《》]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？…])\s+|(?<=[。！？])|\n+")
-_INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_KEPT_UNSEEN = frozenset("\n\u200c\u200d")
+_PATH_MARKS = re.compile(r"[\W_]+")
 _COMPOUND = re.compile(r"[-/_.,:;'’]")
-_LINK = re.compile(r"\b(?:https?://|www\.)", re.IGNORECASE)
+_LINK = re.compile(r"\bhttps?://(?:www\.)?([^\s/?#]+)(\S*)", re.IGNORECASE)
 
 
 def fallback(message: str, at: int) -> str:
@@ -54,7 +55,7 @@ def fallback(message: str, at: int) -> str:
     if _is_spaceless(text):
         title = _cut_spaceless(_first_sentence(text))
         return title if len(title) >= MIN_CHARS else f"{title}{date}"
-    words = _words(_LINK.sub(" ", _MARKUP.sub(" ", _TAG.sub(" ", text))), sentences=True)
+    words = _words(_readable(text), sentences=True)
     chosen = [word for sentence in words for word in sentence] if _is_short(words) else _best(words)
     chosen = chosen[:MAX_WORDS] or ["Chat"]
     filled = [*chosen, *(date, clock)[: max(0, MIN_WORDS - len(chosen))]]
@@ -64,8 +65,8 @@ def fallback(message: str, at: int) -> str:
 def from_model(answer: str, message: str, *, small_model: bool = False) -> str | None:
     """Make a title of what a model answered, if there is one in it.
 
-    `None` means that the answer cannot be repaired, or has nothing to do with the message. Of a
-    small model's words, most have to be the message's: what it adds is seldom sense.
+    `None` means that the answer cannot be repaired, or has nothing to do with the message. A
+    small model's words all have to be the message's: what it adds is seldom sense.
     """
     text = _visible(_THINKING.sub("", answer[: READ_CHARS * 10])).strip()
     line = next((line for line in text.splitlines() if line.strip()), "")
@@ -86,9 +87,18 @@ def from_model(answer: str, message: str, *, small_model: bool = False) -> str |
 
 
 def _visible(text: str) -> str:
-    """The text without control and direction characters, line ends kept."""
-    kept = (ch if ch == "\n" or unicodedata.category(ch) != "Cc" else " " for ch in text)
-    return _INVISIBLE.sub("", "".join(kept))
+    """The text without what cannot be seen; line ends and the joiners of some scripts stay."""
+    spaced = "".join(" " if ch.isspace() and ch != "\n" else ch for ch in text)
+    return "".join(ch for ch in spaced if ch.isprintable() or ch in _KEPT_UNSEEN)
+
+
+def _readable(text: str) -> str:
+    """The text without markup, and of an address its host and the words of its path."""
+
+    def spoken(link: re.Match[str]) -> str:
+        return f"{link[1]} {_PATH_MARKS.sub(' ', link[2])}"
+
+    return _MARKUP.sub(" ", _LINK.sub(spoken, _TAG.sub(" ", text)))
 
 
 def _is_spaceless(text: str) -> bool:
@@ -190,24 +200,19 @@ def _shares_a_word(title: str, message: str) -> bool:
     said = _content(message)
     if not said:
         return _same_script(title, message)
-    return bool(_known(_content(title), said))
+    stems = {word[:STEM_CHARS] for word in said}
+    return any(word[:STEM_CHARS] in stems for word in _content(title))
 
 
 def _invents(title: str, message: str) -> bool:
+    """Whether a title has a word that its message has not."""
     named = _content(title)
-    return len(_known(named, _content(message))) * 2 <= len(named) or _is_spaceless(message)
-
-
-def _known(words: set[str], said: set[str]) -> set[str]:
-    """Those of `words` that are forms of a word in `said`."""
-    stems = {word[:STEM_CHARS] for word in said}
-    return {word for word in words if word[:STEM_CHARS] in stems}
+    return not named or not named <= _content(message) or _is_spaceless(message)
 
 
 def _content(text: str) -> set[str]:
     """The words of a text that say something, in one case, compounds taken apart."""
-    read = _MARKUP.sub(" ", _LINK.sub(" ", text))
-    words = {word.casefold() for group in _words(read) for word in group} - _STOP_WORDS
+    words = {word.casefold() for group in _words(_readable(text)) for word in group}
     parts = {part for word in words for part in _COMPOUND.split(word)}
     return {part for part in parts if len(part) > 1 and part not in _STOP_WORDS}
 

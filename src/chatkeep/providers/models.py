@@ -214,13 +214,10 @@ class _Ending:
     @property
     def usage(self) -> Usage:
         """The tokens of all chunks: providers count each token in one chunk only."""
-        if not self._tokens:
-            return Usage()
-        counted = [sum(tokens[key] for tokens in self._tokens) for key in _TOKEN_KEYS]
-        return Usage(*counted)
-
-
-_TOKEN_KEYS = ("input_tokens", "output_tokens")
+        read = sum(tokens["input_tokens"] for tokens in self._tokens)
+        written = sum(tokens["output_tokens"] for tokens in self._tokens)
+        # No prompt and no answer is empty: a zero means that it was not counted.
+        return Usage(read or None, written or None)
 
 
 @asynccontextmanager

@@ -70,6 +70,7 @@ sessions = sa.Table(
 sa.Index("ix_sessions_activity", sessions.c.tenant_id, sessions.c.updated_at, sessions.c.session_id)
 sa.Index(
     "ix_sessions_title_pending",
+    sessions.c.tenant_id,
     sessions.c.pk,
     sqlite_where=sa.text("title_pending = 1"),
     postgresql_where=sa.text("title_pending"),

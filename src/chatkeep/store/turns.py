@@ -1,4 +1,4 @@
-"""Statements on turns: accept one, begin the next, end one, find what a dead process left.
+"""Steps of a turn: accept one, begin the next, end one, find what a dead process left.
 
 Each function is one step of a transaction; the engine decides when they happen.
 """
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 
 from chatkeep.domain import (
@@ -20,40 +19,7 @@ from chatkeep.domain import (
     message_id,
     turn_id,
 )
-from chatkeep.store import messages, sessions
-from chatkeep.store.tables import messages as messages_table
-from chatkeep.store.tables import sessions as sessions_table
-from chatkeep.store.tables import turns
-
-# Written out, not bound: only so does a planner see that the partial index fits.
-_UNFINISHED = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
-
-_INSERT = turns.insert()
-_UPDATE_TURN = turns.update().where(turns.c.id == sa.bindparam("turn"))
-_BY_ID = sa.select(turns).where(turns.c.id == sa.bindparam("turn")).with_for_update()
-_NEXT = (
-    sa.select(turns)
-    .where(
-        turns.c.session_pk == sa.bindparam("session"),
-        _UNFINISHED,
-        turns.c.status == Status.QUEUED.value,
-    )
-    .order_by(turns.c.seq)
-    .limit(1)
-)
-_COUNT_UNFINISHED = (
-    sa.select(sa.func.count())
-    .select_from(turns)
-    .where(turns.c.session_pk == sa.bindparam("session"), _UNFINISHED)
-)
-_SESSION = (
-    sa.select(sessions_table).where(sessions_table.c.pk == sa.bindparam("key")).with_for_update()
-)
-_UPDATE_SESSION = sessions_table.update().where(sessions_table.c.pk == sa.bindparam("key"))
-_QUESTION = sa.select(messages_table.c.parent_seq, messages_table.c.content).where(
-    messages_table.c.session_pk == sa.bindparam("session"),
-    messages_table.c.seq == sa.bindparam("at_seq"),
-)
+from chatkeep.store import messages, rows, sessions
 
 QUEUE_RETRY_SECONDS = 5
 """What a client is told to wait when a session's queue is full."""
@@ -133,7 +99,7 @@ def accept(
     if session is None:
         title = make_title(message, at)
         session = sessions.create(conn, tenant=tenant, session_id=session_id, title=title, at=at)
-    ahead = _unfinished_count(conn, session.pk)
+    ahead = rows.unfinished_count(conn, session.pk)
     if ahead > max_queued:
         raise QueueFull(retry_after=QUEUE_RETRY_SECONDS)
     at = max(at, session.updated_at)
@@ -147,33 +113,22 @@ def accept(
         message_id=message_id(),
         options=options,
     )
-    conn.execute(
-        _INSERT,
-        {
-            "id": turn.turn_id,
-            "tenant_id": tenant,
-            "session_pk": session.pk,
-            "seq": session.turn_count + 1,
-            "status": turn.status.value,
-            "attempt": turn.attempt,
-            "model": turn.model,
-            "options": orjson.dumps(options).decode(),
-            "input": message if ahead else None,
-            "user_message_id": turn.user_message_id,
-            "message_id": turn.message_id,
-            "user_seq": None if ahead else session.last_seq + 1,
-            "created_at": at,
-            "started_at": None if ahead else at,
-        },
+    rows.insert_turn(
+        conn,
+        turn,
+        tenant=tenant,
+        session=session,
+        waiting_message=message if ahead else None,
+        at=at,
     )
     counted = {"turn_count": session.turn_count + 1, "updated_at": at}
     if ahead:
-        _update_session(conn, session.pk, **counted)
+        rows.update_session(conn, session.pk, **counted)
         begun = None
     else:
         begun = _enter(conn, session, turn, message, context_messages, at, **counted)
     is_first = session.turn_count == 0
-    first_message = _first_message(conn, session, message)
+    first_message = rows.first_message(conn, session, message)
     return Accepted(turn, session.pk, begun, is_first, first_message)
 
 
@@ -184,13 +139,13 @@ def begin_next(
 
     A session that is deleted has no turns: nothing is begun there.
     """
-    row = conn.execute(_NEXT, {"session": session_pk}).one_or_none()
+    row = conn.execute(rows.NEXT, {"session": session_pk}).one_or_none()
     if row is None:
         return None
-    session = _session(conn, session_pk)
+    session = rows.session(conn, session_pk)
     at = max(at, session.updated_at)
-    turn = _turn(row, session.session_id, status=Status.RUNNING, attempt=1)
-    _update_turn(
+    turn = rows.turn(row, session.session_id, status=Status.RUNNING, attempt=1)
+    rows.update_turn(
         conn,
         turn.turn_id,
         status=turn.status.value,
@@ -210,10 +165,10 @@ def end(
     Stores the reply, the turn's end and the session's counters. `None`, changing nothing, if
     the turn is gone or has ended before.
     """
-    row = conn.execute(_BY_ID, {"turn": turn_id}).one_or_none()
+    row = conn.execute(rows.BY_ID, {"turn": turn_id}).one_or_none()
     if row is None or row.status != Status.RUNNING.value:
         return None
-    session = _session(conn, row.session_pk)
+    session = rows.session(conn, row.session_pk)
     at = max(at, session.updated_at)
     if outcome.text:
         seq, depth = session.last_seq + 1, session.message_count + 1
@@ -230,11 +185,11 @@ def end(
             turn_id=turn_id,
             at=at,
         )
-        _update_session(
+        rows.update_session(
             conn, session.pk, head_seq=seq, last_seq=seq, message_count=depth, updated_at=at
         )
     messages.set_status(conn, session_pk=session.pk, seq=row.user_seq, status=outcome.status)
-    _update_turn(
+    rows.update_turn(
         conn,
         turn_id,
         status=outcome.status.value,
@@ -251,15 +206,10 @@ def end(
 
 def unfinished(conn: sa.Connection) -> list[Unfinished]:
     """Every running turn, and the longest waiting one of each session where none runs."""
-    rows = conn.execute(
-        sa.select(turns, sessions_table.c.session_id)
-        .join(sessions_table, sessions_table.c.pk == turns.c.session_pk)
-        .where(_UNFINISHED)
-        .order_by(turns.c.session_pk, turns.c.seq)
-    ).all()
+    left = conn.execute(rows.UNFINISHED).all()
     first_of: dict[int, Unfinished] = {}
-    for row in rows:
-        found = Unfinished(row.tenant_id, row.session_pk, _turn(row, row.session_id))
+    for row in left:
+        found = Unfinished(row.tenant_id, row.session_pk, rows.turn(row, row.session_id))
         if row.session_pk not in first_of or found.turn.status is Status.RUNNING:
             first_of[row.session_pk] = found
     return list(first_of.values())
@@ -267,11 +217,11 @@ def unfinished(conn: sa.Connection) -> list[Unfinished]:
 
 def begin_again(conn: sa.Connection, *, turn_id: str, context_messages: int) -> Begun:
     """Count another attempt of a running turn, and read again what its model needs."""
-    row = conn.execute(_BY_ID, {"turn": turn_id}).one()
-    _update_turn(conn, turn_id, attempt=row.attempt + 1)
-    session = _session(conn, row.session_pk)
-    question = conn.execute(_QUESTION, {"session": session.pk, "at_seq": row.user_seq}).one()
-    turn = _turn(row, session.session_id, attempt=row.attempt + 1)
+    row = conn.execute(rows.BY_ID, {"turn": turn_id}).one()
+    rows.update_turn(conn, turn_id, attempt=row.attempt + 1)
+    session = rows.session(conn, row.session_pk)
+    question = conn.execute(rows.QUESTION, {"session": session.pk, "at_seq": row.user_seq}).one()
+    turn = rows.turn(row, session.session_id, attempt=row.attempt + 1)
     return _begun(conn, session, turn, question.content, question.parent_seq, context_messages)
 
 
@@ -299,7 +249,7 @@ def _enter(
         turn_id=turn.turn_id,
         at=at,
     )
-    _update_session(
+    rows.update_session(
         conn, session.pk, head_seq=seq, last_seq=seq, message_count=depth, **session_values
     )
     return _begun(conn, session, turn, message, session.head_seq, context_messages)
@@ -316,43 +266,3 @@ def _begun(
     limit = context_messages if session.context_messages is None else session.context_messages
     context = messages.context(conn, session_pk=session.pk, head_seq=parent_seq, limit=limit)
     return Begun(turn, session.pk, session.system_prompt, context, message)
-
-
-def _first_message(conn: sa.Connection, session: Any, message: str) -> str | None:
-    """What the session's title is made from, if the model still owes one."""
-    if not session.title_pending:
-        return None
-    first = conn.execute(_QUESTION, {"session": session.pk, "at_seq": 1}).one_or_none()
-    return message if first is None else str(first.content)
-
-
-def _unfinished_count(conn: sa.Connection, session_pk: int) -> int:
-    return conn.scalar(_COUNT_UNFINISHED, {"session": session_pk}) or 0
-
-
-def _session(conn: sa.Connection, pk: int) -> Any:
-    """A session's row by its key, locked against other writers until the transaction ends."""
-    return conn.execute(_SESSION, {"key": pk}).one()
-
-
-def _update_session(conn: sa.Connection, pk: int, **values: object) -> None:
-    conn.execute(_UPDATE_SESSION, {"key": pk, **values})
-
-
-def _update_turn(conn: sa.Connection, turn_id: str, **values: object) -> None:
-    conn.execute(_UPDATE_TURN, {"turn": turn_id, **values})
-
-
-def _turn(
-    row: Any, session_id: str, *, status: Status | None = None, attempt: int | None = None
-) -> Turn:
-    return Turn(
-        turn_id=row.id,
-        session_id=session_id,
-        status=status or Status(row.status),
-        attempt=row.attempt if attempt is None else attempt,
-        model=row.model,
-        user_message_id=row.user_message_id,
-        message_id=row.message_id,
-        options=TurnOptions(**orjson.loads(row.options)),
-    )

@@ -63,7 +63,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_sessions_title_pending",
         "sessions",
-        ["pk"],
+        ["tenant_id", "pk"],
         unique=False,
         sqlite_where=sa.text("title_pending = 1"),
         postgresql_where=sa.text("title_pending"),

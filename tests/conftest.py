@@ -1,0 +1,44 @@
+"""What several folders of tests share: the scripted model and a real server that asks it.
+
+One server serves a whole module: each test takes a session of its own.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.process import Server
+from tests.upstream import Upstream, polite
+
+
+@pytest.fixture(scope="module")
+def running_upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def upstream(running_upstream: Upstream) -> Upstream:
+    running_upstream.script = polite
+    running_upstream.calls.clear()
+    return running_upstream
+
+
+@pytest.fixture(scope="module")
+def running_server(
+    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
+) -> Iterator[Server]:
+    env = {**running_upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
+    with Server(tmp_path_factory.mktemp("data"), env) as running:
+        yield running
+
+
+@pytest.fixture
+def server(running_server: Server, upstream: Upstream) -> Server:
+    return running_server
+
+
+@pytest.fixture
+def session(request: pytest.FixtureRequest) -> str:
+    """A session that no other test uses."""
+    return f"session of {request.node.name}"[:255]

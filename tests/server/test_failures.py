@@ -1,0 +1,214 @@
+"""A provider that fails, in every way that it can: the contract's status, and the session lives."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.process import Server, until
+from tests.upstream import Answer, Call, Upstream, polite
+
+MODEL_TIMEOUT = 2
+TIME_LIMIT = 60
+"""Seconds within which every answer has to be there, on a machine that is busy with others."""
+
+
+@pytest.fixture(scope="module")
+def running_server(
+    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
+) -> Iterator[Server]:
+    """The models of all three providers on one server that gives up soon."""
+    env = {
+        **running_upstream.env,
+        "CHATKEEP_MODEL": "openai:scripted",
+        "CHATKEEP_MODELS": "anthropic:scripted,ollama:scripted",
+        "CHATKEEP_MODEL_TIMEOUT": str(MODEL_TIMEOUT),
+    }
+    with Server(tmp_path_factory.mktemp("data"), env) as running:
+        yield running
+
+
+def fails(answer: Answer) -> Callable[[Call], Answer]:
+    return lambda call: polite(call) if call.is_title else answer
+
+
+CASES = {
+    "401": (Answer(status=401), 502, "model-misconfigured"),
+    "403": (Answer(status=403), 502, "model-misconfigured"),
+    "404": (Answer(status=404), 502, "model-misconfigured"),
+    "429": (Answer(status=429, headers={"Retry-After": "0"}), 503, "model-busy"),
+    "400": (Answer(status=400), 502, "model-failed"),
+    "500": (Answer(status=500), 502, "model-failed"),
+    "hangs": (Answer(hang=True), 504, "model-timed-out"),
+    "cut mid-answer": (Answer(["one ", "two ", "three"], cut_after=3), 502, "model-failed"),
+    "ends without an end": (Answer(["one ", "two"], finish=False), 502, "model-failed"),
+    "empty": (Answer([]), 502, "model-failed"),
+    "garbage": (Answer(body=b"<html>not what you asked for</html>"), 502, "model-failed"),
+}
+
+
+@pytest.mark.parametrize("model", ["openai:scripted", "anthropic:scripted", "ollama:scripted"])
+@pytest.mark.parametrize("case", CASES)
+def test_a_failure_has_its_status_and_the_session_works_at_the_next_post(
+    server: Server, upstream: Upstream, session: str, case: str, model: str
+) -> None:
+    answer, status, code = CASES[case]
+    upstream.script = fails(answer)
+    began = time.monotonic()
+
+    failed = server.chat(session, "does it work?", model=model)
+
+    assert time.monotonic() - began < TIME_LIMIT
+    assert (failed.status_code, failed.json()["type"]) == (status, f"/problems/{code}")
+    assert failed.headers["content-type"] == "application/problem+json"
+    assert failed.json()["turn_id"].startswith("turn_")
+    assert "sk-" not in failed.text
+    assert "/srv/secret" not in failed.text
+    stored = server.history(session)
+    assert stored[0]["content"] == "does it work?"
+    assert {message["status"] for message in stored} == {"failed"}
+    upstream.script = polite
+    works = server.chat(session, "and now?", model=model)
+    assert works.json()["response"] == "Reply to: and now?"
+
+
+def test_a_reply_that_is_cut_keeps_its_text_and_the_model_reads_it_next_time(
+    server: Server, upstream: Upstream, session: str
+) -> None:
+    upstream.script = fails(Answer(["half an ", "answer", " lost"], cut_after=3))
+
+    server.chat(session, "tell me")
+    upstream.script = polite
+    server.chat(session, "go on")
+
+    stored = [(m["role"], m["content"], m["status"]) for m in server.history(session)]
+    assert stored[:2] == [
+        ("user", "tell me", "failed"),
+        ("assistant", "half an answer", "failed"),
+    ]
+    assert upstream.replies[-1].messages[1:] == [
+        ("user", "tell me"),
+        ("assistant", "half an answer"),
+        ("user", "go on"),
+    ]
+
+
+def test_a_turn_without_any_reply_is_listed_and_stays_out_of_the_context(
+    server: Server, upstream: Upstream, session: str
+) -> None:
+    server.chat(session, "first")
+    upstream.script = fails(Answer(status=400))
+    server.chat(session, "second")
+    upstream.script = polite
+    server.chat(session, "third")
+
+    assert [m["content"] for m in server.history(session)] == [
+        "first",
+        "Reply to: first",
+        "second",
+        "third",
+        "Reply to: third",
+    ]
+    assert upstream.replies[-1].messages[1:] == [
+        ("user", "first"),
+        ("assistant", "Reply to: first"),
+        ("user", "third"),
+    ]
+
+
+def test_a_megabyte_of_text_is_an_answer(server: Server, upstream: Upstream, session: str) -> None:
+    pieces = ["0123456789abcdef" * 256] * 256
+    upstream.script = fails(Answer(pieces))
+
+    answer = server.chat(session, "write a lot")
+
+    assert answer.status_code == 200
+    assert answer.json()["response"] == "".join(pieces)
+    assert server.history(session)[1]["content"] == "".join(pieces)
+
+
+def test_a_failure_that_passes_is_not_seen(
+    server: Server, upstream: Upstream, session: str
+) -> None:
+    left = [Answer(status=500), Answer(status=429, headers={"Retry-After": "1"})]
+    upstream.script = lambda call: polite(call) if call.is_title or not left else left.pop(0)
+
+    answer = server.chat(session, "try again")
+
+    assert answer.status_code == 200
+    tries = upstream.replies
+    assert len(tries) == 3
+    assert tries[2].began - tries[1].began >= 1, "Retry-After was not waited for"
+
+
+def test_a_provider_that_asks_for_a_long_pause_is_not_waited_for(
+    server: Server, upstream: Upstream, session: str
+) -> None:
+    upstream.script = fails(Answer(status=429, headers={"Retry-After": "3600"}))
+
+    answer = server.chat(session, "now please")
+
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "3600"
+    assert len(upstream.replies) == 1
+
+
+def test_a_refused_connection_is_a_failed_model_and_leaves_no_turn_running(
+    server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    env = {"CHATKEEP_MODEL": "ollama:any", "OLLAMA_HOST": "http://127.0.0.1:9"}
+    with Server(tmp_path_factory.mktemp("refused"), env) as lonely:
+        first = lonely.chat("s", "anyone there?")
+        second = lonely.chat("s", "still nobody?")
+
+        assert [first.status_code, second.status_code] == [502, 502]
+        assert first.json()["type"] == "/problems/model-failed"
+        assert [m["status"] for m in lonely.history("s")] == ["failed", "failed"]
+        assert lonely.sessions()["s"]["title"].startswith("Anyone there 20")
+
+
+def test_a_models_text_is_cleaned_of_what_a_database_cannot_store(
+    server: Server, upstream: Upstream, session: str
+) -> None:
+    upstream.script = fails(Answer(["a\0b ", "\ud83d", "\ude00", " c\udc00", "\ud800"]))
+
+    answer = server.chat(session, "write something odd")
+
+    assert answer.json()["response"] == "a\ufffdb \U0001f600 c\ufffd\ufffd"
+    assert server.history(session)[1]["content"] == "a\ufffdb \U0001f600 c\ufffd\ufffd"
+
+
+def test_a_title_call_that_fails_is_tried_again_and_harms_no_turn(
+    server: Server, upstream: Upstream, session: str
+) -> None:
+    upstream.script = lambda call: Answer(status=400) if call.is_title else polite(call)
+    first = server.chat(session, "garden plans for spring")
+    assert first.status_code == 200
+    assert server.sessions()[session]["title_source"] == "provisional"
+    until(lambda: len(upstream.titles) == 3)
+
+    upstream.script = polite
+
+    def titled_after_another_turn() -> dict[str, str] | None:
+        assert server.chat(session, "and for autumn").status_code == 200
+        found: dict[str, str] = server.sessions()[session]
+        return found if found["title_source"] == "model" else None
+
+    assert until(titled_after_another_turn)["title"] == "garden plans for"
+
+
+def test_keys_and_texts_are_not_in_the_log(
+    server: Server, upstream: Upstream, session: str
+) -> None:
+    server.chat(session, "a very private matter")
+    upstream.script = fails(Answer(status=401))
+    server.chat(session, "a very private matter")
+
+    log = server.log.read_text()
+    assert "turn_ended" in log
+    assert "private matter" not in log
+    assert "sk-test" not in log
+    for line in log.splitlines():
+        if not line.startswith("Chatkeep answers"):
+            json.loads(line)

@@ -1,0 +1,193 @@
+"""The schema: migrations make it, a kill in the middle leaves nothing, and its indexes are used."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from chatkeep.domain import StoreUnavailable
+from chatkeep.store import Store, is_current, messages, rows, sessions
+from chatkeep.store.tables import messages as messages_table
+from chatkeep.store.tables import metadata
+from tests.store.conftest import accept, run
+
+
+def test_migrations_make_what_the_tables_say(store: Store, tmp_path: Path) -> None:
+    made = sa.create_engine(f"sqlite:///{tmp_path}/chatkeep.db")
+    said = sa.create_engine("sqlite://")
+    with made.connect() as conn, said.connect() as wanted:
+        assert compare_metadata(MigrationContext.configure(conn), metadata) == []
+        metadata.create_all(wanted)
+        listing = sa.text("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite%'")
+        tables = {row.name: _parts(row.sql) for row in conn.execute(listing)}
+        del tables["alembic_version"]
+        assert tables == {row.name: _parts(row.sql) for row in wanted.execute(listing)}
+    made.dispose()
+    said.dispose()
+
+
+def _parts(sql: str) -> list[str]:
+    """A statement's lines, in any order, so that every check and every default is compared."""
+    flat = sql.replace("(", " ( ").replace(")", " ) ").replace(",", " ")
+    return sorted(flat.split())
+
+
+def test_a_second_start_finds_the_schema_current(tmp_path: Path) -> None:
+    for _ in range(2):
+        store = Store(f"sqlite:///{tmp_path}/chatkeep.db", readers=1, write_queue=10)
+        assert run(lambda: store.read(is_current))  # noqa: B023  (run before the next round)
+        store.close()
+
+
+def test_a_database_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/chatkeep.db"
+    Store(url, readers=1, write_queue=10).close()
+    engine = sa.create_engine(url)
+    with engine.begin() as conn:
+        conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(StoreUnavailable, match="newer version"):
+        Store(url, readers=1, write_queue=10)
+
+
+def test_only_one_process_holds_the_database(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="Another Chatkeep"):
+        Store(f"sqlite:///{tmp_path}/chatkeep.db", readers=1, write_queue=10)
+
+
+def test_nobody_else_can_read_the_database(store: Store, tmp_path: Path) -> None:
+    run(lambda: accept(store, "s", "private"))
+    for path in tmp_path.glob("chatkeep.db*"):
+        if path.suffix != ".lock":
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+DIE_AT_STATEMENT = """
+import os, signal, sys
+import sqlalchemy as sa
+from chatkeep.store import Store
+left = int(sys.argv[2])
+@sa.event.listens_for(sa.Engine, "before_cursor_execute")
+def count(*_):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+Store(sys.argv[1], readers=1, write_queue=10).close()
+print("all done")
+"""
+
+
+def test_a_migration_that_is_killed_at_any_statement_is_made_whole_by_the_next_start(
+    tmp_path: Path,
+) -> None:
+    survived = False
+    kills = 0
+    for number in range(1, 200):
+        url = f"sqlite:///{tmp_path}/{number}.db"
+        made = subprocess.run(
+            [sys.executable, "-c", DIE_AT_STATEMENT, url, str(number)],
+            capture_output=True,
+            check=False,
+            env=os.environ,
+        )
+        if made.returncode == 0:
+            survived = True
+            break
+        assert made.returncode == -signal.SIGKILL
+        kills += 1
+        store = Store(url, readers=1, write_queue=10)
+        assert run(lambda: store.read(is_current))  # noqa: B023  (run before the next round)
+        store.close()
+    assert survived
+    assert kills > 10
+
+
+def plan(conn: sa.Connection, statement: sa.Executable, **values: object) -> list[str]:
+    literal = statement.compile(conn)  # type: ignore[attr-defined]  # every executable compiles
+    parameters = {**literal.params, **values}
+    sql = f"EXPLAIN QUERY PLAN {literal}"
+    ordered = tuple(parameters[name] for name in literal.positiontup)
+    return [row[3] for row in conn.exec_driver_sql(sql, ordered)]
+
+
+def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -> None:
+    """No statement of a turn looks at more rows after 100,000 messages than after none."""
+
+    async def fill() -> None:
+        accepted = await accept(store, "long", "first")
+
+        def insert(conn: sa.Connection) -> None:
+            conn.execute(
+                messages_table.insert(),
+                [
+                    {
+                        "session_pk": accepted.session_pk,
+                        "seq": n,
+                        "id": f"msg_{n}",
+                        "parent_seq": n - 1,
+                        "depth": n,
+                        "role": "assistant" if n % 2 == 0 else "user",
+                        "content": "x",
+                        "status": "completed",
+                        "created_at": 1,
+                    }
+                    for n in range(2, 100_001)
+                ],
+            )
+
+        await store.write(insert)
+
+    def plans(conn: sa.Connection) -> dict[str, list[str]]:
+        one = {"session": 1, "key": 1, "turn": "t", "at_seq": 1, "tenant": "default", "name": "s"}
+        one |= {"head": 100_000, "limit": 5}
+        named = {
+            name: getattr(module, name)
+            for module in (rows, sessions, messages)
+            for name in vars(module)
+            if isinstance(getattr(module, name), sa.Select | sa.Update)
+        }
+        return {name: plan(conn, statement, **one) for name, statement in named.items()}
+
+    run(fill)
+    found = run(lambda: store.read(plans))
+
+    assert {"_FIND", "_CONTEXT", "BY_ID", "NEXT", "_COUNT_UNFINISHED"} <= set(found)
+    for name, steps in found.items():
+        scans = [step for step in steps if step.startswith("SCAN") and "walk" not in step]
+        # What is unfinished is looked for once, at start, in an index that holds nothing else.
+        allowed = ["SCAN turns USING INDEX ix_turns_unfinished"] if name == "UNFINISHED" else []
+        assert scans == allowed, f"{name}: {steps}"
+        sorts = [step for step in steps if "TEMP B-TREE" in step]
+        assert sorts == [] or name in {"_CONTEXT", "_PATH"}, f"{name}: {steps}"
+
+
+def test_a_page_of_sessions_is_read_from_an_index_alone(store: Store) -> None:
+    def steps(conn: sa.Connection) -> list[str]:
+        seen: list[str] = []
+
+        def look(
+            conn: sa.Connection, _cursor: object, sql: str, values: tuple[object, ...], *_: object
+        ) -> None:
+            if sql.startswith("SELECT"):
+                seen.extend(
+                    row[3] for row in conn.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, values)
+                )
+
+        sa.event.listen(conn, "before_cursor_execute", look)
+        sessions.page(
+            conn, tenant="default", limit=50, after=sessions.Position(updated_at=5, session_id="s")
+        )
+        sessions.untitled(conn, tenant="default", limit=10)
+        return seen
+
+    page, *pending = run(lambda: store.read(steps))
+    assert page.startswith("SEARCH sessions USING INDEX ix_sessions_activity")
+    assert pending[0].startswith("SEARCH sessions USING INDEX ix_sessions_title_pending")

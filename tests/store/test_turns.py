@@ -1,0 +1,169 @@
+"""Turns in the database: their order, their context, their ends."""
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+
+from chatkeep.domain import QueueFull, Role, Status
+from chatkeep.store import Store, messages, sessions, turns
+from chatkeep.store.tables import turns as turns_table
+from tests.store.conftest import accept, end, run
+
+
+def test_a_second_question_waits_for_the_first_and_then_reads_its_answer(store: Store) -> None:
+    async def work() -> None:
+        first = await accept(store, "s", "one")
+        second = await accept(store, "s", "two")
+        other = await accept(store, "t", "elsewhere")
+        assert first.begun is not None
+        assert other.begun is not None
+        assert second.begun is None
+
+        ended = await end(store, first.turn.turn_id, "first answer")
+
+        assert ended is not None
+        assert ended.following is not None
+        assert ended.following.turn.turn_id == second.turn.turn_id
+        assert ended.following.context == ((Role.USER, "one"), (Role.ASSISTANT, "first answer"))
+        assert ended.following.message == "two"
+
+    run(work)
+
+
+def test_a_turn_ends_once(store: Store) -> None:
+    async def work() -> None:
+        accepted = await accept(store, "s", "one")
+        assert await end(store, accepted.turn.turn_id) is not None
+        assert await end(store, accepted.turn.turn_id, "again") is None
+
+        path = await store.read(messages.path, tenant="default", session_id="s", limit=None)
+        assert len(path.seqs) == 2
+
+    run(work)
+
+
+def test_two_running_turns_of_one_session_are_impossible(store: Store) -> None:
+    async def work() -> None:
+        await accept(store, "s", "one")
+        second = await accept(store, "s", "two")
+
+        def begin_twice(conn: sa.Connection) -> None:
+            conn.execute(
+                turns_table.update()
+                .where(turns_table.c.id == second.turn.turn_id)
+                .values(status="running", input=None)
+            )
+
+        with pytest.raises(Exception, match="database cannot be used"):
+            await store.write(begin_twice)
+
+    run(work)
+
+
+def test_a_queue_is_bounded(store: Store) -> None:
+    async def work() -> None:
+        for number in range(3):
+            await accept(store, "s", f"{number}", max_queued=2)
+        with pytest.raises(QueueFull) as refused:
+            await accept(store, "s", "too many", max_queued=2)
+        assert refused.value.retry_after == 5
+        await accept(store, "t", "elsewhere", max_queued=2)
+
+    run(work)
+
+
+def test_times_never_go_backwards_within_a_session(store: Store) -> None:
+    async def work() -> None:
+        for at in (100, 50, 70, 20):
+            accepted = await accept(store, "s", f"at {at}", at=at)
+            await end(store, accepted.turn.turn_id, at=at - 30)
+        path = await store.read(messages.path, tenant="default", session_id="s", limit=None)
+        listed = await store.read(
+            messages.of_path, session_pk=path.session_pk, seqs=path.seqs[::-1]
+        )
+        times = [message.created_at for message in listed]
+        assert times == sorted(times)
+        assert len(times) == 8
+
+    run(work)
+
+
+def test_many_unanswered_messages_hide_no_answered_one(store: Store) -> None:
+    async def work() -> None:
+        kept = await accept(store, "s", "kept")
+        await end(store, kept.turn.turn_id, "kept answer")
+        for number in range(50):
+            failed = await accept(store, "s", f"failed {number}")
+            await end(store, failed.turn.turn_id, "", Status.FAILED)
+        last = await accept(store, "s", "last")
+        assert last.begun is not None
+        assert last.begun.context == ((Role.USER, "kept"), (Role.ASSISTANT, "kept answer"))
+
+    run(work)
+
+
+def test_what_a_dead_process_left_is_found_and_begun_again_with_the_same_context(
+    store: Store,
+) -> None:
+    async def work() -> None:
+        first = await accept(store, "s", "one")
+        await end(store, first.turn.turn_id)
+        running = await accept(store, "s", "two")
+        await accept(store, "s", "three")
+        left = await store.read(turns.unfinished)
+        assert [found.turn.turn_id for found in left] == [running.turn.turn_id]
+
+        again = await store.write(
+            turns.begin_again, turn_id=running.turn.turn_id, context_messages=5
+        )
+
+        assert running.begun is not None
+        assert again.turn.attempt == 2
+        assert (again.context, again.message) == (running.begun.context, running.begun.message)
+
+    run(work)
+
+
+def test_another_tenant_sees_nothing(store: Store) -> None:
+    async def work() -> None:
+        await accept(store, "s", "one")
+        assert await store.read(sessions.keys, tenant="other") == []
+        with pytest.raises(Exception, match="no such session"):
+            await store.read(messages.path, tenant="other", session_id="s", limit=None)
+
+    run(work)
+
+
+def test_a_write_that_fails_harms_none_that_shares_its_commit(store: Store) -> None:
+    def fail(_conn: sa.Connection) -> None:
+        raise ZeroDivisionError
+
+    async def work() -> None:
+        writes = [accept(store, f"s{n}", "hello") for n in range(20)]
+        failing = [store.write(fail) for _ in range(5)]
+        results = await asyncio.gather(*writes, *failing, return_exceptions=True)
+
+        assert sum(isinstance(found, turns.Accepted) for found in results) == 20
+        assert sum(isinstance(found, ZeroDivisionError) for found in results) == 5
+        assert len(await store.read(sessions.keys, tenant="default")) == 20
+
+    run(work)
+
+
+def test_pages_of_sessions_follow_each_other_while_sessions_are_added(store: Store) -> None:
+    async def work() -> None:
+        for number in range(25):
+            await accept(store, f"s{number:02}", "hello", at=1_000 + number // 2)
+        seen: list[str] = []
+        after = None
+        while True:
+            page, after = await store.read(sessions.page, tenant="default", limit=4, after=after)
+            seen += [session.session_id for session in page]
+            await accept(store, f"new {len(seen)}", "hello", at=9_999)
+            if after is None:
+                break
+        assert len(seen) == len(set(seen)) == 25
+        assert seen[0] == "s24"
+
+    run(work)

@@ -1,0 +1,66 @@
+"""The structure of the code: who may import whom, and how long a file may be."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "chatkeep"
+
+FLOORS = {
+    "__init__": 0, "domain": 0, "settings": 0, "telemetry": 0,
+    "context": 1, "titles": 1, "providers": 1, "store": 1,
+    "turns": 2, "titling": 2,
+    "engine": 3,
+    "api": 4,
+    "app": 5,
+    "cli": 6, "__main__": 7,
+}  # fmt: skip
+"""Each room's floor. A room imports from floors below its own; a folder is one room."""
+
+READERS_OF_SETTINGS = {"app", "cli"}
+LIMIT = 300
+LONGER = {"domain.py": "a list of words, each a few lines that are read alone"}
+"""Files that may be longer than the limit, with the reason."""
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            parts = node.module.split(".")
+            names = [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+            if parts[0] == "chatkeep":
+                found |= {name if name in FLOORS else "__init__" for name in names}
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("chatkeep") for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_room_imports_from_below(path: Path) -> None:
+    here = room(path)
+    for other in imported_rooms(path) - {here}:
+        assert FLOORS[other] < FLOORS[here], f"{here} (floor {FLOORS[here]}) imports {other}"
+        assert other != "settings" or here in READERS_OF_SETTINGS
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_file_can_be_read_in_five_minutes(path: Path) -> None:
+    name = str(path.relative_to(SOURCE))
+    assert len(path.read_text().splitlines()) <= LIMIT or name in LONGER
+
+
+def test_every_error_has_a_status_and_a_code_of_its_own() -> None:
+    from chatkeep import domain
+    from chatkeep.app import STATUS
+
+    errors = domain.ChatError.__subclasses__()
+    assert set(STATUS) == set(errors)
+    assert len({error.code for error in errors}) == len(errors)

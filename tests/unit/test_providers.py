@@ -1,0 +1,84 @@
+"""A model's text made storable, and a provider's failure named without its secrets."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatkeep.domain import ContextTooLong, ModelBusy, ModelFailed, ModelMisconfigured
+from chatkeep.providers.failures import named
+from chatkeep.providers.text import Cleaner
+
+ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60)
+
+
+def in_utf16_units(text: str) -> list[str]:
+    """As JSON escapes cut it: every character beyond the first plane in two halves."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    return [units[i : i + 2].decode("utf-16-le", "surrogatepass") for i in range(0, len(units), 2)]
+
+
+@given(st.lists(st.text(max_size=20)))
+def test_good_text_is_kept_however_it_is_cut(pieces: list[str]) -> None:
+    text = "".join(pieces).replace("\0", "")
+    cleaner = Cleaner()
+
+    cleaned = [cleaner.clean(unit) for unit in in_utf16_units(text)]
+
+    assert "".join(cleaned) + cleaner.end() == text
+
+
+@given(ANY_TEXT)
+def test_any_text_can_be_stored_after_it_was_cleaned(text: str) -> None:
+    cleaner = Cleaner()
+
+    cleaned = "".join(map(cleaner.clean, text)) + cleaner.end()
+
+    assert "\0" not in cleaned
+    cleaned.encode()
+
+
+class ProviderError(Exception):
+    def __init__(self, status: int, said: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(said)
+        request = httpx2.Request("POST", "http://provider")
+        self.response = httpx2.Response(status, headers=headers or {}, request=request)
+        self.status_code = status
+        self.body = {"error": {"message": said}}
+
+
+def test_a_providers_words_are_passed_on_without_keys_addresses_and_paths() -> None:
+    said = "Bad value for sk-abcdef123456 at https://internal.example/x in /srv/app/main.py"
+
+    error = named(ProviderError(400, said)).error
+
+    assert isinstance(error, ModelFailed)
+    assert error.detail.endswith("Bad value for … at … in …")
+
+
+def test_a_refused_key_is_our_configuration() -> None:
+    error = named(ProviderError(401, "Incorrect API key provided: sk-abcdef")).error
+
+    assert isinstance(error, ModelMisconfigured)
+    assert "sk-" not in error.detail
+
+
+@pytest.mark.parametrize("status", [400, 413, 500])
+def test_a_conversation_that_is_too_long_has_its_own_error(status: int) -> None:
+    said = "This model's maximum context length is 8192 tokens"
+    assert isinstance(named(ProviderError(status, said)).error, ContextTooLong)
+
+
+def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
+    later = datetime.now(UTC) + timedelta(seconds=100)
+
+    seconds = named(ProviderError(429, "slow down", {"retry-after": "7"}))
+    date = named(ProviderError(429, "slow down", {"retry-after": format_datetime(later)}))
+
+    assert isinstance(seconds.error, ModelBusy)
+    assert seconds.error.retry_after == 7
+    assert date.retry_after is not None
+    assert 90 < date.retry_after <= 100
