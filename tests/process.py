@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
+from urllib.parse import quote
 
 import httpx2
 
@@ -28,7 +29,6 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
         self.log = folder / "server.log"
-        self._errors: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -41,14 +41,14 @@ class Server:
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         before = self.log.stat().st_size if self.log.exists() else 0
-        self._errors = self.log.open("ab")
-        self.process = subprocess.Popen(
-            [*self.wrap, sys.executable, "-m", "chatkeep", "serve", "--port", "0"],
-            env=self.env,
-            cwd=self.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
-        )
+        with self.log.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [*self.wrap, sys.executable, "-m", "chatkeep", "serve", "--port", "0"],
+                env=self.env,
+                cwd=self.folder,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             said = self.log.read_bytes()[before:].decode()
@@ -64,18 +64,11 @@ class Server:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
-        self._close()
 
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(timeout=START_SECONDS)
-        self._close()
-        return code
-
-    def _close(self) -> None:
-        if self._errors is not None:
-            self._errors.close()
+        return self.process.wait(timeout=START_SECONDS)
 
     def client(self, **options: Any) -> httpx2.Client:
         return httpx2.Client(base_url=self.url, timeout=PATIENCE, **options)
@@ -92,8 +85,6 @@ class Server:
             return response.json()
 
     def history(self, session_id: str) -> list[dict[str, Any]]:
-        from urllib.parse import quote
-
         found: list[dict[str, Any]] = self.get(f"/history/{quote(session_id, safe='')}")
         return found
 

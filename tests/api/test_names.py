@@ -1,0 +1,56 @@
+"""Who may call: names and pages that are not the server's own are refused."""
+
+import pytest
+from starlette.testclient import TestClient
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("localhost:8000", 200),
+        ("LOCALHOST:1", 200),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("chat.example", 200),
+        ("chat.example:443", 200),
+        ("evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example:8000", 403),
+        ("", 403),
+    ],
+)
+def test_the_server_answers_to_its_own_names_alone(
+    client: TestClient, host: str, status: int
+) -> None:
+    assert client.get("/healthz", headers={"host": host}).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:8000", 200),
+        ("https://page.example", 200),
+        ("http://page.example", 403),
+        ("http://localhost:3000", 403),
+        ("https://evil.example", 403),
+        ("null", 403),
+    ],
+)
+def test_pages_elsewhere_cannot_call(client: TestClient, origin: str, status: int) -> None:
+    response = client.get("/sessions", headers={"origin": origin})
+
+    assert response.status_code == status
+    if status == 403:
+        assert response.json()["type"] == "/problems/foreign-origin"
+
+
+def test_an_allowed_page_is_told_that_it_may_read_the_answer(client: TestClient) -> None:
+    asked = {"origin": "https://page.example", "access-control-request-method": "POST"}
+
+    before = client.options("/chat", headers=asked)
+    answer = client.get("/sessions", headers={"origin": "https://page.example"})
+
+    assert before.status_code == 200
+    for response in (before, answer):
+        assert response.headers["access-control-allow-origin"] == "https://page.example"

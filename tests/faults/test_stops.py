@@ -1,0 +1,202 @@
+"""Servers that are killed, stopped, or started wrongly: nothing is lost, nothing hangs."""
+
+import contextlib
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.process import Server, until
+from tests.upstream import Answer, Call, Upstream, polite
+
+
+@pytest.fixture
+def env(upstream: Upstream) -> dict[str, str]:
+    return {**upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
+
+
+def post_and_forget(server: Server, session_id: str, message: str) -> threading.Thread:
+    def post() -> None:
+        with contextlib.suppress(httpx2.TransportError):  # the server is killed under it
+            server.chat(session_id, message)
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    return thread
+
+
+def contents(server: Server, session_id: str) -> list[str]:
+    return [message["content"] for message in server.history(session_id)]
+
+
+def test_turns_that_run_and_wait_when_the_server_is_killed_are_run_at_the_next_start(
+    tmp_path: Path, upstream: Upstream, env: dict[str, str]
+) -> None:
+    never = threading.Event()
+    upstream.script = lambda call: polite(call) if call.is_title else Answer(gate=never)
+    with Server(tmp_path, env) as server:
+        first = post_and_forget(server, "s", "one")
+        until(lambda: len(upstream.replies) == 1)
+        second = post_and_forget(server, "s", "two")
+        other = post_and_forget(server, "t", "elsewhere")
+        until(lambda: len(upstream.replies) == 2)
+        until(lambda: _turns(tmp_path) == 3)
+        server.kill()
+        for thread in (first, second, other):
+            thread.join()
+        upstream.calls.clear()
+        upstream.script = polite
+
+        server.start()
+        until(lambda: len(contents(server, "s")) == 4 and len(contents(server, "t")) == 2)
+
+        assert contents(server, "s") == ["one", "Reply to: one", "two", "Reply to: two"]
+        assert contents(server, "t") == ["elsewhere", "Reply to: elsewhere"]
+        assert {m["status"] for m in server.history("s")} == {"completed"}
+        assert len(upstream.replies) == 3
+    never.set()
+
+
+def _turns(folder: Path) -> int:
+    with contextlib.closing(
+        sqlite3.connect(f"file:{folder}/chatkeep.db?mode=ro", uri=True)
+    ) as conn:
+        (count,) = conn.execute("SELECT count(*) FROM turns").fetchone()
+    return int(count)
+
+
+def test_a_turn_that_is_killed_three_times_is_interrupted_and_the_session_goes_on(
+    tmp_path: Path, upstream: Upstream, env: dict[str, str]
+) -> None:
+    never = threading.Event()
+    upstream.script = lambda call: polite(call) if call.is_title else Answer(gate=never)
+    with Server(tmp_path, env) as server:
+        for attempt in range(1, 4):
+            if attempt == 1:
+                post_and_forget(server, "s", "deadly")
+            until(lambda number=attempt: len(upstream.replies) == number)
+            server.kill()
+            server.start()
+
+        upstream.script = polite
+        assert [m["status"] for m in server.history("s")] == ["interrupted"]
+        assert server.chat("s", "alive?").status_code == 200
+        assert contents(server, "s") == ["deadly", "alive?", "Reply to: alive?"]
+    never.set()
+
+
+def test_a_title_that_is_owed_when_the_server_is_killed_is_made_at_the_next_start(
+    tmp_path: Path, upstream: Upstream, env: dict[str, str]
+) -> None:
+    never = threading.Event()
+    upstream.script = lambda call: Answer(gate=never) if call.is_title else polite(call)
+    with Server(tmp_path, {**env, "CHATKEEP_TITLE_WAIT": "0"}) as server:
+        server.chat("s", "flowers for the balcony")
+        assert server.sessions()["s"]["title_source"] == "provisional"
+        server.kill()
+        upstream.script = polite
+
+        server.start()
+
+        titled = until(
+            lambda: found if (found := server.sessions()["s"])["title_source"] == "model" else None
+        )
+        assert titled["title"] == "flowers for the"
+    never.set()
+
+
+def test_a_server_that_is_asked_to_stop_lets_running_turns_end(
+    tmp_path: Path, upstream: Upstream, env: dict[str, str]
+) -> None:
+    go_on = threading.Event()
+    upstream.script = lambda call: polite(call) if call.is_title else Answer(["Done."], gate=go_on)
+    with Server(tmp_path, env) as server, ThreadPoolExecutor(1) as pool:
+        assert server.process is not None
+        answer = pool.submit(server.chat, "s", "take your time")
+        until(lambda: len(upstream.replies) == 1)
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: not _connects(server))
+        go_on.set()
+
+        assert answer.result().json()["response"] == "Done."
+        assert server.process.wait(60) == 0
+
+        server.start()
+        assert contents(server, "s") == ["take your time", "Done."]
+
+
+def _connects(server: Server) -> bool:
+    try:
+        server.get("/healthz")
+    except httpx2.TransportError:
+        return False
+    return True
+
+
+def test_a_turn_that_outlasts_the_stop_is_run_again_at_the_next_start(
+    tmp_path: Path, upstream: Upstream, env: dict[str, str]
+) -> None:
+    never = threading.Event()
+
+    def script(call: Call) -> Answer:
+        return polite(call) if call.is_title else Answer(gate=never)
+
+    upstream.script = script
+    with Server(tmp_path, {**env, "CHATKEEP_DRAIN_SECONDS": "1"}) as server:
+        thread = post_and_forget(server, "s", "endless")
+        until(lambda: len(upstream.replies) == 1)
+
+        assert server.stop() == 0
+
+        thread.join()
+        upstream.script = polite
+        server.start()
+        until(lambda: contents(server, "s") == ["endless", "Reply to: endless"])
+    never.set()
+
+
+def test_a_second_server_on_the_same_data_or_port_says_why_it_cannot_start(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    with Server(tmp_path, env) as server:
+        for port in ("0", server.url.rpartition(":")[2]):
+            second = subprocess.run(
+                [sys.executable, "-m", "chatkeep", "serve", "--port", port],
+                env=server.env,
+                cwd=tmp_path,
+                capture_output=True,
+                check=False,
+                text=True,
+                timeout=120,
+            )
+            assert second.returncode != 0
+            assert "Traceback" not in second.stderr
+            assert ("Another Chatkeep" if port == "0" else "in use") in second.stderr
+        assert server.chat("s", "still well?").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CHATKEEP_MODEL", "gpt-5", "is not a model"),
+        ("CHATKEEP_MODEL", "local:/nowhere/model.gguf", "path of a GGUF file"),
+        ("CHATKEEP_HOST", "0.0.0.0", "CHATKEEP_LISTEN_WITHOUT_KEY"),
+        ("CHATKEEP_DATA_DIR", "/dev/null/x", "data folder"),
+    ],
+)
+def test_settings_that_cannot_work_are_explained(
+    tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    server = Server(tmp_path, {name: value})
+    with pytest.raises(AssertionError, match="did not start") as refused:
+        server.start()
+    assert said in str(refused.value)
+    assert "Traceback" not in str(refused.value)
+    assert server.process is not None
+    assert server.process.returncode == 2
