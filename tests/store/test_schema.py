@@ -1,10 +1,9 @@
 """The schema: migrations make it, a kill in the middle leaves nothing, and its indexes are used."""
 
+import multiprocessing
 import os
 import signal
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,9 @@ from chatkeep.store import Store, is_current, messages, rows, sessions
 from chatkeep.store.tables import messages as messages_table
 from chatkeep.store.tables import metadata
 from tests.store.conftest import accept, run
+
+
+FORK = multiprocessing.get_context("fork")
 
 
 def test_migrations_make_what_the_tables_say(store: Store, tmp_path: Path) -> None:
@@ -69,44 +71,36 @@ def test_nobody_else_can_read_the_database(store: Store, tmp_path: Path) -> None
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-DIE_AT_STATEMENT = """
-import os, signal, sys
-import sqlalchemy as sa
-from chatkeep.store import Store
-left = int(sys.argv[2])
-@sa.event.listens_for(sa.Engine, "before_cursor_execute")
-def count(*_):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-Store(sys.argv[1], readers=1, write_queue=10).close()
-print("all done")
-"""
+def _die_at_statement(number: int, url: str) -> None:
+    left = number
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", count)
+    Store(url, readers=1, write_queue=10).close()
 
 
 def test_a_migration_that_is_killed_at_any_statement_is_made_whole_by_the_next_start(
     tmp_path: Path,
 ) -> None:
-    survived = False
     kills = 0
     for number in range(1, 200):
         url = f"sqlite:///{tmp_path}/{number}.db"
-        made = subprocess.run(
-            [sys.executable, "-c", DIE_AT_STATEMENT, url, str(number)],
-            capture_output=True,
-            check=False,
-            env=os.environ,
-        )
-        if made.returncode == 0:
-            survived = True
+        child = FORK.Process(target=_die_at_statement, args=(number, url))
+        child.start()
+        child.join()
+        if child.exitcode == 0:
             break
-        assert made.returncode == -signal.SIGKILL
+        assert child.exitcode == -signal.SIGKILL
         kills += 1
         store = Store(url, readers=1, write_queue=10)
         assert run(lambda: store.read(is_current))  # noqa: B023  (run before the next round)
         store.close()
-    assert survived
+    assert child.exitcode == 0
     assert kills > 10
 
 
