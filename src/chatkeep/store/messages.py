@@ -113,6 +113,14 @@ def _context_statement() -> sa.Select[tuple[str, str]]:
 _CONTEXT = _context_statement()
 
 
+_HEAD = sa.select(sessions.c.pk, sessions.c.head_seq).where(
+    sessions.c.tenant_id == sa.bindparam("tenant"), sessions.c.session_id == sa.bindparam("name")
+)
+_PARENT = sa.select(messages.c.parent_seq).where(
+    messages.c.session_pk == sa.bindparam("session"), messages.c.id == sa.bindparam("message")
+)
+
+
 def path(
     conn: sa.Connection,
     *,
@@ -125,20 +133,12 @@ def path(
 
     Raises `SessionNotFound`, or `MessageNotFound` when `before` is not in the session.
     """
-    session = conn.execute(
-        sa.select(sessions.c.pk, sessions.c.head_seq).where(
-            sessions.c.tenant_id == tenant, sessions.c.session_id == session_id
-        )
-    ).one_or_none()
+    session = conn.execute(_HEAD, {"tenant": tenant, "name": session_id}).one_or_none()
     if session is None:
         raise SessionNotFound
     start = session.head_seq
     if before is not None:
-        known = conn.execute(
-            sa.select(messages.c.parent_seq).where(
-                messages.c.session_pk == session.pk, messages.c.id == before
-            )
-        ).one_or_none()
+        known = conn.execute(_PARENT, {"session": session.pk, "message": before}).one_or_none()
         if known is None:
             raise MessageNotFound
         start = known.parent_seq
@@ -170,30 +170,36 @@ def _path_statement() -> sa.Select[tuple[int]]:
 _PATH = _path_statement()
 
 
+_PARENTS = messages.alias("parent")
+_OF_PATH = (
+    sa.select(
+        messages.c.seq,
+        messages.c.id,
+        messages.c.role,
+        messages.c.content,
+        messages.c.created_at,
+        messages.c.status,
+        messages.c.turn_id,
+        _PARENTS.c.id.label("parent_id"),
+    )
+    .outerjoin_from(
+        messages,
+        _PARENTS,
+        sa.and_(
+            _PARENTS.c.session_pk == messages.c.session_pk,
+            _PARENTS.c.seq == messages.c.parent_seq,
+        ),
+    )
+    .where(
+        messages.c.session_pk == sa.bindparam("session"),
+        messages.c.seq.in_(sa.bindparam("seqs", expanding=True)),
+    )
+)
+
+
 def of_path(conn: sa.Connection, *, session_pk: int, seqs: Sequence[int]) -> list[Message]:
     """The messages at these positions of one path, in this order."""
-    parent = messages.alias("parent")
-    rows = conn.execute(
-        sa.select(
-            messages.c.seq,
-            messages.c.id,
-            messages.c.role,
-            messages.c.content,
-            messages.c.created_at,
-            messages.c.status,
-            messages.c.turn_id,
-            parent.c.id.label("parent_id"),
-        )
-        .outerjoin_from(
-            messages,
-            parent,
-            sa.and_(
-                parent.c.session_pk == messages.c.session_pk,
-                parent.c.seq == messages.c.parent_seq,
-            ),
-        )
-        .where(messages.c.session_pk == session_pk, messages.c.seq.in_(seqs))
-    ).all()
+    rows = conn.execute(_OF_PATH, {"session": session_pk, "seqs": seqs}).all()
     found = {row.seq: _message(row) for row in rows}
     return [found[seq] for seq in seqs if seq in found]
 

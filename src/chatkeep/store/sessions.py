@@ -44,6 +44,24 @@ _FIND = (
     .with_for_update()
 )
 _INSERT = sessions.insert()
+_BY_ACTIVITY = (sessions.c.updated_at.desc(), sessions.c.session_id.desc())
+_OF_TENANT = sessions.c.tenant_id == sa.bindparam("tenant")
+_NEWEST = (
+    sa.select(*_LISTED)
+    .where(_OF_TENANT)
+    .order_by(*_BY_ACTIVITY)
+    .limit(sa.bindparam("limit", type_=sa.Integer))
+)
+_NEWEST_AFTER = _NEWEST.where(
+    sa.tuple_(sessions.c.updated_at, sessions.c.session_id)
+    < sa.tuple_(
+        sa.bindparam("updated_at", type_=sa.BigInteger), sa.bindparam("name", type_=sa.Text)
+    )
+)
+_KEYS = sa.select(sessions.c.pk).where(_OF_TENANT).order_by(*_BY_ACTIVITY)
+_BY_KEYS = sa.select(sessions.c.pk, *_LISTED).where(
+    _OF_TENANT, sessions.c.pk.in_(sa.bindparam("keys", expanding=True))
+)
 
 
 def find(conn: sa.Connection, *, tenant: str, session_id: str) -> Any:
@@ -78,34 +96,16 @@ def create(conn: sa.Connection, *, tenant: str, session_id: str, title: str, at:
     return row
 
 
-def read(conn: sa.Connection, *, tenant: str, session_id: str) -> Session:
-    """One session. Raises `SessionNotFound`."""
-    row = conn.execute(
-        sa.select(*_LISTED).where(
-            sessions.c.tenant_id == tenant, sessions.c.session_id == session_id
-        )
-    ).one_or_none()
-    if row is None:
-        raise SessionNotFound
-    return _session(row)
-
-
 def page(
     conn: sa.Connection, *, tenant: str, limit: int, after: Position | None
 ) -> tuple[list[Session], Position | None]:
     """Up to `limit` sessions, newest activity first, and where the next page begins."""
-    statement = (
-        sa.select(*_LISTED)
-        .where(sessions.c.tenant_id == tenant)
-        .order_by(sessions.c.updated_at.desc(), sessions.c.session_id.desc())
-        .limit(limit + 1)
-    )
-    if after is not None:
-        statement = statement.where(
-            sa.tuple_(sessions.c.updated_at, sessions.c.session_id)
-            < sa.tuple_(sa.literal(after.updated_at), sa.literal(after.session_id))
-        )
-    rows = conn.execute(statement).all()
+    parameters: dict[str, object] = {"tenant": tenant, "limit": limit + 1}
+    if after is None:
+        rows = conn.execute(_NEWEST, parameters).all()
+    else:
+        parameters |= {"updated_at": after.updated_at, "name": after.session_id}
+        rows = conn.execute(_NEWEST_AFTER, parameters).all()
     following = None
     if len(rows) > limit:
         last = rows[limit - 1]
@@ -115,20 +115,12 @@ def page(
 
 def keys(conn: sa.Connection, *, tenant: str) -> Sequence[int]:
     """The primary keys of all sessions, newest activity first: the order of a whole listing."""
-    return conn.scalars(
-        sa.select(sessions.c.pk)
-        .where(sessions.c.tenant_id == tenant)
-        .order_by(sessions.c.updated_at.desc(), sessions.c.session_id.desc())
-    ).all()
+    return conn.scalars(_KEYS, {"tenant": tenant}).all()
 
 
 def by_keys(conn: sa.Connection, *, tenant: str, pks: Sequence[int]) -> list[Session]:
     """The sessions with these keys, in this order; those deleted meanwhile are left out."""
-    rows = conn.execute(
-        sa.select(sessions.c.pk, *_LISTED).where(
-            sessions.c.tenant_id == tenant, sessions.c.pk.in_(pks)
-        )
-    ).all()
+    rows = conn.execute(_BY_KEYS, {"tenant": tenant, "keys": pks}).all()
     found = {row.pk: _session(row) for row in rows}
     return [found[pk] for pk in pks if pk in found]
 

@@ -1,0 +1,1 @@
+"""Measurements of whole processes. Figures are printed, never asserted."""

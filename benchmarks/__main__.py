@@ -1,0 +1,145 @@
+"""What a turn and a page of sessions cost, in CPU and wall time, at any size of the database.
+
+The server is a real process with full durability; its model answers at once, so that what is
+measured is everything but the model. Sizes take turns, round by round, so that a machine that
+slows down slows them all.
+"""
+
+import argparse
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+
+from benchmarks.filling import fill
+
+HISTORIES = (10, 1_000, 100_000)
+SESSIONS = (100, 100_000)
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few rounds: does it work?")
+    rounds, repeats = (2, 10) if parser.parse_args().quick else (8, 50)
+    with tempfile.TemporaryDirectory() as folder, upstream() as model_url:
+        turns(Path(folder), model_url, rounds, repeats)
+        lists(Path(folder), model_url, rounds, repeats)
+
+
+def turns(folder: Path, model_url: str, rounds: int, repeats: int) -> None:
+    data = folder / "turns"
+    fill(_made(data), histories=HISTORIES, listed=0)
+    with server(data, model_url) as (client, pid):
+
+        def turn(length: int) -> None:
+            body = {"session_id": f"history-{length}", "message": "A walk in the park?"}
+            client.post("/chat", json=body).raise_for_status()
+
+        table("POST /chat", "messages", HISTORIES, turn, pid, rounds, repeats)
+
+
+def lists(folder: Path, model_url: str, rounds: int, repeats: int) -> None:
+    figures = {}
+    for size in SESSIONS:
+        data = folder / f"lists-{size}"
+        fill(_made(data), histories=(), listed=size)
+        with server(data, model_url) as (client, pid):
+
+            def page(_size: int, client: httpx2.Client = client) -> None:
+                client.get("/sessions", params={"limit": 50}).raise_for_status()
+
+            figures |= measured((size,), page, pid, rounds, repeats)
+    show("GET /sessions?limit=50", "sessions", figures)
+
+
+def table(
+    title: str,
+    unit: str,
+    sizes: tuple[int, ...],
+    work: Callable[[int], None],
+    pid: int,
+    rounds: int,
+    repeats: int,
+) -> None:
+    show(title, unit, measured(sizes, work, pid, rounds, repeats))
+
+
+def measured(
+    sizes: tuple[int, ...], work: Callable[[int], None], pid: int, rounds: int, repeats: int
+) -> dict[int, tuple[float, float]]:
+    """Milliseconds of CPU and of wall time for each size: medians over the rounds."""
+    for size in sizes:
+        for _ in range(repeats):
+            work(size)
+    cpu: dict[int, list[float]] = {size: [] for size in sizes}
+    wall: dict[int, list[float]] = {size: [] for size in sizes}
+    for _ in range(rounds):
+        for size in sizes:
+            before, began = cpu_seconds(pid), time.perf_counter()
+            for _ in range(repeats):
+                work(size)
+            cpu[size].append((cpu_seconds(pid) - before) / repeats * 1_000)
+            wall[size].append((time.perf_counter() - began) / repeats * 1_000)
+    return {size: (statistics.median(cpu[size]), statistics.median(wall[size])) for size in sizes}
+
+
+def show(title: str, unit: str, figures: dict[int, tuple[float, float]]) -> None:
+    print(f"\n{title:24}{'CPU ms':>10}{'wall ms':>10}{'CPU ratio':>11}")
+    first = next(iter(figures.values()))[0]
+    for size, (cpu, wall) in figures.items():
+        ratio = cpu / first if first else float("nan")
+        print(f"  {size:>9,} {unit:12}{cpu:>10.2f}{wall:>10.2f}{ratio:>11.2f}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of one process so far, children not counted (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+@contextmanager
+def upstream() -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.upstream"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().decode().strip()
+        process.stdin.close()
+
+
+@contextmanager
+def server(data: Path, model_url: str) -> Iterator[tuple[httpx2.Client, int]]:
+    env = os.environ | {
+        "CHATKEEP_DATA_DIR": str(data),
+        "CHATKEEP_MODEL": "openai:instant",
+        "CHATKEEP_LOG_LEVEL": "warning",
+        "OPENAI_BASE_URL": model_url,
+    }
+    command = [sys.executable, "-m", "chatkeep", "serve", "--port", "0"]
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        if "Chatkeep answers on " not in said:
+            raise SystemExit(f"the server did not start: {said}{process.stderr.read()}")
+        url = said.split("Chatkeep answers on ")[1].split(" ")[0]
+        with httpx2.Client(base_url=url, timeout=120) as client:
+            yield client, process.pid
+        process.send_signal(signal.SIGTERM)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder / "chatkeep.db"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Databases of any size, written straight into the tables."""
+
+import asyncio
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from chatkeep.store import Store
+from chatkeep.store.tables import messages, sessions
+
+BATCH = 20_000
+TEXT = "Some words about nothing in particular, as long as a short answer may be. " * 3
+
+
+def fill(path: Path, *, histories: tuple[int, ...], listed: int) -> None:
+    """Make a database with a session `history-N` of each length N, and `listed` short ones."""
+    store = Store(f"sqlite:///{path}", readers=1, write_queue=10)
+    asyncio.run(_fill(store, histories, listed))
+    store.close()
+
+
+async def _fill(store: Store, histories: tuple[int, ...], listed: int) -> None:
+    names = [(f"listed-{number}", 0) for number in range(listed)]
+    names += [(f"history-{length}", length) for length in histories]
+    rows = [
+        {
+            "pk": pk,
+            "tenant_id": "default",
+            "session_id": name,
+            "title": "Words About Nothing",
+            "title_source": "model",
+            "title_pending": False,
+            "head_seq": length or None,
+            "last_seq": length,
+            "message_count": length,
+            "turn_count": length // 2,
+            "created_at": 1_000_000 + pk,
+            "updated_at": 1_000_000 + pk,
+        }
+        for pk, (name, length) in enumerate(names, start=1)
+    ]
+    for start in range(0, len(rows), BATCH):
+        await store.write(_insert, sessions, rows[start : start + BATCH])
+    for row in rows:
+        for start in range(1, row["last_seq"] + 1, BATCH):
+            end = min(start + BATCH, row["last_seq"] + 1)
+            await store.write(
+                _insert, messages, [_message(row["pk"], n) for n in range(start, end)]
+            )
+
+
+def _message(session_pk: int, seq: int) -> dict[str, object]:
+    return {
+        "session_pk": session_pk,
+        "seq": seq,
+        "id": f"msg_{session_pk}_{seq}",
+        "parent_seq": seq - 1 or None,
+        "depth": seq,
+        "role": "user" if seq % 2 else "assistant",
+        "content": TEXT,
+        "status": "completed",
+        "turn_id": None,
+        "created_at": 1_000_000 + session_pk,
+    }
+
+
+def _insert(conn: sa.Connection, table: sa.Table, rows: list[dict[str, object]]) -> None:
+    conn.execute(table.insert(), rows)
