@@ -132,6 +132,9 @@ def server(data: Path, model_url: str) -> Iterator[tuple[httpx2.Client, int]]:
             raise SystemExit(f"the server did not start: {said}{process.stderr.read()}")
         url = said.split("Chatkeep answers on ")[1].split(" ")[0]
         with httpx2.Client(base_url=url, timeout=120) as client:
+            # The first turn waits until the model's client is loaded, in a thread of the server.
+            warm_up = {"session_id": "warm-up", "message": "Are you ready?"}
+            client.post("/chat", json=warm_up).raise_for_status()
             yield client, process.pid
         process.send_signal(signal.SIGTERM)
 

@@ -2,14 +2,14 @@
 
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
 import uuid_utils
 
 DEFAULT_TENANT = "default"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)  # in UTC, as every time here
 
 
 def now() -> int:
@@ -20,7 +20,7 @@ def now() -> int:
 def rfc3339(microseconds: int) -> str:
     """A time as the wire shows it: UTC, RFC 3339 with `Z`, always six digits of a second."""
     moment = _EPOCH + timedelta(microseconds=microseconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.isoformat(timespec="microseconds") + "Z"
 
 
 def turn_id() -> str:
