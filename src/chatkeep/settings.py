@@ -143,6 +143,13 @@ class Settings(BaseSettings):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
+    @field_validator("openai_api_key", "anthropic_api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().isascii():
+            raise ValueError("is not a key: it has characters that no key has")
+        return value
+
     @field_validator("model", "models", "title_model")
     @classmethod
     def _names_a_provider(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:

@@ -56,6 +56,7 @@ def test_models_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None
         ("CHATKEEP_HOST", "::"),
         ("CHATKEEP_DATABASE_URL", "mysql://x"),
         ("CHATKEEP_MODEL_TIMEOUT", "0"),
+        ("OPENAI_API_KEY", "sk-…"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
