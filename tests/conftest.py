@@ -3,12 +3,25 @@
 One server serves a whole module: each test takes a session of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.process import Server
 from tests.upstream import Upstream, polite
+
+
+@pytest.fixture
+def show(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Print a line at the end of the run, whichever worker the test ran in."""
+    return lambda line: record_property("shown", line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.getreports("passed"):
+        for name, line in report.user_properties:
+            if name == "shown" and report.when == "call":
+                terminalreporter.write_line(str(line))
 
 
 @pytest.fixture(scope="module")

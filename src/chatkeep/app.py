@@ -28,6 +28,7 @@ STATUS: dict[type[domain.ChatError], int] = {
     domain.SessionNotFound: 404,
     domain.MessageNotFound: 404,
     domain.NotAcceptable: 406,
+    domain.BodyTooSlow: 408,
     domain.TooLarge: 413,
     domain.UnsupportedMediaType: 415,
     domain.InvalidRequest: 422,
@@ -110,6 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
         hosts=(settings.host, *settings.allowed_hosts),
         origins=settings.allowed_origins,
         max_body_bytes=settings.max_body_bytes,
+        body_seconds=settings.body_timeout,
     )
     return app
 

@@ -195,6 +195,12 @@ class UnsupportedMediaType(ChatError):
     code = "unsupported-media-type"
 
 
+class BodyTooSlow(ChatError):
+    """The body did not arrive in time."""
+
+    code = "body-too-slow"
+
+
 class InvalidRequest(ChatError):
     """The request has a value that is not allowed."""
 

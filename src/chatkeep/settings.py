@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     )
 
     max_body_bytes: int = Field(1_048_576, ge=1_024, description="Largest request body, in bytes.")
+    body_timeout: float = Field(30, gt=0, description="Seconds that a request body may take.")
     max_message_chars: int = Field(
         100_000, ge=1, description="Longest message, in Unicode characters."
     )

@@ -35,6 +35,8 @@ def test_the_server_answers_to_its_own_names_alone(
         ("http://localhost:3000", 403),
         ("https://evil.example", 403),
         ("null", 403),
+        ("http://[", 403),
+        ("http://localhost:8000.evil.example", 403),
     ],
 )
 def test_pages_elsewhere_cannot_call(client: TestClient, origin: str, status: int) -> None:

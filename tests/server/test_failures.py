@@ -1,8 +1,10 @@
 """A provider that fails, in every way that it can: the contract's status, and the session lives."""
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,6 +26,7 @@ def running_server(
         "CHATKEEP_MODEL": "openai:scripted",
         "CHATKEEP_MODELS": "anthropic:scripted,ollama:scripted",
         "CHATKEEP_MODEL_TIMEOUT": str(MODEL_TIMEOUT),
+        "CHATKEEP_BODY_TIMEOUT": "1",
     }
     with Server(tmp_path_factory.mktemp("data"), env) as running:
         yield running
@@ -212,3 +215,15 @@ def test_keys_and_texts_are_not_in_the_log(
     for line in log.splitlines():
         if not line.startswith("Chatkeep answers"):
             json.loads(line)
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for(server: Server) -> None:
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        head = f"POST /chat HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 100\r\n"
+        connection.sendall(f'{head}Content-Type: application/json\r\n\r\n{{"sess'.encode())
+        connection.settimeout(TIME_LIMIT)
+        answer = connection.recv(65_536)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"application/problem+json" in answer

@@ -6,6 +6,7 @@ from typing import Any, NoReturn, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from starlette.requests import ClientDisconnect
 
 from chatkeep.domain import InvalidRequest, MalformedBody, UnsupportedMediaType
 
@@ -19,7 +20,11 @@ async def read(request: Request, model: type[Model]) -> Model:
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
         raise UnsupportedMediaType
-    value = parse(await request.body())
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        raise MalformedBody("The body ended too early.") from None
+    value = parse(body)
     try:
         return model.model_validate(value)
     except ValidationError as error:

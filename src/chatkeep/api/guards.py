@@ -1,13 +1,13 @@
 """What is refused before a request is looked at: foreign names, foreign pages, huge bodies."""
 
+import asyncio
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatkeep.api import problems
-from chatkeep.domain import ChatError, ForeignHost, ForeignOrigin, TooLarge
+from chatkeep.domain import BodyTooSlow, ChatError, ForeignHost, ForeignOrigin, TooLarge
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -20,13 +20,20 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Iterable[str], origins: Iterable[str], max_body_bytes: int
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Iterable[str],
+        origins: Iterable[str],
+        max_body_bytes: int,
+        body_seconds: float,
     ) -> None:
-        """Take the names that the server goes by, and the origins that may call it."""
+        """Take the names that the server goes by, the origins that may call it, and the limits."""
         self._app = app
         self._hosts = {host.lower() for host in (*LOOPBACK_NAMES, *hosts)}
         self._origins = {origin.lower().rstrip("/") for origin in origins}
         self._max_body_bytes = max_body_bytes
+        self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
@@ -49,7 +56,8 @@ class Guard:
                 "This server is not reached by that name; CHATKEEP_ALLOWED_HOSTS can add it."
             )
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
-        if origin and origin not in self._origins and urlsplit(origin).netloc != host:
+        own = {f"http://{host}", f"https://{host}"}
+        if origin and origin not in self._origins | own:
             raise ForeignOrigin(
                 "That web page may not call this server; CHATKEEP_ALLOWED_ORIGINS can allow it."
             )
@@ -58,13 +66,19 @@ class Guard:
             raise self._too_large()
 
     def _counted(self, receive: Receive) -> Receive:
-        """Count what really arrives: a body may come without its length, or with a wrong one."""
-        received = 0
+        """Count what really arrives, and until when: what a request says of itself may be wrong."""
+        received, whole = 0, False
+        deadline = asyncio.get_running_loop().time() + self._body_seconds
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, whole
+            try:
+                async with asyncio.timeout_at(None if whole else deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise BodyTooSlow from None
             received += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if received > self._max_body_bytes:
                 raise self._too_large()
             return message

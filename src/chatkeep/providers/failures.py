@@ -19,6 +19,8 @@ from chatkeep.domain import (
 
 MAX_DETAIL_CHARS = 300
 _SECRET = re.compile(r"\b(?:sk|key|xai|gsk|AIza)[-_][A-Za-z0-9*_-]{4,}|https?://\S+|/(?:\w+/)+\S*")
+# By name, because providers' clients use two descendants of one HTTP library.
+_CONNECTION = {"TransportError", "APIConnectionError", "StreamError"}
 _TOO_LONG = ("context size", "context length", "context_length", "prompt is too long")
 
 
@@ -35,7 +37,8 @@ def named(failure: Exception) -> Failure:
     """Name what went wrong in a call to a provider, whichever client raised it."""
     if isinstance(failure, ChatError):
         return Failure(failure, retryable=isinstance(failure, ModelFailed))
-    if isinstance(failure, TimeoutError | langchain.ModelTimeoutError):
+    kinds = {kind.__name__ for kind in type(failure).__mro__}
+    if isinstance(failure, TimeoutError | langchain.ModelTimeoutError) or "ReadTimeout" in kinds:
         return Failure(ModelTimedOut(), retryable=False)
     status = _status(failure)
     if status in {401, 403}:
@@ -65,7 +68,7 @@ def named(failure: Exception) -> Failure:
             retryable=True,
             retry_after=_retry_after(failure),
         )
-    if _is_connection(failure):
+    if isinstance(failure, langchain.ModelConnectionError | OSError) or kinds & _CONNECTION:
         return Failure(
             ModelFailed("The connection to the model's provider failed."), retryable=True
         )
@@ -86,14 +89,6 @@ def _is_too_long(failure: Exception) -> bool:
     return isinstance(failure, langchain.ContextOverflowError) or any(
         phrase in text for phrase in _TOO_LONG
     )
-
-
-def _is_connection(failure: Exception) -> bool:
-    """Whether the network failed. HTTPX has two descendants in use, so it goes by the names."""
-    if isinstance(failure, langchain.ModelConnectionError | OSError):
-        return True
-    names = {kind.__name__ for kind in type(failure).__mro__}
-    return bool(names & {"TransportError", "APIConnectionError", "StreamError"})
 
 
 def _retry_after(failure: Exception) -> float | None:

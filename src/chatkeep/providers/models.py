@@ -82,6 +82,8 @@ class Providers:
                 pass
         except ChatError as error:
             log.error("model_not_ready", model=self.default, code=error.code, detail=error.detail)
+        except Exception:
+            log.exception("model_not_ready", model=self.default)
 
     async def close(self) -> None:
         """Stop the embedded models."""
