@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from chatkeep.api import accept, bodies, problems
 from chatkeep.api.dependencies import CallerOf, EngineOf
-from chatkeep.domain import TurnOptions
+from chatkeep.domain import Reply, TurnOptions
 
 router = APIRouter(tags=["chat"])
 
@@ -74,27 +74,6 @@ class ChatRequest(BaseModel):
     )
 
 
-class UsageBody(BaseModel):
-    """Tokens that the provider counted; null where it did not say."""
-
-    input_tokens: int | None
-    output_tokens: int | None
-
-
-class ChatResponse(BaseModel):
-    """The model's answer, and where it is kept."""
-
-    response: str
-    session_id: str
-    title: str
-    turn_id: str
-    user_message_id: str
-    message_id: str
-    model: str
-    usage: UsageBody
-    finish_reason: str | None
-
-
 @router.post(
     "/chat",
     summary="Send a message and get the answer",
@@ -106,7 +85,7 @@ class ChatResponse(BaseModel):
     },
     responses={
         200: {
-            "model": ChatResponse,
+            "model": Reply,
             "content": {
                 TEXT: {"schema": {"type": "string"}},
                 JSON: {
@@ -124,7 +103,7 @@ class ChatResponse(BaseModel):
                 },
             },
         },
-        **problems.documented(400, 406, 413, 415, 422, 429, 502, 503, 504),
+        **problems.documented(400, 406, 408, 413, 415, 422, 429, 502, 503, 504),
     },
 )
 async def chat(request: Request, caller: CallerOf, engine: EngineOf) -> Response:

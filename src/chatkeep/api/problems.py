@@ -60,6 +60,7 @@ _MEANINGS = {
     400: "The body is not well-formed JSON in UTF-8.",
     404: "There is no such session or message.",
     406: "None of the accepted media types can be given.",
+    408: "The body did not arrive in time.",
     413: "The body or the message is too large.",
     415: "The body is not application/json.",
     422: "A value is not allowed; `errors` says which and why.",
