@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -158,17 +159,26 @@ def test_a_provider_that_asks_for_a_long_pause_is_not_waited_for(
 
 
 def test_a_refused_connection_is_a_failed_model_and_leaves_no_turn_running(
-    server: Server, tmp_path_factory: pytest.TempPathFactory
+    tmp_path: Path,
 ) -> None:
-    env = {"CHATKEEP_MODEL": "ollama:any", "OLLAMA_HOST": "http://127.0.0.1:9"}
-    with Server(tmp_path_factory.mktemp("refused"), env) as lonely:
-        first = lonely.chat("s", "anyone there?")
-        second = lonely.chat("s", "still nobody?")
-
-        assert [first.status_code, second.status_code] == [502, 502]
-        assert first.json()["type"] == "/problems/model-failed"
-        assert [m["status"] for m in lonely.history("s")] == ["failed", "failed"]
-        assert lonely.sessions()["s"]["title"].startswith("Anyone there 20")
+    nobody = "http://127.0.0.1:9"
+    models = ["openai:any", "anthropic:any", "ollama:any"]
+    env = {
+        "CHATKEEP_MODEL": models[0],
+        "CHATKEEP_MODELS": ",".join(models[1:]),
+        "OPENAI_BASE_URL": nobody,
+        "ANTHROPIC_BASE_URL": nobody,
+        "ANTHROPIC_API_KEY": "sk-ant-test",
+        "OLLAMA_HOST": nobody,
+    }
+    with Server(tmp_path, env) as lonely:
+        for model in models:
+            for message in ("anyone there?", "still nobody?"):
+                failed = lonely.chat(model, message, model=model)
+                assert failed.status_code == 502
+                assert failed.json()["type"] == "/problems/model-failed"
+            assert [m["status"] for m in lonely.history(model)] == ["failed", "failed"]
+            assert lonely.sessions()[model]["title"].startswith("Anyone there 20")
 
 
 def test_a_models_text_is_cleaned_of_what_a_database_cannot_store(

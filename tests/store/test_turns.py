@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from chatkeep.domain import QueueFull, Role, Status
 from chatkeep.store import Store, messages, sessions, turns
+from chatkeep.store.tables import sessions as sessions_table
 from chatkeep.store.tables import turns as turns_table
 from tests.store.conftest import accept, end, run
 
@@ -99,6 +100,25 @@ def test_many_unanswered_messages_hide_no_answered_one(store: Store) -> None:
         last = await accept(store, "s", "last")
         assert last.begun is not None
         assert last.begun.context == ((Role.USER, "kept"), (Role.ASSISTANT, "kept answer"))
+
+    run(work)
+
+
+def test_a_session_may_have_a_context_of_its_own_size(store: Store) -> None:
+    async def work() -> None:
+        for size in (5, 2, 0):
+            accepted = await accept(store, "s", f"until now {size}")
+            await end(store, accepted.turn.turn_id, f"answer {size}")
+
+            def resize(conn: sa.Connection, size: int = size) -> None:
+                conn.execute(sessions_table.update().values(context_messages=size))
+
+            await store.write(resize)
+            last = await accept(store, "s", "how many?")
+            assert last.begun is not None
+            assert len(last.begun.context) <= size
+            assert last.begun.context[-1:] == ((Role.ASSISTANT, f"answer {size}"),)[:size]
+            await end(store, last.turn.turn_id, "so many")
 
     run(work)
 
