@@ -73,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             warming.cancel()
-            await engine.close(app.state.drain_seconds)
+            await engine.close(settings.drain_seconds)
             await providers.close()
             await asyncio.to_thread(store.close)
 
@@ -89,7 +89,6 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.engine, app.state.store = engine, store
-    app.state.drain_seconds = settings.drain_seconds
     for router in (chat.router, sessions.router, health.router):
         app.include_router(router)
     _document_bodies(app)
@@ -108,10 +107,11 @@ def create_app(settings: Settings) -> FastAPI:
     # Added last, so it comes first.
     app.add_middleware(
         Guard,
-        hosts=(settings.host, *settings.allowed_hosts),
+        hosts=(settings.host, f"[{settings.host}]", *settings.allowed_hosts),
         origins=settings.allowed_origins,
         max_body_bytes=settings.max_body_bytes,
         body_seconds=settings.body_timeout,
+        refuse=_respond,
     )
     return app
 
@@ -161,18 +161,23 @@ def _document_bodies(app: FastAPI) -> None:
 async def _on_chat_error(_request: Request, error: Exception) -> Response:
     if not isinstance(error, domain.ChatError):
         raise error
+    return _respond(error)
+
+
+def _respond(error: domain.ChatError) -> Response:
     return problems.respond(error, STATUS[type(error)])
 
 
 async def _on_invalid_parameter(_request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    details = [{**found, "loc": found["loc"][1:]} for found in error.errors()]
-    listed = [{"parameter": str(found["loc"][0]), "detail": found["msg"]} for found in details]
+    listed = [
+        {"parameter": str(found["loc"][1]), "detail": found["msg"]} for found in error.errors()
+    ]
     invalid = domain.InvalidRequest(
         f"{listed[0]['parameter']}: {listed[0]['detail']}", errors=listed
     )
-    return problems.respond(invalid, STATUS[domain.InvalidRequest])
+    return _respond(invalid)
 
 
 async def _on_http_error(_request: Request, error: Exception) -> Response:
@@ -191,4 +196,4 @@ async def _on_http_error(_request: Request, error: Exception) -> Response:
 
 
 async def _on_unknown(_request: Request, _error: Exception) -> Response:
-    return problems.respond(domain.InternalError(), STATUS[domain.InternalError])
+    return _respond(domain.InternalError())

@@ -1,8 +1,11 @@
 """The `chatkeep` command."""
 
+import asyncio
+import json
 import signal
 import sys
-import time
+import tempfile
+import tomllib
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -20,6 +23,8 @@ cli = typer.Typer(
 )
 
 EXIT_CONFIGURATION = 2
+LAST_WORDS_SECONDS = 5
+"""What connections get beyond the turns, to send their answers."""
 
 
 def main() -> None:
@@ -65,14 +70,11 @@ def serve(
 @cli.command()
 def openapi() -> None:
     """Print the OpenAPI document of the server's API."""
-    import json
-    import tempfile
-    from pathlib import Path
-
-    from chatkeep.app import create_app
+    from chatkeep.app import create_app  # it would slow down --help
 
     with tempfile.TemporaryDirectory() as folder:
-        app = create_app(Settings(data_dir=Path(folder), model="openai:any"))
+        plain = {"database_url": "", "model": "openai:any", "models": "", "title_model": ""}
+        app = create_app(_settings(data_dir=folder, **plain))
         typer.echo(json.dumps(app.openapi(), indent=2, ensure_ascii=False))
         app.state.store.close()
 
@@ -83,9 +85,6 @@ def _run(settings: Settings) -> None:
     from chatkeep.app import create_app
     from chatkeep.domain import ChatError
 
-    # What uvicorn got is raised again when it has ended in order: here is nothing left to do.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    signal.signal(signal.SIGINT, lambda *_: None)
     config = uvicorn.Config(
         "unused",
         host=settings.host,
@@ -93,7 +92,7 @@ def _run(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(settings.drain_seconds),
+        timeout_graceful_shutdown=int(settings.drain_seconds) + LAST_WORDS_SECONDS,
     )
     # Bound before anything else: a second server on this port must not touch the data.
     listener = config.bind_socket()
@@ -114,12 +113,14 @@ def _run(settings: Settings) -> None:
                 )
 
         async def shutdown(self, sockets: list[Any] | None = None) -> None:
-            # The time that requests in progress take counts for the turns as well.
-            begun = time.monotonic()
+            # Beside uvicorn's own wait: turns end, or whoever waits for them is told why not.
+            draining = asyncio.create_task(app.state.engine.close(settings.drain_seconds))
             await super().shutdown(sockets)
-            spent = time.monotonic() - begun
-            app.state.drain_seconds = max(0.0, settings.drain_seconds - spent)
+            await draining
 
+    # What uvicorn got is raised again when it has ended in order: here is nothing left to do.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGINT, lambda *_: None)
     Server(config).run(sockets=[listener])
 
 
@@ -133,6 +134,8 @@ def _settings(**options: object) -> Settings:
             name = "_".join(str(part) for part in found["loc"]).upper()
             lines.append(f"{name}: {found['msg']}" if name else found["msg"])
         _fail("\n".join(lines))
+    except tomllib.TOMLDecodeError as error:
+        _fail(f"The configuration file is not TOML: {error}.")
     except ConfigurationError as error:
         _fail(str(error))
 

@@ -1,6 +1,10 @@
 """What a model reads: the prompt of a turn and the prompt of a title. Pure: no clock, no I/O."""
 
+import re
+
 from chatkeep.domain import Prompt, Role, TurnOptions
+
+_FENCE = re.compile(r"<(?=\s*/?\s*message)", re.IGNORECASE)
 
 TITLE_MESSAGE_CHARS = 2_000
 """Characters of a first message that the title's model reads."""
@@ -84,5 +88,5 @@ def title_prompt(message: str, *, small_model: bool) -> Prompt:
 
 def _as_data(message: str) -> str:
     # A message that brings the closing tag along must not end the data early.
-    inside = message.replace("</message>", "").replace("<message>", "")
+    inside = _FENCE.sub("‹", message)
     return f"<message>\n{inside}\n</message>"

@@ -69,6 +69,7 @@ class Engine:
         self._live = LiveTurns()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self._drain = asyncio.Lock()
 
     @property
     def is_accepting(self) -> bool:
@@ -114,16 +115,22 @@ class Engine:
         return replace(reply, title=title) if title else reply
 
     async def close(self, drain_seconds: float) -> None:
-        """Let running turns end, for so many seconds; the rest is taken up at the next start."""
+        """Let running turns end, for so many seconds; the rest is taken up at the next start.
+
+        Whoever still waits then is told so. A second call waits for the first.
+        """
         self._closing = True
-        running = [task for task in self._tasks if not task.done()]
-        if running:
-            log.info("draining", turns=len(self._live), seconds=drain_seconds)
-            await asyncio.wait(running, timeout=drain_seconds)
-        await self._titling.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        async with self._drain:
+            running = [task for task in self._tasks if not task.done()]
+            if running:
+                log.info("draining", turns=len(self._live), seconds=drain_seconds)
+                await asyncio.wait(running, timeout=drain_seconds)
+            await self._titling.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for live in self._live:
+                live.end(Draining("This turn is run at the next start.", turn_id=live.turn.turn_id))
 
     async def _accept(
         self, caller: Caller, session_id: str, message: str, options: TurnOptions
@@ -171,7 +178,13 @@ class Engine:
         except Exception:
             log.exception("turn_crashed", turn_id=turn.turn_id)
             error = InternalError()
-        await self._end(live, begun, completion, error)
+        try:
+            await self._end(live, begun, completion, error)
+        except Exception:
+            # Whoever waits must hear of it, and the next start ends the turn.
+            log.exception("turn_not_ended", turn_id=turn.turn_id)
+            live.end(InternalError(turn_id=turn.turn_id, session_id=turn.session_id))
+            self._live.drop(live)
 
     async def _end(
         self, live: LiveTurn, begun: Begun, completion: Completion, error: ChatError | None
@@ -180,7 +193,8 @@ class Engine:
         turn = begun.turn
         outcome = Outcome(
             status=Status.FAILED if error else Status.COMPLETED,
-            text=live.text,
+            # White space alone is no answer, and some providers refuse to read it back.
+            text=live.text if live.text.strip() else "",
             completion=completion,
             error_code=error.code if error else None,
             error_detail=error.detail if error else None,
@@ -236,7 +250,11 @@ class Engine:
                 if failures < len(END_DELAYS_SECONDS):
                     await asyncio.sleep(END_DELAYS_SECONDS[failures])
                 else:
-                    live.end(failure)
+                    # Without advice to retry: the message is kept, and its end will be.
+                    session_id = live.turn.session_id
+                    live.end(
+                        StoreUnavailable(failure.detail, turn_id=turn_id, session_id=session_id)
+                    )
                     await asyncio.sleep(END_LAST_DELAY_SECONDS)
         return None
 

@@ -147,9 +147,10 @@ class Settings(BaseSettings):
     @field_validator("openai_api_key", "anthropic_api_key")
     @classmethod
     def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().isascii():
+        key = value.get_secret_value().strip() if value is not None else ""
+        if not (key.isascii() and key.isprintable()) or " " in key:
             raise ValueError("is not a key: it has characters that no key has")
-        return value
+        return SecretStr(key) if key else None
 
     @field_validator("model", "models", "title_model")
     @classmethod
@@ -168,6 +169,8 @@ class Settings(BaseSettings):
     def _names_a_database(cls, value: str) -> str:
         if value and not value.startswith("sqlite:///"):
             raise ValueError("only sqlite:///path is supported so far")
+        if value.removeprefix("sqlite:///") == ":memory:":
+            raise ValueError("a conversation is kept in a file, not in memory")
         return value
 
     @model_validator(mode="after")
@@ -217,5 +220,7 @@ def config_file() -> Path | None:
 
 def unknown_variables() -> list[str]:
     """Variables that begin with `CHATKEEP_` and are no setting: most likely misspelt."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {f"{PREFIX}CONFIG"}
+    fields = Settings.model_fields.items()
+    known = {PREFIX + name.upper() for name, field in fields if field.validation_alias is None}
+    known.add(f"{PREFIX}CONFIG")
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

@@ -24,7 +24,9 @@ def configure(*, level: str, form: Literal["auto", "console", "json"]) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     if form == "console" or (form == "auto" and colours):
-        tail: list[Any] = [structlog.dev.ConsoleRenderer(colors=colours)]
+        # Plain, because a rich traceback shows local variables: message texts and keys.
+        plain = structlog.dev.plain_traceback
+        tail: list[Any] = [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
     else:
         tail = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     formatter = structlog.stdlib.ProcessorFormatter(

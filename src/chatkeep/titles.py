@@ -53,13 +53,14 @@ def fallback(message: str, at: int) -> str:
     text = _visible(message[:READ_CHARS])
     date, clock = rfc3339(at)[:10], rfc3339(at)[11:16]
     if _is_spaceless(text):
-        title = _cut_spaceless(_first_sentence(text))
-        return title if len(title) >= MIN_CHARS else f"{title}{date}"
+        return _spaceless(_first_spaceless_sentence(text), date)
     words = _words(_readable(text), sentences=True)
     chosen = [word for sentence in words for word in sentence] if _is_short(words) else _best(words)
     chosen = chosen[:MAX_WORDS] or ["Chat"]
     filled = [*chosen, *(date, clock)[: max(0, MIN_WORDS - len(chosen))]]
-    return _capitalised(" ".join(filled))
+    title = _capitalised(" ".join(filled))
+    # Digits and signs may be the rest of it: then the letters say which form it has.
+    return _spaceless(title, date) if _is_spaceless(title) else title
 
 
 def from_model(answer: str, message: str, *, small_model: bool = False) -> str | None:
@@ -74,13 +75,15 @@ def from_model(answer: str, message: str, *, small_model: bool = False) -> str |
     if _is_spaceless(line):
         title = " ".join(_words(line)[0]) if _words(line) else ""
         title = title if len(title) <= MAX_CHARS else _cut_spaceless(line)
-        fits = len(title) >= MIN_CHARS and len(line) <= MAX_CHARS * 3
+        fits = MIN_CHARS <= len(title) <= MAX_CHARS and len(line) <= MAX_CHARS * 3
+        fits = fits and _is_spaceless(title)
     else:
         words = [word for group in _words(line) for word in group]
         fits = MIN_WORDS <= len(words) <= RAMBLING_WORDS
         words = words[:MAX_WORDS] if len(words) <= MAX_WORDS else _without_loose_end(words)
         fits = fits and len(words) >= MIN_WORDS and not _repeats(words)
         title = " ".join(words)
+        fits = fits and not _is_spaceless(title)
     about = _visible(message[:READ_CHARS])
     fits = fits and not (small_model and _invents(title, about))
     return title if fits and _is_about(title, about) else None
@@ -107,14 +110,23 @@ def _is_spaceless(text: str) -> bool:
     return len(_SPACELESS.findall(text)) * 2 > letters > 0
 
 
-def _first_sentence(text: str) -> str:
-    sentences = (part for part in _SENTENCE_END.split(text) if any(map(str.isalnum, part)))
-    return next(sentences, "")
+def _spaceless(text: str, date: str) -> str:
+    title = _cut_spaceless(text)
+    return title if len(title) >= MIN_CHARS else f"{title}{date}"
+
+
+def _first_spaceless_sentence(text: str) -> str:
+    """From the first letter of such a script on, in the first sentence that is mostly of it."""
+    sentence = next(filter(_is_spaceless, _SENTENCE_END.split(text)), text)
+    first = _SPACELESS.search(sentence)
+    return sentence[first.start() :] if first else sentence
 
 
 def _cut_spaceless(text: str) -> str:
+    """The first characters of a text, and only those of its script if the cut left too few."""
     joined = " ".join(word for group in _words(_MARKUP.sub(" ", text)) for word in group)
-    return " ".join(_trimmed(joined[:MAX_CHARS]).split())
+    cut = " ".join(_trimmed(joined[:MAX_CHARS]).split())
+    return cut if _is_spaceless(cut) else _trimmed("".join(_SPACELESS.findall(text))[:MAX_CHARS])
 
 
 def _words(text: str, *, sentences: bool = False) -> list[list[str]]:

@@ -15,6 +15,9 @@ ATTEMPTS = 3
 RETRY_SECONDS = 1
 """Pause before a title call is tried again; it doubles, and half of it is random."""
 
+AT_ONCE, SMALL_AT_ONCE = 16, 1
+"""Title calls under way; the embedded model has few places, and the replies need them."""
+
 RESUMED_AT_START = 1_000
 """Sessions without a model's title that are looked at when the server starts."""
 
@@ -35,6 +38,8 @@ class Titling:
         self._store = store
         self._providers = providers
         self._options = options
+        small = providers.is_small(options.model)
+        self._free = asyncio.Semaphore(SMALL_AT_ONCE if small else AT_ONCE)
         self._calls: dict[int, asyncio.Task[str | None]] = {}
         self._resuming: asyncio.Task[None] | None = None
 
@@ -101,7 +106,7 @@ class Titling:
                 await asyncio.sleep(RETRY_SECONDS * 2 ** (attempt - 1) * jitter)
             pieces: list[str] = []
             try:
-                async with asyncio.timeout(self._options.timeout):
+                async with self._free, asyncio.timeout(self._options.timeout):
                     await self._providers.answer(model, prompt, pieces.append, retries=0)
                 return "".join(pieces)
             except (ModelMisconfigured, ContextTooLong):

@@ -4,6 +4,7 @@ A turn here belongs to the server: who waits for it may go away. What a model is
 """
 
 import asyncio
+from collections.abc import Iterator
 
 from chatkeep.domain import ChatError, Reply, Turn
 
@@ -16,8 +17,7 @@ class LiveTurn:
         self.turn = turn
         self.title_call: asyncio.Task[str | None] | None = None
         self._pieces: list[str] = []
-        self._end: Reply | ChatError | None = None
-        self._ended = asyncio.Event()
+        self._ended: asyncio.Future[Reply | ChatError] = asyncio.get_running_loop().create_future()
 
     @property
     def text(self) -> str:
@@ -30,16 +30,16 @@ class LiveTurn:
 
     def end(self, end: Reply | ChatError) -> None:
         """Tell everyone who waits how the turn ended. The first end counts."""
-        if self._end is None:
-            self._end = end
-            self._ended.set()
+        if not self._ended.done():
+            self._ended.set_result(end)
 
     async def result(self) -> Reply:
         """Wait for the end of the turn. Raises the error that it ended with."""
-        await self._ended.wait()
-        if isinstance(self._end, Reply):
-            return self._end
-        raise self._end or ChatError()
+        # Shielded: one reader who goes away must not end the wait of the others.
+        end = await asyncio.shield(self._ended)
+        if isinstance(end, ChatError):
+            raise end
+        return end
 
 
 class LiveTurns:
@@ -52,6 +52,10 @@ class LiveTurns:
     def __len__(self) -> int:
         """How many there are."""
         return len(self._by_id)
+
+    def __iter__(self) -> Iterator[LiveTurn]:
+        """All of them, as they are now."""
+        return iter(list(self._by_id.values()))
 
     def open(self, turn: Turn) -> LiveTurn:
         """Take a turn in hand, or return it if it is there already."""

@@ -187,7 +187,7 @@ def test_what_is_not_there_is_404(client: TestClient) -> None:
 
 
 def test_a_place_in_the_list_that_nobody_gave_out_is_refused(client: TestClient) -> None:
-    for after in ("x", "WzFd", "bnVsbA", "%00", "ä"):
+    for after in ("x", "WzFd", "bnVsbA", "%00", "ä", "WzkyMjMzNzIwMzY4NTQ3NzU4MDgsImEiXQ"):
         assert problem(client.get(f"/sessions?after={after}"))[0] == 422
 
 

@@ -149,12 +149,15 @@ def test_a_turn_that_outlasts_the_stop_is_run_again_at_the_next_start(
 
     upstream.script = script
     with Server(tmp_path, {**env, "CHATKEEP_DRAIN_SECONDS": "1"}) as server:
-        thread = post_and_forget(server, "s", "endless")
-        until(lambda: len(upstream.replies) == 1)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(server.chat, "s", "endless")
+            until(lambda: len(upstream.replies) == 1)
 
-        assert server.stop() == 0
+            assert server.stop() == 0
 
-        thread.join()
+            assert answer.result().status_code == 503
+            assert answer.result().json()["type"] == "/problems/draining"
+            assert answer.result().json()["turn_id"].startswith("turn_")
         upstream.script = polite
         server.start()
         until(lambda: contents(server, "s") == ["endless", "Reply to: endless"])
@@ -188,6 +191,7 @@ def test_a_second_server_on_the_same_data_or_port_says_why_it_cannot_start(
         ("CHATKEEP_MODEL", "local:/nowhere/model.gguf", "path of a GGUF file"),
         ("CHATKEEP_HOST", "0.0.0.0", "CHATKEEP_LISTEN_WITHOUT_KEY"),
         ("CHATKEEP_DATA_DIR", "/dev/null/x", "data folder"),
+        ("CHATKEEP_DATABASE_URL", "sqlite:///:memory:", "kept in a file"),
     ],
 )
 def test_settings_that_cannot_work_are_explained(
@@ -200,3 +204,16 @@ def test_settings_that_cannot_work_are_explained(
     assert "Traceback" not in str(refused.value)
     assert server.process is not None
     assert server.process.returncode == 2
+
+
+def test_a_file_that_is_no_database_is_explained_and_left_alone(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    (tmp_path / "chatkeep.db").write_text("a letter to my grandmother\n" * 100)
+    before = (tmp_path / "chatkeep.db").read_bytes()
+
+    with pytest.raises(AssertionError, match="file is not a database") as refused:
+        Server(tmp_path, env).start()
+
+    assert "Traceback" not in str(refused.value)
+    assert (tmp_path / "chatkeep.db").read_bytes() == before

@@ -11,7 +11,12 @@ from chatkeep.providers.embedded import weights
 from tests.process import Server, until
 from tests.titlerule import keeps_the_rule
 
-PATIENT = {"CHATKEEP_MODEL_TIMEOUT": "300", "CHATKEEP_TURN_TIMEOUT": "600"}
+PATIENT = {
+    "CHATKEEP_MODEL_TIMEOUT": "300",
+    "CHATKEEP_TURN_TIMEOUT": "600",
+    # Nobody listens there: the embedded model must be reached without a proxy.
+    "HTTP_PROXY": "http://127.0.0.1:9",
+}
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,17 @@ CASES = {
     "404": (Answer(status=404), 502, "model-misconfigured"),
     "429": (Answer(status=429, headers={"Retry-After": "0"}), 503, "model-busy"),
     "400": (Answer(status=400), 502, "model-failed"),
+    "half a character": (
+        Answer(status=400, body=b'{"error": {"message": "bad \\ud800"}, "type": "error"}'),
+        502,
+        "model-failed",
+    ),
+    "a date beyond time": (
+        Answer(status=429, headers={"Retry-After": "Fri, 31 Dec 99999999999 23:59:59 GMT"}),
+        503,
+        "model-busy",
+    ),
+    "nothing but white space": (Answer([" ", "\n"]), 502, "model-failed"),
     "500": (Answer(status=500), 502, "model-failed"),
     "hangs": (Answer(hang=True), 504, "model-timed-out"),
     "cut mid-answer": (Answer(["one ", "two ", "three"], cut_after=3), 502, "model-failed"),
@@ -179,6 +190,15 @@ def test_a_refused_connection_is_a_failed_model_and_leaves_no_turn_running(
                 assert failed.json()["type"] == "/problems/model-failed"
             assert [m["status"] for m in lonely.history(model)] == ["failed", "failed"]
             assert lonely.sessions()[model]["title"].startswith("Anyone there 20")
+
+
+def test_a_missing_key_is_our_configuration(tmp_path: Path) -> None:
+    env = {"CHATKEEP_MODEL": "anthropic:any", "CHATKEEP_MODELS": "openai:any"}
+    with Server(tmp_path, env) as keyless:
+        for model in ("anthropic:any", "openai:any"):
+            failed = keyless.chat(model, "anyone there?", model=model)
+            assert failed.status_code == 502
+            assert failed.json()["type"] == "/problems/model-misconfigured"
 
 
 def test_a_models_text_is_cleaned_of_what_a_database_cannot_store(

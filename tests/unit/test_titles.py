@@ -15,6 +15,10 @@ MESSAGES = st.one_of(
             [
                 "the",
                 "Ärger",
+                "Hi!",
+                "TypeScript",
+                "1.",
+                "の型エラーを直す方法",
                 "«mot»",
                 "C++",
                 "日本",
@@ -64,6 +68,9 @@ def test_an_answer_that_repeats_the_message_keeps_the_rule_too(message: str) -> 
         ("フランスの首都はどこですか？教えて", "フランスの首都はどこですか"),
         ("嗨", "嗨2025-11-24"),
         ("🎉", "🎉 2025-11-24 16:00"),
+        ("Hi! 日本の首都はどこですか", "日本の首都はどこですか"),
+        ("1. 日本語で教えてください", "日本語で教えてください"),
+        ("TypeScript の型エラーを直す方法を教えてください", "の型エラーを直す方法を教えてくだ"),
     ],
 )
 def test_the_fallback_is_made_of_the_messages_own_words(message: str, title: str) -> None:

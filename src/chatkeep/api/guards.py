@@ -1,12 +1,11 @@
 """What is refused before a request is looked at: foreign names, foreign pages, huge bodies."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chatkeep.api import problems
 from chatkeep.domain import BodyTooSlow, ChatError, ForeignHost, ForeignOrigin, TooLarge
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -27,13 +26,15 @@ class Guard:
         origins: Iterable[str],
         max_body_bytes: int,
         body_seconds: float,
+        refuse: Callable[[ChatError], Response],
     ) -> None:
-        """Take the names that the server goes by, the origins that may call it, and the limits."""
+        """Take the server's names, who may call it, the limits, and how to say no."""
         self._app = app
         self._hosts = {host.lower() for host in (*LOOPBACK_NAMES, *hosts)}
         self._origins = {origin.lower().rstrip("/") for origin in origins}
         self._max_body_bytes = max_body_bytes
         self._body_seconds = body_seconds
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
@@ -42,10 +43,8 @@ class Guard:
             return
         try:
             self._check(dict(scope["headers"]))
-        except TooLarge as error:
-            await problems.respond(error, 413)(scope, receive, send)
         except ChatError as error:
-            await _refuse(error)(scope, receive, send)
+            await self._refuse(error)(scope, receive, send)
         else:
             await self._app(scope, self._counted(receive), send)
 
@@ -87,10 +86,6 @@ class Guard:
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The body is larger than {self._max_body_bytes} bytes.")
-
-
-def _refuse(error: ChatError) -> Response:
-    return problems.respond(error, 403)
 
 
 def _name(host: str) -> str:

@@ -7,6 +7,8 @@ from chatkeep.api.dependencies import EngineOf, StoreOf
 from chatkeep.domain import Draining, StoreUnavailable
 from chatkeep.store import is_current
 
+RETRY_SECONDS = 5
+
 router = APIRouter(tags=["health"])
 
 
@@ -20,7 +22,7 @@ async def healthz() -> dict[str, str]:
 async def readyz(engine: EngineOf, store: StoreOf) -> dict[str, str]:
     """Check that the store is reachable, its schema current, and the server not shutting down."""
     if not engine.is_accepting:
-        raise Draining
+        raise Draining(retry_after=RETRY_SECONDS)
     if not await store.read(is_current):
-        raise StoreUnavailable("The database's schema is not current.")
+        raise StoreUnavailable("The database's schema is not current.", retry_after=RETRY_SECONDS)
     return {"status": "ready"}

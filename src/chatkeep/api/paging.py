@@ -13,8 +13,8 @@ from fastapi.responses import StreamingResponse
 from chatkeep.domain import InvalidRequest
 
 MAX_LIMIT = 1_000
-CHUNK = 500
-"""Entries of a whole list that are in memory at the same time."""
+SESSIONS_CHUNK, MESSAGES_CHUNK = 500, 50
+"""Entries of a whole list that are in memory at the same time; a message may be long."""
 
 
 def page(entries: Sequence[Any], link: str | None) -> Response:
@@ -59,7 +59,7 @@ def read_cursor(text: str) -> tuple[int, str]:
     except (binascii.Error, ValueError):
         parts = None
     match parts:
-        case [int(number), str(name)]:
+        case [int(number), str(name)] if 0 <= number < 2**63:
             return number, name
         case _:
             raise InvalidRequest("after: this is no place in the list.")

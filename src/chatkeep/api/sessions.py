@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
+from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Query, Request, Response
 
 from chatkeep.api import paging, problems
 from chatkeep.api.dependencies import CallerOf, Limit, StoreOf
-from chatkeep.domain import Message, Session
+from chatkeep.domain import Message, Session, SessionNotFound
 from chatkeep.store import messages, sessions
 
 router = APIRouter(tags=["sessions"])
@@ -35,8 +36,8 @@ async def list_sessions(
         keys = await store.read(sessions.keys, tenant=caller.tenant)
 
         async def chunks() -> AsyncIterator[Sequence[Session]]:
-            for start in range(0, len(keys), paging.CHUNK):
-                pks = keys[start : start + paging.CHUNK]
+            for start in range(0, len(keys), paging.SESSIONS_CHUNK):
+                pks = keys[start : start + paging.SESSIONS_CHUNK]
                 yield await store.read(sessions.by_keys, tenant=caller.tenant, pks=pks)
 
         return paging.whole(chunks())
@@ -73,6 +74,11 @@ async def history(
 
     The `Link` (`rel="prev"`) of a page leads to older messages.
     """
+    try:
+        unquote_to_bytes(request.scope["raw_path"]).decode()
+    except UnicodeDecodeError:
+        # The framework has put U+FFFD for what is not UTF-8; that would be another's name.
+        raise SessionNotFound from None
     path = await store.read(
         messages.path,
         tenant=caller.tenant,
@@ -84,11 +90,11 @@ async def history(
         seqs = path.seqs[::-1]
 
         async def chunks() -> AsyncIterator[Sequence[Message]]:
-            for start in range(0, len(seqs), paging.CHUNK):
+            for start in range(0, len(seqs), paging.MESSAGES_CHUNK):
                 yield await store.read(
                     messages.of_path,
                     session_pk=path.session_pk,
-                    seqs=seqs[start : start + paging.CHUNK],
+                    seqs=seqs[start : start + paging.MESSAGES_CHUNK],
                 )
 
         return paging.whole(chunks())

@@ -5,8 +5,10 @@ rest of the server.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
 
 from chatkeep import telemetry
 from chatkeep.domain import ModelMisconfigured, Prompt, Role
@@ -32,9 +34,9 @@ class ProviderOptions:
     retries: int
     max_reply_chars: int
     embedded: EmbeddedOptions
-    openai_api_key: str | None = None
+    openai_api_key: str | None = field(default=None, repr=False)
     openai_base_url: str | None = None
-    anthropic_api_key: str | None = None
+    anthropic_api_key: str | None = field(default=None, repr=False)
     anthropic_base_url: str | None = None
     ollama_host: str | None = None
 
@@ -82,13 +84,13 @@ def load(name: str, options: ProviderOptions, address: Address | None) -> "BaseC
     except Exception as error:  # each client has its own way to say that a key is missing
         log.error("model_not_loaded", model=name, cause=type(error).__name__)
         raise ModelMisconfigured(
-            f"The model {name} cannot be used: is the provider's API key set?"
+            "The model cannot be used: is its provider's API key set?"
         ) from error
 
 
 def _openai(model: str, options: ProviderOptions, address: Address | None) -> "BaseChatModel":
     from langchain_openai import ChatOpenAI
-    from pydantic import SecretStr
+    from openai import DefaultAsyncHttpxClient
 
     url = f"{address.url}/v1" if address else options.openai_base_url
     key = address.key if address else options.openai_api_key
@@ -102,15 +104,25 @@ def _openai(model: str, options: ProviderOptions, address: Address | None) -> "B
         stream_chunk_timeout=None,
         max_retries=0,
         stream_usage=True,
+        # What listens on loopback is not reached through the proxies of the environment.
+        http_async_client=DefaultAsyncHttpxClient(trust_env=False) if address else None,
     )
 
 
 def _anthropic(model: str, options: ProviderOptions, _address: Address | None) -> "BaseChatModel":
     from langchain_anthropic import ChatAnthropic
 
-    known = {"api_key": options.anthropic_api_key, "base_url": options.anthropic_base_url}
-    given: dict[str, Any] = {key: value for key, value in known.items() if value is not None}
-    return ChatAnthropic(model_name=model, timeout=options.timeout, max_retries=0, **given)
+    url, key = options.anthropic_base_url, options.anthropic_api_key
+    given: dict[str, Any] = {"base_url": url} if url else {}
+    if not key and not url:
+        raise ValueError("no API key")
+    return ChatAnthropic(
+        model_name=model,
+        api_key=SecretStr(key or "none"),
+        timeout=options.timeout,
+        max_retries=0,
+        **given,
+    )
 
 
 def _ollama(model: str, options: ProviderOptions, _address: Address | None) -> "BaseChatModel":

@@ -12,7 +12,7 @@ import secrets
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from chatkeep import telemetry
@@ -49,7 +49,7 @@ class Address:
     """Where a running model listens, and the key that it was given."""
 
     url: str
-    key: str
+    key: str = field(repr=False)
 
 
 def weights(name: str) -> Path:
@@ -86,7 +86,7 @@ class Embedded:
                 "The embedded model's runtime is not installed (Python package xllamacpp)."
             )
         self._options = options
-        self._starting = asyncio.Lock()
+        self._launching: asyncio.Task[Address] | None = None
         self._free = asyncio.Semaphore(options.parallel)
         self._waiting = 0
         self._process: asyncio.subprocess.Process | None = None
@@ -114,23 +114,32 @@ class Embedded:
 
     async def start(self) -> Address:
         """Start the process unless it runs; return where it listens once the model is loaded."""
-        async with self._starting:
-            if self._closed:
-                raise ModelFailed("The server is shutting down.")
-            if self._address and self._process and self._process.returncode is None:
-                return self._address
-            if self._process is not None:
-                log.warning("embedded_model_died", model=self.name, code=self._process.returncode)
-            self._address = await self._launch()
+        if self._closed:
+            raise ModelFailed("The server is shutting down.")
+        if self._address and self._process and self._process.returncode is None:
             return self._address
+        if self._launching is None:
+            self._launching = asyncio.create_task(self._launch())
+            self._launching.add_done_callback(self._launched)
+        # Shielded: one caller whose patience ends must not stop the load for the others.
+        return await asyncio.shield(self._launching)
 
     async def close(self) -> None:
         """Stop the process, by force if need be."""
         self._closed = True
-        async with self._starting:
-            await self._stop()
+        if self._launching is not None:
+            self._launching.cancel()
+            await asyncio.gather(self._launching, return_exceptions=True)
+        await self._stop()
+
+    def _launched(self, launch: asyncio.Task[Address]) -> None:
+        self._launching = None
+        if not launch.cancelled():
+            launch.exception()  # everyone who still waits for it has it too
 
     async def _launch(self) -> Address:
+        if self._process is not None:
+            log.warning("embedded_model_died", model=self.name, code=self._process.returncode)
         await self._stop()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -147,7 +156,7 @@ class Embedded:
         last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._talk = asyncio.create_task(_drain(process.stderr, last_lines))
         key = secrets.token_urlsafe(32)
-        cores = len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
         config = {
             "path": str(self._path),
             "key": key,
@@ -170,10 +179,11 @@ class Embedded:
             log.error("embedded_model_not_loaded", model=self.name, said=list(last_lines))
             raise ModelFailed("The embedded model could not be loaded.")
         log.info("embedded_model_ready", model=self.name, pid=process.pid)
-        return Address(url, key)
+        self._address = Address(url, key)
+        return self._address
 
     async def _stop(self) -> None:
-        process, self._process, self._address = self._process, None, None
+        process, self._address = self._process, None
         if process is None:
             return
         if process.returncode is None:
@@ -187,6 +197,7 @@ class Embedded:
                 await process.wait()
         if self._talk is not None:
             await self._talk
+        self._process = None
 
 
 async def _drain(stream: asyncio.StreamReader, last_lines: deque[str]) -> None:

@@ -16,9 +16,12 @@ from chatkeep.domain import (
     ModelMisconfigured,
     ModelTimedOut,
 )
+from chatkeep.providers.text import storable
 
 MAX_DETAIL_CHARS = 300
-_SECRET = re.compile(r"\b(?:sk|key|xai|gsk|AIza)[-_][A-Za-z0-9*_-]{4,}|https?://\S+|/(?:\w+/)+\S*")
+_SECRET = re.compile(
+    r"\b(?:sk|key|xai|gsk)[-_][A-Za-z0-9*_-]{4,}|\bAIza[A-Za-z0-9_-]{4,}|https?://\S+|/(?:\w+/)+\S*"
+)
 # By name, because providers' clients use two descendants of one HTTP library.
 _CONNECTION = {"TransportError", "APIConnectionError", "StreamError"}
 _TOO_LONG = ("context size", "context length", "context_length", "prompt is too long")
@@ -101,7 +104,7 @@ def _retry_after(failure: Exception) -> float | None:
         return float(value)
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -111,4 +114,4 @@ def _said(failure: Exception) -> str:
     inner = body.get("error", body) if isinstance(body, dict) else None
     said = inner.get("message") if isinstance(inner, dict) else inner
     text = said if isinstance(said, str) and said else "it gave no reason"
-    return _SECRET.sub("…", " ".join(text.split()))[:MAX_DETAIL_CHARS]
+    return storable(_SECRET.sub("…", " ".join(text.split()))[:MAX_DETAIL_CHARS])

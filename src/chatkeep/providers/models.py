@@ -21,7 +21,7 @@ from chatkeep.domain import (
 from chatkeep.providers import clients
 from chatkeep.providers.clients import ProviderOptions
 from chatkeep.providers.embedded import Address, Embedded
-from chatkeep.providers.text import Cleaner
+from chatkeep.providers.text import Cleaner, storable
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = telemetry.logger("providers")
 
+MAX_REASON_CHARS = 100
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 20
 """A provider that asks for a longer pause than this is not waited for."""
@@ -68,8 +69,12 @@ class Providers:
     def check(self, name: str) -> None:
         """Raise `InvalidRequest` unless the model is on offer."""
         if name not in self.names:
-            offer = ", ".join(self.names)
-            raise InvalidRequest(f"The model {name[:100]!r} is not on offer; choose from: {offer}.")
+            # The name of a model from a file is a path of this machine.
+            offer = ", ".join(known for known in self.names if "/" not in known)
+            detail = f"is not on offer; choose from: {offer}" if offer else "is not on offer"
+            raise InvalidRequest(
+                f"#/model: {detail}", errors=[{"pointer": "#/model", "detail": detail}]
+            )
 
     def is_small(self, name: str) -> bool:
         """Whether a model needs its answer held to a form, and can be held to it."""
@@ -107,7 +112,7 @@ class Providers:
         from chatkeep.providers.failures import named  # brings LangChain along
 
         if name not in self._known:
-            raise ModelMisconfigured(f"The model {name} is no longer on offer.")
+            raise ModelMisconfigured("The session's model is no longer on offer.")
         repeats = self._options.retries if retries is None else retries
         seen = False
 
@@ -140,11 +145,12 @@ class Providers:
     async def _once(self, name: str, prompt: Prompt, on_text: Callable[[str], None]) -> Completion:
         cleaner = Cleaner()
         ending = _Ending()
-        length = 0
+        length, blank = 0, True
 
         def take(text: str) -> None:
-            nonlocal length
+            nonlocal length, blank
             length += len(text)
+            blank = blank and not text.strip()
             if text:
                 on_text(text)
             if length >= self._options.max_reply_chars:
@@ -164,7 +170,7 @@ class Providers:
                 take(cleaner.end())
             except _ReplyTooLongError:
                 return Completion(ending.usage, "length")
-        if not length:
+        if blank:
             raise ModelFailed("The model's answer was empty.")
         if ending.finish_reason is None:
             raise ModelFailed("The model's answer was cut off.")
@@ -210,7 +216,7 @@ class _Ending:
         metadata = chunk.response_metadata
         for key in ("finish_reason", "stop_reason", "done_reason", "status"):
             if metadata.get(key):
-                self.finish_reason = str(metadata[key])
+                self.finish_reason = storable(str(metadata[key]))[:MAX_REASON_CHARS]
                 return
 
     @property
@@ -218,8 +224,12 @@ class _Ending:
         """The tokens of all chunks: providers count each token in one chunk only."""
         read = sum(tokens["input_tokens"] for tokens in self._tokens)
         written = sum(tokens["output_tokens"] for tokens in self._tokens)
-        # No prompt and no answer is empty: a zero means that it was not counted.
-        return Usage(read or None, written or None)
+        return Usage(_counted(read), _counted(written))
+
+
+def _counted(tokens: int) -> int | None:
+    """A count that can be true: no prompt and no answer is empty, so a zero is no count."""
+    return tokens if 0 < tokens < 2**63 else None
 
 
 @asynccontextmanager

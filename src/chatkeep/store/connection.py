@@ -65,6 +65,10 @@ class Store:
             self._engine = _sqlite(url, readers)
             self._connection = self._engine.connect()
             migrations.upgrade(self._connection)
+        except (sa.exc.DBAPIError, OSError) as error:
+            self._lock.close()
+            reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            raise StoreUnavailable(f"The database cannot be opened: {reason}.") from error
         except BaseException:
             self._lock.close()
             raise

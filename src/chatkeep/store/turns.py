@@ -73,7 +73,6 @@ class Ended:
 class Unfinished:
     """A turn that a process which is gone has left behind."""
 
-    tenant: str
     session_pk: int
     turn: Turn
 
@@ -209,7 +208,7 @@ def unfinished(conn: sa.Connection) -> list[Unfinished]:
     left = conn.execute(rows.UNFINISHED).all()
     first_of: dict[int, Unfinished] = {}
     for row in left:
-        found = Unfinished(row.tenant_id, row.session_pk, rows.turn(row, row.session_id))
+        found = Unfinished(row.session_pk, rows.turn(row, row.session_id))
         if row.session_pk not in first_of or found.turn.status is Status.RUNNING:
             first_of[row.session_pk] = found
     return list(first_of.values())
