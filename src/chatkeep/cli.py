@@ -95,7 +95,10 @@ def _run(settings: Settings) -> None:
         timeout_graceful_shutdown=int(settings.drain_seconds) + LAST_WORDS_SECONDS,
     )
     # Bound before anything else: a second server on this port must not touch the data.
-    listener = config.bind_socket()
+    try:
+        listener = config.bind_socket()
+    except SystemExit:  # uvicorn has logged why
+        _fail(f"{settings.host}:{settings.port} cannot be listened on; --port takes another.")
     try:
         app = create_app(settings)
     except ChatError as error:
@@ -131,8 +134,9 @@ def _settings(**options: object) -> Settings:
     except ValidationError as error:
         lines = []
         for found in error.errors():
-            name = "_".join(str(part) for part in found["loc"]).upper()
-            lines.append(f"{name}: {found['msg']}" if name else found["msg"])
+            words = found["msg"].removeprefix("Value error, ")
+            name = "_".join(str(part) for part in found["loc"])
+            lines.append(f"The setting {name} cannot be used: {words}." if name else f"{words}.")
         _fail("\n".join(lines))
     except tomllib.TOMLDecodeError as error:
         _fail(f"The configuration file is not TOML: {error}.")

@@ -178,7 +178,8 @@ def test_a_second_server_on_the_same_data_or_port_says_why_it_cannot_start(
                 text=True,
                 timeout=120,
             )
-            assert second.returncode != 0
+            assert second.returncode == 2
+            assert "chatkeep cannot start." in second.stderr
             assert "Traceback" not in second.stderr
             assert ("Another Chatkeep" if port == "0" else "in use") in second.stderr
         assert server.chat("s", "still well?").status_code == 200
