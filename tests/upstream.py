@@ -43,7 +43,10 @@ def _text(content: Any) -> str:
 
 @dataclass
 class Answer:
-    """What to do with a request. `pieces` are sent one by one; `gate` is waited for first."""
+    """What to do with a request. `pieces` are sent one by one; `gate` is waited for first.
+
+    With a `pace`, each piece waits until it is released.
+    """
 
     pieces: list[str] = field(default_factory=lambda: ["Fine", ", thanks."])
     status: int = 200
@@ -53,6 +56,7 @@ class Answer:
     hang: bool = False
     finish: bool = True
     gate: threading.Event | None = None
+    pace: threading.Semaphore | None = None
 
 
 Script = Callable[[Call], Answer]
@@ -166,6 +170,9 @@ class Upstream:
         for number, piece in enumerate(speak(answer)):
             if number == answer.cut_after:
                 return
+            # The first chunk of every dialect but Ollama's only opens the message.
+            while number and answer.pace is not None and not answer.pace.acquire(blocking=False):
+                await asyncio.sleep(0.001)
             writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             await writer.drain()
         writer.write(b"0\r\n\r\n")

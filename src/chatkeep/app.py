@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -10,9 +11,10 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 
 from chatkeep import __version__, domain, telemetry
-from chatkeep.api import chat, health, problems, sessions
+from chatkeep.api import chat, health, problems, sessions, turns
 from chatkeep.api.chat import ChatRequest
 from chatkeep.api.guards import Guard
+from chatkeep.api.sessions import SessionChange
 from chatkeep.engine import Engine, EngineOptions
 from chatkeep.providers import EmbeddedOptions, ProviderOptions, Providers
 from chatkeep.settings import Settings
@@ -27,11 +29,16 @@ STATUS: dict[type[domain.ChatError], int] = {
     domain.ForeignOrigin: 403,
     domain.SessionNotFound: 404,
     domain.MessageNotFound: 404,
+    domain.TurnNotFound: 404,
     domain.NotAcceptable: 406,
     domain.BodyTooSlow: 408,
+    domain.SessionBusy: 409,
+    domain.TurnNotStarted: 409,
+    domain.TurnCancelled: 409,
     domain.TooLarge: 413,
     domain.UnsupportedMediaType: 415,
     domain.InvalidRequest: 422,
+    domain.IdempotencyKeyReused: 422,
     domain.QueueFull: 429,
     domain.InternalError: 500,
     domain.TurnInterrupted: 500,
@@ -89,7 +96,10 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.engine, app.state.store = engine, store
-    for router in (chat.router, sessions.router, health.router):
+    app.state.problem = lambda error: problems.document(error, STATUS[type(error)])
+    app.state.heartbeat_seconds = settings.heartbeat_seconds
+    app.state.reader_timeout = settings.reader_timeout
+    for router in (chat.router, turns.router, sessions.router, health.router):
         app.include_router(router)
     _document_bodies(app)
     app.add_exception_handler(domain.ChatError, _on_chat_error)
@@ -102,7 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_origins=settings.allowed_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["Link", "Retry-After"],
+            expose_headers=["Link", "Retry-After", "Idempotent-Replayed"],
         )
     # Added last, so it comes first.
     app.add_middleware(
@@ -111,6 +121,7 @@ def create_app(settings: Settings) -> FastAPI:
         origins=settings.allowed_origins,
         max_body_bytes=settings.max_body_bytes,
         body_seconds=settings.body_timeout,
+        max_requests=settings.max_requests,
         refuse=_respond,
     )
     return app
@@ -143,6 +154,7 @@ def _engine_options(settings: Settings) -> EngineOptions:
         context_messages=settings.context_messages,
         turn_timeout=settings.turn_timeout,
         title_wait=settings.title_wait,
+        lease_seconds=settings.lease_seconds,
         max_message_chars=settings.max_message_chars,
         max_queued_turns=settings.max_queued_turns,
         max_running_turns=settings.max_running_turns,
@@ -153,15 +165,24 @@ def _document_bodies(app: FastAPI) -> None:
     """Add to the OpenAPI document the bodies that `api/bodies.py` reads by itself."""
     schema = app.openapi()
     schemas = schema["components"]["schemas"]
-    schemas["ChatRequest"] = ChatRequest.model_json_schema()
+    for body in (ChatRequest, SessionChange):
+        schemas[body.__name__] = body.model_json_schema()
+    # The framework's own 422, which it adds to every route with a parameter, is never sent.
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    for path in schema["paths"].values():
+        for operation in path.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
 
 
-async def _on_chat_error(_request: Request, error: Exception) -> Response:
+async def _on_chat_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, domain.ChatError):
         raise error
-    return _respond(error)
+    response = _respond(error)
+    # What the route had to say beside its answer, it says beside the error too.
+    response.headers.update(getattr(request.state, "headers", {}))
+    return response
 
 
 def _respond(error: domain.ChatError) -> Response:
@@ -185,14 +206,9 @@ async def _on_http_error(_request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     words = str(error.detail)
-    response = problems.response(
-        error.status_code,
-        code=words.lower().replace(" ", "-"),
-        title=words,
-        detail=f"{words}.",
-    )
-    response.headers.update(error.headers or {})
-    return response
+    body: dict[str, Any] = {"type": f"/problems/{words.lower().replace(' ', '-')}", "title": words}
+    body |= {"status": error.status_code, "detail": f"{words}."}
+    return problems.response(body, error.headers)
 
 
 async def _on_unknown(_request: Request, _error: Exception) -> Response:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import logging
 import signal
+import socket
 import sys
 import tempfile
 import tomllib
@@ -99,6 +101,14 @@ def _run(settings: Settings) -> None:
         listener = config.bind_socket()
     except SystemExit:  # uvicorn has logged why
         _fail(f"{settings.host}:{settings.port} cannot be listened on; --port takes another.")
+    if sys.platform == "linux":
+        # What a reader that is gone or stuck has not taken is forgotten; connections inherit it.
+        patience = int(settings.reader_timeout * 1_000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
+    # A stream whose reader is gone is left as it is; that is no error.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: "without completing response" not in record.getMessage()
+    )
     try:
         app = create_app(settings)
     except ChatError as error:

@@ -53,17 +53,11 @@ def turn_prompt(
     *,
     context: tuple[tuple[Role, str], ...],
     options: TurnOptions,
-    session_system: str | None,
-    default_system: str,
+    system_prompt: str | None,
 ) -> Prompt:
-    """Build a turn's prompt: system prompt, then the newest messages, then the new one.
-
-    The turn's own system prompt wins over the session's, and that over the default.
-    """
-    chosen = (options.system_prompt, session_system, default_system)
-    system = next((text for text in chosen if text is not None), None)
+    """Build a turn's prompt: system prompt, then the newest messages, then the new one."""
     return Prompt(
-        system=system or None,
+        system=system_prompt,
         messages=(*context, (Role.USER, message)),
         temperature=options.temperature,
         max_tokens=options.max_tokens,

@@ -1,14 +1,16 @@
 """The words of the product: session, message, turn, prompt, and every error. Nothing here waits."""
 
+import re
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import uuid_utils
 
 DEFAULT_TENANT = "default"
+_POSITION = re.compile(r"([1-9]\d{0,8})-(0|[1-9]\d{0,11})(t?)(e?)")
 _EPOCH = datetime(1970, 1, 1)  # in UTC, as every time here
 
 
@@ -51,6 +53,19 @@ class Status(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether a turn that is here stays here."""
+        return self not in {Status.QUEUED, Status.RUNNING}
+
+
+class OnBusy(StrEnum):
+    """What a turn does whose session is still answering another."""
+
+    QUEUE = "queue"
+    REJECT = "reject"
+    INTERRUPT = "interrupt"
 
 
 class TitleSource(StrEnum):
@@ -110,6 +125,40 @@ class TurnOptions:
     temperature: float | None = None
     max_tokens: int | None = None
 
+    def over(self, other: "TurnOptions") -> "TurnOptions":
+        """These options, and where they leave one open, the other's."""
+        chosen = {
+            name: mine if (mine := getattr(self, name)) is not None else getattr(other, name)
+            for name in self.__dataclass_fields__
+        }
+        return TurnOptions(**chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Where a turn's message goes: below this message, or with `None` at the very beginning."""
+
+    parent_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """What a caller asks for: an answer to `message`, or another one to the turn `regenerate`.
+
+    Without a `branch` the message follows the session's newest. `digest` is the same for the
+    same body. `is_repeat`: the caller says that it has sent this before, but not as what.
+    """
+
+    session_id: str
+    digest: bytes
+    message: str | None = None
+    regenerate: str | None = None
+    branch: Branch | None = None
+    options: TurnOptions = TurnOptions()
+    on_busy: OnBusy = OnBusy.QUEUE
+    idempotency_key: str | None = None
+    is_repeat: bool = False
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -159,6 +208,112 @@ class Reply:
     finish_reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class TurnError:
+    """Why a turn has no whole reply, in the words of a problem (RFC 9457)."""
+
+    type: str
+    title: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """A turn as it is kept: where it is, its messages as far as there are any, how it ended."""
+
+    turn_id: str
+    session_id: str
+    status: Status
+    attempt: int
+    model: str
+    user_message_id: str
+    message_id: str
+    messages: tuple[Message, ...]
+    usage: Usage
+    finish_reason: str | None
+    error: TurnError | None
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a turn ended that has no whole reply: why, and the text so far."""
+
+    error: "ChatError"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step of a turn. A turn's stream can be read again from any `id`."""
+
+    id: str
+    name: str
+    data: "dict[str, Any] | Reply | Failure"
+
+
+@dataclass(frozen=True, slots=True)
+class SentMessage:
+    """One message as a model was sent it; `None` for a line that is no message of the session."""
+
+    message_id: str | None
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Messages of the branch that a model was not sent, and the rule that left them out.
+
+    `message_ids` are the newest of them; `count` is how many there are.
+    """
+
+    rule: str
+    count: int
+    message_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Exactly what a turn's model was sent, and what it was not."""
+
+    turn_id: str
+    attempt: int
+    model: str
+    context_messages: int
+    system_prompt: str | None
+    messages: tuple[SentMessage, ...]
+    left_out: tuple[LeftOut, ...]
+    temperature: float | None
+    max_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a turn's log: the attempt, the characters of its text, what else was seen."""
+
+    attempt: int
+    offset: int = 0
+    is_titled: bool = False
+    is_end: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an event's id. Raises `InvalidRequest`."""
+        found = _POSITION.fullmatch(text)
+        if found is None:
+            raise InvalidRequest("The position is no event's id of a turn.")
+        attempt, offset, titled, end = found.groups()
+        return cls(int(attempt), int(offset), bool(titled), bool(end))
+
+    def __str__(self) -> str:
+        """The id of the event that leads here."""
+        flags = "t" * self.is_titled + "e" * self.is_end
+        return f"{self.attempt}-{self.offset}{flags}"
+
+
 class ChatError(Exception):
     """Something went wrong that Chatkeep has a name for."""
 
@@ -181,6 +336,11 @@ class ChatError(Exception):
     def title(self) -> str:
         """The same words for every error of this kind (RFC 9457, section 3.1.4)."""
         return (type(self).__doc__ or "").splitlines()[0]
+
+    @property
+    def uri(self) -> str:
+        """What names this kind of error (RFC 9457, section 3.1.1)."""
+        return f"/problems/{self.code}"
 
 
 class MalformedBody(ChatError):
@@ -243,6 +403,30 @@ class MessageNotFound(ChatError):
     code = "message-not-found"
 
 
+class TurnNotFound(ChatError):
+    """There is no such turn."""
+
+    code = "turn-not-found"
+
+
+class TurnNotStarted(ChatError):
+    """This turn still waits for the one before it."""
+
+    code = "turn-not-started"
+
+
+class SessionBusy(ChatError):
+    """This session is still answering."""
+
+    code = "session-busy"
+
+
+class IdempotencyKeyReused(ChatError):
+    """This idempotency key was used with another request."""
+
+    code = "idempotency-key-reused"
+
+
 class QueueFull(ChatError):
     """Too many turns of this session are waiting already."""
 
@@ -297,6 +481,12 @@ class ModelBusy(ChatError):
     code = "model-busy"
 
 
+class TurnCancelled(ChatError):
+    """The turn was cancelled."""
+
+    code = "turn-cancelled"
+
+
 class TurnInterrupted(ChatError):
     """The server stopped during this turn too often."""
 
@@ -307,3 +497,13 @@ class InternalError(ChatError):
     """Something unexpected happened in the server."""
 
     code = "internal-error"
+
+
+_ERRORS = {error.code: error for error in ChatError.__subclasses__()}
+
+
+def error_named(
+    code: str, detail: str | None, *, retry_after: int | None = None, **extra: Any
+) -> ChatError:
+    """Make the error again that a turn ended with; one that is unknown by now is internal."""
+    return _ERRORS.get(code, InternalError)(detail, retry_after=retry_after, **extra)

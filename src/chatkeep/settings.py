@@ -101,6 +101,18 @@ class Settings(BaseSettings):
     max_message_chars: int = Field(
         100_000, ge=1, description="Longest message, in Unicode characters."
     )
+    max_requests: int = Field(
+        5_000, ge=1, description="Requests, streams included, that are served at the same time."
+    )
+    heartbeat_seconds: float = Field(
+        15, gt=0, description="Seconds after which a stream with nothing to say sends a comment."
+    )
+    reader_timeout: float = Field(
+        30, gt=0, description="Seconds after which a stream's reader that takes nothing is left."
+    )
+    lease_seconds: float = Field(
+        30, gt=0, description="Seconds after which a process that runs turns counts as dead."
+    )
     max_queued_turns: int = Field(
         16, ge=0, description="Turns of one session that may wait for its running one."
     )

@@ -1,45 +1,260 @@
-"""What is happening right now: the turns in hand, the text of each so far, and who waits for it.
+"""What is happening right now: each turn in hand is a log that is read from a position.
 
-A turn here belongs to the server: who waits for it may go away. What a model is, is not known.
+A turn here belongs to the server: who reads it may go away. What a model is, is not known.
 """
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import replace
 
-from chatkeep.domain import ChatError, Reply, Turn
+from chatkeep.domain import (
+    ChatError,
+    Event,
+    Failure,
+    Position,
+    Reply,
+    Turn,
+    error_named,
+)
+
+MAX_DELTA_CHARS = 16_384
+"""Text in one event at most: a reader who is far behind catches up in bounded steps."""
 
 
-class LiveTurn:
-    """A turn that waits or runs, and the log of its reply."""
+class TurnLog:
+    """A turn's text as it grows, its session's title, its end. Anyone may read, from anywhere."""
 
-    def __init__(self, turn: Turn) -> None:
-        """Take the turn as it was accepted."""
+    def __init__(self, turn: Turn, tenant: str) -> None:
+        """Take the turn as it was accepted, and whose it is."""
         self.turn = turn
-        self.title_call: asyncio.Task[str | None] | None = None
+        self.tenant = tenant
+        self.remark = ""
+        self.stopped: ChatError | None = None
         self._pieces: list[str] = []
-        self._ended: asyncio.Future[Reply | ChatError] = asyncio.get_running_loop().create_future()
+        self._ends: list[int] = []
+        self._blank = ""
+        self._title: str | None = None
+        self._awaits_title = False
+        self._end: Reply | Failure | None = None
+        self._abandoned: ChatError | None = None
+        self._is_left = False
+        self._limit: asyncio.Timeout | None = None
+        self._waiters: set[asyncio.Future[bool]] = set()
 
     @property
     def text(self) -> str:
-        """The reply so far."""
+        """The reply so far. White space alone is no reply."""
         return "".join(self._pieces)
+
+    @property
+    def _length(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt the text is of; a turn that waits has its first one before it."""
+        return max(1, self.turn.attempt)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the turn's end is stored."""
+        return self._end is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing will be added: the turn has ended, and its title is not waited for."""
+        return self._end is not None and not self._awaits_title
+
+    def begin(self, turn: Turn) -> None:
+        """Take the turn as it runs from now on."""
+        self.turn = turn
 
     def append(self, piece: str) -> None:
         """Add to the reply what the model has just written."""
+        if not self._pieces:
+            # Held back: a reply of white space alone is not stored, so nobody may see it.
+            piece, self._blank = self._blank + piece, ""
+            if not piece.strip():
+                self._blank = piece
+                return
+        self._ends.append(self._length + len(piece))
         self._pieces.append(piece)
+        self._wake()
 
-    def end(self, end: Reply | ChatError) -> None:
-        """Tell everyone who waits how the turn ended. The first end counts."""
-        if not self._ended.done():
-            self._ended.set_result(end)
+    def await_title(self) -> None:
+        """Keep the log open after the turn's end until `settle_title`."""
+        self._awaits_title = True
 
-    async def result(self) -> Reply:
-        """Wait for the end of the turn. Raises the error that it ended with."""
-        # Shielded: one reader who goes away must not end the wait of the others.
-        end = await asyncio.shield(self._ended)
-        if isinstance(end, ChatError):
-            raise end
-        return end
+    def settle_title(self, title: str | None) -> None:
+        """Tell of the session's new title; `None`: there is none, and no more waiting for it."""
+        if not self.is_closed:
+            self._title = title
+        self._awaits_title = False
+        self._wake()
+
+    def end(self, end: Reply | Failure) -> None:
+        """Tell how the turn ended, which is on disk by now."""
+        self._end = end
+        self._wake()
+
+    def abandon(self, error: ChatError, *, streams: bool) -> None:
+        """Let who waits for the result go with an error, and `streams` too, though without an end.
+
+        The turn has none yet that this process could tell; a stream can be read again later.
+        """
+        self._abandoned = error
+        self._is_left = streams
+        self._wake()
+
+    def note(self, remark: str) -> None:
+        """Say something to whoever reads the stream that is no event."""
+        self.remark = remark
+        self._wake()
+
+    def stop(self, reason: ChatError) -> None:
+        """End the time of the turn now."""
+        self.stopped = self.stopped or reason
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    @contextlib.asynccontextmanager
+    async def limited(self, seconds: float) -> AsyncIterator[None]:
+        """Give what runs inside so many seconds. Raises `TimeoutError`, also when stopped."""
+        async with asyncio.timeout(0 if self.stopped else seconds) as limit:
+            self._limit = limit
+            try:
+                yield
+            finally:
+                self._limit = None
+
+    async def result(self, *, title: bool) -> Reply:
+        """Wait for the reply, or raise the error that it ended with; with its `title` if wanted."""
+        while not (self.is_closed if title else self.has_ended) and self._abandoned is None:
+            await self._news()
+        if isinstance(self._end, Reply):
+            return replace(self._end, title=self._title) if self._title else self._end
+        error = self._end.error if isinstance(self._end, Failure) else self._abandoned
+        if error is None:
+            raise AssertionError("neither ended nor abandoned")
+        # A new one: many readers may raise it at the same time.
+        raise error_named(error.code, error.detail, retry_after=error.retry_after, **error.extra)
+
+    def has_been_read(self, at: Position) -> bool:
+        """Whether this position is after the last event."""
+        return at.is_end and at.attempt == self.attempt
+
+    async def closed(self, seconds: float) -> None:
+        """Wait so long until nothing will be added."""
+        await self._until(lambda: self.is_closed, seconds)
+
+    async def ended(self, seconds: float) -> None:
+        """Wait so long until the turn's end is stored."""
+        await self._until(lambda: self.has_ended or self._abandoned is not None, seconds)
+
+    async def read(
+        self, after: Position | None, *, idle_seconds: float
+    ) -> AsyncGenerator[Event | str, None]:
+        """The events after a position, as they come, to the last; a remark when there are none.
+
+        Without a position all events are told. One that this log cannot know (of an attempt
+        that was given up) is told that its text is void.
+        """
+        at = after
+        told = ""
+        while True:
+            event = self._next(at)
+            if event is not None:
+                at = Position.parse(event.id)
+                yield event
+                if at.is_end:
+                    return
+            elif self._is_left or (at is not None and at.is_end):
+                return
+            elif self.remark != told:
+                told = self.remark
+                yield told
+            elif not await self._news(idle_seconds):
+                yield ""
+
+    def _opening(self, at: Position | None) -> Event:
+        start = Position(self.attempt, is_titled=at is not None and at.is_titled)
+        turn = self.turn
+        if at is not None:
+            return Event(
+                str(start), "turn.restarted", {"turn_id": turn.turn_id, "attempt": self.attempt}
+            )
+        data = {
+            "turn_id": turn.turn_id,
+            "session_id": turn.session_id,
+            "user_message_id": turn.user_message_id,
+            "message_id": turn.message_id,
+            "model": turn.model,
+        }
+        return Event(str(start), "turn.started", data)
+
+    def _next(self, at: Position | None) -> Event | None:
+        """The event that follows a position; `None` while there is none."""
+        if at is None or at.attempt != self.attempt or at.offset > self._length:
+            return self._opening(at)
+        if self._title is not None and not at.is_titled:
+            there = replace(at, is_titled=True)
+            data = {"session_id": self.turn.session_id, "title": self._title}
+            return Event(str(there), "session.titled", data)
+        if at.offset < self._length:
+            text = self._text_from(at.offset)
+            there = replace(at, offset=at.offset + len(text))
+            return Event(str(there), "message.delta", {"text": text})
+        if not self.is_closed or self._end is None or at.is_end:
+            return None
+        end = self._end
+        if isinstance(end, Reply) and self._title:
+            end = replace(end, title=self._title)
+        return Event(str(replace(at, is_end=True)), self._last_name(), end)
+
+    def _last_name(self) -> str:
+        if isinstance(self._end, Failure):
+            kinds = {"turn-cancelled": "cancelled", "turn-interrupted": "interrupted"}
+            return f"turn.{kinds.get(self._end.error.code, 'failed')}"
+        return "turn.completed"
+
+    def _text_from(self, offset: int) -> str:
+        """What the model has written since, up to a limit."""
+        first = bisect_right(self._ends, offset)
+        last = bisect_right(self._ends, offset + MAX_DELTA_CHARS)
+        joined = "".join(self._pieces[first : max(last, first + 1)])
+        begun = self._ends[first] - len(self._pieces[first])
+        return joined[offset - begun :][:MAX_DELTA_CHARS]
+
+    async def _until(self, is_so: Callable[[], bool], seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not is_so():
+                    await self._news()
+
+    async def _news(self, seconds: float | None = None) -> bool:
+        """Wait until something changes; whether it did within so many seconds."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self._waiters.add(waiter)
+        alarm = None if seconds is None else loop.call_later(seconds, _answer, waiter, False)
+        try:
+            return await waiter
+        finally:
+            self._waiters.discard(waiter)
+            if alarm is not None:
+                alarm.cancel()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, set()
+        for waiter in waiters:
+            _answer(waiter, True)
+
+
+def _answer(waiter: asyncio.Future[bool], value: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(value)
 
 
 class LiveTurns:
@@ -47,20 +262,36 @@ class LiveTurns:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._by_id: dict[str, LiveTurn] = {}
+        self._by_id: dict[str, TurnLog] = {}
 
     def __len__(self) -> int:
         """How many there are."""
         return len(self._by_id)
 
-    def __iter__(self) -> Iterator[LiveTurn]:
+    def __iter__(self) -> Iterator[TurnLog]:
         """All of them, as they are now."""
         return iter(list(self._by_id.values()))
 
-    def open(self, turn: Turn) -> LiveTurn:
-        """Take a turn in hand, or return it if it is there already."""
-        return self._by_id.setdefault(turn.turn_id, LiveTurn(turn))
+    def get(self, turn_id: str) -> TurnLog | None:
+        """A turn in hand."""
+        return self._by_id.get(turn_id)
 
-    def drop(self, live: LiveTurn) -> None:
+    def open(self, turn: Turn, tenant: str) -> TurnLog:
+        """Take a turn in hand, or return it if it is there already."""
+        return self._by_id.setdefault(turn.turn_id, TurnLog(turn, tenant))
+
+    def drop(self, log: TurnLog) -> None:
         """Let go of a turn that has ended."""
-        self._by_id.pop(live.turn.turn_id, None)
+        self._by_id.pop(log.turn.turn_id, None)
+
+
+def finished(
+    turn: Turn, tenant: str, *, text: str, end: Reply | Failure, title: str | None
+) -> TurnLog:
+    """The log of a turn that has ended, made of what is kept of it."""
+    log = TurnLog(turn, tenant)
+    if text:
+        log.append(text)
+    log.settle_title(title)
+    log.end(end)
+    return log

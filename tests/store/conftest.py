@@ -7,17 +7,10 @@ from typing import Any
 
 import pytest
 
-from chatkeep.domain import Completion, Status, TurnOptions
-from chatkeep.store import Store, turns
+from chatkeep.domain import Completion, Status, TurnRequest
+from chatkeep.store import Store, posts, repeats, turns
 
-DEFAULTS: dict[str, Any] = {
-    "tenant": "default",
-    "options": TurnOptions(),
-    "default_model": "openai:any",
-    "context_messages": 5,
-    "max_queued": 16,
-    "make_title": lambda _message, _at: "Some first title",
-}
+RUNNER = turns.Runner("test", "openai:any", "Be kind.", 5)
 
 
 @pytest.fixture
@@ -35,10 +28,30 @@ def run(work: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def accept(
-    store: Store, session_id: str, message: str, at: int = 1, **more: Any
-) -> turns.Accepted:
+    store: Store,
+    session_id: str,
+    message: str | None = None,
+    at: int = 1,
+    max_queued: int = 16,
+    **more: Any,
+) -> posts.Accepted:
+    request = TurnRequest(session_id, f"{message} {more}".encode(), message, **more)
+    accepted = await post(store, request, at=at, max_queued=max_queued)
+    assert isinstance(accepted, posts.Accepted)
+    return accepted
+
+
+async def post(
+    store: Store, request: TurnRequest, *, at: int = 1, max_queued: int = 16
+) -> posts.Accepted | repeats.Repeated:
     return await store.write(
-        turns.accept, session_id=session_id, message=message, at=at, **{**DEFAULTS, **more}
+        posts.accept,
+        tenant="default",
+        request=request,
+        runner=RUNNER,
+        max_queued=max_queued,
+        make_title=lambda _message, _at: "Some first title",
+        at=at,
     )
 
 
@@ -50,4 +63,15 @@ async def end(
     at: int = 1,
 ) -> turns.Ended | None:
     outcome = turns.Outcome(status, text, Completion())
-    return await store.write(turns.end, turn_id=turn_id, outcome=outcome, context_messages=5, at=at)
+    return await store.write(turns.end, turn_id=turn_id, outcome=outcome, runner=RUNNER, at=at)
+
+
+async def cancel(store: Store, turn_id: str) -> Status:
+    return await store.write(
+        posts.cancel_waiting,
+        tenant="default",
+        turn_id=turn_id,
+        error_code="turn-cancelled",
+        error_detail="Stopped.",
+        at=1,
+    )

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from chatkeep.domain import QueueFull, Role, Status
-from chatkeep.store import Store, messages, sessions, turns
+from chatkeep.domain import QueueFull, Role, Status, TurnOptions
+from chatkeep.store import Store, leases, messages, posts, sessions, turns
 from chatkeep.store.tables import sessions as sessions_table
 from chatkeep.store.tables import turns as turns_table
-from tests.store.conftest import accept, end, run
+from tests.store.conftest import RUNNER, accept, end, run
 
 
 def test_a_second_question_waits_for_the_first_and_then_reads_its_answer(store: Store) -> None:
@@ -123,6 +123,31 @@ def test_a_session_may_have_a_context_of_its_own_size(store: Store) -> None:
     run(work)
 
 
+def test_the_turns_system_prompt_wins_over_the_sessions_and_that_over_the_default(
+    store: Store,
+) -> None:
+    async def work() -> None:
+        async def prompt(turn: str | None) -> str | None:
+            options = TurnOptions(system_prompt=turn)
+            accepted = await accept(store, "s", "hello", options=options)
+            await end(store, accepted.turn.turn_id)
+            assert accepted.begun is not None
+            return accepted.begun.system_prompt
+
+        assert await prompt(None) == "Be kind."
+        assert await prompt("turn") == "turn"
+        assert await prompt("") is None
+
+        def set_prompt(conn: sa.Connection) -> None:
+            conn.execute(sessions_table.update().values(system_prompt="session"))
+
+        await store.write(set_prompt)
+        assert await prompt(None) == "session"
+        assert await prompt("turn") == "turn"
+
+    run(work)
+
+
 def test_what_a_dead_process_left_is_found_and_begun_again_with_the_same_context(
     store: Store,
 ) -> None:
@@ -130,13 +155,14 @@ def test_what_a_dead_process_left_is_found_and_begun_again_with_the_same_context
         first = await accept(store, "s", "one")
         await end(store, first.turn.turn_id)
         running = await accept(store, "s", "two")
-        await accept(store, "s", "three")
-        left = await store.read(turns.unfinished)
-        assert [found.turn.turn_id for found in left] == [running.turn.turn_id]
+        waiting = await accept(store, "s", "three")
+        left = await store.write(leases.take_all, owner="test")
+        assert [found.turn.turn_id for found in left] == [
+            running.turn.turn_id,
+            waiting.turn.turn_id,
+        ]
 
-        again = await store.write(
-            turns.begin_again, turn_id=running.turn.turn_id, context_messages=5
-        )
+        again = await store.write(turns.begin_again, turn_id=running.turn.turn_id, runner=RUNNER)
 
         assert running.begun is not None
         assert again.turn.attempt == 2
@@ -164,7 +190,7 @@ def test_a_write_that_fails_harms_none_that_shares_its_commit(store: Store) -> N
         failing = [store.write(fail) for _ in range(5)]
         results = await asyncio.gather(*writes, *failing, return_exceptions=True)
 
-        assert sum(isinstance(found, turns.Accepted) for found in results) == 20
+        assert sum(isinstance(found, posts.Accepted) for found in results) == 20
         assert sum(isinstance(found, ZeroDivisionError) for found in results) == 5
         assert len(await store.read(sessions.keys, tenant="default")) == 20
 

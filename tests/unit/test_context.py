@@ -5,23 +5,7 @@ import re
 import pytest
 
 from chatkeep import context
-from chatkeep.domain import Role, TurnOptions
-
-
-def test_the_turns_system_prompt_wins_over_the_sessions_and_that_over_the_default() -> None:
-    def system(turn: str | None, session: str | None) -> str | None:
-        return context.turn_prompt(
-            "hi",
-            context=(),
-            options=TurnOptions(system_prompt=turn),
-            session_system=session,
-            default_system="default",
-        ).system
-
-    assert system("turn", "session") == "turn"
-    assert system(None, "session") == "session"
-    assert system(None, None) == "default"
-    assert system("", "session") is None
+from chatkeep.domain import Role
 
 
 def test_a_title_sees_the_first_2000_characters_as_data() -> None:

@@ -1,20 +1,23 @@
 """`POST /chat`: a message in, the model's answer out."""
 
 import unicodedata
-from typing import Annotated
+from hashlib import blake2b
+from typing import Annotated, Literal
 
 import orjson
-from fastapi import APIRouter, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from chatkeep.api import accept, bodies, problems
-from chatkeep.api.dependencies import CallerOf, EngineOf
-from chatkeep.domain import Reply, TurnOptions
+from chatkeep.api import accept, bodies, problems, sse
+from chatkeep.api.dependencies import CallerOf, EngineOf, stream
+from chatkeep.domain import Branch, InvalidRequest, OnBusy, Reply, TurnOptions, TurnRequest
 
 router = APIRouter(tags=["chat"])
 
 JSON, TEXT = "application/json", "text/plain"
 MAX_SYSTEM_PROMPT_CHARS = 100_000
+MAX_ID_CHARS = 255
+REPLAYED = {"Idempotent-Replayed": "true"}
 
 
 def _is_session_id(value: str) -> str:
@@ -39,14 +42,11 @@ def _is_storable(value: str) -> str:
     return value
 
 
-def _is_message(value: str) -> str:
-    if not value.strip():
-        raise ValueError("must not be blank")
-    return _is_storable(value)
+Storable = Annotated[str, AfterValidator(_is_storable)]
 
 
 class ChatRequest(BaseModel):
-    """A message for a session, which is created if it does not exist."""
+    """A message for a session, which is created if it does not exist; or a reply once more."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -59,11 +59,29 @@ class ChatRequest(BaseModel):
     session_id: Annotated[str, AfterValidator(_is_session_id)] = Field(
         description="Your own name for the session: 1 to 255 characters.",
     )
-    message: Annotated[str, AfterValidator(_is_message)] = Field(
-        description="The user's message. Kept exactly as sent."
+    regenerate: Storable | None = Field(
+        None,
+        max_length=MAX_ID_CHARS,
+        description="A turn of the session: its message is answered once more, as it was asked.",
+    )
+    message: Storable | None = Field(
+        None,
+        validate_default=True,
+        description="The user's message. Kept exactly as sent. Needed unless `regenerate` is set.",
+    )
+    parent_id: Storable | None = Field(
+        None,
+        max_length=MAX_ID_CHARS,
+        description="The message to continue from, which makes a branch; null is the very "
+        "beginning. Without it the message follows the newest of the active branch.",
+    )
+    on_busy: Literal["queue", "reject", "interrupt"] = Field(
+        "queue",
+        description="What to do while the session answers another message: wait in line, "
+        "be refused (409), or cancel the running turn first.",
     )
     model: str | None = Field(None, description="A model on offer, for this turn.")
-    system_prompt: Annotated[str, AfterValidator(_is_storable)] | None = Field(
+    system_prompt: Storable | None = Field(
         None, max_length=MAX_SYSTEM_PROMPT_CHARS, description="The system prompt, for this turn."
     )
     temperature: float | None = Field(
@@ -72,6 +90,46 @@ class ChatRequest(BaseModel):
     max_tokens: int | None = Field(
         None, ge=1, le=1_000_000, description="Tokens of the reply at most, for this turn."
     )
+
+    @field_validator("message")
+    @classmethod
+    def _is_message(cls, value: str | None, info: ValidationInfo) -> str | None:
+        regenerates = info.data.get("regenerate") is not None
+        if value is None and not regenerates and "regenerate" in info.data:
+            raise ValueError("must be there, unless regenerate names a turn")
+        if value is not None and regenerates:
+            raise ValueError("must not be there beside regenerate, which names the message")
+        if value is not None and not value.strip():
+            raise ValueError("must not be blank")
+        return value
+
+    @field_validator("parent_id")
+    @classmethod
+    def _is_parent(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("regenerate") is not None:
+            raise ValueError("must not be there beside regenerate, which names the place")
+        return value
+
+    def as_turn(self, *, key: str | None, is_repeat: bool) -> TurnRequest:
+        """Say the same in the engine's words."""
+        given = self.model_dump(exclude_unset=True)
+        canonical = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
+        return TurnRequest(
+            session_id=self.session_id,
+            digest=blake2b(canonical, digest_size=16).digest(),
+            message=self.message,
+            regenerate=self.regenerate,
+            branch=Branch(self.parent_id) if "parent_id" in given else None,
+            options=TurnOptions(
+                model=self.model,
+                system_prompt=self.system_prompt,
+                temperature=self.temperature,
+                max_tokens=self.max_tokens,
+            ),
+            on_busy=OnBusy(self.on_busy),
+            idempotency_key=key,
+            is_repeat=is_repeat,
+        )
 
 
 @router.post(
@@ -86,8 +144,15 @@ class ChatRequest(BaseModel):
     responses={
         200: {
             "model": Reply,
+            "headers": {
+                "Idempotent-Replayed": {
+                    "schema": {"type": "string"},
+                    "description": "`true` when this is the turn of an earlier request.",
+                }
+            },
             "content": {
                 TEXT: {"schema": {"type": "string"}},
+                sse.MEDIA_TYPE: {"schema": {"type": "string"}},
                 JSON: {
                     "example": {
                         "response": "Light layers, and shoes for steep streets.",
@@ -103,29 +168,49 @@ class ChatRequest(BaseModel):
                 },
             },
         },
-        **problems.documented(400, 406, 408, 413, 415, 422, 429, 502, 503, 504),
+        **problems.documented(400, 404, 406, 408, 409, 413, 415, 422, 429, 502, 503, 504),
     },
 )
-async def chat(request: Request, caller: CallerOf, engine: EngineOf) -> Response:
+async def chat(
+    request: Request,
+    caller: CallerOf,
+    engine: EngineOf,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="1 to 255 visible ASCII characters. The same key with the same body, "
+            "within 24 hours, gives the same turn."
+        ),
+    ] = None,
+    x_stainless_retry_count: Annotated[
+        str | None,
+        Header(description="Sent by stock clients that repeat a request: a repeat joins its turn."),
+    ] = None,
+) -> Response:
     """Store the message, ask the model with the newest messages before it, store its answer.
 
     Once the message is accepted the turn goes on, even when you go away.
     """
-    media_type = accept.choose(request.headers.get("accept"), (JSON, TEXT))
+    media_type = accept.choose(request.headers.get("accept"), (JSON, TEXT, sse.MEDIA_TYPE))
+    key = _key(idempotency_key)
+    is_repeat = (x_stainless_retry_count or "0").strip() not in {"", "0"}
     body = await bodies.read(request, ChatRequest)
-    live = await engine.post(
-        caller,
-        session_id=body.session_id,
-        message=body.message,
-        options=TurnOptions(
-            model=body.model,
-            system_prompt=body.system_prompt,
-            temperature=body.temperature,
-            max_tokens=body.max_tokens,
-        ),
-    )
+    log, is_replay = await engine.post(caller, body.as_turn(key=key, is_repeat=is_repeat))
+    headers = request.state.headers = REPLAYED if is_replay else {}
+    if media_type == sse.MEDIA_TYPE:
+        return stream(request, log, None, headers)
+    reply = await log.result(title=media_type == JSON)
     if media_type == TEXT:
-        reply = await engine.reply(live, wait_for_title=False)
-        return Response(reply.response, media_type="text/plain; charset=utf-8")
-    reply = await engine.reply(live, wait_for_title=True)
-    return Response(orjson.dumps(reply), media_type=JSON)
+        return Response(reply.response, headers=headers, media_type="text/plain; charset=utf-8")
+    return Response(orjson.dumps(reply), headers=headers, media_type=JSON)
+
+
+def _key(header: str | None) -> str | None:
+    """An idempotency key that can be one. Raises `InvalidRequest`."""
+    if header is None:
+        return None
+    if not 1 <= len(header) <= MAX_ID_CHARS or any(not "!" <= ch <= "~" for ch in header):
+        detail = "must have 1 to 255 visible ASCII characters"
+        listed = [{"parameter": "Idempotency-Key", "detail": detail}]
+        raise InvalidRequest(f"Idempotency-Key: {detail}", errors=listed)
+    return header

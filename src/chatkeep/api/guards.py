@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterable
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chatkeep.domain import BodyTooSlow, ChatError, ForeignHost, ForeignOrigin, TooLarge
+from chatkeep.domain import (
+    BodyTooSlow,
+    ChatError,
+    ForeignHost,
+    ForeignOrigin,
+    Overloaded,
+    TooLarge,
+)
+
+BUSY_RETRY_SECONDS = 5
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -26,6 +35,7 @@ class Guard:
         origins: Iterable[str],
         max_body_bytes: int,
         body_seconds: float,
+        max_requests: int,
         refuse: Callable[[ChatError], Response],
     ) -> None:
         """Take the server's names, who may call it, the limits, and how to say no."""
@@ -34,6 +44,8 @@ class Guard:
         self._origins = {origin.lower().rstrip("/") for origin in origins}
         self._max_body_bytes = max_body_bytes
         self._body_seconds = body_seconds
+        self._max_requests = max_requests
+        self._requests = 0
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,10 +57,16 @@ class Guard:
             self._check(dict(scope["headers"]))
         except ChatError as error:
             await self._refuse(error)(scope, receive, send)
-        else:
+            return
+        self._requests += 1
+        try:
             await self._app(scope, self._counted(receive), send)
+        finally:
+            self._requests -= 1
 
     def _check(self, headers: dict[bytes, bytes]) -> None:
+        if self._requests >= self._max_requests:
+            raise Overloaded("Too many requests are being served.", retry_after=BUSY_RETRY_SECONDS)
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if "*" not in self._hosts and _name(host) not in self._hosts and host not in self._hosts:
             raise ForeignHost(

@@ -3,6 +3,7 @@
 Which status belongs to which error is the table in `app.py`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -23,28 +24,31 @@ class Problem(BaseModel):
     detail: str
 
 
+def document(error: ChatError, status: int) -> dict[str, Any]:
+    """What the wire says of an error; where it names a turn, also where that can be read."""
+    body: dict[str, Any] = {"type": error.uri, "title": error.title, "status": status}
+    body |= {"detail": error.detail, **error.extra}
+    if error.retry_after is not None:
+        body["retry_after"] = error.retry_after
+    if "turn_id" in error.extra:
+        body["events"] = f"/turns/{error.extra['turn_id']}/events"
+    return body
+
+
 def respond(error: ChatError, status: int) -> Response:
     """The response that tells of an error."""
-    return response(
-        status,
-        code=error.code,
-        title=error.title,
-        detail=error.detail,
-        retry_after=error.retry_after,
-        **error.extra,
-    )
-
-
-def response(
-    status: int, *, code: str, title: str, detail: str, retry_after: int | None = None, **extra: Any
-) -> Response:
-    """A problem document; `retry_after` is in seconds and becomes a header too."""
-    body = {"type": f"/problems/{code}", "title": title, "status": status, "detail": detail}
     headers = {}
-    if retry_after is not None:
-        extra["retry_after"] = retry_after
-        headers["Retry-After"] = str(retry_after)
-    return Response(orjson.dumps(body | extra), status, headers, media_type=MEDIA_TYPE)
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if "session_id" in error.extra:
+        # The turn is stored: a stock client that posts it again by itself would double it.
+        headers["X-Should-Retry"] = "false"
+    return response(document(error, status), headers)
+
+
+def response(body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    """A problem document as a response."""
+    return Response(orjson.dumps(body), body["status"], headers, media_type=MEDIA_TYPE)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -58,9 +62,10 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _MEANINGS = {
     400: "The body is not well-formed JSON in UTF-8.",
-    404: "There is no such session or message.",
+    404: "There is no such session, message or turn.",
     406: "None of the accepted media types can be given.",
     408: "The body did not arrive in time.",
+    409: "The session is still answering, or the turn is not so far; `turn_id` says which.",
     413: "The body or the message is too large.",
     415: "The body is not application/json.",
     422: "A value is not allowed; `errors` says which and why.",

@@ -1,14 +1,16 @@
-"""`GET /sessions` and `GET /history/{session_id}`: what is kept."""
+"""`/sessions` and `/history/{session_id}`: what is kept, and which branch of it is active."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
+import orjson
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from chatkeep.api import paging, problems
+from chatkeep.api import bodies, paging, problems
 from chatkeep.api.dependencies import CallerOf, Limit, StoreOf
-from chatkeep.domain import Message, Session, SessionNotFound
+from chatkeep.domain import Message, Session, SessionNotFound, now
 from chatkeep.store import messages, sessions
 
 router = APIRouter(tags=["sessions"])
@@ -53,8 +55,49 @@ async def list_sessions(
     return paging.page(found, link)
 
 
-@router.get(
+class SessionChange(BaseModel):
+    """What to change about a session."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    head: str = Field(
+        max_length=255,
+        description="A message of the session: its branch becomes the active one, to the newest "
+        "message below it.",
+    )
+
+
+@router.patch(
     # A session id may contain a slash.
+    "/sessions/{session_id:path}",
+    summary="Choose a session's branch",
+    response_model=Session,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/SessionChange"}}
+            },
+        }
+    },
+    responses=problems.documented(400, 404, 409, 415, 422),
+)
+async def change_session(
+    request: Request, caller: CallerOf, store: StoreOf, session_id: str
+) -> Response:
+    """Make another branch of the session the active one: history and context follow it."""
+    change = await bodies.read(request, SessionChange)
+    changed = await store.write(
+        sessions.choose_branch,
+        tenant=caller.tenant,
+        session_id=_name(request, session_id),
+        message_id=change.head,
+        at=now(),
+    )
+    return Response(orjson.dumps(changed), media_type="application/json")
+
+
+@router.get(
     "/history/{session_id:path}",
     summary="Read a session's messages, oldest first",
     response_model=list[Message],
@@ -74,15 +117,10 @@ async def history(
 
     The `Link` (`rel="prev"`) of a page leads to older messages.
     """
-    try:
-        unquote_to_bytes(request.scope["raw_path"]).decode()
-    except UnicodeDecodeError:
-        # The framework has put U+FFFD for what is not UTF-8; that would be another's name.
-        raise SessionNotFound from None
     path = await store.read(
         messages.path,
         tenant=caller.tenant,
-        session_id=session_id,
+        session_id=_name(request, session_id),
         limit=None if limit is None else limit + 1,
         before=before,
     )
@@ -104,3 +142,13 @@ async def history(
     if len(path.seqs) > limit and found:
         link = paging.link(request, "prev", limit=limit, before=found[0].id)
     return paging.page(found, link)
+
+
+def _name(request: Request, session_id: str) -> str:
+    """A session's name from the path. Raises `SessionNotFound` where it cannot be one."""
+    try:
+        unquote_to_bytes(request.scope["raw_path"]).decode()
+    except UnicodeDecodeError:
+        # The framework has put U+FFFD for what is not UTF-8; that would be another's name.
+        raise SessionNotFound from None
+    return session_id

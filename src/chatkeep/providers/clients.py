@@ -41,6 +41,13 @@ class ProviderOptions:
     ollama_host: str | None = None
 
 
+def opening(name: str, first: Role) -> tuple[Role, str] | None:
+    """The line before a prompt whose first message has this role, where a model needs one."""
+    if first is Role.ASSISTANT and name.partition(":")[0] in USER_FIRST:
+        return Role.USER, OPENING
+    return None
+
+
 def messages(name: str, prompt: Prompt) -> "list[BaseMessage]":
     """Translate a prompt, opening it with a user's line where a provider may demand one."""
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -53,8 +60,8 @@ def messages(name: str, prompt: Prompt) -> "list[BaseMessage]":
     translated: list[BaseMessage] = []
     if prompt.system is not None:
         translated.append(SystemMessage(prompt.system))
-    if prompt.messages[0][0] is Role.ASSISTANT and name.partition(":")[0] in USER_FIRST:
-        translated.append(HumanMessage(OPENING))
+    if (line := opening(name, prompt.messages[0][0])) is not None:
+        translated.append(kinds[line[0]](line[1]))
     translated += [kinds[role](content) for role, content in prompt.messages]
     return translated
 

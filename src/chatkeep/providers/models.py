@@ -16,6 +16,7 @@ from chatkeep.domain import (
     ModelFailed,
     ModelMisconfigured,
     Prompt,
+    Role,
     Usage,
 )
 from chatkeep.providers import clients
@@ -79,6 +80,10 @@ class Providers:
     def is_small(self, name: str) -> bool:
         """Whether a model needs its answer held to a form, and can be held to it."""
         return name in self._embedded
+
+    def opening(self, name: str, first: Role) -> tuple[Role, str] | None:
+        """The line that a model is sent before a context whose first message has this role."""
+        return clients.opening(name, first)
 
     async def warm_up(self) -> None:
         """Start the default model now if it is embedded, and import its client."""

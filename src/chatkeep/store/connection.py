@@ -78,6 +78,11 @@ class Store:
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._writer.start()
 
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether no other process can have this database: so it is with SQLite."""
+        return True
+
     async def write(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` in the writer's next transaction; return once that is on disk."""
         loop = asyncio.get_running_loop()

@@ -64,53 +64,75 @@ def set_status(conn: sa.Connection, *, session_pk: int, seq: int, status: Status
     conn.execute(_SET_STATUS, {"session": session_pk, "at_seq": seq, "status": status.value})
 
 
-def context(
-    conn: sa.Connection, *, session_pk: int, head_seq: int | None, limit: int
-) -> tuple[tuple[Role, str], ...]:
-    """The newest `limit` messages that a model reads, oldest first, on the path to `head_seq`.
+def window(
+    conn: sa.Connection, *, session_pk: int, head_seq: int | None, limit: int, until: int
+) -> Any:
+    """What of the path to `head_seq` a model is sent: up to `limit` messages, newest first.
 
-    A user's message that no reply follows is stepped over: its turn ended without any text.
+    `until` is the newest message of the session at that time: what came later is not seen. Each
+    row is read by the model or, as a user's message that never got a reply, stepped over;
+    then its `content` is `None`. `depth` of the last row is how many messages are before it.
     """
     if head_seq is None or limit == 0:
-        return ()
-    rows = conn.execute(_CONTEXT, {"session": session_pk, "head": head_seq, "limit": limit}).all()
-    return tuple((Role(row.role), row.content) for row in reversed(rows))
+        return []
+    place = {"session": session_pk, "head": head_seq, "limit": limit, "until": until}
+    return conn.execute(_WINDOW, place).all()
 
 
-def _context_statement() -> sa.Select[tuple[str, str]]:
-    head = sa.select(
-        messages.c.parent_seq,
-        messages.c.role,
-        messages.c.content,
-        sa.case((messages.c.role == Role.USER.value, 0), else_=1).label("read"),
-        sa.case((messages.c.role == Role.USER.value, 0), else_=1).label("taken"),
-        sa.literal_column("1").label("step"),
-    ).where(
-        messages.c.session_pk == sa.bindparam("session", type_=sa.BigInteger),
-        messages.c.seq == sa.bindparam("head", type_=sa.BigInteger),
+def context(
+    conn: sa.Connection, *, session_pk: int, head_seq: int | None, limit: int, until: int
+) -> tuple[tuple[Role, str], ...]:
+    """The messages that a model is sent of the path to `head_seq`, oldest first; see `window`."""
+    rows = window(conn, session_pk=session_pk, head_seq=head_seq, limit=limit, until=until)
+    return tuple((Role(row.role), row.content) for row in reversed(rows) if row.read)
+
+
+def _window_statement() -> sa.Select[Any]:
+    replies = messages.alias("replies")
+    answered = (
+        sa.exists()
+        .where(
+            replies.c.session_pk == messages.c.session_pk,
+            replies.c.parent_seq == messages.c.seq,
+            replies.c.role == Role.ASSISTANT.value,
+            replies.c.seq <= sa.bindparam("until", type_=sa.BigInteger),
+        )
+        .correlate(messages)
     )
-    walk = head.cte("walk", recursive=True)
-    unanswered = sa.and_(messages.c.role == Role.USER.value, walk.c.role == Role.USER.value)
-    counts = sa.case((unanswered, 0), else_=1)
-    walk = walk.union_all(
+    counts = sa.case((messages.c.role != Role.USER.value, 1), (answered, 1), else_=0)
+    columns = (
+        messages.c.seq,
+        messages.c.id,
+        messages.c.parent_seq,
+        messages.c.depth,
+        messages.c.role,
+        sa.case((counts == 1, messages.c.content)).label("content"),
+    )
+    in_session = messages.c.session_pk == sa.bindparam("session", type_=sa.BigInteger)
+    walk = (
         sa.select(
-            messages.c.parent_seq,
-            messages.c.role,
-            messages.c.content,
-            counts,
-            walk.c.taken + counts,
-            walk.c.step + 1,
-        ).where(
-            messages.c.session_pk == sa.bindparam("session", type_=sa.BigInteger),
+            *columns,
+            counts.label("read"),
+            counts.label("taken"),
+            sa.literal_column("1").label("step"),
+        )
+        .where(in_session, messages.c.seq == sa.bindparam("head", type_=sa.BigInteger))
+        .cte("walk", recursive=True)
+    )
+    walk = walk.union_all(
+        sa.select(*columns, counts, walk.c.taken + counts, walk.c.step + 1).where(
+            in_session,
             messages.c.seq == walk.c.parent_seq,
             walk.c.taken < sa.bindparam("limit", type_=sa.Integer),
             walk.c.step - walk.c.taken < MAX_UNANSWERED,
         )
     )
-    return sa.select(walk.c.role, walk.c.content).where(walk.c.read == 1).order_by(walk.c.step)
+    return sa.select(
+        walk.c.id, walk.c.parent_seq, walk.c.depth, walk.c.role, walk.c.content, walk.c.read
+    ).order_by(walk.c.step)
 
 
-_CONTEXT = _context_statement()
+_WINDOW = _window_statement()
 
 
 _HEAD = sa.select(sessions.c.pk, sessions.c.head_seq).where(
@@ -202,6 +224,55 @@ def of_path(conn: sa.Connection, *, session_pk: int, seqs: Sequence[int]) -> lis
     rows = conn.execute(_OF_PATH, {"session": session_pk, "seqs": seqs}).all()
     found = {row.seq: _message(row) for row in rows}
     return [found[seq] for seq in seqs if seq in found]
+
+
+_SEQS = sa.select(messages.c.seq).where(
+    messages.c.session_pk == sa.bindparam("session"),
+    messages.c.id.in_(sa.bindparam("ids", expanding=True)),
+)
+
+
+def named(conn: sa.Connection, *, session_pk: int, ids: Sequence[str]) -> list[Message]:
+    """Those of a session's messages that have these ids, oldest first."""
+    seqs = conn.scalars(_SEQS, {"session": session_pk, "ids": ids}).all()
+    return of_path(conn, session_pk=session_pk, seqs=sorted(seqs))
+
+
+def newest_ids(
+    conn: sa.Connection, *, session_pk: int, head_seq: int, limit: int
+) -> tuple[str, ...]:
+    """The ids of the newest `limit` messages of the path to `head_seq`, newest first."""
+    rows = conn.execute(_PATH, {"session": session_pk, "head": head_seq, "limit": limit}).all()
+    found = of_path(conn, session_pk=session_pk, seqs=[row.seq for row in rows])
+    return tuple(message.id for message in found)
+
+
+_OF_TENANT = (
+    sa.select(messages.c.session_pk, messages.c.seq, messages.c.parent_seq)
+    .join(sessions, sessions.c.pk == messages.c.session_pk)
+    .where(sessions.c.tenant_id == sa.bindparam("tenant"), messages.c.id == sa.bindparam("message"))
+)
+_CHILDREN = (
+    sa.select(messages.c.seq)
+    .where(
+        messages.c.session_pk == sa.bindparam("session"),
+        messages.c.parent_seq.is_not_distinct_from(sa.bindparam("parent", type_=sa.BigInteger)),
+    )
+    .order_by(messages.c.seq)
+)
+
+
+def siblings(conn: sa.Connection, *, tenant: str, message_id: str) -> list[Message]:
+    """All messages with the same parent as this one, oldest first, this one included.
+
+    Raises `MessageNotFound`.
+    """
+    found = conn.execute(_OF_TENANT, {"tenant": tenant, "message": message_id}).one_or_none()
+    if found is None:
+        raise MessageNotFound
+    place = {"session": found.session_pk, "parent": found.parent_seq}
+    seqs = conn.scalars(_CHILDREN, place).all()
+    return of_path(conn, session_pk=found.session_pk, seqs=seqs)
 
 
 def _message(row: Any) -> Message:

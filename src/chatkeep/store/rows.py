@@ -9,35 +9,65 @@ import orjson
 import sqlalchemy as sa
 
 from chatkeep.domain import Status, Turn, TurnOptions
-from chatkeep.store.tables import messages, sessions, turns
+from chatkeep.store.tables import WAITING, messages, sessions, system_prompts, turns
 
 # Written out, not bound: only so does a planner see that the partial index fits.
 _UNFINISHED = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
+_RUNNING = turns.c.status == sa.literal_column("'running'")
+_WAITING = sa.text(f"({WAITING})")
 
 _INSERT = turns.insert()
 _UPDATE_TURN = turns.update().where(turns.c.id == sa.bindparam("turn"))
 BY_ID = sa.select(turns).where(turns.c.id == sa.bindparam("turn")).with_for_update()
+OF_TENANT = (
+    sa.select(
+        turns,
+        sessions.c.session_id,
+        sessions.c.title,
+        sessions.c.title_source,
+    )
+    .join(sessions, sessions.c.pk == turns.c.session_pk)
+    .where(turns.c.tenant_id == sa.bindparam("tenant"), turns.c.id == sa.bindparam("turn"))
+)
+_BY_KEY = sa.select(turns.c.id, turns.c.request_digest, turns.c.created_at).where(
+    turns.c.tenant_id == sa.bindparam("tenant"),
+    turns.c.idempotency_key == sa.bindparam("idempotency"),
+)
+_NEWEST = (
+    sa.select(turns.c.id, turns.c.request_digest, turns.c.created_at, turns.c.status)
+    .where(turns.c.session_pk == sa.bindparam("session"))
+    .order_by(turns.c.seq.desc())
+    .limit(sa.bindparam("limit", type_=sa.Integer))
+)
 NEXT = (
     sa.select(turns)
-    .where(
-        turns.c.session_pk == sa.bindparam("session"),
-        _UNFINISHED,
-        turns.c.status == Status.QUEUED.value,
-    )
+    .where(turns.c.session_pk == sa.bindparam("session"), _WAITING)
     .order_by(turns.c.seq)
     .limit(1)
 )
-_COUNT_UNFINISHED = (
+_RUNNING_OF = sa.select(turns.c.id).where(turns.c.session_pk == sa.bindparam("session"), _RUNNING)
+_COUNT_WAITING = (
     sa.select(sa.func.count())
     .select_from(turns)
-    .where(turns.c.session_pk == sa.bindparam("session"), _UNFINISHED)
+    .where(turns.c.session_pk == sa.bindparam("session"), _WAITING)
 )
 _SESSION = sa.select(sessions).where(sessions.c.pk == sa.bindparam("key")).with_for_update()
 _UPDATE_SESSION = sessions.update().where(sessions.c.pk == sa.bindparam("key"))
-QUESTION = sa.select(messages.c.parent_seq, messages.c.content).where(
-    messages.c.session_pk == sa.bindparam("session"),
-    messages.c.seq == sa.bindparam("at_seq"),
+_MESSAGE = (
+    messages.c.seq,
+    messages.c.id,
+    messages.c.parent_seq,
+    messages.c.depth,
+    messages.c.content,
 )
+_IN_SESSION = messages.c.session_pk == sa.bindparam("session")
+_MESSAGE_AT = sa.select(*_MESSAGE).where(_IN_SESSION, messages.c.seq == sa.bindparam("at_seq"))
+_MESSAGE_NAMED = sa.select(*_MESSAGE).where(_IN_SESSION, messages.c.id == sa.bindparam("message"))
+_PROMPT = sa.select(system_prompts.c.content).where(
+    system_prompts.c.session_pk == sa.bindparam("session"),
+    system_prompts.c.digest == sa.bindparam("digest"),
+)
+_INSERT_PROMPT = system_prompts.insert()
 
 UNFINISHED = (
     sa.select(turns, sessions.c.session_id)
@@ -48,54 +78,80 @@ UNFINISHED = (
 """Every turn that has not ended, session by session, in the order of their arrival."""
 
 
-def insert_turn(
-    conn: sa.Connection,
-    turn: Turn,
-    *,
-    tenant: str,
-    session: Any,
-    waiting_message: str | None,
-    at: int,
-) -> None:
-    """Add a turn to a session's row; one that waits keeps its message, one that runs has none."""
-    runs = waiting_message is None
+def insert_turn(conn: sa.Connection, turn: Turn, **values: object) -> None:
+    """Add a turn's row: what the turn says, and the columns that it does not speak of."""
     conn.execute(
         _INSERT,
         {
             "id": turn.turn_id,
-            "tenant_id": tenant,
-            "session_pk": session.pk,
-            "seq": session.turn_count + 1,
             "status": turn.status.value,
             "attempt": turn.attempt,
             "model": turn.model,
             "options": orjson.dumps(turn.options).decode(),
-            "input": waiting_message,
             "user_message_id": turn.user_message_id,
             "message_id": turn.message_id,
-            "user_seq": session.last_seq + 1 if runs else None,
-            "created_at": at,
-            "started_at": at if runs else None,
+            **values,
         },
     )
 
 
-def first_message(conn: sa.Connection, session: Any, message: str) -> str | None:
-    """What the session's title is made from, if the model still owes one."""
-    if not session.title_pending:
-        return None
-    first = conn.execute(QUESTION, {"session": session.pk, "at_seq": 1}).one_or_none()
-    return message if first is None else str(first.content)
+def turn_by_key(conn: sa.Connection, *, tenant: str, key: str) -> Any:
+    """The row of the turn that was posted with this idempotency key, or `None`."""
+    return conn.execute(_BY_KEY, {"tenant": tenant, "idempotency": key}).one_or_none()
 
 
-def unfinished_count(conn: sa.Connection, session_pk: int) -> int:
-    """How many turns of a session run or wait."""
-    return conn.scalar(_COUNT_UNFINISHED, {"session": session_pk}) or 0
+def newest_turns(conn: sa.Connection, *, session_pk: int, limit: int) -> Any:
+    """The newest turns of a session, newest first."""
+    return conn.execute(_NEWEST, {"session": session_pk, "limit": limit}).all()
+
+
+def turn_of(conn: sa.Connection, *, tenant: str, turn_id: str) -> Any:
+    """A tenant's turn with what its session says, or `None`."""
+    return conn.execute(OF_TENANT, {"tenant": tenant, "turn": turn_id}).one_or_none()
+
+
+def running_turn(conn: sa.Connection, session_pk: int) -> str | None:
+    """The id of the turn that a session runs."""
+    found: str | None = conn.scalar(_RUNNING_OF, {"session": session_pk})
+    return found
+
+
+def waiting_count(conn: sa.Connection, session_pk: int) -> int:
+    """How many turns of a session wait, those included that were cancelled while they do."""
+    return conn.scalar(_COUNT_WAITING, {"session": session_pk}) or 0
 
 
 def session(conn: sa.Connection, pk: int) -> Any:
     """A session's row by its key, locked against other writers until the transaction ends."""
     return conn.execute(_SESSION, {"key": pk}).one()
+
+
+def message_at(conn: sa.Connection, *, session_pk: int, seq: int) -> Any:
+    """A session's message by its place, or `None`."""
+    return conn.execute(_MESSAGE_AT, {"session": session_pk, "at_seq": seq}).one_or_none()
+
+
+def message_named(conn: sa.Connection, *, session_pk: int, message_id: str) -> Any:
+    """A session's message by its id, or `None`."""
+    return conn.execute(
+        _MESSAGE_NAMED, {"session": session_pk, "message": message_id}
+    ).one_or_none()
+
+
+def system_prompt(conn: sa.Connection, *, session_pk: int, digest: bytes | None) -> str | None:
+    """The system prompt that a turn's model was sent."""
+    found: str | None = conn.scalar(_PROMPT, {"session": session_pk, "digest": digest})
+    return found
+
+
+def keep_system_prompt(
+    conn: sa.Connection, *, session_pk: int, digest: bytes, content: str
+) -> None:
+    """Keep a system prompt of a session once, however many turns use it."""
+    if system_prompt(conn, session_pk=session_pk, digest=digest) is None:
+        conn.execute(
+            _INSERT_PROMPT, {"session_pk": session_pk, "digest": digest, "content": content}
+        )
 
 
 def update_session(conn: sa.Connection, pk: int, **values: object) -> None:

@@ -6,7 +6,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain import Session, SessionNotFound, TitleSource, rfc3339
+from chatkeep.domain import (
+    MessageNotFound,
+    Session,
+    SessionBusy,
+    SessionNotFound,
+    TitleSource,
+    rfc3339,
+)
+from chatkeep.store import rows
 from chatkeep.store.tables import messages, sessions
 
 _LISTED = (
@@ -123,6 +131,56 @@ def by_keys(conn: sa.Connection, *, tenant: str, pks: Sequence[int]) -> list[Ses
     rows = conn.execute(_BY_KEYS, {"tenant": tenant, "keys": pks}).all()
     found = {row.pk: _session(row) for row in rows}
     return [found[pk] for pk in pks if pk in found]
+
+
+def _last_of_branch_statement() -> sa.Select[tuple[int, int]]:
+    in_session = messages.c.session_pk == sa.bindparam("session", type_=sa.BigInteger)
+    walk = (
+        sa.select(messages.c.seq, sa.literal_column("1").label("step"))
+        .where(in_session, messages.c.id == sa.bindparam("message"))
+        .cte("walk", recursive=True)
+    )
+    # The sum keeps SQLite from walking the session backwards in search of the maximum.
+    newest_child = (
+        sa.select(sa.func.max(messages.c.seq + 0))
+        .where(in_session, messages.c.parent_seq == walk.c.seq)
+        .correlate(walk)
+        .scalar_subquery()
+    )
+    walk = walk.union_all(sa.select(newest_child, walk.c.step + 1).where(walk.c.seq.is_not(None)))
+    return (
+        sa.select(messages.c.seq, messages.c.depth)
+        .join(walk, walk.c.seq == messages.c.seq)
+        .where(in_session)
+        .order_by(walk.c.step.desc())
+        .limit(1)
+    )
+
+
+_LAST_OF_BRANCH = _last_of_branch_statement()
+_HEAD = sessions.update().where(sessions.c.pk == sa.bindparam("key"))
+
+
+def choose_branch(
+    conn: sa.Connection, *, tenant: str, session_id: str, message_id: str, at: int
+) -> Session:
+    """Make the branch with this message the active one, to the newest message below it.
+
+    Raises `SessionNotFound`, `MessageNotFound`, and `SessionBusy` while a turn runs or waits,
+    because its reply will be the head.
+    """
+    session = find(conn, tenant=tenant, session_id=session_id)
+    if session is None:
+        raise SessionNotFound
+    last = conn.execute(_LAST_OF_BRANCH, {"session": session.pk, "message": message_id}).first()
+    if last is None:
+        raise MessageNotFound("There is no such message in this session.")
+    running = rows.running_turn(conn, session.pk)
+    if running is not None:
+        raise SessionBusy(turn_id=running, session_id=session_id)
+    values = {"head_seq": last.seq, "message_count": last.depth}
+    conn.execute(_HEAD, {"key": session.pk, **values, "updated_at": max(at, session.updated_at)})
+    return _session(find(conn, tenant=tenant, session_id=session_id))
 
 
 def settle_title(conn: sa.Connection, *, tenant: str, pk: int, title: str | None) -> bool:

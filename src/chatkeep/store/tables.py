@@ -3,8 +3,12 @@
 A tenant owns sessions. A session is a tree of messages: `seq` counts them within the session,
 `parent_seq` is the message before, `depth` the length of the path from the root, and the
 session's `head_seq` the last message of the active branch, whose depth is `message_count`. A
-turn that waits keeps its message in `input`; when it starts, the message moves into the tree.
-All times are microseconds since 1970, UTC.
+turn that waits keeps its message in `input`, and in `branch_seq` where it goes if not to the head
+(0 is the beginning); when it starts, or its turn comes after it was cancelled, the message moves
+into the tree. `owner` is the process that runs a turn, whose lease says that it lives.
+What a turn's model was sent can be told from the tree, in which nothing ever changes its place:
+`context_messages` is how many messages it might read, `context_seq` the newest that was there, and
+`system_prompt_digest` names the prompt. All times are microseconds since 1970, UTC.
 """
 
 import sqlalchemy as sa
@@ -90,6 +94,12 @@ turns = sa.Table(
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("options", sa.Text, nullable=False),
     sa.Column("input", sa.Text),
+    sa.Column("branch_seq", sa.BigInteger),
+    sa.Column("regenerates", sa.Text),
+    sa.Column("owner", sa.Text),
+    sa.Column("context_messages", sa.Integer),
+    sa.Column("context_seq", sa.BigInteger),
+    sa.Column("system_prompt_digest", sa.LargeBinary),
     sa.Column("user_message_id", sa.Text, nullable=False),
     sa.Column("message_id", sa.Text, nullable=False, unique=True),
     sa.Column("user_seq", sa.BigInteger),
@@ -107,7 +117,11 @@ turns = sa.Table(
     sa.CheckConstraint(
         "(idempotency_key IS NULL) OR (request_digest IS NOT NULL)", name="idempotency_key"
     ),
-    sa.CheckConstraint("(status = 'queued') = (input IS NOT NULL)", name="input"),
+    # A turn that is cancelled while it waits keeps its message until its place comes.
+    sa.CheckConstraint("input IS NULL OR status IN ('queued', 'cancelled')", name="input"),
+    sa.CheckConstraint(
+        "status <> 'queued' OR input IS NOT NULL OR regenerates IS NOT NULL", name="queued"
+    ),
     sa.CheckConstraint("(status IN ('queued', 'running')) = (ended_at IS NULL)", name="ended_at"),
     _one_of("status", Status),
 )
@@ -125,6 +139,31 @@ sa.Index(
     turns.c.seq,
     sqlite_where=sa.text("status IN ('queued', 'running')"),
     postgresql_where=sa.text("status IN ('queued', 'running')"),
+)
+WAITING = "status = 'queued' OR input IS NOT NULL"
+sa.Index(
+    "ix_turns_waiting",
+    turns.c.session_pk,
+    turns.c.seq,
+    sqlite_where=sa.text(WAITING),
+    postgresql_where=sa.text(WAITING),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("owner", sa.Text, primary_key=True),
+    sa.Column("beat", sa.BigInteger, nullable=False),
+)
+
+system_prompts = sa.Table(
+    "system_prompts",
+    metadata,
+    sa.Column(
+        "session_pk", _Key, sa.ForeignKey(sessions.c.pk, ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
 )
 
 messages = sa.Table(

@@ -1,28 +1,34 @@
-"""Steps of a turn: accept one, begin the next, end one, find what a dead process left.
+"""Steps of a turn: begin the next that waits, begin one again, end one.
 
 Each function is one step of a transaction; the engine decides when they happen.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from chatkeep.domain import (
     Completion,
-    QueueFull,
     Role,
     Status,
     Turn,
-    TurnOptions,
-    message_id,
-    turn_id,
 )
-from chatkeep.store import messages, rows, sessions
+from chatkeep.store import messages, rows
 
-QUEUE_RETRY_SECONDS = 5
-"""What a client is told to wait when a session's queue is full."""
+ROOT = 0
+"""The place above a session's first message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Who runs turns, and with what, where neither the turn nor its session says."""
+
+    owner: str
+    model: str
+    system_prompt: str
+    context_messages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +40,6 @@ class Begun:
     system_prompt: str | None
     context: tuple[tuple[Role, str], ...]
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A turn that is on disk. `begun` is `None` while another turn of its session runs.
-
-    `first_message` is there as long as the session's title is still owed.
-    """
-
-    turn: Turn
-    session_pk: int
-    begun: Begun | None
-    is_first: bool
-    first_message: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,113 +61,70 @@ class Ended:
     following: Begun | None
 
 
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """A turn that a process which is gone has left behind."""
+class _Asked(NamedTuple):
+    """A user's message in the tree, with the columns that its row would have."""
 
-    session_pk: int
-    turn: Turn
-
-
-def accept(
-    conn: sa.Connection,
-    *,
-    tenant: str,
-    session_id: str,
-    message: str,
-    options: TurnOptions,
-    default_model: str,
-    context_messages: int,
-    max_queued: int,
-    make_title: Callable[[str, int], str],
-    at: int,
-) -> Accepted:
-    """Store a message and its turn, creating the session where needed; begin it if it can run.
-
-    `make_title` makes the provisional title from the message and the time. Raises `QueueFull`.
-    """
-    session = sessions.find(conn, tenant=tenant, session_id=session_id)
-    if session is None:
-        title = make_title(message, at)
-        session = sessions.create(conn, tenant=tenant, session_id=session_id, title=title, at=at)
-    ahead = rows.unfinished_count(conn, session.pk)
-    if ahead > max_queued:
-        raise QueueFull(retry_after=QUEUE_RETRY_SECONDS)
-    at = max(at, session.updated_at)
-    turn = Turn(
-        turn_id=turn_id(),
-        session_id=session_id,
-        status=Status.QUEUED if ahead else Status.RUNNING,
-        attempt=0 if ahead else 1,
-        model=options.model or session.model or default_model,
-        user_message_id=message_id(),
-        message_id=message_id(),
-        options=options,
-    )
-    rows.insert_turn(
-        conn,
-        turn,
-        tenant=tenant,
-        session=session,
-        waiting_message=message if ahead else None,
-        at=at,
-    )
-    counted = {"turn_count": session.turn_count + 1, "updated_at": at}
-    if ahead:
-        rows.update_session(conn, session.pk, **counted)
-        begun = None
-    else:
-        begun = _enter(conn, session, turn, message, context_messages, at, **counted)
-    is_first = session.turn_count == 0
-    first_message = rows.first_message(conn, session, message)
-    return Accepted(turn, session.pk, begun, is_first, first_message)
+    seq: int
+    parent_seq: int | None
+    depth: int
+    content: str
 
 
-def begin_next(
-    conn: sa.Connection, *, session_pk: int, context_messages: int, at: int
-) -> Begun | None:
+def begin_next(conn: sa.Connection, *, session_pk: int, runner: Runner, at: int) -> Begun | None:
     """Begin the turn that waits longest in a session where none runs; `None` if none waits.
 
-    A session that is deleted has no turns: nothing is begun there.
+    The message of a turn that was cancelled while it waited gets its place in passing. A session
+    that is deleted has no turns: nothing is begun there.
     """
-    row = conn.execute(rows.NEXT, {"session": session_pk}).one_or_none()
-    if row is None:
-        return None
-    session = rows.session(conn, session_pk)
-    at = max(at, session.updated_at)
-    turn = rows.turn(row, session.session_id, status=Status.RUNNING, attempt=1)
-    rows.update_turn(
-        conn,
-        turn.turn_id,
-        status=turn.status.value,
-        attempt=turn.attempt,
-        input=None,
-        user_seq=session.last_seq + 1,
-        started_at=at,
-    )
-    return _enter(conn, session, turn, row.input, context_messages, at, updated_at=at)
+    while row := conn.execute(rows.NEXT, {"session": session_pk}).one_or_none():
+        session = rows.session(conn, session_pk)
+        at = max(at, session.updated_at)
+        if row.status == Status.CANCELLED.value:
+            user_seq = _enter(conn, session, row, Status.CANCELLED, at).seq
+            rows.update_turn(conn, row.id, input=None, user_seq=user_seq)
+            continue
+        turn = rows.turn(row, session.session_id, status=Status.RUNNING, attempt=1)
+        asked = (
+            _enter(conn, session, row, Status.RUNNING, at)
+            if row.regenerates is None
+            else rows.message_named(conn, session_pk=session.pk, message_id=turn.user_message_id)
+        )
+        return _begun(
+            conn, session, turn, asked, runner, input=None, user_seq=asked.seq, started_at=at
+        )
+    return None
+
+
+def begin_again(conn: sa.Connection, *, turn_id: str, runner: Runner) -> Begun:
+    """Count another attempt of a running turn, and read again what its model needs."""
+    row = conn.execute(rows.BY_ID, {"turn": turn_id}).one()
+    session = rows.session(conn, row.session_pk)
+    asked = rows.message_at(conn, session_pk=session.pk, seq=row.user_seq)
+    turn = rows.turn(row, session.session_id, attempt=row.attempt + 1)
+    return _begun(conn, session, turn, asked, runner)
 
 
 def end(
-    conn: sa.Connection, *, turn_id: str, outcome: Outcome, context_messages: int, at: int
+    conn: sa.Connection, *, turn_id: str, outcome: Outcome, runner: Runner, at: int
 ) -> Ended | None:
     """End a running turn and begin the one that waits for it, all or nothing.
 
     Stores the reply, the turn's end and the session's counters. `None`, changing nothing, if
-    the turn is gone or has ended before.
+    the turn is gone, has ended before, or belongs to another runner by now.
     """
     row = conn.execute(rows.BY_ID, {"turn": turn_id}).one_or_none()
-    if row is None or row.status != Status.RUNNING.value:
+    if row is None or row.status != Status.RUNNING.value or row.owner != runner.owner:
         return None
     session = rows.session(conn, row.session_pk)
     at = max(at, session.updated_at)
     if outcome.text:
-        seq, depth = session.last_seq + 1, session.message_count + 1
+        asked = rows.message_at(conn, session_pk=session.pk, seq=row.user_seq)
+        seq, depth = session.last_seq + 1, asked.depth + 1
         messages.insert(
             conn,
             session_pk=session.pk,
             seq=seq,
-            parent_seq=row.user_seq,
+            parent_seq=asked.seq,
             depth=depth,
             message_id=row.message_id,
             role=Role.ASSISTANT,
@@ -187,7 +136,9 @@ def end(
         rows.update_session(
             conn, session.pk, head_seq=seq, last_seq=seq, message_count=depth, updated_at=at
         )
-    messages.set_status(conn, session_pk=session.pk, seq=row.user_seq, status=outcome.status)
+    # A reply that is tried again in vain does not take anything from the first.
+    if row.regenerates is None or outcome.status is Status.COMPLETED:
+        messages.set_status(conn, session_pk=session.pk, seq=row.user_seq, status=outcome.status)
     rows.update_turn(
         conn,
         turn_id,
@@ -199,69 +150,66 @@ def end(
         error_detail=outcome.error_detail,
         ended_at=at,
     )
-    following = begin_next(conn, session_pk=session.pk, context_messages=context_messages, at=at)
-    return Ended(session.title, following)
+    return Ended(session.title, begin_next(conn, session_pk=session.pk, runner=runner, at=at))
 
 
-def unfinished(conn: sa.Connection) -> list[Unfinished]:
-    """Every running turn, and the longest waiting one of each session where none runs."""
-    left = conn.execute(rows.UNFINISHED).all()
-    first_of: dict[int, Unfinished] = {}
-    for row in left:
-        found = Unfinished(row.session_pk, rows.turn(row, row.session_id))
-        if row.session_pk not in first_of or found.turn.status is Status.RUNNING:
-            first_of[row.session_pk] = found
-    return list(first_of.values())
-
-
-def begin_again(conn: sa.Connection, *, turn_id: str, context_messages: int) -> Begun:
-    """Count another attempt of a running turn, and read again what its model needs."""
-    row = conn.execute(rows.BY_ID, {"turn": turn_id}).one()
-    rows.update_turn(conn, turn_id, attempt=row.attempt + 1)
-    session = rows.session(conn, row.session_pk)
-    question = conn.execute(rows.QUESTION, {"session": session.pk, "at_seq": row.user_seq}).one()
-    turn = rows.turn(row, session.session_id, attempt=row.attempt + 1)
-    return _begun(conn, session, turn, question.content, question.parent_seq, context_messages)
-
-
-def _enter(
-    conn: sa.Connection,
-    session: Any,
-    turn: Turn,
-    message: str,
-    context_messages: int,
-    at: int,
-    **session_values: int,
-) -> Begun:
-    """Put a turn's message at the end of the active branch, and read what came before it."""
-    seq, depth = session.last_seq + 1, session.message_count + 1
+def _enter(conn: sa.Connection, session: Any, turn: Any, status: Status, at: int) -> _Asked:
+    """Put a waiting turn's message into the tree, make it the session's head, and return it."""
+    if turn.branch_seq is None:
+        parent_seq, depth = session.head_seq, session.message_count + 1
+    elif turn.branch_seq == ROOT:
+        parent_seq, depth = None, 1
+    else:
+        parent = rows.message_at(conn, session_pk=session.pk, seq=turn.branch_seq)
+        parent_seq, depth = parent.seq, parent.depth + 1
+    seq = session.last_seq + 1
     messages.insert(
         conn,
         session_pk=session.pk,
         seq=seq,
-        parent_seq=session.head_seq,
+        parent_seq=parent_seq,
         depth=depth,
         message_id=turn.user_message_id,
         role=Role.USER,
-        content=message,
-        status=turn.status,
-        turn_id=turn.turn_id,
+        content=turn.input,
+        status=status,
+        turn_id=turn.id,
         at=at,
     )
     rows.update_session(
-        conn, session.pk, head_seq=seq, last_seq=seq, message_count=depth, **session_values
+        conn, session.pk, head_seq=seq, last_seq=seq, message_count=depth, updated_at=at
     )
-    return _begun(conn, session, turn, message, session.head_seq, context_messages)
+    return _Asked(seq, parent_seq, depth, turn.input)
 
 
 def _begun(
-    conn: sa.Connection,
-    session: Any,
-    turn: Turn,
-    message: str,
-    parent_seq: int | None,
-    context_messages: int,
+    conn: sa.Connection, session: Any, turn: Turn, asked: Any, runner: Runner, **values: object
 ) -> Begun:
-    limit = context_messages if session.context_messages is None else session.context_messages
-    context = messages.context(conn, session_pk=session.pk, head_seq=parent_seq, limit=limit)
-    return Begun(turn, session.pk, session.system_prompt, context, message)
+    """Read what a turn's model is sent, and write down what that was, and who runs the turn."""
+    size = session.context_messages
+    limit = runner.context_messages if size is None else size
+    chosen = (turn.options.system_prompt, session.system_prompt, runner.system_prompt)
+    system = next((text for text in chosen if text is not None), None) or None
+    digest = None
+    if system is not None:
+        digest = blake2b(system.encode(), digest_size=16).digest()
+        rows.keep_system_prompt(conn, session_pk=session.pk, digest=digest, content=system)
+    rows.update_turn(
+        conn,
+        turn.turn_id,
+        status=turn.status.value,
+        attempt=turn.attempt,
+        owner=runner.owner,
+        context_messages=limit,
+        context_seq=session.last_seq,
+        system_prompt_digest=digest,
+        **values,
+    )
+    context = messages.context(
+        conn,
+        session_pk=session.pk,
+        head_seq=asked.parent_seq,
+        limit=limit,
+        until=session.last_seq,
+    )
+    return Begun(turn, session.pk, system, context, asked.content)

@@ -1,5 +1,7 @@
 """Bring a database to this program's schema. All revisions run in one transaction."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -26,12 +28,30 @@ def upgrade(conn: sa.Connection) -> None:
     scripts = ScriptDirectory.from_config(config)
     with conn.begin():
         current = MigrationContext.configure(conn).get_current_revision()
-        if current == scripts.get_current_head():
-            return
-        if current not in {None, *(script.revision for script in scripts.walk_revisions())}:
-            raise StoreUnavailable("The database was made by a newer version of Chatkeep.")
+    if current == scripts.get_current_head():
+        return
+    if current not in {None, *(script.revision for script in scripts.walk_revisions())}:
+        raise StoreUnavailable("The database was made by a newer version of Chatkeep.")
+    with _loose_references(conn), conn.begin():
         config.attributes["connection"] = conn
         command.upgrade(config, "head")
+
+
+@contextmanager
+def _loose_references(conn: sa.Connection) -> Iterator[None]:
+    """Let SQLite put a new table in an old one's place, which would delete what refers to it.
+
+    The procedure is SQLite's own ("Making Other Kinds Of Table Schema Changes", ALTER TABLE).
+    """
+    driver = conn.connection.driver_connection
+    if conn.dialect.name != "sqlite" or driver is None:
+        yield
+        return
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
 
 
 def is_current(conn: sa.Connection) -> bool:

@@ -1,0 +1,86 @@
+"""A turn's events as server-sent events (HTML Living Standard, section 9.2)."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from fastapi import Response
+from starlette.types import Receive, Scope, Send
+
+from chatkeep.domain import ChatError, Event, Failure, Position
+from chatkeep.turns import TurnLog
+
+MEDIA_TYPE = "text/event-stream"
+
+HEADERS = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""No cache keeps a stream; nginx passes it on as it comes."""
+
+
+class EventStream(Response):
+    """A response that reads a turn's log as fast as its reader takes it, and no faster."""
+
+    def __init__(
+        self,
+        log: TurnLog,
+        after: Position | None,
+        *,
+        problem: Callable[[ChatError], dict[str, Any]],
+        idle_seconds: float,
+        reader_seconds: float,
+        headers: dict[str, str],
+    ) -> None:
+        """Take what to read and from where.
+
+        `problem` says what an error looks like. A comment keeps the connection open every
+        `idle_seconds`; a reader that takes nothing for `reader_seconds` is left.
+        """
+        super().__init__(headers={**HEADERS, **headers})
+        del self.headers["content-length"]
+        self._log = log
+        self._after = after
+        self._problem = problem
+        self._idle_seconds = idle_seconds
+        self._reader_seconds = reader_seconds
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events until the last, or until the reader has gone."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        loop = asyncio.get_running_loop()
+        events = self._log.read(self._after, idle_seconds=self._idle_seconds)
+        gone = asyncio.create_task(_gone(receive))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None) as stay, contextlib.aclosing(events):
+
+                def leave(_: object) -> None:
+                    with contextlib.suppress(RuntimeError):  # the stream is over already
+                        stay.reschedule(loop.time())
+
+                gone.add_done_callback(leave)
+                async for event in events:
+                    async with asyncio.timeout(self._reader_seconds):
+                        await send(
+                            {
+                                "type": "http.response.body",
+                                "body": self._encode(event),
+                                "more_body": True,
+                            }
+                        )
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        gone.cancel()
+
+    def _encode(self, event: Event | str) -> bytes:
+        if isinstance(event, str):
+            return f": {event}\n\n".encode()
+        data = event.data
+        if isinstance(data, Failure):
+            data = {**self._problem(data.error), "text": data.text}
+        head = f"id: {event.id}\nevent: {event.name}\ndata: "
+        return head.encode() + orjson.dumps(data) + b"\n\n"
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the reader has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

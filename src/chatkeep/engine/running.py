@@ -1,0 +1,253 @@
+"""The life of a turn from its start to its end: asked, ended in one place, followed by the next."""
+
+import asyncio
+import itertools
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from chatkeep import context, telemetry
+from chatkeep.domain import (
+    ChatError,
+    Completion,
+    Draining,
+    Failure,
+    InternalError,
+    ModelTimedOut,
+    Overloaded,
+    Reply,
+    Status,
+    StoreUnavailable,
+    TurnCancelled,
+    TurnInterrupted,
+    now,
+)
+from chatkeep.engine.lease import Lease
+from chatkeep.providers import Providers
+from chatkeep.store import Store, turns
+from chatkeep.store.leases import Unfinished
+from chatkeep.store.turns import Begun, Ended, Outcome, Runner
+from chatkeep.turns import LiveTurns, TurnLog
+
+log = telemetry.logger("engine")
+
+T = TypeVar("T")
+
+MAX_ATTEMPTS = 3
+"""Times that a turn is run in all, when the process dies in the middle of it."""
+
+END_DELAYS_SECONDS = (0.1, 0.5, 1, 5)
+END_LAST_DELAY_SECONDS = 30
+"""Pauses between tries to store an end while the database fails; the last one repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """The rules of a turn; times are in seconds."""
+
+    system_prompt: str
+    context_messages: int
+    turn_timeout: float
+    title_wait: float
+    lease_seconds: float
+    max_message_chars: int
+    max_queued_turns: int
+    max_running_turns: int
+
+
+class Running:
+    """The turns in hand, each in a task of its own."""
+
+    def __init__(
+        self, store: Store, providers: Providers, lease: Lease, options: EngineOptions
+    ) -> None:
+        """Take what a turn needs to run."""
+        self.live = LiveTurns()
+        self._store = store
+        self._providers = providers
+        self._lease = lease
+        self._options = options
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def runner(self) -> Runner:
+        """Who runs turns from now on, and with what by default."""
+        return Runner(
+            owner=self._lease.owner,
+            model=self._providers.default,
+            system_prompt=self._options.system_prompt,
+            context_messages=self._options.context_messages,
+        )
+
+    def begin(self, begun: Begun, tenant: str) -> TurnLog:
+        """Run a turn that has begun in the database."""
+        live = self.live.open(begun.turn, tenant)
+        live.begin(begun.turn)
+        self.spawn(self._run(live, begun, self.runner))
+        return live
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Do something that must not stop when whoever asked for it goes away."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def take_up(self, left: list[Unfinished]) -> None:
+        """Go on with turns that a dead process has left: again, or not any more.
+
+        Each has its log at once, so that its readers are served; where one runs or is begun, the
+        others of its session wait for it.
+        """
+        for found in left:
+            self.live.open(found.turn, found.tenant)
+        busy = {found.session_pk for found in left if found.turn.status is Status.RUNNING}
+        for found in left:
+            if found.turn.status is Status.RUNNING:
+                await self._again(found)
+            elif found.session_pk not in busy:
+                busy.add(found.session_pk)
+                begun = await self._store.write(
+                    turns.begin_next, session_pk=found.session_pk, runner=self.runner, at=now()
+                )
+                if begun is not None:
+                    self.begin(begun, found.tenant)
+
+    async def close(self, drain_seconds: float) -> None:
+        """Let running turns end, for so many seconds; the rest is taken up at the next start.
+
+        Whoever still waits then is told so.
+        """
+        running = [task for task in self._tasks if not task.done()]
+        if running:
+            log.info("draining", turns=len(self.live), seconds=drain_seconds)
+            for live in self.live:
+                live.note("The server is stopping. Read on from the last event when it is back.")
+            await asyncio.wait(running, timeout=drain_seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for live in self.live:
+            words = "This turn is run at the next start."
+            live.abandon(Draining(words, **_names(live)), streams=True)
+
+    async def _again(self, left: Unfinished) -> None:
+        turn = left.turn
+        log.warning("turn_taken_up", turn_id=turn.turn_id, attempt=turn.attempt)
+        if turn.attempt < MAX_ATTEMPTS:
+            begun = await self._store.write(
+                turns.begin_again, turn_id=turn.turn_id, runner=self.runner
+            )
+            self.begin(begun, left.tenant)
+            return
+        live = self.live.open(turn, left.tenant)
+        await self._end(live, self.runner, Status.INTERRUPTED, Completion(), TurnInterrupted())
+
+    async def _run(self, live: TurnLog, begun: Begun, runner: Runner) -> None:
+        """Ask the model, then end the turn: the same way whether it answered or not."""
+        turn = begun.turn
+        prompt = context.turn_prompt(
+            begun.message,
+            context=begun.context,
+            options=turn.options,
+            system_prompt=begun.system_prompt,
+        )
+        completion, error = Completion(), None
+        try:
+            async with live.limited(self._options.turn_timeout):
+                completion = await self._providers.answer(turn.model, prompt, live.append)
+        except ChatError as failure:
+            error = failure
+        except TimeoutError:
+            error = live.stopped or ModelTimedOut("The answer took longer than a turn may.")
+        except Exception:
+            log.exception("turn_crashed", turn_id=turn.turn_id)
+            error = InternalError()
+        status = Status.FAILED if error else Status.COMPLETED
+        if isinstance(error, TurnCancelled):
+            status = Status.CANCELLED
+        try:
+            await self._end(live, runner, status, completion, error)
+        except Exception:
+            # Whoever waits must hear of it, and the next start ends the turn.
+            log.exception("turn_not_ended", turn_id=turn.turn_id)
+            live.abandon(InternalError(**_names(live)), streams=True)
+            self.live.drop(live)
+
+    async def _end(
+        self,
+        live: TurnLog,
+        runner: Runner,
+        status: Status,
+        completion: Completion,
+        error: ChatError | None,
+    ) -> None:
+        """Store the end, begin the next turn of the session, tell whoever waits."""
+        turn = live.turn
+        outcome = Outcome(
+            status=status,
+            text=live.text,
+            completion=completion,
+            error_code=error.code if error else None,
+            error_detail=error.detail if error else None,
+        )
+        ended = await self._store_end(live, runner, outcome)
+        if ended is None:
+            live.abandon(error or InternalError("The turn ended elsewhere."), streams=True)
+            self.live.drop(live)
+            return
+        log.info(
+            "turn_ended",
+            turn_id=turn.turn_id,
+            status=status.value,
+            model=turn.model,
+            error=outcome.error_code,
+            input_tokens=completion.usage.input_tokens,
+            output_tokens=completion.usage.output_tokens,
+        )
+        if ended.following is not None:
+            self.begin(ended.following, live.tenant)
+        if error is not None:
+            error.extra |= _names(live)
+            live.end(Failure(error, outcome.text))
+        else:
+            live.end(
+                Reply(
+                    response=outcome.text,
+                    session_id=turn.session_id,
+                    title=ended.title,
+                    turn_id=turn.turn_id,
+                    user_message_id=turn.user_message_id,
+                    message_id=turn.message_id,
+                    model=turn.model,
+                    usage=completion.usage,
+                    finish_reason=completion.finish_reason,
+                )
+            )
+        await live.closed(self._options.title_wait)
+        live.settle_title(None)
+        self.live.drop(live)
+
+    async def _store_end(self, live: TurnLog, runner: Runner, outcome: Outcome) -> Ended | None:
+        """Store an end, however long the database takes to work again; tell readers meanwhile."""
+        turn_id = live.turn.turn_id
+        for failures in itertools.count():
+            try:
+                return await self._store.write(
+                    turns.end, turn_id=turn_id, outcome=outcome, runner=runner, at=now()
+                )
+            except (StoreUnavailable, Overloaded) as failure:
+                log.error("turn_end_not_stored", turn_id=turn_id, failures=failures + 1)
+                if failures < len(END_DELAYS_SECONDS):
+                    await asyncio.sleep(END_DELAYS_SECONDS[failures])
+                else:
+                    # Without advice to retry: the message is kept, and its end will be.
+                    error = StoreUnavailable(failure.detail, **_names(live))
+                    live.abandon(error, streams=False)
+                    await asyncio.sleep(END_LAST_DELAY_SECONDS)
+        return None
+
+
+def _names(live: TurnLog) -> dict[str, Any]:
+    """What every error that a turn ends with says of it."""
+    return {"turn_id": live.turn.turn_id, "session_id": live.turn.session_id}

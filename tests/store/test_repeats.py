@@ -1,0 +1,156 @@
+"""Requests that come twice, by whatever clock; and the turns of a process that has died."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from chatkeep.domain import IdempotencyKeyReused, Status, TurnRequest
+from chatkeep.engine.lease import Lease
+from chatkeep.store import Store, leases, posts, turns
+from chatkeep.store.repeats import KEY_MICROSECONDS, REPEAT_MICROSECONDS, Repeated
+from tests.store.conftest import accept, end, post, run
+
+NOW = 1_700_000_000_000_000
+
+
+def keyed(key: str, message: str = "hello", session_id: str = "s") -> TurnRequest:
+    return TurnRequest(session_id, message.encode(), message, idempotency_key=key)
+
+
+def repeat(message: str, session_id: str = "s") -> TurnRequest:
+    return TurnRequest(session_id, message.encode(), message, is_repeat=True)
+
+
+def test_a_key_stands_for_its_turn_for_a_day(store: Store) -> None:
+    async def work() -> None:
+        first = await post(store, keyed("k"), at=NOW)
+        assert isinstance(first, posts.Accepted)
+        last = NOW + KEY_MICROSECONDS - 1
+        assert await post(store, keyed("k"), at=last) == Repeated(first.turn.turn_id)
+        with pytest.raises(IdempotencyKeyReused):
+            await post(store, keyed("k", "other"), at=last)
+        with pytest.raises(IdempotencyKeyReused):
+            await post(store, TurnRequest("t", b"t", "hello", idempotency_key="k"), at=last)
+
+        later = await post(store, keyed("k", "other"), at=NOW + KEY_MICROSECONDS)
+        assert isinstance(later, posts.Accepted)
+        assert await post(store, keyed("k", "other"), at=NOW + KEY_MICROSECONDS) == Repeated(
+            later.turn.turn_id
+        )
+
+    run(work)
+
+
+def test_a_clock_that_stands_still_or_jumps_back_doubles_nothing(store: Store) -> None:
+    async def work() -> None:
+        first = await post(store, keyed("k"), at=NOW)
+        assert isinstance(first, posts.Accepted)
+        for at in (NOW, NOW - 5, 1):
+            assert await post(store, keyed("k"), at=at) == Repeated(first.turn.turn_id)
+            assert await post(store, repeat("hello"), at=at) == Repeated(first.turn.turn_id)
+
+    run(work)
+
+
+def test_a_marked_repeat_joins_the_newest_turn_with_the_same_body_for_a_minute(
+    store: Store,
+) -> None:
+    async def work() -> None:
+        old = await accept(store, "s", "hello", at=NOW)
+        await end(store, old.turn.turn_id, at=NOW)
+        request = TurnRequest("s", b"hello {}", "hello", is_repeat=True)
+        second = await accept(store, "s", "hello", at=NOW + 5)
+        await accept(store, "s", "another", at=NOW + 6)
+        joined = Repeated(second.turn.turn_id)
+        assert await post(store, request, at=NOW + 7) == joined
+        # It still runs: whoever repeats it must mean it, however late.
+        assert await post(store, request, at=NOW + 9 * REPEAT_MICROSECONDS) == joined
+        await end(store, second.turn.turn_id, at=NOW + 8)
+        assert await post(store, request, at=NOW + REPEAT_MICROSECONDS) == joined
+
+        late = await post(store, request, at=NOW + 5 + REPEAT_MICROSECONDS)
+        assert isinstance(late, posts.Accepted)
+        elsewhere = await post(store, repeat("hello", "t"), at=NOW + 8)
+        assert isinstance(elsewhere, posts.Accepted)
+
+    run(work)
+
+
+@pytest.fixture
+def other(store: Store) -> Lease:
+    """To its watch, a lease stands still at once."""
+    return Lease(store, seconds=0)
+
+
+def test_turns_of_a_lease_that_stands_still_go_to_one_of_those_who_watch(
+    store: Store, other: Lease
+) -> None:
+    async def work() -> None:
+        await store.write(leases.claim, owner="test")
+        running = await accept(store, "s", "one")
+        await accept(store, "s", "two")
+        patient, third = Lease(store, seconds=3_600), Lease(store, seconds=0)
+
+        assert await patient.look() == []
+        taken = await asyncio.gather(other.look(), third.look())
+
+        assert sorted(len(found) for found in taken) == [0, 1]
+        (found,) = [left for part in taken for left in part]
+        assert found.turn.turn_id == running.turn.turn_id
+        # Who was thought dead ends nothing any more: the turn is run by another.
+        assert await end(store, running.turn.turn_id, "too late") is None
+        assert not await store.write(leases.beat, owner="test")
+
+    run(work)
+
+
+def test_a_lease_that_moves_is_left_alone(store: Store) -> None:
+    async def work() -> None:
+        alive = Lease(store, seconds=3_600)
+        await store.write(leases.claim, owner=alive.owner)
+        runner = turns.Runner(alive.owner, "openai:any", "", 5)
+        request = TurnRequest("s", b"x", "one")
+        await store.write(
+            posts.accept,
+            tenant="default",
+            request=request,
+            runner=runner,
+            max_queued=1,
+            make_title=lambda _message, _at: "Title here now",
+            at=1,
+        )
+        (before,) = await store.read(leases.others, owner="me")
+        await alive.beat()
+
+        assert await store.write(leases.take_over, owner="me", dead=before) == []
+        (after,) = await store.read(leases.others, owner="me")
+        assert after.beat == before.beat + 1
+
+        await store.write(leases.release, owner=alive.owner)
+        (released,) = await store.read(leases.others, owner="me")
+        taken = await store.write(leases.take_over, owner="me", dead=released)
+        assert [found.turn.status for found in taken] == [Status.RUNNING]
+
+    run(work)
+
+
+def test_who_was_thought_dead_begins_a_new_lease(store: Store) -> None:
+    async def work() -> None:
+        lease = Lease(store, seconds=1)
+        before = lease.owner
+        await lease.beat()
+        assert lease.owner != before
+        assert await store.write(leases.beat, owner=lease.owner)
+
+    run(work)
+
+
+def test_a_key_survives_a_restart(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/kept.db"
+    store = Store(url, readers=1, write_queue=10)
+    first = run(lambda: post(store, keyed("k"), at=NOW))
+    store.close()
+    store = Store(url, readers=1, write_queue=10)
+    assert run(lambda: post(store, keyed("k"), at=NOW)) == Repeated(first.turn.turn_id)
+    store.close()

@@ -1,0 +1,275 @@
+"""The tree of a session: branches, replies that are tried again, siblings, heads, receipts."""
+
+from typing import Any
+
+import pytest
+
+from chatkeep.domain import (
+    Branch,
+    MessageNotFound,
+    SessionBusy,
+    SessionNotFound,
+    Status,
+    TurnNotFound,
+    TurnNotStarted,
+    TurnOptions,
+)
+from chatkeep.store import Store, messages, posts, records, sessions
+from tests.store.conftest import RUNNER, accept, cancel, end, run
+
+
+async def turn(store: Store, session_id: str, message: str | None = None, **more: Any) -> Any:
+    """A whole turn; its reply is its message in capitals."""
+    accepted = await accept(store, session_id, message, **more)
+    assert accepted.begun is not None
+    await end(store, accepted.turn.turn_id, accepted.begun.message.upper())
+    return accepted
+
+
+async def contents(store: Store, session_id: str) -> list[str]:
+    path = await store.read(messages.path, tenant="default", session_id=session_id, limit=None)
+    found = await store.read(messages.of_path, session_pk=path.session_pk, seqs=path.seqs[::-1])
+    return [message.content for message in found]
+
+
+async def read_by(accepted: posts.Accepted) -> list[str]:
+    assert accepted.begun is not None
+    return [content for _, content in accepted.begun.context]
+
+
+def test_a_branch_continues_from_its_parent_and_becomes_the_active_one(store: Store) -> None:
+    async def work() -> None:
+        one = await turn(store, "s", "one")
+        await turn(store, "s", "two")
+        branch = await turn(store, "s", "other", branch=Branch(one.turn.message_id))
+
+        assert await read_by(branch) == ["one", "ONE"]
+        assert await contents(store, "s") == ["one", "ONE", "other", "OTHER"]
+        after = await turn(store, "s", "more")
+        assert await read_by(after) == ["one", "ONE", "other", "OTHER"]
+        (listed,), _ = await store.read(sessions.page, tenant="default", limit=5, after=None)
+        assert listed.message_count == 6
+
+    run(work)
+
+
+def test_a_branch_at_the_very_beginning_reads_nothing(store: Store) -> None:
+    async def work() -> None:
+        await turn(store, "s", "one")
+        again = await turn(store, "s", "once more", branch=Branch(None))
+        assert await read_by(again) == []
+        assert await contents(store, "s") == ["once more", "ONCE MORE"]
+
+    run(work)
+
+
+def test_a_parent_or_a_turn_of_another_session_is_not_found(store: Store) -> None:
+    async def work() -> None:
+        one = await turn(store, "s", "one")
+        await turn(store, "t", "elsewhere")
+        for session_id in ("t", "new"):
+            with pytest.raises(MessageNotFound):
+                await accept(store, session_id, "x", branch=Branch(one.turn.message_id))
+            with pytest.raises(TurnNotFound):
+                await accept(store, session_id, regenerate=one.turn.turn_id)
+        found, _ = await store.read(sessions.page, tenant="default", limit=5, after=None)
+        assert {session.session_id for session in found} == {"s", "t"}
+
+    run(work)
+
+
+def test_a_reply_that_is_tried_again_is_a_sibling_and_the_new_head(store: Store) -> None:
+    async def work() -> None:
+        await turn(store, "s", "zero")
+        one = await turn(store, "s", "one", options=TurnOptions(system_prompt="Shout."))
+        await turn(store, "s", "two")
+        again = await accept(store, "s", regenerate=one.turn.turn_id)
+
+        assert await read_by(again) == ["zero", "ZERO"]
+        assert again.begun is not None
+        assert again.begun.message == "one"
+        assert again.begun.system_prompt == "Shout."
+        assert again.turn.user_message_id == one.turn.user_message_id
+        assert await contents(store, "s") == ["zero", "ZERO", "one", "ONE", "two", "TWO"]
+        await end(store, again.turn.turn_id, "One!")
+        assert await contents(store, "s") == ["zero", "ZERO", "one", "One!"]
+
+        for reply in (one.turn.message_id, again.turn.message_id):
+            found = await store.read(messages.siblings, tenant="default", message_id=reply)
+            assert [message.content for message in found] == ["ONE", "One!"]
+
+    run(work)
+
+
+def test_a_reply_that_is_tried_again_in_vain_takes_nothing_from_the_first(store: Store) -> None:
+    async def work() -> None:
+        one = await turn(store, "s", "one")
+        again = await accept(store, "s", regenerate=one.turn.turn_id)
+        await end(store, again.turn.turn_id, "", Status.FAILED)
+        assert await contents(store, "s") == ["one", "ONE"]
+        kept = await store.read(records.find, tenant="default", turn_id=one.turn.turn_id)
+        assert {message.status for message in kept.record.messages} == {Status.COMPLETED}
+
+        third = await turn(store, "s", regenerate=again.turn.turn_id)
+        assert third.turn.user_message_id == one.turn.user_message_id
+
+    run(work)
+
+
+def test_a_failed_turn_that_is_tried_again_is_read_by_the_next(store: Store) -> None:
+    async def work() -> None:
+        failed = await accept(store, "s", "one")
+        await end(store, failed.turn.turn_id, "", Status.FAILED)
+        skipped = await turn(store, "s", "two")
+        assert await read_by(skipped) == []
+
+        await turn(store, "s", regenerate=failed.turn.turn_id)
+        assert await contents(store, "s") == ["one", "ONE"]
+        assert await read_by(await turn(store, "s", "three")) == ["one", "ONE"]
+
+        # What the turn of that time read is told as it was, although a reply has come since.
+        receipt = await store.read(records.receipt, tenant="default", turn_id=skipped.turn.turn_id)
+        assert [message.content for message in receipt.messages] == ["two"]
+        assert receipt.left_out[0].rule == "no_reply"
+        assert receipt.left_out[0].message_ids == (failed.turn.user_message_id,)
+
+    run(work)
+
+
+def test_a_turn_that_waits_keeps_the_place_that_it_named(store: Store) -> None:
+    async def work() -> None:
+        one = await turn(store, "s", "one")
+        running = await accept(store, "s", "two")
+        branch = await accept(store, "s", "other", branch=Branch(one.turn.message_id))
+        again = await accept(store, "s", regenerate=one.turn.turn_id)
+        assert branch.begun is None
+        assert again.begun is None
+
+        first = await end(store, running.turn.turn_id, "TWO")
+        assert first is not None
+        assert first.following is not None
+        assert [content for _, content in first.following.context] == ["one", "ONE"]
+        second = await end(store, branch.turn.turn_id, "OTHER")
+        assert second is not None
+        assert second.following is not None
+        assert second.following.message == "one"
+        await end(store, again.turn.turn_id, "One!")
+        assert await contents(store, "s") == ["one", "One!"]
+
+    run(work)
+
+
+def test_a_turn_that_is_cancelled_while_it_waits_keeps_its_message_and_its_place(
+    store: Store,
+) -> None:
+    async def work() -> None:
+        running = await accept(store, "s", "one")
+        waiting = [await accept(store, "s", f"waiting {n}") for n in range(4)]
+        for number in (0, 1, 3):
+            assert await cancel(store, waiting[number].turn.turn_id) is Status.QUEUED
+        kept = await store.read(records.find, tenant="default", turn_id=waiting[0].turn.turn_id)
+        assert [message.content for message in kept.record.messages] == ["waiting 0"]
+
+        ended = await end(store, running.turn.turn_id, "ONE")
+        assert ended is not None
+        assert ended.following is not None
+        assert ended.following.message == "waiting 2"
+        assert [content for _, content in ended.following.context] == ["one", "ONE"]
+        assert await end(store, waiting[2].turn.turn_id, "answer") is not None
+        assert await contents(store, "s") == [
+            *("one", "ONE", "waiting 0", "waiting 1", "waiting 2", "answer", "waiting 3")
+        ]
+        assert await cancel(store, waiting[0].turn.turn_id) is Status.CANCELLED
+        after = await accept(store, "s", "after")
+        assert after.begun is not None
+
+    run(work)
+
+
+def test_a_cancelled_try_again_that_waited_can_be_tried_again(store: Store) -> None:
+    async def work() -> None:
+        one = await turn(store, "s", "one")
+        running = await accept(store, "s", "two")
+        again = await accept(store, "s", regenerate=one.turn.turn_id)
+        await cancel(store, again.turn.turn_id)
+        await end(store, running.turn.turn_id)
+        third = await turn(store, "s", regenerate=again.turn.turn_id)
+        assert third.begun.message == "one"
+
+    run(work)
+
+
+def test_choosing_a_branch_leads_to_its_newest_message(store: Store) -> None:
+    async def work() -> None:
+        one = await turn(store, "s", "one")
+        two = await turn(store, "s", "two")
+        await turn(store, "s", "three")
+        await turn(store, "s", "other", branch=Branch(one.turn.message_id))
+
+        async def choose(session_id: str, message_id: str) -> Any:
+            return await store.write(
+                sessions.choose_branch,
+                tenant="default",
+                session_id=session_id,
+                message_id=message_id,
+                at=9,
+            )
+
+        chosen = await choose("s", two.turn.user_message_id)
+        assert chosen.message_count == 6
+        assert await contents(store, "s") == ["one", "ONE", "two", "TWO", "three", "THREE"]
+        assert await read_by(await turn(store, "s", "on")) == [
+            "ONE",
+            "two",
+            "TWO",
+            "three",
+            "THREE",
+        ]
+        for session_id, error in (("s", MessageNotFound), ("none", SessionNotFound)):
+            with pytest.raises(error):
+                await choose(session_id, "msg_none")
+        await accept(store, "s", "running")
+        with pytest.raises(SessionBusy):
+            await choose("s", two.turn.message_id)
+
+    run(work)
+
+
+def test_a_receipt_names_what_was_read_and_what_was_not(store: Store) -> None:
+    async def work() -> None:
+        for number in range(60):
+            await turn(store, "s", f"q{number}")
+        failed = await accept(store, "s", "failed")
+        await end(store, failed.turn.turn_id, "", Status.FAILED)
+        last = await accept(store, "s", "last")
+        receipt = await store.read(records.receipt, tenant="default", turn_id=last.turn.turn_id)
+
+        assert [m.content for m in receipt.messages[:-1]] == await read_by(last)
+        assert receipt.messages[-1].content == "last"
+        assert receipt.system_prompt == RUNNER.system_prompt
+        unanswered, older = receipt.left_out
+        assert unanswered.message_ids == (failed.turn.user_message_id,)
+        assert (older.rule, older.count, len(older.message_ids)) == ("context_messages", 115, 100)
+        path = await store.read(messages.path, tenant="default", session_id="s", limit=None)
+        whole = await store.read(messages.of_path, session_pk=path.session_pk, seqs=path.seqs)
+        ids = [message.id for message in whole]
+        assert list(older.message_ids) == ids[7:107]
+
+        waiting = await accept(store, "s", "waiting")
+        with pytest.raises(TurnNotStarted):
+            await store.read(records.receipt, tenant="default", turn_id=waiting.turn.turn_id)
+        with pytest.raises(TurnNotFound):
+            await store.read(records.receipt, tenant="other", turn_id=last.turn.turn_id)
+
+    run(work)
+
+
+def test_another_tenants_tree_is_unknown(store: Store) -> None:
+    async def work() -> None:
+        one = await turn(store, "s", "one")
+        with pytest.raises(TurnNotFound):
+            await store.read(records.find, tenant="other", turn_id=one.turn.turn_id)
+        with pytest.raises(MessageNotFound):
+            await store.read(messages.siblings, tenant="other", message_id=one.turn.message_id)
+
+    run(work)
