@@ -76,7 +76,7 @@ class Upstream:
     def __init__(self, script: Script = polite) -> None:
         self.script = script
         self.calls: list[Call] = []
-        self.hanging: list[asyncio.StreamWriter] = []
+        self.gone: Callable[[], object] = lambda: None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
@@ -152,7 +152,9 @@ class Upstream:
             while not answer.gate.is_set():
                 await asyncio.sleep(0.005)
         if answer.hang:
-            await asyncio.sleep(3_600)
+            await reader.read(1)
+            self.gone()
+            return False
         await self._answer(writer, call, answer)
         await writer.drain()
         call.ended = time.monotonic()
