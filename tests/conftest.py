@@ -11,6 +11,10 @@ from tests.process import Server
 from tests.upstream import Upstream, polite
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="try every point of every sweep")
+
+
 @pytest.fixture
 def show(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Print a line at the end of the run, whichever worker the test ran in."""

@@ -20,12 +20,17 @@ class Server:
     """`chatkeep serve` on a free port, with its data in `folder`."""
 
     def __init__(
-        self, folder: Path, env: dict[str, str] | None = None, *, wrap: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        env: dict[str, str] | None = None,
+        *,
+        program: tuple[str, ...] = ("chatkeep",),
     ) -> None:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CHATKEEP_", "OPENAI_"))}
-        self.env = {**clean, "CHATKEEP_DATA_DIR": str(folder), **(env or {})}
+        root = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+        self.env = {**clean, **root, "CHATKEEP_DATA_DIR": str(folder), **(env or {})}
         self.folder = folder
-        self.wrap = wrap
+        self.program = program
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
         self.log = folder / "server.log"
@@ -43,7 +48,7 @@ class Server:
         before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as errors:
             self.process = subprocess.Popen(
-                [*self.wrap, sys.executable, "-m", "chatkeep", "serve", "--port", "0"],
+                [sys.executable, "-m", *self.program, "serve", "--port", "0"],
                 env=self.env,
                 cwd=self.folder,
                 stdout=subprocess.DEVNULL,
@@ -92,9 +97,9 @@ class Server:
         return {session["session_id"]: session for session in self.get("/sessions")}
 
 
-def until(check: Any, seconds: float = PATIENCE) -> Any:
+def until(check: Any) -> Any:
     """Ask again until `check` returns something true; return it."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not (found := check()):
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)

@@ -76,19 +76,11 @@ def test_a_database_of_the_first_release_keeps_every_row_when_it_is_upgraded(
     tmp_path: Path,
 ) -> None:
     url = f"sqlite:///{tmp_path}/chatkeep.db"
-    engine = sa.create_engine(url)
-    config = migrations._config()
-    with engine.begin() as conn:
-        config.attributes["connection"] = conn
-        command.upgrade(config, "0001")
-        for sql in FIRST_RELEASE:
-            conn.exec_driver_sql(sql)
-        before = {name: _rows(conn, name) for name in ("tenants", "sessions", "turns", "messages")}
-    engine.dispose()
+    before = first_release(url)
 
     store = Store(url, readers=1, write_queue=10)
 
-    after = run(lambda: store.read(lambda conn: {name: _rows(conn, name) for name in before}))
+    after = rows_of(url)
     for name, rows_before in before.items():
         assert len(rows_before) == len(after[name]) > 0
         for old, new in zip(rows_before, after[name], strict=True):
@@ -99,6 +91,35 @@ def test_a_database_of_the_first_release_keeps_every_row_when_it_is_upgraded(
     assert broken == []
     run(lambda: accept(store, "old", "and on it goes"))
     store.close()
+
+
+Rows = dict[str, list[dict[str, object]]]
+
+
+def first_release(url: str) -> Rows:
+    """Make a database as the first release made it, with rows; return them."""
+    engine = sa.create_engine(url)
+    config = migrations._config()
+    with engine.begin() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0001")
+        for sql in FIRST_RELEASE:
+            conn.exec_driver_sql(sql)
+    engine.dispose()
+    return rows_of(url)
+
+
+def rows_of(url: str) -> Rows:
+    """The rows of the tables that every release has."""
+    engine = sa.create_engine(url)
+    with engine.connect() as conn:
+        found = {
+            name: conn.exec_driver_sql(f"SELECT * FROM {name} ORDER BY 1, 2")
+            for name in ("tenants", "sessions", "turns", "messages")
+        }
+        listed = {name: [dict(row._mapping) for row in rows] for name, rows in found.items()}
+    engine.dispose()
+    return listed
 
 
 FIRST_RELEASE = (
@@ -118,11 +139,6 @@ FIRST_RELEASE = (
        (1, 2, 'msg_2', 1, 2, 'assistant', 'Hello.', 'completed', 'turn_1', 2),
        (1, 3, 'msg_3', 2, 3, 'user', 'Running', 'running', 'turn_2', 2)""",
 )
-
-
-def _rows(conn: sa.Connection, table: str) -> list[dict[str, object]]:
-    found = conn.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2")
-    return [dict(row._mapping) for row in found]
 
 
 def _die_at_statement(number: int, url: str) -> None:

@@ -252,13 +252,9 @@ _OF_TENANT = (
     .join(sessions, sessions.c.pk == messages.c.session_pk)
     .where(sessions.c.tenant_id == sa.bindparam("tenant"), messages.c.id == sa.bindparam("message"))
 )
-_CHILDREN = (
-    sa.select(messages.c.seq)
-    .where(
-        messages.c.session_pk == sa.bindparam("session"),
-        messages.c.parent_seq.is_not_distinct_from(sa.bindparam("parent", type_=sa.BigInteger)),
-    )
-    .order_by(messages.c.seq)
+_CHILDREN = sa.select(messages.c.seq).where(
+    messages.c.session_pk == sa.bindparam("session"),
+    messages.c.parent_seq.is_not_distinct_from(sa.bindparam("parent", type_=sa.BigInteger)),
 )
 
 
@@ -272,7 +268,7 @@ def siblings(conn: sa.Connection, *, tenant: str, message_id: str) -> list[Messa
         raise MessageNotFound
     place = {"session": found.session_pk, "parent": found.parent_seq}
     seqs = conn.scalars(_CHILDREN, place).all()
-    return of_path(conn, session_pk=found.session_pk, seqs=seqs)
+    return of_path(conn, session_pk=found.session_pk, seqs=sorted(seqs))
 
 
 def _message(row: Any) -> Message:
