@@ -75,3 +75,14 @@ def read(client: httpx2.Client, turn_id: str, after: str = "") -> Reading:
         for event in events(response):
             reading.take(event)
     return reading
+
+
+def whole_events(raw: bytes) -> list[str]:
+    """The lines of the whole events in a chunked body (RFC 9112, section 7.1) that is cut off."""
+    body = b""
+    while b"\r\n" in raw:
+        size, _, rest = raw.partition(b"\r\n")
+        body += rest[: int(size, 16)]
+        raw = rest[int(size, 16) + 2 :]
+    # An event whose blank line is missing was not received.
+    return body[: body.rfind(b"\n\n") + 2].decode().split("\n") if b"\n\n" in body else []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.process import Server
-from tests.sse import STREAM, Reading, events, parse
+from tests.sse import STREAM, Reading, events, parse, whole_events
 from tests.upstream import Answer, Call, Upstream, polite
 
 PIECES = [f"{number} " + "äé€🎈"[number % 4] * (number % 5) for number in range(198)]
@@ -56,21 +56,10 @@ class Cut:
                 if not data or raw.endswith(b"0\r\n\r\n"):
                     break
         writer.close()
-        for event in parse(_unchunked(raw).decode(errors="replace").split("\n")):
+        for event in parse(whole_events(raw)):
             self.restarts += event.name == "turn.restarted"
             self.reading.take(event)
         self.received = self.received or len(raw)
-
-
-def _unchunked(raw: bytes) -> bytes:
-    """The body so far of a chunked response (RFC 9112, section 7.1) that may be cut anywhere."""
-    body = b""
-    while b"\r\n" in raw:
-        size, _, rest = raw.partition(b"\r\n")
-        body += rest[: int(size, 16)]
-        raw = rest[int(size, 16) + 2 :]
-    # An event whose blank line is missing was not received.
-    return body[: body.rfind(b"\n\n") + 2] if b"\n\n" in body else b""
 
 
 class Paced:
@@ -179,9 +168,8 @@ def test_a_reader_that_is_cut_after_any_byte_gets_the_whole_reply(
     show(f"cut after {points} of the {whole} bytes of a live stream of 200 events")
 
 
-def test_a_reader_that_is_cut_after_any_byte_and_finds_the_server_restarted_gets_the_whole_reply(
-    server: Server, upstream: Upstream, full: bool, show: Callable[[str], None]
-) -> None:
+def sweep_with_restarts(server: Server, upstream: Upstream, step: int) -> tuple[int, int, int]:
+    """The same, and kill the server each time its readers are cut; return how often, too."""
     kills = 0
 
     def restart() -> None:
@@ -194,7 +182,14 @@ def test_a_reader_that_is_cut_after_any_byte_and_finds_the_server_restarted_gets
         server.kill()
         server.start()
 
-    points, whole = sweep(server, upstream, 1 if full else SOME, restart)
+    points, whole = sweep(server, upstream, step, restart)
+    return points, whole, kills
+
+
+def test_a_reader_that_is_cut_after_any_byte_and_finds_the_server_restarted_gets_the_whole_reply(
+    server: Server, upstream: Upstream, full: bool, show: Callable[[str], None]
+) -> None:
+    points, whole, kills = sweep_with_restarts(server, upstream, 1 if full else SOME)
     show(f"cut after {points} of {whole} bytes, with {kills} restarts in between")
 
 

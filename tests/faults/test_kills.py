@@ -253,10 +253,8 @@ def test_a_migration_that_is_killed_at_any_write_is_made_whole_by_the_next_start
         for number in itertools.count(1, 1 if full else SOME):
             folder = tmp_path / f"{call}-{number}"
             shutil.copytree(old, folder)
-            killed = migrate(
-                "strace", "-f", "--seccomp-bpf", *deadly(folder, call, number), folder=folder
-            )
-            assert migrate(folder=folder) == 0
+            killed = migrate(folder, *deadly(folder, call, number))
+            assert migrate(folder) == 0
             path = f"{folder}/chatkeep.db"
             with contextlib.closing(sqlite3.connect(path)) as conn:
                 assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -272,8 +270,21 @@ def test_a_migration_that_is_killed_at_any_write_is_made_whole_by_the_next_start
     assert points > (20 if full else 2)
 
 
-def migrate(*wrap: str, folder: Path) -> int:
-    program = "import sys; from chatkeep.store import Store; "
-    program += "Store(sys.argv[1], readers=1, write_queue=1).close()"
-    url = f"sqlite:///{folder}/chatkeep.db"
-    return subprocess.run([*wrap, sys.executable, "-c", program, url], check=False).returncode
+MIGRATE = """
+import sys
+from chatkeep.store import Store
+print("ready", flush=True)
+sys.stdin.readline()
+Store(sys.argv[1], readers=1, write_queue=1).close()
+"""
+
+
+def migrate(folder: Path, *deadly: str) -> int:
+    """Open the database in a process of its own, which migrates it; return how that ended."""
+    command = [sys.executable, "-c", MIGRATE, f"sqlite:///{folder}/chatkeep.db"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with attached(process.pid, *deadly) if deadly else contextlib.nullcontext():
+            process.communicate(b"go\n")
+    return process.returncode

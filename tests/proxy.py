@@ -1,0 +1,67 @@
+"""A proxy between a client and the server that drops connections on cue."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Request:
+    headers: dict[str, str]
+    body: bytes
+
+
+class Proxy:
+    """Passes each request on whole. `cut` is then asked by its number: drop the connection?"""
+
+    def __init__(self, url: str, *, cut: Callable[[int], bool]) -> None:
+        self._to = url.removeprefix("http://").split(":")
+        self._cut = cut
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads: list[threading.Thread] = []
+        self.requests: list[Request] = []
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, work: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=work, args=args)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # the listener is closed
+            while True:
+                connection, _ = self._listener.accept()
+                self._start(self._serve, connection)
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection((self._to[0], int(self._to[1]))) as server:
+            raw = b""
+            while b"\r\n\r\n" not in raw:
+                raw += client.recv(65_536)
+            head, _, body = raw.partition(b"\r\n\r\n")
+            lines = head.decode("latin-1").split("\r\n")[1:]
+            headers = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}
+            while len(body) < int(headers.get("content-length", 0)):
+                body += client.recv(65_536)
+            number = len(self.requests)
+            self.requests.append(Request(headers, body))
+            # One exchange for each connection, so that each end of it is seen.
+            head = head.replace(b"keep-alive", b"close")
+            server.sendall(head + b"\r\n\r\n" + body)
+            if self._cut(number):
+                return
+            while data := server.recv(65_536):
+                client.sendall(data)

@@ -1,0 +1,159 @@
+"""A Chatkeep with one guarantee broken on purpose: `python -m tests.sabotage NAME serve …`.
+
+Each guarantee's test is run against the one that breaks it, and must fail.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from chatkeep import cli, turns
+from chatkeep.domain import Position
+from chatkeep.engine import lease
+from chatkeep.engine.running import Running
+from chatkeep.store import connection, leases, messages, repeats, rows
+
+
+def no_sync() -> None:
+    """The database leaves it to the system when it writes."""
+
+    make = connection._sqlite
+
+    def relaxed(url: str, readers: int) -> sa.Engine:
+        engine = make(url, readers)
+
+        @sa.event.listens_for(engine, "connect")
+        def relax(dbapi_connection: Any, _record: object) -> None:
+            dbapi_connection.execute("PRAGMA synchronous = OFF")
+
+        return engine
+
+    connection._sqlite = relaxed
+
+
+def early_answer() -> None:
+    """An end is announced, and only then stored."""
+    store_end = Running._store_end
+
+    async def late(self: Running, live: Any, runner: Any, outcome: Any) -> Any:
+        live.settle_title(None)
+        live.end(_reply(live, outcome))
+        await asyncio.sleep(0.3)
+        return await store_end(self, live, runner, outcome)
+
+    Running._store_end = late  # type: ignore[method-assign]  # that is what sabotage is
+
+
+def _reply(live: Any, outcome: Any) -> Any:
+    from chatkeep.domain import Reply
+
+    turn = live.turn
+    return Reply(
+        outcome.text,
+        turn.session_id,
+        "No title yet",
+        turn.turn_id,
+        turn.user_message_id,
+        turn.message_id,
+        turn.model,
+        outcome.completion.usage,
+        outcome.completion.finish_reason,
+    )
+
+
+def two_commits() -> None:
+    """A turn's end is not one transaction: the reply is committed before the rest."""
+    insert = messages.insert
+
+    def commit_at_once(conn: sa.Connection, **values: Any) -> None:
+        insert(conn, **values)
+        driver: Any = conn.connection.driver_connection
+        driver.execute("COMMIT")
+        driver.execute("BEGIN IMMEDIATE")
+
+    messages.insert = commit_at_once
+
+
+def forgotten_turns() -> None:
+    """What a dead process has left is not looked for."""
+    leases.take_all = lambda _conn, **_: []
+
+
+def forgotten_repeats() -> None:
+    """A request that comes again is a new one."""
+    repeats.find = lambda _conn, **_: None  # type: ignore[assignment]  # that is what sabotage is
+    insert_turn = rows.insert_turn
+
+    def without_key(conn: sa.Connection, turn: Any, **values: Any) -> None:
+        insert_turn(conn, turn, **{**values, "idempotency_key": None})
+
+    rows.insert_turn = without_key
+
+
+def wrong_offset() -> None:
+    """A position counts bytes, as if all text were ASCII."""
+    text_from = turns.TurnLog._text_from
+
+    def in_bytes(self: turns.TurnLog, offset: int) -> str:
+        encoded = self.text.encode()
+        return text_from(self, len(encoded[:offset].decode(errors="ignore")))
+
+    turns.TurnLog._text_from = in_bytes  # type: ignore[method-assign]  # that is what sabotage is
+
+
+def deaf_to_restarts() -> None:
+    """A reader that comes back is not told that another attempt has begun."""
+    next_event = turns.TurnLog._next
+
+    def without_restart(self: turns.TurnLog, at: Position | None) -> Any:
+        if at is not None and at.attempt != self.attempt:
+            at = Position(self.attempt, min(at.offset, len(self.text)), at.is_titled)
+        return next_event(self, at)
+
+    turns.TurnLog._next = without_restart  # type: ignore[method-assign]  # that is what sabotage is
+
+
+def newest_first() -> None:
+    """Of those who wait, the last to come is the next."""
+    rows.NEXT = rows.NEXT.order_by(None).order_by(sa.desc("seq"))
+
+
+def hasty_stop() -> None:
+    """Turns get no time to end when the server stops, and nobody is told."""
+    Running.close = lambda self, _seconds: _cancel(self)  # type: ignore[method-assign]  # the same
+    lease.Lease.close = _nothing  # type: ignore[method-assign]  # that is what sabotage is
+    connection.Store.close = lambda _self: None  # type: ignore[method-assign]  # the same
+    leases.take_all = lambda _conn, **_: []
+
+
+async def _cancel(running: Running) -> None:
+    for task in running._tasks:
+        task.cancel()
+    await asyncio.gather(*running._tasks, return_exceptions=True)
+
+
+async def _nothing(_self: object) -> None:
+    return
+
+
+MODES: dict[str, Callable[[], None]] = {
+    mode.__name__: mode
+    for mode in (
+        no_sync,
+        early_answer,
+        two_commits,
+        forgotten_turns,
+        forgotten_repeats,
+        wrong_offset,
+        deaf_to_restarts,
+        newest_first,
+        hasty_stop,
+    )
+}
+
+if __name__ == "__main__":
+    MODES[sys.argv.pop(1)]()
+    cli.main()
