@@ -1,4 +1,4 @@
-"""What a turn and a page of sessions cost, in CPU and wall time, at any size of the database.
+"""What a turn, a page of sessions and an open stream cost, at any size of the database.
 
 The server is a real process with full durability; its model answers at once, so that what is
 measured is everything but the model. Sizes take turns, round by round, so that a machine that
@@ -6,33 +6,31 @@ slows down slows them all.
 """
 
 import argparse
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 
+from benchmarks import streams
 from benchmarks.filling import fill
+from benchmarks.processes import cpu_seconds, server, upstream
 
 HISTORIES = (10, 1_000, 100_000)
 SESSIONS = (100, 100_000)
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds: does it work?")
-    rounds, repeats = (2, 10) if parser.parse_args().quick else (8, 50)
+    quick = parser.parse_args().quick
+    rounds, repeats = (2, 10) if quick else (8, 50)
     with tempfile.TemporaryDirectory() as folder, upstream() as model_url:
         turns(Path(folder), model_url, rounds, repeats)
         lists(Path(folder), model_url, rounds, repeats)
+        streams.run(Path(folder) / "streams", model_url, quick=quick)
 
 
 def turns(folder: Path, model_url: str, rounds: int, repeats: int) -> None:
@@ -98,45 +96,6 @@ def show(title: str, unit: str, figures: dict[int, tuple[float, float]]) -> None
     for size, (cpu, wall) in figures.items():
         ratio = cpu / first if first else float("nan")
         print(f"  {size:>9,} {unit:12}{cpu:>10.2f}{wall:>10.2f}{ratio:>11.2f}")
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of one process so far, children not counted (proc(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
-
-
-@contextmanager
-def upstream() -> Iterator[str]:
-    command = [sys.executable, "-m", "benchmarks.upstream"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield process.stdout.readline().decode().strip()
-        process.stdin.close()
-
-
-@contextmanager
-def server(data: Path, model_url: str) -> Iterator[tuple[httpx2.Client, int]]:
-    env = os.environ | {
-        "CHATKEEP_DATA_DIR": str(data),
-        "CHATKEEP_MODEL": "openai:instant",
-        "CHATKEEP_LOG_LEVEL": "warning",
-        "OPENAI_BASE_URL": model_url,
-    }
-    command = [sys.executable, "-m", "chatkeep", "serve", "--port", "0"]
-    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = process.stderr.readline()
-        if "Chatkeep answers on " not in said:
-            raise SystemExit(f"the server did not start: {said}{process.stderr.read()}")
-        url = said.split("Chatkeep answers on ")[1].split(" ")[0]
-        with httpx2.Client(base_url=url, timeout=120) as client:
-            # The first turn waits until the model's client is loaded, in a thread of the server.
-            warm_up = {"session_id": "warm-up", "message": "Are you ready?"}
-            client.post("/chat", json=warm_up).raise_for_status()
-            yield client, process.pid
-        process.send_signal(signal.SIGTERM)
 
 
 def _made(folder: Path) -> Path:

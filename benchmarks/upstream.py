@@ -1,7 +1,13 @@
-"""A model that answers at once, in OpenAI's protocol, for next to no CPU time."""
+"""A model that speaks OpenAI's protocol for next to no CPU time.
+
+It answers at once; `paced-N` writes ten tokens a second for N seconds, each of them the time at
+which it was written; `huge` writes more text at once than sockets hold.
+"""
 
 import asyncio
+import re
 import sys
+import time
 
 CHUNK = (
     b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m",'
@@ -20,14 +26,43 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length:
 )
 
 
+TOKENS_PER_SECOND = 10
+HUGE = "x" * 3_900_000
+
+
+def token(text: str) -> bytes:
+    """One piece of a reply, as a chunk of the response."""
+    data = CHUNK.replace(b"Certainly, a walk.", text.encode())
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+async def pace(writer: asyncio.StreamWriter, seconds: int) -> None:
+    """Write tokens at a steady rate; a late one does not delay those after it."""
+    began = time.monotonic()
+    for number in range(seconds * TOKENS_PER_SECOND):
+        await asyncio.sleep(began + number / TOKENS_PER_SECOND - time.monotonic())
+        writer.write(token(f"{time.monotonic():.6f} "))
+
+
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer every request on a connection with the same bytes."""
     try:
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-            writer.write(ANSWER)
+            body = await reader.readexactly(length)
+            paced = re.search(rb'"model": ?"paced-(\d+)"', body)
+            if paced is None and b'"huge"' not in body:
+                writer.write(ANSWER)
+                continue
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+            writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
+            if paced is None:
+                writer.write(token(HUGE))
+            else:
+                await pace(writer, int(paced[1]))
+            end = LAST + b"data: [DONE]\n\n"
+            writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(end), end))
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
 

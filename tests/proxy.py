@@ -1,6 +1,7 @@
 """A proxy between a client and the server that drops connections on cue."""
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -15,11 +16,14 @@ class Request:
 
 
 class Proxy:
-    """Passes each request on whole. `cut` is then asked by its number: drop the connection?"""
+    """Passes each request on whole. `limit` says by its number how much of the answer passes.
 
-    def __init__(self, url: str, *, cut: Callable[[int], bool]) -> None:
+    That is asked when the server has the request; then the connection is dropped.
+    """
+
+    def __init__(self, url: str, *, limit: Callable[[int], int | None]) -> None:
         self._to = url.removeprefix("http://").split(":")
-        self._cut = cut
+        self._limit = limit
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads: list[threading.Thread] = []
         self.requests: list[Request] = []
@@ -59,9 +63,9 @@ class Proxy:
             number = len(self.requests)
             self.requests.append(Request(headers, body))
             # One exchange for each connection, so that each end of it is seen.
-            head = head.replace(b"keep-alive", b"close")
+            head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head) + b"\r\nConnection: close"
             server.sendall(head + b"\r\n\r\n" + body)
-            if self._cut(number):
-                return
-            while data := server.recv(65_536):
+            left = self._limit(number)
+            while left != 0 and (data := server.recv(65_536 if left is None else left)):
                 client.sendall(data)
+                left = None if left is None else left - len(data)

@@ -115,14 +115,14 @@ def check_habit(server: Server, upstream: Upstream) -> None:
     go_on = threading.Event()
     upstream.script = lambda call: polite(call) if call.is_title else Answer(["Yes."], gate=go_on)
 
-    def after_request(number: int) -> bool:
-        """Cut the first two once the server has them; the model has heard one of them by then."""
+    def limit(number: int) -> int | None:
+        """Nothing of the first two answers; the model has heard the question by then."""
         until(lambda: len(upstream.replies) >= 1)
         if number == 2:
             go_on.set()
-        return number < 2
+        return 0 if number < 2 else None
 
-    with Proxy(server.url, cut=after_request) as proxy:
+    with Proxy(server.url, limit=limit) as proxy:
         answer = ask(proxy.url, "are you there?")
     assert [request.headers["x-stainless-retry-count"] for request in proxy.requests] == [
         *("0", "1", "2")
@@ -143,7 +143,7 @@ def test_the_stock_client_does_not_repeat_a_turn_that_has_failed(
     server: Server, upstream: Upstream
 ) -> None:
     upstream.script = lambda call: polite(call) if call.is_title else Answer(status=401)
-    with Proxy(server.url, cut=lambda _: False) as proxy:
+    with Proxy(server.url, limit=lambda _: None) as proxy:
         with pytest.raises(openai.InternalServerError) as refused:
             ask(proxy.url, "are you there?")
         assert len(proxy.requests) == 1

@@ -1,0 +1,109 @@
+"""Many readers of slow streams: what each costs, how far it falls behind, who is dropped."""
+
+import asyncio
+import re
+import socket
+import time
+from pathlib import Path
+
+import httpx2
+
+from benchmarks.processes import cpu_seconds, resident_bytes, server
+
+READERS, TURNS, SECONDS, STUCK = 500, 10, 20, 20
+QUICK_READERS, QUICK_SECONDS = 50, 2
+
+_TOKEN = re.compile(rb'"text":"((?:\d+\.\d{6} )+)"')
+
+
+def run(folder: Path, model_url: str, *, quick: bool) -> None:
+    """Read slow streams twice: alone, and beside readers that take nothing."""
+    readers, seconds = (QUICK_READERS, QUICK_SECONDS) if quick else (READERS, SECONDS)
+    folder.mkdir()
+    models = f"openai:paced-{seconds},openai:huge"
+    with server(folder, model_url, CHATKEEP_MODELS=models, CHATKEEP_READER_TIMEOUT="2") as running:
+        client, pid = running
+        print(f"\n{readers} readers of streams of 10 tokens a second, {TURNS} turns")
+        for stuck in (0, STUCK):
+            asyncio.run(_round(client, pid, readers, seconds, stuck))
+
+
+async def _round(
+    client: httpx2.Client, pid: int, readers: int, seconds: int, stuck_count: int
+) -> None:
+    stuck = [_stuck(client) for _ in range(stuck_count)]
+    turns = [await _posted(client, f"openai:paced-{seconds}", n) for n in range(TURNS)]
+    before, cpu, began = resident_bytes(pid), cpu_seconds(pid), time.monotonic()
+    reading = [
+        asyncio.create_task(_lags(client, turns[number % TURNS])) for number in range(readers)
+    ]
+    await asyncio.sleep(seconds * 0.8)
+    memory = (resident_bytes(pid) - before) / readers
+    share = (cpu_seconds(pid) - cpu) / (time.monotonic() - began)
+    lags = sorted(lag for lags in await asyncio.gather(*reading) for lag in lags)
+    dropped = sum(_is_dropped(reader) for reader in stuck)
+    middle, late = lags[len(lags) // 2], lags[len(lags) * 95 // 100]
+    print(
+        f"  {stuck_count:>3} stuck readers beside them: {memory / 1_024:>6.0f} KiB a stream, "
+        f"{share:>4.0%} of a core, behind by {middle * 1_000:.1f} ms (p50) "
+        f"{late * 1_000:.1f} ms (p95), {dropped} dropped"
+    )
+
+
+async def _posted(client: httpx2.Client, model: str, number: int) -> str:
+    """Post a turn and leave; it belongs to the server."""
+    address = client.base_url
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    body = b'{"session_id":"%d","message":"Walk on.","model":"%s"}' % (number, model.encode())
+    writer.write(
+        b"POST /chat HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+    started = await reader.readuntil(b'"user_message_id"')
+    writer.close()
+    return started.split(b'"turn_id":"')[1].split(b'"')[0].decode()
+
+
+async def _lags(client: httpx2.Client, turn_id: str) -> list[float]:
+    """Read a turn's events; how many seconds after it was written each token came."""
+    address = client.base_url
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(f"GET /turns/{turn_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    lags: list[float] = []
+    first = time.monotonic()
+    while (data := await reader.read(65_536)) and b"event: turn.completed" not in data:
+        now = time.monotonic()
+        for found in _TOKEN.findall(data):
+            # What was written before this reader came was not late.
+            lags += [now - float(text) for text in found.split() if float(text) > first]
+    writer.close()
+    return lags
+
+
+def _stuck(client: httpx2.Client) -> socket.socket:
+    """A reader that asks for a long reply and takes none of it."""
+    reader = socket.socket()
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    reader.connect((client.base_url.host, client.base_url.port))
+    body = b'{"session_id":"stuck-%d","message":"On.","model":"openai:huge"}' % reader.fileno()
+    reader.sendall(
+        b"POST /chat HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+    return reader
+
+
+def _is_dropped(reader: socket.socket) -> bool:
+    """Whether the server has let go of a reader before it had everything."""
+    reader.settimeout(10)
+    last = b""
+    try:
+        while data := reader.recv(65_536):
+            last = (last + data)[-4_096:]
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    finally:
+        reader.close()
+    return b"event: turn.completed" not in last
