@@ -29,11 +29,12 @@ SWITCHES = [block for block in BLOCKS if "chatkeep serve --model" in block]
 CALLS = [block for block in BLOCKS if block.startswith("curl")]
 BACKUP = next(block for block in BLOCKS if ".backup(" in block)
 TESTS = next(block for block in BLOCKS if block.rstrip().endswith("pytest"))
+FULL = next(block for block in BLOCKS if block.rstrip().endswith("--full"))
 BENCHMARKS = next(block for block in BLOCKS if "-m benchmarks" in block)
 
 
 def test_every_block_is_known_to_a_test() -> None:
-    assert {SERVE, *SWITCHES, *CALLS, BACKUP, TESTS, BENCHMARKS} == set(BLOCKS)
+    assert {SERVE, *SWITCHES, *CALLS, BACKUP, TESTS, FULL, BENCHMARKS} == set(BLOCKS)
 
 
 @contextmanager
@@ -89,22 +90,24 @@ def test_one_command_serves_on_a_fresh_machine_and_the_calls_do_what_is_said(
         backup = bash(BACKUP, clone, env)
 
     assert [json.loads(answer)["session_id"] for answer in talk] == ["geography"] * 2
-    chat, text, sessions, history, headers, error = calls
+    chat, text, stream, keyed, sessions, history, headers, error = calls
     assert set(json.loads(chat)) == set(json.loads(_json_block(0)))
     assert json.loads(chat)["response"].strip()
     assert text.strip()
     assert not text.startswith("{")
+    assert stream.count("event: turn.started") == stream.count("event: turn.completed") == 1
+    assert json.loads(keyed)["session_id"] == "trip/lisbon"
     listed = json.loads(sessions)
     assert [session["session_id"] for session in listed] == ["trip/lisbon", "geography"]
     assert all(keeps_the_rule(session["title"]) for session in listed)
     roles = [message["role"] for message in json.loads(history)]
-    assert roles == ["user", "assistant", "user", "assistant"]
+    assert roles == ["user", "assistant"] * 4
     assert 'rel="prev"' in headers
     assert json.loads(error) == json.loads(_json_block(1))
     assert backup == ""
     with closing(sqlite3.connect(clone / "chatkeep-backup.db")) as copy:
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert copy.execute("SELECT count(*) FROM messages").fetchone() == (8,)
+        assert copy.execute("SELECT count(*) FROM messages").fetchone() == (12,)
 
 
 def _json_block(number: int) -> str:
