@@ -38,13 +38,14 @@ async def _round(
         asyncio.create_task(_lags(client, turns[number % TURNS])) for number in range(readers)
     ]
     await asyncio.sleep(seconds * 0.8)
-    memory = (resident_bytes(pid) - before) / readers
+    # Beside the stuck ones it means nothing: their long replies are forgotten meanwhile.
+    memory = f"{(resident_bytes(pid) - before) / readers / 1_024:.0f} KiB" if not stuck else "…"
     share = (cpu_seconds(pid) - cpu) / (time.monotonic() - began)
     lags = sorted(lag for lags in await asyncio.gather(*reading) for lag in lags)
     dropped = sum(_is_dropped(reader) for reader in stuck)
     middle, late = lags[len(lags) // 2], lags[len(lags) * 95 // 100]
     print(
-        f"  {stuck_count:>3} stuck readers beside them: {memory / 1_024:>6.0f} KiB a stream, "
+        f"  {stuck_count:>3} stuck readers beside them: {memory:>6} a stream, "
         f"{share:>4.0%} of a core, behind by {middle * 1_000:.1f} ms (p50) "
         f"{late * 1_000:.1f} ms (p95), {dropped} dropped"
     )

@@ -224,8 +224,8 @@ class TurnLog:
         first = bisect_right(self._ends, offset)
         last = bisect_right(self._ends, offset + MAX_DELTA_CHARS)
         joined = "".join(self._pieces[first : max(last, first + 1)])
-        begun = self._ends[first] - len(self._pieces[first])
-        return joined[offset - begun :][:MAX_DELTA_CHARS]
+        start = offset - (self._ends[first] - len(self._pieces[first]))
+        return joined[start : start + MAX_DELTA_CHARS]
 
     async def _until(self, is_so: Callable[[], bool], seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

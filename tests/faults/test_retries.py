@@ -152,6 +152,8 @@ def test_the_stock_client_does_not_repeat_a_turn_that_has_failed(
 
 
 def test_two_equal_questions_that_are_no_repeats_are_two_turns(server: Server) -> None:
-    for _ in range(2):
-        server.chat("s", "yes")
-    assert stored(server) == ["yes", "yes"]
+    with server.client() as http:
+        for count in ({}, {"X-Stainless-Retry-Count": "0"}, {"X-Stainless-Retry-Count": "x"}):
+            body = {"session_id": "s", "message": "yes"}
+            assert http.post("/chat", json=body, headers=count).status_code == 200
+    assert stored(server) == ["yes"] * 3

@@ -193,7 +193,8 @@ async def chat(
     """
     media_type = accept.choose(request.headers.get("accept"), (JSON, TEXT, sse.MEDIA_TYPE))
     key = _key(idempotency_key)
-    is_repeat = (x_stainless_retry_count or "0").strip() not in {"", "0"}
+    count = (x_stainless_retry_count or "").strip()
+    is_repeat = count.isdecimal() and count.strip("0") != ""
     body = await bodies.read(request, ChatRequest)
     log, is_replay = await engine.post(caller, body.as_turn(key=key, is_repeat=is_repeat))
     headers = request.state.headers = REPLAYED if is_replay else {}

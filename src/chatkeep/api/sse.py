@@ -50,7 +50,7 @@ class EventStream(Response):
         loop = asyncio.get_running_loop()
         events = self._log.read(self._after, idle_seconds=self._idle_seconds)
         gone = asyncio.create_task(_gone(receive))
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(None) as stay, contextlib.aclosing(events):
 
                 def leave(_: object) -> None:
@@ -68,7 +68,10 @@ class EventStream(Response):
                             }
                         )
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
-        gone.cancel()
+        except TimeoutError:
+            return  # the reader has gone, or takes nothing: it can read on when it is back
+        finally:
+            gone.cancel()
 
     def _encode(self, event: Event | str) -> bytes:
         if isinstance(event, str):
