@@ -95,7 +95,8 @@ def _window_statement() -> sa.Select[Any]:
             replies.c.session_pk == messages.c.session_pk,
             replies.c.parent_seq == messages.c.seq,
             replies.c.role == Role.ASSISTANT.value,
-            replies.c.seq <= sa.bindparam("until", type_=sa.BigInteger),
+            # The sum keeps SQLite from looking through the whole session for it.
+            replies.c.seq + 0 <= sa.bindparam("until", type_=sa.BigInteger),
         )
         .correlate(messages)
     )
