@@ -270,7 +270,9 @@ def test_editing_an_earlier_message_makes_a_branch_and_the_old_one_can_be_chosen
     assert contents(server, session)[2:] == ["two", "Reply to: two"]
     assert client.patch(path, json={"head": "msg_none"}).status_code == 404
     assert client.patch("/sessions/none", json={"head": "msg_none"}).status_code == 404
-    assert client.patch(path, json={"heads": "x"}).status_code == 422
+    for wrong in (b'{"heads": "x"}', b'{"head": "\\ud800"}', b'{"head": null}', b"{}"):
+        headers = {"Content-Type": "application/json"}
+        assert client.patch(path, content=wrong, headers=headers).status_code == 422
 
     fresh = server.chat(session, "from the start", parent_id=None).json()
     assert contents(server, session) == ["from the start", "Reply to: from the start"]

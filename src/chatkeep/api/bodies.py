@@ -1,16 +1,30 @@
 """JSON bodies, read strictly: what a lenient parser lets through would fail later, or change."""
 
 import json
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect
 
 from chatkeep.domain import InvalidRequest, MalformedBody, UnsupportedMediaType
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def storable(value: str) -> str:
+    """The value, if every database keeps it as it is. Raises `ValueError`."""
+    if "\0" in value:
+        raise ValueError("must not contain U+0000")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain lone surrogates") from None
+    return value
+
+
+Storable = Annotated[str, AfterValidator(storable)]
 
 
 async def read(request: Request, model: type[Model]) -> Model:

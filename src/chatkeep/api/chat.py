@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from chatkeep.api import accept, bodies, problems, sse
+from chatkeep.api.bodies import Storable, storable
 from chatkeep.api.dependencies import CallerOf, EngineOf, stream
 from chatkeep.domain import Branch, InvalidRequest, OnBusy, Reply, TurnOptions, TurnRequest
 
@@ -29,20 +30,7 @@ def _is_session_id(value: str) -> str:
         raise ValueError("must not begin or end with white space")
     if value in {".", ".."}:
         raise ValueError("must not be . or ..")
-    return _is_storable(value)
-
-
-def _is_storable(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("must not contain U+0000")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must not contain lone surrogates") from None
-    return value
-
-
-Storable = Annotated[str, AfterValidator(_is_storable)]
+    return storable(value)
 
 
 class ChatRequest(BaseModel):

@@ -60,7 +60,7 @@ class SessionChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    head: str = Field(
+    head: bodies.Storable = Field(
         max_length=255,
         description="A message of the session: its branch becomes the active one, to the newest "
         "message below it.",
