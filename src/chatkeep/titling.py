@@ -18,6 +18,9 @@ RETRY_SECONDS = 1
 AT_ONCE, SMALL_AT_ONCE = 16, 1
 """Title calls under way; the embedded model has few places, and the replies need them."""
 
+MAX_CALLS = 256
+"""Title calls that are under way or wait for it, while the model that makes them is slow."""
+
 RESUMED_AT_START = 1_000
 """Sessions without a model's title that are looked at when the server starts."""
 
@@ -43,11 +46,19 @@ class Titling:
         self._calls: dict[int, asyncio.Task[str | None]] = {}
         self._resuming: asyncio.Task[None] | None = None
 
-    def begin(self, tenant: str, session_pk: int, first_message: str) -> asyncio.Task[str | None]:
-        """Start a session's title call unless one is under way; its result is the new title."""
+    def begin(
+        self, tenant: str, session_pk: int, first_message: str
+    ) -> asyncio.Task[str | None] | None:
+        """Start a session's title call unless one is under way; its result is the new title.
+
+        `None` while too many are under way: the session's next turn tries again.
+        """
         call = self._calls.get(session_pk)
         if call is None:
-            call = asyncio.create_task(self._title(tenant, session_pk, first_message))
+            if len(self._calls) >= MAX_CALLS:
+                return None
+            read = first_message[: context.TITLE_MESSAGE_CHARS]
+            call = asyncio.create_task(self._title(tenant, session_pk, read))
             self._calls[session_pk] = call
             call.add_done_callback(lambda _: self._calls.pop(session_pk, None))
         return call
@@ -75,7 +86,9 @@ class Titling:
             sessions.untitled, tenant=DEFAULT_TENANT, limit=RESUMED_AT_START
         )
         for session in owed:
-            await asyncio.wait({self.begin(DEFAULT_TENANT, session.pk, session.first_message)})
+            call = self.begin(DEFAULT_TENANT, session.pk, session.first_message)
+            if call is not None:
+                await asyncio.wait({call})
 
     async def _title(self, tenant: str, session_pk: int, message: str) -> str | None:
         try:

@@ -72,7 +72,9 @@ def test_a_message_that_says_nothing_or_cannot_be_stored_is_refused(
     assert response.json()["errors"][0]["pointer"] == "#/message"
 
 
-@pytest.mark.parametrize("name", ["session_id", "message"])
+@pytest.mark.parametrize(
+    "name", ["session_id", "message", "model", "system_prompt", "parent_id", "on_busy"]
+)
 def test_half_a_character_is_refused(client: TestClient, name: str) -> None:
     body = {"session_id": '"s"', "message": '"m"'} | {name: '"a\\ud800"'}
     content = "{" + ", ".join(f'"{key}": {value}' for key, value in body.items()) + "}"

@@ -116,19 +116,22 @@ def test_a_server_that_is_asked_to_stop_lets_running_turns_end(
 ) -> None:
     go_on = threading.Event()
     upstream.script = lambda call: polite(call) if call.is_title else Answer(["Done."], gate=go_on)
-    with Server(tmp_path, env) as server, ThreadPoolExecutor(1) as pool:
+    with Server(tmp_path, env) as server, ThreadPoolExecutor(2) as pool:
         assert server.process is not None
         answer = pool.submit(server.chat, "s", "take your time")
         until(lambda: len(upstream.replies) == 1)
+        following = pool.submit(server.chat, "s", "and this")
+        until(lambda: _turns(tmp_path) == 2)
         server.process.send_signal(signal.SIGTERM)
         until(lambda: not _connects(server))
         go_on.set()
 
         assert answer.result().json()["response"] == "Done."
+        assert following.result().json()["response"] == "Done."
         assert server.process.wait(60) == 0
 
         server.start()
-        assert contents(server, "s") == ["take your time", "Done."]
+        assert contents(server, "s") == ["take your time", "Done.", "and this", "Done."]
 
 
 def _connects(server: Server) -> bool:

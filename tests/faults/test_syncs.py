@@ -97,7 +97,10 @@ def check(ledger: Ledger, turns: int) -> None:
             assert mark in ledger.synced, f"{mark} was never synced"
             # A question leaves for the model, an answer for who asked.
             assert ledger.synced[mark] < ledger.left[mark], f"{mark} left before it was synced"
-    assert ledger.syncs < turns, f"{ledger.syncs} syncs for {turns} turns"
+    # Each turn makes two commits, and a session's first one more. How many share a sync when
+    # the first have just begun depends on the machine; over many turns it does not.
+    most = turns if turns >= ALL else 2 * turns
+    assert ledger.syncs < most, f"{ledger.syncs} syncs for {turns} turns"
 
 
 @pytest.fixture

@@ -236,9 +236,11 @@ def test_a_turn_that_takes_too_long_fails_and_keeps_its_text(
     tmp_path_factory: pytest.TempPathFactory, upstream: Upstream
 ) -> None:
     pace = threading.Semaphore(1)
-    upstream.script = lambda call: polite(call) if call.is_title else Answer(pace=pace)
-    env = {"CHATKEEP_MODEL": "openai:scripted", "CHATKEEP_TURN_TIMEOUT": "1"}
+    env = {"CHATKEEP_MODEL": "openai:scripted", "CHATKEEP_TURN_TIMEOUT": "2"}
     with Server(tmp_path_factory.mktemp("data"), upstream.env | env) as server:
+        # The model's client is loaded with the first turns.
+        until(lambda: server.chat("warm", "up").status_code == 200)
+        upstream.script = lambda call: polite(call) if call.is_title else Answer(pace=pace)
         answer = server.chat("s", "one")
         assert (answer.status_code, answer.json()["type"]) == (504, "/problems/model-timed-out")
         assert contents(server, "s") == ["one", "Fine"]

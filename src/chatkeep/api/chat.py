@@ -68,7 +68,7 @@ class ChatRequest(BaseModel):
         description="What to do while the session answers another message: wait in line, "
         "be refused (409), or cancel the running turn first.",
     )
-    model: str | None = Field(None, description="A model on offer, for this turn.")
+    model: Storable | None = Field(None, description="A model on offer, for this turn.")
     system_prompt: Storable | None = Field(
         None, max_length=MAX_SYSTEM_PROMPT_CHARS, description="The system prompt, for this turn."
     )

@@ -1,6 +1,7 @@
 """The doors of the engine: post a turn, find it, stop it, ask what its model was sent."""
 
 import asyncio
+import weakref
 from dataclasses import replace
 
 from chatkeep import telemetry, titles
@@ -120,7 +121,7 @@ class Engine:
                 break
             await asyncio.sleep(pause)
         if self._closing:
-            raise Draining(turn_id=turn_id)
+            raise Draining(retry_after=BUSY_RETRY_SECONDS, turn_id=turn_id)
         raise StoreUnavailable(
             "This turn is in no hands right now.", retry_after=BUSY_RETRY_SECONDS, turn_id=turn_id
         )
@@ -179,9 +180,8 @@ class Engine:
         live = self._live.open(accepted.turn, caller.tenant)
         if accepted.first_message is not None:
             call = self._titling.begin(caller.tenant, accepted.session_pk, accepted.first_message)
-            if accepted.is_first:
-                live.await_title()
-            call.add_done_callback(lambda done: live.settle_title(_title(done)))
+            if call is not None:
+                _tell_title(call, live, awaited=accepted.is_first)
         if accepted.begun is not None:
             self._running.begin(accepted.begun, caller.tenant)
         if accepted.running is not None and request.on_busy is OnBusy.INTERRUPT:
@@ -191,8 +191,19 @@ class Engine:
         return live
 
 
-def _title(call: "asyncio.Task[str | None]") -> str | None:
-    return None if call.cancelled() or call.exception() else call.result()
+def _tell_title(call: "asyncio.Task[str | None]", live: TurnLog, *, awaited: bool) -> None:
+    """Let a turn's readers know the title; the call does not keep the turn in memory."""
+    known = weakref.ref(live)
+
+    def settle(done: "asyncio.Task[str | None]") -> None:
+        log = known()
+        if log is not None:
+            failed = done.cancelled() or done.exception() is not None
+            log.settle_title(None if failed else done.result())
+
+    if awaited:
+        live.await_title()
+    call.add_done_callback(settle)
 
 
 def _ending(kept: records.Kept) -> Reply | Failure:

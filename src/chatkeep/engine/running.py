@@ -118,12 +118,14 @@ class Running:
 
         Whoever still waits then is told so.
         """
-        running = [task for task in self._tasks if not task.done()]
-        if running:
-            log.info("draining", turns=len(self.live), seconds=drain_seconds)
-            for live in self.live:
-                live.note("The server is stopping. Read on from the last event when it is back.")
-            await asyncio.wait(running, timeout=drain_seconds)
+        log.info("draining", turns=len(self.live), seconds=drain_seconds)
+        for live in self.live:
+            live.note("The server is stopping. Read on from the last event when it is back.")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + drain_seconds
+        # A turn that ends may begin the next of its session, which has its time too.
+        while self._tasks and (left := deadline - loop.time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,30 @@
+"""Title calls: their number is bounded, however slow the model is that makes them."""
+
+import asyncio
+from typing import Any
+
+from chatkeep.titling import MAX_CALLS, Titling, TitlingOptions
+
+
+class Slow:
+    """Models that never answer."""
+
+    def is_small(self, _name: str) -> bool:
+        return False
+
+    async def answer(self, *_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+
+def test_a_slow_model_does_not_pile_up_title_calls() -> None:
+    async def work() -> None:
+        store: Any = None
+        models: Any = Slow()
+        titling = Titling(store, models, TitlingOptions(model="any", timeout=3_600))
+        calls = [titling.begin("default", number, "x" * 99_999) for number in range(MAX_CALLS + 9)]
+        assert calls.count(None) == 9
+        assert titling.begin("default", 0, "again") is calls[0]
+        await titling.close()
+        assert all(call.cancelled() for call in calls if call is not None)
+
+    asyncio.run(work())
