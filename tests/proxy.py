@@ -54,18 +54,27 @@ class Proxy:
         with client, socket.create_connection((self._to[0], int(self._to[1]))) as server:
             raw = b""
             while b"\r\n\r\n" not in raw:
-                raw += client.recv(65_536)
+                if not (data := client.recv(65_536)):
+                    return  # opened in advance, and not needed
+                raw += data
             head, _, body = raw.partition(b"\r\n\r\n")
             lines = head.decode("latin-1").split("\r\n")[1:]
             headers = {name.lower(): value for name, _, value in (x.partition(": ") for x in lines)}
             while len(body) < int(headers.get("content-length", 0)):
-                body += client.recv(65_536)
+                if not (data := client.recv(65_536)):
+                    return
+                body += data
             number = len(self.requests)
             self.requests.append(Request(headers, body))
             # One exchange for each connection, so that each end of it is seen.
             head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head) + b"\r\nConnection: close"
             server.sendall(head + b"\r\n\r\n" + body)
             left = self._limit(number)
-            while left != 0 and (data := server.recv(65_536 if left is None else left)):
-                client.sendall(data)
-                left = None if left is None else left - len(data)
+            # A client that has left meanwhile is no error of the proxy.
+            with contextlib.suppress(ConnectionError):
+                self._pass_on(server, client, left)
+
+    def _pass_on(self, server: socket.socket, client: socket.socket, left: int | None) -> None:
+        while left != 0 and (data := server.recv(65_536 if left is None else left)):
+            client.sendall(data)
+            left = None if left is None else left - len(data)
