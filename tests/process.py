@@ -93,6 +93,9 @@ class Server:
         found: list[dict[str, Any]] = self.get(f"/history/{quote(session_id, safe='')}")
         return found
 
+    def contents(self, session_id: str) -> list[str]:
+        return [message["content"] for message in self.history(session_id)]
+
     def sessions(self) -> dict[str, dict[str, Any]]:
         return {session["session_id"]: session for session in self.get("/sessions")}
 

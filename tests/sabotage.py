@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from chatkeep import cli, turns
-from chatkeep.domain import Position
+from chatkeep.domain import Position, Reply
 from chatkeep.engine import lease
 from chatkeep.engine.running import Running
 from chatkeep.store import connection, leases, messages, repeats, rows
@@ -40,28 +40,12 @@ def early_answer() -> None:
 
     async def late(self: Running, live: Any, runner: Any, outcome: Any) -> Any:
         live.settle_title(None)
-        live.end(_reply(live, outcome))
+        said = Reply.to(live.turn, text=outcome.text, title="-", completion=outcome.completion)
+        live.end(said)
         await asyncio.sleep(0.3)
         return await store_end(self, live, runner, outcome)
 
     Running._store_end = late  # type: ignore[method-assign]  # that is what sabotage is
-
-
-def _reply(live: Any, outcome: Any) -> Any:
-    from chatkeep.domain import Reply
-
-    turn = live.turn
-    return Reply(
-        outcome.text,
-        turn.session_id,
-        "No title yet",
-        turn.turn_id,
-        turn.user_message_id,
-        turn.message_id,
-        turn.model,
-        outcome.completion.usage,
-        outcome.completion.finish_reason,
-    )
 
 
 def two_commits() -> None:

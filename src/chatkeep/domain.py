@@ -207,6 +207,21 @@ class Reply:
     usage: Usage
     finish_reason: str | None
 
+    @classmethod
+    def to(cls, turn: Turn, *, text: str, title: str, completion: Completion) -> Self:
+        """The reply to a turn that is complete."""
+        return cls(
+            response=text,
+            session_id=turn.session_id,
+            title=title,
+            turn_id=turn.turn_id,
+            user_message_id=turn.user_message_id,
+            message_id=turn.message_id,
+            model=turn.model,
+            usage=completion.usage,
+            finish_reason=completion.finish_reason,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TurnError:

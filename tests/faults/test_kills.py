@@ -102,22 +102,18 @@ def is_dead(server: Server) -> bool:
     return server.process.poll() is not None
 
 
-def contents(server: Server, session: str) -> list[str]:
-    return [message["content"] for message in server.history(session)]
-
-
 def check_turn(server: Server, session: str, message: str, seen: Seen, before: list[str]) -> None:
     """Whatever was acknowledged is there once; a retry makes it so in any case."""
     whole = [*before, message, f"Reply to: {message}"]
     if turn_id := turn_of(seen, "turn.started"):
         assert until(lambda: ended(server, turn_id)) == "completed"
-        assert contents(server, session) == whole
+        assert server.contents(session) == whole
     # What a client does that was cut off: the same again, with the same key.
     again = post(server, session, message)
     assert again[-1].name == "turn.completed"
     if turn_id:
         assert again[-1].data["turn_id"] == turn_id
-    assert contents(server, session) == whole
+    assert server.contents(session) == whole
     assert {found["status"] for found in server.history(session)} == {"completed"}
 
 
@@ -221,9 +217,9 @@ def cancel(server: Server, upstream: Upstream, step: int) -> int:
         reply = {"cancelled": "So ", "completed": "Reply to: stop me then"}[status]
         if seen:
             assert seen[0].data["status"] == status == "cancelled"
-        assert contents(server, session) == ["stop me then", reply]
+        assert server.contents(session) == ["stop me then", reply]
         assert post(server, session, "and on")[-1].name == "turn.completed"
-        assert len(contents(server, session)) == 4
+        assert len(server.contents(session)) == 4
 
     with ThreadPoolExecutor(4) as pool:
         return sweep(server, step, prepare=prepare, act=act, check=check)

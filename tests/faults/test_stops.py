@@ -31,10 +31,6 @@ def post_and_forget(server: Server, session_id: str, message: str) -> threading.
     return thread
 
 
-def contents(server: Server, session_id: str) -> list[str]:
-    return [message["content"] for message in server.history(session_id)]
-
-
 def test_turns_that_run_and_wait_when_the_server_is_killed_are_run_at_the_next_start(
     tmp_path: Path, upstream: Upstream, env: dict[str, str]
 ) -> None:
@@ -54,10 +50,10 @@ def test_turns_that_run_and_wait_when_the_server_is_killed_are_run_at_the_next_s
         upstream.script = polite
 
         server.start()
-        until(lambda: len(contents(server, "s")) == 4 and len(contents(server, "t")) == 2)
+        until(lambda: len(server.contents("s")) == 4 and len(server.contents("t")) == 2)
 
-        assert contents(server, "s") == ["one", "Reply to: one", "two", "Reply to: two"]
-        assert contents(server, "t") == ["elsewhere", "Reply to: elsewhere"]
+        assert server.contents("s") == ["one", "Reply to: one", "two", "Reply to: two"]
+        assert server.contents("t") == ["elsewhere", "Reply to: elsewhere"]
         assert {m["status"] for m in server.history("s")} == {"completed"}
         assert len(upstream.replies) == 3
     never.set()
@@ -87,7 +83,7 @@ def test_a_turn_that_is_killed_three_times_is_interrupted_and_the_session_goes_o
         upstream.script = polite
         assert [m["status"] for m in server.history("s")] == ["interrupted"]
         assert server.chat("s", "alive?").status_code == 200
-        assert contents(server, "s") == ["deadly", "alive?", "Reply to: alive?"]
+        assert server.contents("s") == ["deadly", "alive?", "Reply to: alive?"]
     never.set()
 
 
@@ -131,7 +127,7 @@ def test_a_server_that_is_asked_to_stop_lets_running_turns_end(
         assert server.process.wait(60) == 0
 
         server.start()
-        assert contents(server, "s") == ["take your time", "Done.", "and this", "Done."]
+        assert server.contents("s") == ["take your time", "Done.", "and this", "Done."]
 
 
 def _connects(server: Server) -> bool:
@@ -163,7 +159,7 @@ def test_a_turn_that_outlasts_the_stop_is_run_again_at_the_next_start(
             assert answer.result().json()["turn_id"].startswith("turn_")
         upstream.script = polite
         server.start()
-        until(lambda: contents(server, "s") == ["endless", "Reply to: endless"])
+        until(lambda: server.contents("s") == ["endless", "Reply to: endless"])
     never.set()
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from chatkeep import telemetry, titles
 from chatkeep.domain import (
     Caller,
+    Completion,
     Draining,
     Failure,
     OnBusy,
@@ -208,17 +209,7 @@ def _tell_title(call: "asyncio.Task[str | None]", live: TurnLog, *, awaited: boo
 
 def _ending(kept: records.Kept) -> Reply | Failure:
     """How a turn ended, as it was told then."""
-    record = kept.record
     if kept.failure is not None:
         return Failure(kept.failure, kept.reply)
-    return Reply(
-        response=kept.reply,
-        session_id=record.session_id,
-        title=kept.title,
-        turn_id=record.turn_id,
-        user_message_id=record.user_message_id,
-        message_id=record.message_id,
-        model=record.model,
-        usage=record.usage,
-        finish_reason=record.finish_reason,
-    )
+    completion = Completion(kept.record.usage, kept.record.finish_reason)
+    return Reply.to(kept.turn, text=kept.reply, title=kept.title, completion=completion)

@@ -213,19 +213,8 @@ class Running:
             error.extra |= _names(live)
             live.end(Failure(error, outcome.text))
         else:
-            live.end(
-                Reply(
-                    response=outcome.text,
-                    session_id=turn.session_id,
-                    title=ended.title,
-                    turn_id=turn.turn_id,
-                    user_message_id=turn.user_message_id,
-                    message_id=turn.message_id,
-                    model=turn.model,
-                    usage=completion.usage,
-                    finish_reason=completion.finish_reason,
-                )
-            )
+            reply = Reply.to(turn, text=outcome.text, title=ended.title, completion=completion)
+            live.end(reply)
         await live.closed(self._options.title_wait)
         live.settle_title(None)
         self.live.drop(live)
