@@ -1,0 +1,55 @@
+"""A disk that is full or fails for once: what is refused is not kept, an end is kept later."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.strace import attached, files, needs_strace
+from tests.faults.test_kills import QUIET, check_database, post
+from tests.process import Server
+from tests.sse import STREAM
+from tests.upstream import Upstream
+
+pytestmark = needs_strace
+
+FAULTS = [("fdatasync", "EIO", (1, 2)), ("pwrite64", "ENOSPC", range(1, 50, 8))]
+"""A call on the database, what it fails with, and which of them does: to the end of a turn."""
+
+
+@pytest.fixture
+def server(tmp_path: Path, upstream: Upstream) -> Iterator[Server]:
+    with Server(tmp_path / "data", {**upstream.env, **QUIET}) as made:
+        yield made
+
+
+def test_a_disk_that_fails_once_loses_and_doubles_nothing(
+    server: Server, show: Callable[[str], None]
+) -> None:
+    refused = answered = 0
+    for call, error, numbers in FAULTS:
+        for number in numbers:
+            session = f"{call} {error} {number}"
+            post(server, session, "first one here")
+            harm = f"inject={call}:error={error}:when={number}"
+            options = (*files(server.folder, "chatkeep.db"), "-o", os.devnull, "-e", harm)
+            assert server.process is not None
+            headers = {**STREAM, "Idempotency-Key": f"{session}/second".replace(" ", "-")}
+            body = {"session_id": session, "message": "second"}
+            with attached(server.process.pid, *options), server.client() as client:
+                answer = client.post("/chat", json=body, headers=headers)
+            if answer.status_code == 200:
+                answered += 1
+                assert "event: turn.completed" in answer.text
+            else:
+                refused += 1
+                assert answer.json()["type"] == "/problems/store-unavailable"
+                assert server.contents(session) == ["first one here", "Reply to: first one here"]
+            again = post(server, session, "second")
+            assert again[-1].name == "turn.completed"
+            assert server.contents(session)[2:] == ["second", "Reply to: second"]
+            check_database(server)
+    show(f"a disk that fails once: {refused} messages refused, {answered} answered all the same")
+    assert refused
+    assert answered
