@@ -11,11 +11,23 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 
 from chatkeep import __version__, domain, telemetry
-from chatkeep.api import chat, health, problems, sessions, turns
+from chatkeep.api import (
+    archive,
+    chat,
+    events,
+    health,
+    models,
+    problems,
+    search,
+    sessions,
+    turns,
+    usage,
+)
 from chatkeep.api.chat import ChatRequest
 from chatkeep.api.guards import Guard
 from chatkeep.api.sessions import SessionChange
 from chatkeep.engine import Engine, EngineOptions
+from chatkeep.feed import Feed
 from chatkeep.providers import EmbeddedOptions, ProviderOptions, Providers
 from chatkeep.settings import Settings
 from chatkeep.store import Store
@@ -33,6 +45,7 @@ STATUS: dict[type[domain.ChatError], int] = {
     domain.NotAcceptable: 406,
     domain.BodyTooSlow: 408,
     domain.SessionBusy: 409,
+    domain.SessionChanged: 412,
     domain.TurnNotStarted: 409,
     domain.TurnCancelled: 409,
     domain.TooLarge: 413,
@@ -63,14 +76,16 @@ def create_app(settings: Settings) -> FastAPI:
     store = Store(
         settings.database, readers=settings.reader_threads, write_queue=settings.write_queue
     )
+    feed = Feed(capacity=settings.max_feed_events)
     titling = Titling(
         store,
         providers,
+        feed,
         TitlingOptions(
             model=settings.title_model or settings.model, timeout=settings.title_timeout
         ),
     )
-    engine = Engine(store, providers, titling, _engine_options(settings))
+    engine = Engine(store, providers, titling, feed, _engine_options(settings))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -95,12 +110,13 @@ def create_app(settings: Settings) -> FastAPI:
         # A redirect would lose the slash at the end of a session id.
         redirect_slashes=False,
     )
-    app.state.engine, app.state.store = engine, store
+    app.state.engine, app.state.store, app.state.feed = engine, store, feed
+    app.state.providers = providers
     app.state.problem = lambda error: problems.document(error, STATUS[type(error)])
     app.state.heartbeat_seconds = settings.heartbeat_seconds
     app.state.reader_timeout = settings.reader_timeout
-    for router in (chat.router, turns.router, sessions.router, health.router):
-        app.include_router(router)
+    for room in (chat, turns, sessions, search, archive, events, usage, models, health):
+        app.include_router(room.router)
     _document_bodies(app)
     app.add_exception_handler(domain.ChatError, _on_chat_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
@@ -112,7 +128,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_origins=settings.allowed_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["Link", "Retry-After", "Idempotent-Replayed"],
+            expose_headers=["ETag", "Link", "Retry-After", "Idempotent-Replayed"],
         )
     # Added last, so it comes first.
     app.add_middleware(
@@ -158,6 +174,8 @@ def _engine_options(settings: Settings) -> EngineOptions:
         max_message_chars=settings.max_message_chars,
         max_queued_turns=settings.max_queued_turns,
         max_running_turns=settings.max_running_turns,
+        retention=settings.retention,
+        retention_seconds=settings.retention_check_seconds,
     )
 
 

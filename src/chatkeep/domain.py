@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import blake2b
 from typing import Any, ClassVar, Self
 
 import uuid_utils
@@ -76,6 +77,13 @@ class TitleSource(StrEnum):
     USER = "user"
 
 
+class CallKind(StrEnum):
+    """What a model was called for."""
+
+    REPLY = "reply"
+    TITLE = "title"
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: the tenant that every query names."""
@@ -101,6 +109,38 @@ class Session:
     created_at: str
     updated_at: str
     message_count: int
+    pinned: bool
+    archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord(Session):
+    """A session with all that can be set of it; `None` where the server's setting holds.
+
+    `head` is the last message of the active branch, `running_turn` the turn under way.
+    """
+
+    model: str | None
+    system_prompt: str | None
+    context_messages: int | None
+    metadata: dict[str, Any]
+    head: str | None
+    running_turn: str | None
+
+    @property
+    def tag(self) -> str:
+        """Another one whenever anything of the session is (an entity tag, RFC 9110, 8.8.3)."""
+        return blake2b(repr(self).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """Which sessions to list; `None` does not ask. `updated_since` is in microseconds."""
+
+    archived: bool | None = None
+    pinned: bool | None = None
+    title: str | None = None
+    updated_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +213,16 @@ class Turn:
     message_id: str
     options: TurnOptions
 
+    def start(self) -> dict[str, str]:
+        """What is told of a turn when it starts."""
+        return {
+            "turn_id": self.turn_id,
+            "session_id": self.session_id,
+            "user_message_id": self.user_message_id,
+            "message_id": self.message_id,
+            "model": self.model,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -191,6 +241,66 @@ class Completion:
 
     usage: Usage = field(default_factory=Usage)
     finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a model: what it cost, and whether that is an estimate."""
+
+    kind: CallKind
+    model: str
+    status: Status
+    input_tokens: int
+    output_tokens: int
+    is_estimated: bool
+    is_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What the calls of one kind cost, of a day, a model, a session or a turn; `None`: of all.
+
+    The estimated tokens are contained in the others, as are the calls of each sort.
+    """
+
+    day: str | None
+    model: str | None
+    session_id: str | None
+    turn_id: str | None
+    kind: CallKind
+    calls: int
+    retries: int
+    failed: int
+    cancelled: int
+    interrupted: int
+    estimated: int
+    input_tokens: int
+    output_tokens: int
+    estimated_input_tokens: int
+    estimated_output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A message that was found, or without a `message_id` a session's title.
+
+    The snippet is plain text in pieces, each with whether it is what was looked for.
+    """
+
+    session_id: str
+    title: str
+    message_id: str | None
+    role: Role | None
+    created_at: str
+    snippet: tuple["SnippetPart", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnippetPart:
+    """A piece of a snippet, and whether it is what was looked for."""
+
+    text: str
+    match: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +376,7 @@ class Event:
 
     id: str
     name: str
-    data: "dict[str, Any] | Reply | Failure"
+    data: "dict[str, Any] | Session | Reply | Failure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,6 +538,12 @@ class TurnNotStarted(ChatError):
     """This turn still waits for the one before it."""
 
     code = "turn-not-started"
+
+
+class SessionChanged(ChatError):
+    """The session has changed since it was read."""
+
+    code = "session-changed"
 
 
 class SessionBusy(ChatError):

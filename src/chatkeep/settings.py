@@ -123,6 +123,26 @@ class Settings(BaseSettings):
         30, ge=0, description="Seconds that running turns get to end when the server stops."
     )
 
+    retention_days: CommaSeparated = Field(
+        (),
+        description="Days without activity after which a session is deleted, for one tenant as "
+        "`name=days`, comma-separated; empty keeps all.",
+    )
+    retention_check_seconds: float = Field(
+        3_600, gt=0, description="Seconds between looks for sessions that are to be deleted."
+    )
+    max_feed_events: int = Field(
+        1_000, ge=1, description="Events that a reader of `GET /events` may be behind."
+    )
+    max_import_bytes: int = Field(
+        4_294_967_296, ge=1_024, description="Largest file that can be imported, in bytes."
+    )
+    max_import_record_bytes: int = Field(
+        67_108_864,
+        ge=1_024,
+        description="Largest line, or conversation of another product, in an imported file.",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least important log lines that are written."
     )
@@ -149,7 +169,7 @@ class Settings(BaseSettings):
         file = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
         return init_settings, env_settings, file
 
-    @field_validator("allowed_hosts", "allowed_origins", "models", mode="before")
+    @field_validator("allowed_hosts", "allowed_origins", "models", "retention_days", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -176,6 +196,14 @@ class Settings(BaseSettings):
                 )
         return value
 
+    @field_validator("retention_days")
+    @classmethod
+    def _are_days(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not 1 <= len(days := entry.rpartition("=")[2].strip()) <= 6 or not days.isdecimal():
+                raise ValueError(f"{entry!r} is not a number of days; write 365 or tenant=365")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _names_a_database(cls, value: str) -> str:
@@ -199,6 +227,12 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database's URL, with the default filled in."""
         return self.database_url or f"sqlite:///{self.data_dir / 'chatkeep.db'}"
+
+    @property
+    def retention(self) -> dict[str | None, int]:
+        """Days for which each tenant's sessions are kept; `None` is every other tenant."""
+        pairs = [entry.rpartition("=") for entry in self.retention_days]
+        return {tenant.strip() if equals else None: int(days) for tenant, equals, days in pairs}
 
     @property
     def models_on_offer(self) -> tuple[str, ...]:

@@ -2,12 +2,21 @@
 
 import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chatkeep import context, telemetry, titles
-from chatkeep.domain import DEFAULT_TENANT, ChatError, ContextTooLong, ModelMisconfigured
+from chatkeep.domain import (
+    DEFAULT_TENANT,
+    Call,
+    CallKind,
+    ChatError,
+    ContextTooLong,
+    ModelMisconfigured,
+    now,
+)
+from chatkeep.feed import Feed
 from chatkeep.providers import Providers
-from chatkeep.store import Store, sessions
+from chatkeep.store import Store, changes, usage
 
 log = telemetry.logger("titling")
 
@@ -36,9 +45,12 @@ class TitlingOptions:
 class Titling:
     """Makes titles beside the turns; nothing of it delays or fails one."""
 
-    def __init__(self, store: Store, providers: Providers, options: TitlingOptions) -> None:
-        """Take where titles are stored and who makes them."""
+    def __init__(
+        self, store: Store, providers: Providers, feed: Feed, options: TitlingOptions
+    ) -> None:
+        """Take where titles are stored, who makes them, and whom to tell."""
         self._store = store
+        self._feed = feed
         self._providers = providers
         self._options = options
         small = providers.is_small(options.model)
@@ -83,7 +95,7 @@ class Titling:
 
     async def _resume(self) -> None:
         owed = await self._store.read(
-            sessions.untitled, tenant=DEFAULT_TENANT, limit=RESUMED_AT_START
+            changes.untitled, tenant=DEFAULT_TENANT, limit=RESUMED_AT_START
         )
         for session in owed:
             call = self.begin(DEFAULT_TENANT, session.pk, session.first_message)
@@ -92,13 +104,18 @@ class Titling:
 
     async def _title(self, tenant: str, session_pk: int, message: str) -> str | None:
         try:
-            answer = await self._ask(message)
+            calls: list[Call] = []
+            try:
+                answer = await self._ask(message, calls)
+            finally:
+                if calls:
+                    await asyncio.shield(self._count(tenant, session_pk, calls))
             if answer is None:
                 return None
             small = self._providers.is_small(self._options.model)
             title = titles.from_model(answer, message, small_model=small)
             changed = await self._store.write(
-                sessions.settle_title, tenant=tenant, pk=session_pk, title=title
+                changes.settle_title, tenant=tenant, pk=session_pk, title=title
             )
         except ChatError as error:
             log.warning("title_not_stored", code=error.code)
@@ -107,9 +124,18 @@ class Titling:
             log.exception("title_crashed")
             return None
         log.info("titled", source="model" if title else "provisional")
-        return title if changed else None
+        if title is None or changed is None:
+            return None
+        self._feed.tell(tenant, "session.titled", {"session_id": changed, "title": title})
+        return title
 
-    async def _ask(self, message: str) -> str | None:
+    async def _count(self, tenant: str, session_pk: int, calls: list[Call]) -> None:
+        made = [replace(call, is_retry=number > 0) for number, call in enumerate(calls)]
+        await self._store.write(
+            usage.add, tenant=tenant, session_pk=session_pk, turn_id=None, made=made, at=now()
+        )
+
+    async def _ask(self, message: str, calls: list[Call]) -> str | None:
         """The model's answer; `None` when it gave none, so that it is asked again later."""
         model = self._options.model
         prompt = context.title_prompt(message, small_model=self._providers.is_small(model))
@@ -120,7 +146,9 @@ class Titling:
             pieces: list[str] = []
             try:
                 async with self._free, asyncio.timeout(self._options.timeout):
-                    await self._providers.answer(model, prompt, pieces.append, retries=0)
+                    await self._providers.answer(
+                        model, prompt, pieces.append, kind=CallKind.TITLE, calls=calls, retries=0
+                    )
                 return "".join(pieces)
             except (ModelMisconfigured, ContextTooLong):
                 return None

@@ -185,14 +185,7 @@ class TurnLog:
             return Event(
                 str(start), "turn.restarted", {"turn_id": turn.turn_id, "attempt": self.attempt}
             )
-        data = {
-            "turn_id": turn.turn_id,
-            "session_id": turn.session_id,
-            "user_message_id": turn.user_message_id,
-            "message_id": turn.message_id,
-            "model": turn.model,
-        }
-        return Event(str(start), "turn.started", data)
+        return Event(str(start), "turn.started", turn.start())
 
     def _next(self, at: Position | None) -> Event | None:
         """The event that follows a position; `None` while there is none."""

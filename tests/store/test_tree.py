@@ -14,7 +14,7 @@ from chatkeep.domain import (
     TurnNotStarted,
     TurnOptions,
 )
-from chatkeep.store import Store, messages, posts, records, sessions
+from chatkeep.store import Store, changes, messages, posts, records, sessions
 from tests.store.conftest import RUNNER, accept, cancel, end, run
 
 
@@ -208,10 +208,11 @@ def test_choosing_a_branch_leads_to_its_newest_message(store: Store) -> None:
 
         async def choose(session_id: str, message_id: str) -> Any:
             return await store.write(
-                sessions.choose_branch,
+                changes.change,
                 tenant="default",
                 session_id=session_id,
-                message_id=message_id,
+                values={"head": message_id},
+                expected=None,
                 at=9,
             )
 

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from chatkeep.feed import Feed
 from chatkeep.titling import MAX_CALLS, Titling, TitlingOptions
 
 
@@ -20,7 +21,9 @@ def test_a_slow_model_does_not_pile_up_title_calls() -> None:
     async def work() -> None:
         store: Any = None
         models: Any = Slow()
-        titling = Titling(store, models, TitlingOptions(model="any", timeout=3_600))
+        titling = Titling(
+            store, models, Feed(capacity=1), TitlingOptions(model="any", timeout=3_600)
+        )
         calls = [titling.begin("default", number, "x" * 99_999) for number in range(MAX_CALLS + 9)]
         assert calls.count(None) == 9
         assert titling.begin("default", 0, "again") is calls[0]

@@ -1,6 +1,5 @@
 """`POST /chat`: a message in, the model's answer out."""
 
-import unicodedata
 from hashlib import blake2b
 from typing import Annotated, Literal
 
@@ -9,28 +8,15 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from chatkeep.api import accept, bodies, problems, sse
-from chatkeep.api.bodies import Storable, storable
+from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable, is_session_id
 from chatkeep.api.dependencies import CallerOf, EngineOf, stream
 from chatkeep.domain import Branch, InvalidRequest, OnBusy, Reply, TurnOptions, TurnRequest
 
 router = APIRouter(tags=["chat"])
 
 JSON, TEXT = "application/json", "text/plain"
-MAX_SYSTEM_PROMPT_CHARS = 100_000
 MAX_ID_CHARS = 255
 REPLAYED = {"Idempotent-Replayed": "true"}
-
-
-def _is_session_id(value: str) -> str:
-    if not 1 <= len(value) <= 255:
-        raise ValueError("must have 1 to 255 characters")
-    if any(unicodedata.category(ch) == "Cc" for ch in value):
-        raise ValueError("must not contain control characters")
-    if value != value.strip():
-        raise ValueError("must not begin or end with white space")
-    if value in {".", ".."}:
-        raise ValueError("must not be . or ..")
-    return storable(value)
 
 
 class ChatRequest(BaseModel):
@@ -44,7 +30,7 @@ class ChatRequest(BaseModel):
         },
     )
 
-    session_id: Annotated[str, AfterValidator(_is_session_id)] = Field(
+    session_id: Annotated[str, AfterValidator(is_session_id)] = Field(
         description="Your own name for the session: 1 to 255 characters.",
     )
     regenerate: Storable | None = Field(

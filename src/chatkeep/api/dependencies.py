@@ -8,6 +8,8 @@ from chatkeep.api.paging import MAX_LIMIT
 from chatkeep.api.sse import EventStream
 from chatkeep.domain import Caller, Position
 from chatkeep.engine import Engine
+from chatkeep.feed import Feed
+from chatkeep.providers import Providers
 from chatkeep.store import Store
 from chatkeep.turns import TurnLog
 
@@ -38,17 +40,29 @@ def stream(
     """A turn's events after a position, with this server's patience."""
     state = request.app.state
     return EventStream(
-        log,
-        after,
+        log.read(after, idle_seconds=state.heartbeat_seconds),
         problem=state.problem,
-        idle_seconds=state.heartbeat_seconds,
         reader_seconds=state.reader_timeout,
         headers=headers or {},
     )
 
 
+def feed(request: Request) -> Feed:
+    """What happens to the sessions of this server."""
+    found: Feed = request.app.state.feed
+    return found
+
+
+def providers(request: Request) -> Providers:
+    """The models of this server."""
+    found: Providers = request.app.state.providers
+    return found
+
+
 CallerOf = Annotated[Caller, Depends(caller)]
 EngineOf = Annotated[Engine, Depends(engine)]
+FeedOf = Annotated[Feed, Depends(feed)]
+ProvidersOf = Annotated[Providers, Depends(providers)]
 StoreOf = Annotated[Store, Depends(store)]
 Limit = Annotated[
     int | None,

@@ -52,13 +52,17 @@ def cursor(*parts: str | int) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
 
 
+def parts(text: str) -> Any:
+    """What `cursor` wrote, or `None` where it did not write this; nothing of it is checked."""
+    try:
+        return orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError):
+        return None
+
+
 def read_cursor(text: str) -> tuple[int, str]:
     """The place that `cursor` wrote: a number and a name. Raises `InvalidRequest`."""
-    try:
-        parts = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, ValueError):
-        parts = None
-    match parts:
+    match parts(text):
         case [int(number), str(name)] if 0 <= number < 2**63:
             return number, name
         case _:

@@ -65,6 +65,7 @@ _MEANINGS = {
     404: "There is no such session, message or turn.",
     406: "None of the accepted media types can be given.",
     408: "The body did not arrive in time.",
+    412: "The session has changed since it was read.",
     409: "The session is still answering, or the turn is not so far; `turn_id` says which.",
     413: "The body or the message is too large.",
     415: "The body is not application/json.",

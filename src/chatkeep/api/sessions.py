@@ -1,21 +1,29 @@
 """`/sessions` and `/history/{session_id}`: what is kept, and which branch of it is active."""
 
+import json
+import unicodedata
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated
+from typing import Annotated, Any, Self
 from urllib.parse import unquote_to_bytes
 
 import orjson
-from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from chatkeep.api import bodies, paging, problems
-from chatkeep.api.dependencies import CallerOf, Limit, StoreOf
-from chatkeep.domain import Message, Session, SessionNotFound, now
+from chatkeep.api.bodies import Storable, storable
+from chatkeep.api.dependencies import CallerOf, EngineOf, Limit, StoreOf
+from chatkeep.api.times import Moment, microseconds
+from chatkeep.domain import Message, Session, SessionFilter, SessionNotFound, SessionRecord
 from chatkeep.store import messages, sessions
+
+MAX_TITLE_CHARS = 255
+MAX_METADATA_BYTES = 16_384
 
 router = APIRouter(tags=["sessions"])
 
 _LINKED = {"headers": {"Link": {"schema": {"type": "string"}, "description": "RFC 8288"}}}
+_TAGGED = {"headers": {"ETag": {"schema": {"type": "string"}, "description": "RFC 9110, 8.8.3"}}}
 
 
 @router.get(
@@ -32,10 +40,22 @@ async def list_sessions(
     after: Annotated[
         str | None, Query(max_length=2_000, description="From the `Link` of a page before.")
     ] = None,
+    archived: Annotated[
+        bool | None, Query(description="Only archived ones, or only others.")
+    ] = None,
+    pinned: Annotated[bool | None, Query(description="Only pinned ones, or only others.")] = None,
+    title: Annotated[
+        str | None,
+        Query(min_length=1, max_length=MAX_TITLE_CHARS, description="Only with this in the title."),
+    ] = None,
+    updated_since: Annotated[
+        Moment | None, Query(description="Only with activity then or later.")
+    ] = None,
 ) -> Response:
     """List all sessions, or with `limit` a page whose `Link` (`rel="next"`) leads to the next."""
+    only = SessionFilter(archived, pinned, title, microseconds(updated_since))
     if limit is None and after is None:
-        keys = await store.read(sessions.keys, tenant=caller.tenant)
+        keys = await store.read(sessions.keys, tenant=caller.tenant, only=only)
 
         async def chunks() -> AsyncIterator[Sequence[Session]]:
             for start in range(0, len(keys), paging.SESSIONS_CHUNK):
@@ -46,7 +66,7 @@ async def list_sessions(
     position = sessions.Position(*paging.read_cursor(after)) if after else None
     size = limit or paging.MAX_LIMIT
     found, following = await store.read(
-        sessions.page, tenant=caller.tenant, limit=size, after=position
+        sessions.page, tenant=caller.tenant, limit=size, after=position, only=only
     )
     link = None
     if following is not None:
@@ -56,22 +76,96 @@ async def list_sessions(
 
 
 class SessionChange(BaseModel):
-    """What to change about a session."""
+    """What to change about a session: only what is there is changed."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"minProperties": 1})
 
-    head: bodies.Storable = Field(
+    title: Storable = Field(
+        "",
+        max_length=MAX_TITLE_CHARS,
+        description="One line. A title that is set here is never overwritten by a model's.",
+    )
+    pinned: bool = Field(False, description="Whether it is to be kept at hand.")
+    archived: bool = Field(False, description="Whether it is out of the way.")
+    model: Storable | None = Field(
+        None, description="A model on offer for its turns; null is the server's."
+    )
+    system_prompt: Storable | None = Field(
+        None,
+        max_length=bodies.MAX_SYSTEM_PROMPT_CHARS,
+        description="For its turns; null is the server's, empty is none.",
+    )
+    context_messages: int | None = Field(
+        None, ge=0, le=1_000, description="Prior messages that are read; null is the server's."
+    )
+    metadata: dict[str, Any] = Field(
+        default={}, description="Your own, at most 16 KiB as JSON; replaces what was there."
+    )
+    head: Storable = Field(
+        "",
+        min_length=1,
         max_length=255,
         description="A message of the session: its branch becomes the active one, to the newest "
         "message below it.",
     )
 
+    @field_validator("title")
+    @classmethod
+    def _is_title(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("must not be blank")
+        if any(unicodedata.category(ch) in {"Cc", "Zl", "Zp"} for ch in value):
+            raise ValueError("must be one line, without control characters")
+        return value.strip()
 
-@router.patch(
+    @field_validator("metadata")
+    @classmethod
+    def _is_small(cls, value: dict[str, Any]) -> dict[str, Any]:
+        storable(json.dumps(value, ensure_ascii=False).replace("\\u0000", "\0"))
+        try:
+            size = len(orjson.dumps(value))
+        except TypeError:
+            raise ValueError("must not have numbers beyond 64 bits") from None
+        if size > MAX_METADATA_BYTES:
+            raise ValueError(f"must not be longer than {MAX_METADATA_BYTES} bytes as JSON")
+        return value
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("must say what to change")
+        return self
+
+
+@router.get(
     # A session id may contain a slash.
     "/sessions/{session_id:path}",
-    summary="Choose a session's branch",
-    response_model=Session,
+    summary="Read a session",
+    response_model=SessionRecord,
+    responses={200: _TAGGED, **problems.documented(404)},
+)
+async def read_session(
+    request: Request,
+    caller: CallerOf,
+    store: StoreOf,
+    session_id: str,
+    if_none_match: Annotated[
+        str | None, Header(description="Tags that you have: the answer is 304 if it is still one.")
+    ] = None,
+) -> Response:
+    """Tell all that is set of a session. The `ETag` is another one whenever any of it is."""
+    found = await store.read(
+        sessions.record, tenant=caller.tenant, session_id=_name(request, session_id)
+    )
+    if if_none_match and {found.tag, "*"} & _tags(if_none_match):
+        return Response(status_code=304, headers=_etag(found))
+    return _record(found)
+
+
+@router.patch(
+    "/sessions/{session_id:path}",
+    summary="Change a session",
+    response_model=SessionRecord,
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -80,21 +174,56 @@ class SessionChange(BaseModel):
             },
         }
     },
-    responses=problems.documented(400, 404, 409, 415, 422),
+    responses={200: _TAGGED, **problems.documented(400, 404, 409, 412, 413, 415, 422)},
 )
 async def change_session(
-    request: Request, caller: CallerOf, store: StoreOf, session_id: str
+    request: Request,
+    caller: CallerOf,
+    engine: EngineOf,
+    session_id: str,
+    if_match: Annotated[
+        str | None,
+        Header(description="The `ETag` that you read: 412 if the session has changed since."),
+    ] = None,
 ) -> Response:
-    """Make another branch of the session the active one: history and context follow it."""
+    """Set the title, the settings of its turns, the branch: what is given, all or nothing."""
     change = await bodies.read(request, SessionChange)
-    changed = await store.write(
-        sessions.choose_branch,
-        tenant=caller.tenant,
-        session_id=_name(request, session_id),
-        message_id=change.head,
-        at=now(),
+    tags = None if if_match is None else _tags(if_match)
+    changed = await engine.sessions.change(
+        caller,
+        _name(request, session_id),
+        change.model_dump(exclude_unset=True),
+        expected=None if tags is None or "*" in tags else tags,
     )
-    return Response(orjson.dumps(changed), media_type="application/json")
+    return _record(changed)
+
+
+@router.delete(
+    "/sessions/{session_id:path}",
+    summary="Delete a session for good",
+    status_code=204,
+    response_class=Response,
+    responses=problems.documented(404),
+)
+async def delete_session(
+    request: Request, caller: CallerOf, engine: EngineOf, session_id: str
+) -> Response:
+    """Delete a session with all that belongs to it, from every file, and cancel its turns."""
+    await engine.sessions.delete(caller, _name(request, session_id))
+    return Response(status_code=204)
+
+
+def _record(found: SessionRecord) -> Response:
+    return Response(orjson.dumps(found), headers=_etag(found), media_type="application/json")
+
+
+def _etag(found: SessionRecord) -> dict[str, str]:
+    return {"ETag": f'"{found.tag}"'}
+
+
+def _tags(header: str) -> set[str]:
+    """The entity tags in a header (RFC 9110, section 13.1), without their quotes."""
+    return {part.strip().removeprefix("W/").strip('"') for part in header.split(",")}
 
 
 @router.get(

@@ -1,16 +1,15 @@
-"""A turn's events as server-sent events (HTML Living Standard, section 9.2)."""
+"""Events as server-sent events (HTML Living Standard, section 9.2)."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import orjson
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from chatkeep.domain import ChatError, Event, Failure, Position
-from chatkeep.turns import TurnLog
+from chatkeep.domain import ChatError, Event, Failure
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -19,36 +18,32 @@ HEADERS = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Accel-Buf
 
 
 class EventStream(Response):
-    """A response that reads a turn's log as fast as its reader takes it, and no faster."""
+    """A response that reads a log as fast as its reader takes it, and no faster."""
 
     def __init__(
         self,
-        log: TurnLog,
-        after: Position | None,
+        events: AsyncGenerator[Event | str, None],
         *,
         problem: Callable[[ChatError], dict[str, Any]],
-        idle_seconds: float,
         reader_seconds: float,
         headers: dict[str, str],
     ) -> None:
-        """Take what to read and from where.
+        """Take what to send: events, and remarks, which are no events.
 
-        `problem` says what an error looks like. A comment keeps the connection open every
-        `idle_seconds`; a reader that takes nothing for `reader_seconds` is left.
+        `problem` says what an error looks like. A reader that takes nothing for `reader_seconds`
+        is left.
         """
         super().__init__(headers={**HEADERS, **headers})
         del self.headers["content-length"]
-        self._log = log
-        self._after = after
+        self._events = events
         self._problem = problem
-        self._idle_seconds = idle_seconds
         self._reader_seconds = reader_seconds
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events until the last, or until the reader has gone."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         loop = asyncio.get_running_loop()
-        events = self._log.read(self._after, idle_seconds=self._idle_seconds)
+        events = self._events
         gone = asyncio.create_task(_gone(receive))
         try:
             async with asyncio.timeout(None) as stay, contextlib.aclosing(events):

@@ -25,6 +25,8 @@ from chatkeep.domain import (
 )
 from chatkeep.engine.lease import Lease
 from chatkeep.engine.running import EngineOptions, Running
+from chatkeep.engine.sessions import Sessions
+from chatkeep.feed import Feed
 from chatkeep.providers import Providers
 from chatkeep.store import Store, posts, records
 from chatkeep.store.repeats import Repeated
@@ -46,16 +48,30 @@ class Engine:
     """The one path of a turn."""
 
     def __init__(
-        self, store: Store, providers: Providers, titling: Titling, options: EngineOptions
+        self,
+        store: Store,
+        providers: Providers,
+        titling: Titling,
+        feed: Feed,
+        options: EngineOptions,
     ) -> None:
         """Take what a turn needs; nothing runs before `start`."""
         self._store = store
         self._providers = providers
         self._titling = titling
+        self._feed = feed
         self._options = options
         self._lease = Lease(store, seconds=options.lease_seconds)
-        self._running = Running(store, providers, self._lease, options)
+        self._running = Running(store, providers, self._lease, feed, options)
         self._live = self._running.live
+        self.sessions = Sessions(
+            store,
+            providers,
+            self._live,
+            feed,
+            options.retention,
+            options.retention_seconds,
+        )
         self._closing = False
         self._drain = asyncio.Lock()
 
@@ -68,6 +84,7 @@ class Engine:
         """Take up the turns and the titles that an earlier process has left behind."""
         await self._lease.start(self._running.take_up, lambda: len(self._live) > 0)
         self._titling.resume()
+        await self.sessions.start()
 
     async def close(self, drain_seconds: float) -> None:
         """Let running turns end, for so many seconds; the rest is taken up at the next start.
@@ -78,6 +95,7 @@ class Engine:
         async with self._drain:
             await self._running.close(drain_seconds)
             await self._titling.close()
+            await self.sessions.close()
             await self._lease.close()
 
     async def post(self, caller: Caller, request: TurnRequest) -> tuple[TurnLog, bool]:
@@ -152,6 +170,8 @@ class Engine:
             live.end(Failure(reason, ""))
             live.settle_title(None)
             self._live.drop(live)
+            told = {**reason.extra, "status": Status.CANCELLED.value}
+            self._feed.tell(caller.tenant, "turn.ended", told)
         elif live is not None and was is Status.RUNNING:
             live.stop(reason)
             await live.ended(CANCEL_SECONDS)
@@ -179,6 +199,9 @@ class Engine:
         if isinstance(accepted, Repeated):
             return accepted
         live = self._live.open(accepted.turn, caller.tenant)
+        if accepted.is_first:
+            created = {"session_id": request.session_id, "title": accepted.title}
+            self._feed.tell(caller.tenant, "session.created", created)
         if accepted.first_message is not None:
             call = self._titling.begin(caller.tenant, accepted.session_pk, accepted.first_message)
             if call is not None:

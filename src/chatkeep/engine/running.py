@@ -2,12 +2,14 @@
 
 import asyncio
 import itertools
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from chatkeep import context, telemetry
 from chatkeep.domain import (
+    Call,
+    CallKind,
     ChatError,
     Completion,
     Draining,
@@ -18,13 +20,15 @@ from chatkeep.domain import (
     Reply,
     Status,
     StoreUnavailable,
+    Turn,
     TurnCancelled,
     TurnInterrupted,
     now,
 )
 from chatkeep.engine.lease import Lease
-from chatkeep.providers import Providers
-from chatkeep.store import Store, turns
+from chatkeep.feed import Feed
+from chatkeep.providers import Providers, estimated
+from chatkeep.store import Store, turns, usage
 from chatkeep.store.leases import Unfinished
 from chatkeep.store.turns import Begun, Ended, Outcome, Runner
 from chatkeep.turns import LiveTurns, TurnLog
@@ -53,16 +57,24 @@ class EngineOptions:
     max_message_chars: int
     max_queued_turns: int
     max_running_turns: int
+    retention: Mapping[str | None, int]
+    retention_seconds: float
 
 
 class Running:
     """The turns in hand, each in a task of its own."""
 
     def __init__(
-        self, store: Store, providers: Providers, lease: Lease, options: EngineOptions
+        self,
+        store: Store,
+        providers: Providers,
+        lease: Lease,
+        feed: Feed,
+        options: EngineOptions,
     ) -> None:
         """Take what a turn needs to run."""
         self.live = LiveTurns()
+        self._feed = feed
         self._store = store
         self._providers = providers
         self._lease = lease
@@ -83,6 +95,7 @@ class Running:
         """Run a turn that has begun in the database."""
         live = self.live.open(begun.turn, tenant)
         live.begin(begun.turn)
+        self._feed.tell(tenant, "turn.started", begun.turn.start())
         self.spawn(self._run(live, begun, self.runner))
         return live
 
@@ -143,7 +156,10 @@ class Running:
             self.begin(begun, left.tenant)
             return
         live = self.live.open(turn, left.tenant)
-        await self._end(live, self.runner, Status.INTERRUPTED, Completion(), TurnInterrupted())
+        lost = _lost(turn, turn.attempt, 0)
+        await self._end(
+            live, self.runner, Status.INTERRUPTED, lost, Completion(), TurnInterrupted()
+        )
 
     async def _run(self, live: TurnLog, begun: Begun, runner: Runner) -> None:
         """Ask the model, then end the turn: the same way whether it answered or not."""
@@ -155,9 +171,12 @@ class Running:
             system_prompt=begun.system_prompt,
         )
         completion, error = Completion(), None
+        calls = _lost(turn, turn.attempt - 1, estimated(prompt))
         try:
             async with live.limited(self._options.turn_timeout):
-                completion = await self._providers.answer(turn.model, prompt, live.append)
+                completion = await self._providers.answer(
+                    turn.model, prompt, live.append, kind=CallKind.REPLY, calls=calls
+                )
         except ChatError as failure:
             error = failure
         except TimeoutError:
@@ -169,7 +188,7 @@ class Running:
         if isinstance(error, TurnCancelled):
             status = Status.CANCELLED
         try:
-            await self._end(live, runner, status, completion, error)
+            await self._end(live, runner, status, calls, completion, error)
         except Exception:
             # Whoever waits must hear of it, and the next start ends the turn.
             log.exception("turn_not_ended", turn_id=turn.turn_id)
@@ -181,6 +200,7 @@ class Running:
         live: TurnLog,
         runner: Runner,
         status: Status,
+        calls: list[Call],
         completion: Completion,
         error: ChatError | None,
     ) -> None:
@@ -192,8 +212,12 @@ class Running:
             completion=completion,
             error_code=error.code if error else None,
             error_detail=error.detail if error else None,
+            calls=tuple(_of(call, status, number) for number, call in enumerate(calls)),
         )
         ended = await self._store_end(live, runner, outcome)
+        if ended is None and isinstance(error, TurnCancelled):
+            await self._end_without_session(live, outcome, error)
+            return
         if ended is None:
             live.abandon(error or InternalError("The turn ended elsewhere."), streams=True)
             self.live.drop(live)
@@ -207,6 +231,8 @@ class Running:
             input_tokens=completion.usage.input_tokens,
             output_tokens=completion.usage.output_tokens,
         )
+        told = {**_names(live), "status": status.value}
+        self._feed.tell(live.tenant, "turn.ended", told)
         if ended.following is not None:
             self.begin(ended.following, live.tenant)
         if error is not None:
@@ -218,6 +244,22 @@ class Running:
         await live.closed(self._options.title_wait)
         live.settle_title(None)
         self.live.drop(live)
+
+    async def _end_without_session(
+        self, live: TurnLog, outcome: Outcome, error: TurnCancelled
+    ) -> None:
+        """The session was deleted with all that the turn has written; its tokens were used."""
+        live.end(Failure(error, ""))
+        live.settle_title(None)
+        self.live.drop(live)
+        await self._store.write(
+            usage.add,
+            tenant=live.tenant,
+            session_pk=None,
+            turn_id=None,
+            made=outcome.calls,
+            at=now(),
+        )
 
     async def _store_end(self, live: TurnLog, runner: Runner, outcome: Outcome) -> Ended | None:
         """Store an end, however long the database takes to work again; tell readers meanwhile."""
@@ -237,6 +279,19 @@ class Running:
                     live.abandon(error, streams=False)
                     await asyncio.sleep(END_LAST_DELAY_SECONDS)
         return None
+
+
+def _lost(turn: Turn, attempts: int, input_tokens: int) -> list[Call]:
+    """The calls of attempts that a crash has cut short: what they cost is not known."""
+    model, interrupted = turn.model, Status.INTERRUPTED
+    call = Call(CallKind.REPLY, model, interrupted, input_tokens, 0, is_estimated=True)
+    return [call] * attempts
+
+
+def _of(call: Call, status: Status, number: int) -> Call:
+    """A turn's call, as it is counted: one that was given up ended as the turn did."""
+    ended = status if call.status is Status.CANCELLED else call.status
+    return replace(call, status=ended, is_retry=number > 0)
 
 
 def _names(live: TurnLog) -> dict[str, Any]:

@@ -3,5 +3,6 @@
 from chatkeep.providers.clients import ProviderOptions
 from chatkeep.providers.embedded import EmbeddedOptions
 from chatkeep.providers.models import Providers
+from chatkeep.providers.tokens import estimated
 
-__all__ = ["EmbeddedOptions", "ProviderOptions", "Providers"]
+__all__ = ["EmbeddedOptions", "ProviderOptions", "Providers", "estimated"]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from chatkeep import telemetry
 from chatkeep.domain import (
+    Call,
+    CallKind,
     ChatError,
     Completion,
     InvalidRequest,
@@ -17,9 +19,10 @@ from chatkeep.domain import (
     ModelMisconfigured,
     Prompt,
     Role,
+    Status,
     Usage,
 )
-from chatkeep.providers import clients
+from chatkeep.providers import clients, tokens
 from chatkeep.providers.clients import ProviderOptions
 from chatkeep.providers.embedded import Address, Embedded
 from chatkeep.providers.text import Cleaner, storable
@@ -106,10 +109,13 @@ class Providers:
         prompt: Prompt,
         on_text: Callable[[str], None],
         *,
+        kind: CallKind,
+        calls: list[Call],
         retries: int | None = None,
     ) -> Completion:
         """Ask a model; pass on its text as it comes; return how it ended.
 
+        `calls` gets an entry for each call that is made, whatever becomes of it.
         A call that fails before any text came is repeated, `retries` times (a setting by
         default), after a growing random pause or the one that the provider asks for.
         Raises the errors of `failures.named`.
@@ -127,10 +133,25 @@ class Providers:
             on_text(text)
 
         for attempt in range(repeats + 1):
-            started = time.monotonic()
+            started, ending = time.monotonic(), _Ending()
+
+            def count(status: Status, ending: _Ending = ending) -> None:
+                written, usage = ending.bytes, ending.usage
+                calls.append(
+                    tokens.call(
+                        kind, name, status, prompt=prompt, usage=usage, written_bytes=written
+                    )
+                )
+
             try:
-                return await self._once(name, prompt, pass_on)
+                completion = await self._once(name, prompt, pass_on, ending)
+                count(Status.COMPLETED)
+                return completion
+            except asyncio.CancelledError:
+                count(Status.CANCELLED)
+                raise
             except Exception as raised:
+                count(Status.FAILED)
                 failure = named(raised)
                 delay = _delay(attempt, failure.retry_after)
                 log.warning(
@@ -147,15 +168,17 @@ class Providers:
             await asyncio.sleep(delay)
         raise ModelFailed
 
-    async def _once(self, name: str, prompt: Prompt, on_text: Callable[[str], None]) -> Completion:
+    async def _once(
+        self, name: str, prompt: Prompt, on_text: Callable[[str], None], ending: "_Ending"
+    ) -> Completion:
         cleaner = Cleaner()
-        ending = _Ending()
         length, blank = 0, True
 
         def take(text: str) -> None:
             nonlocal length, blank
             length += len(text)
             blank = blank and not text.strip()
+            ending.bytes += len(text.encode())
             if text:
                 on_text(text)
             if length >= self._options.max_reply_chars:
@@ -212,6 +235,7 @@ class _Ending:
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
+        self.bytes = 0
         self._tokens: list[dict[str, Any]] = []
 
     def read(self, chunk: "AIMessageChunk") -> None:

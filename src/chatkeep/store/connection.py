@@ -41,6 +41,7 @@ class _Write:
     future: asyncio.Future[Any]
     result: Any = None
     error: BaseException | None = None
+    truncates_log: bool = False
 
     def settle(self) -> None:
         if self.future.done():
@@ -106,6 +107,14 @@ class Store:
         except sa.exc.DBAPIError as error:
             raise _unavailable(error) from error
 
+    async def truncate_log(self) -> bool:
+        """Copy the write-ahead log into the file and empty it; whether nobody was in the way."""
+        loop = asyncio.get_running_loop()
+        write = _Write(lambda _: None, loop, loop.create_future(), truncates_log=True)
+        self._writes.put_nowait(write)
+        emptied: bool = await write.future
+        return emptied
+
     def close(self) -> None:
         """Finish the writes that wait, copy the write-ahead log into the file, and let go."""
         self._writes.put(None)
@@ -127,7 +136,25 @@ class Store:
                 else:
                     batch.append(following)
             self._commit(batch)
+            asked = [write for write in batch if write.truncates_log]
+            if asked:
+                emptied = self._truncate_log()
+                for write in asked:
+                    write.result = emptied
             _answer(batch)
+
+    def _truncate_log(self) -> bool:
+        """Not inside a transaction; a reader that is in the way is not waited for."""
+        run = self._connection.connection.cursor().execute
+        try:
+            run("PRAGMA busy_timeout = 0")
+            is_busy: int = run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            return not is_busy
+        except Exception as error:  # noqa: BLE001  (the next one empties it)
+            log.warning("log_not_emptied", error=str(error))
+            return False
+        finally:
+            run(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1_000}")
 
     def _commit(self, batch: list[_Write]) -> None:
         """One transaction for all: each write in a savepoint, one sync at the end."""
@@ -176,6 +203,10 @@ def _unavailable(error: sa.exc.DBAPIError) -> ChatError:
     return StoreUnavailable(retry_after=1)
 
 
+def _lower(value: str | None) -> str | None:
+    return None if value is None else value.lower()
+
+
 def _claim(path: Path) -> IO[str]:
     """Hold the database for this process alone, until the returned file is closed."""
     try:
@@ -208,10 +239,14 @@ def _sqlite(url: str, readers: int) -> sa.Engine:
     def prepare(dbapi_connection: Any, _record: object) -> None:
         # The driver's own BEGIN comes too late to cover reads and DDL.
         dbapi_connection.isolation_level = None
+        # SQLite's own knows the case of A to Z alone.
+        dbapi_connection.create_function("lower", 1, _lower, deterministic=True)
         cursor = dbapi_connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
+        # What is deleted is overwritten.
+        cursor.execute("PRAGMA secure_delete = ON")
         cursor.close()
 
     @sa.event.listens_for(engine, "begin")

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from chatkeep.domain import Message, MessageNotFound, Role, SessionNotFound, Status, rfc3339
+from chatkeep.store import search
 from chatkeep.store.tables import messages, sessions
 
 MAX_UNANSWERED = 1_000
@@ -30,6 +31,7 @@ _SET_STATUS = messages.update().where(
 def insert(
     conn: sa.Connection,
     *,
+    tenant: str,
     session_pk: int,
     seq: int,
     parent_seq: int | None,
@@ -38,10 +40,11 @@ def insert(
     role: Role,
     content: str,
     status: Status,
-    turn_id: str,
+    turn_id: str | None,
     at: int,
 ) -> None:
-    """Add one message below its parent."""
+    """Add one message below its parent, and let the tenant find it."""
+    key = search.message_key(conn, at)
     conn.execute(
         _INSERT,
         {
@@ -55,7 +58,11 @@ def insert(
             "status": status.value,
             "turn_id": turn_id,
             "created_at": at,
+            "search_key": key,
         },
+    )
+    search.add_message(
+        conn, key=key, tenant=tenant, session_pk=session_pk, role=role.value, content=content
     )
 
 

@@ -39,6 +39,7 @@ class Accepted:
     running: str | None
     is_first: bool
     first_message: str | None
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ def accept(
         running,
         is_first=session.turn_count == 0,
         first_message=first_message,
+        title=session.title,
     )
 
 

@@ -43,7 +43,7 @@ def _by_key(conn: sa.Connection, tenant: str, request: TurnRequest, at: int) -> 
     row = rows.turn_by_key(conn, tenant=tenant, key=request.idempotency_key or "")
     if row is None:
         return None
-    if at - row.created_at >= KEY_MICROSECONDS:
+    if not row.is_there or at - row.created_at >= KEY_MICROSECONDS:
         rows.update_turn(conn, row.id, idempotency_key=None)
         return None
     if row.request_digest != request.digest:

@@ -27,11 +27,20 @@ OF_TENANT = (
         sessions.c.title_source,
     )
     .join(sessions, sessions.c.pk == turns.c.session_pk)
-    .where(turns.c.tenant_id == sa.bindparam("tenant"), turns.c.id == sa.bindparam("turn"))
+    .where(sessions.c.tenant_id == sa.bindparam("tenant"), turns.c.id == sa.bindparam("turn"))
 )
-_BY_KEY = sa.select(turns.c.id, turns.c.request_digest, turns.c.created_at).where(
-    turns.c.tenant_id == sa.bindparam("tenant"),
-    turns.c.idempotency_key == sa.bindparam("idempotency"),
+_BY_KEY = (
+    sa.select(
+        turns.c.id,
+        turns.c.request_digest,
+        turns.c.created_at,
+        (sessions.c.tenant_id == turns.c.tenant_id).label("is_there"),
+    )
+    .join(sessions, sessions.c.pk == turns.c.session_pk)
+    .where(
+        turns.c.tenant_id == sa.bindparam("tenant"),
+        turns.c.idempotency_key == sa.bindparam("idempotency"),
+    )
 )
 _NEWEST = (
     sa.select(turns.c.id, turns.c.request_digest, turns.c.created_at, turns.c.status)
@@ -96,7 +105,10 @@ def insert_turn(conn: sa.Connection, turn: Turn, **values: object) -> None:
 
 
 def turn_by_key(conn: sa.Connection, *, tenant: str, key: str) -> Any:
-    """The row of the turn that was posted with this idempotency key, or `None`."""
+    """The row of the turn that was posted with this idempotency key, or `None`.
+
+    `is_there` is false when its session has been deleted.
+    """
     return conn.execute(_BY_KEY, {"tenant": tenant, "idempotency": key}).one_or_none()
 
 

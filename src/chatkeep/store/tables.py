@@ -9,11 +9,21 @@ into the tree. `owner` is the process that runs a turn, whose lease says that it
 What a turn's model was sent can be told from the tree, in which nothing ever changes its place:
 `context_messages` is how many messages it might read, `context_seq` the newest that was there, and
 `system_prompt_digest` names the prompt. All times are microseconds since 1970, UTC.
+
+A session of the tenant `HIDDEN` is not there: it was deleted and is not swept away yet, or is being
+imported and not whole yet. No query finds it, because every query names a tenant.
+
+`calls` are the calls of models, for the count of tokens; one whose session was deleted counts on.
+What full-text search reads is no table of this file: see `search.py`. Its keys are those of
+`messages.search_key` and `sessions.search_key`.
 """
 
 import sqlalchemy as sa
 
-from chatkeep.domain import Role, Status, TitleSource
+from chatkeep.domain import CallKind, Role, Status, TitleSource
+
+HIDDEN = "(hidden)"
+"""The tenant of what is not there."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -30,7 +40,7 @@ _Key = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def _one_of(
-    column: str, values: type[Role] | type[Status] | type[TitleSource]
+    column: str, values: type[Role] | type[Status] | type[TitleSource] | type[CallKind]
 ) -> sa.CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
@@ -61,6 +71,10 @@ sessions = sa.Table(
     sa.Column("turn_count", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("pinned", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("archived", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("metadata", sa.Text, nullable=False, server_default="{}"),
+    sa.Column("search_key", sa.BigInteger),
     sa.UniqueConstraint("tenant_id", "session_id"),
     sa.CheckConstraint("length(session_id) BETWEEN 1 AND 255", name="session_id"),
     sa.CheckConstraint("title <> ''", name="title"),
@@ -79,6 +93,8 @@ sa.Index(
     sqlite_where=sa.text("title_pending = 1"),
     postgresql_where=sa.text("title_pending"),
 )
+
+sa.Index("uq_sessions_search_key", sessions.c.search_key, unique=True)
 
 turns = sa.Table(
     "turns",
@@ -181,6 +197,7 @@ messages = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("turn_id", sa.Text, sa.ForeignKey(turns.c.id, ondelete="CASCADE")),
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("search_key", sa.BigInteger),
     # A parent is of the same session, because the session is part of the reference.
     sa.ForeignKeyConstraint(
         ["session_pk", "parent_seq"], ["messages.session_pk", "messages.seq"], name="fk_parent"
@@ -193,3 +210,25 @@ messages = sa.Table(
 )
 sa.Index("ix_messages_parent", messages.c.session_pk, messages.c.parent_seq)
 sa.Index("ix_messages_turn", messages.c.turn_id)
+sa.Index("uq_messages_search_key", messages.c.search_key, unique=True)
+
+calls = sa.Table(
+    "calls",
+    metadata,
+    sa.Column("pk", _Key, primary_key=True, autoincrement=True),
+    sa.Column("tenant_id", sa.Text, sa.ForeignKey(tenants.c.id), nullable=False),
+    sa.Column("session_pk", _Key, sa.ForeignKey(sessions.c.pk, ondelete="SET NULL")),
+    sa.Column("turn_id", sa.Text),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("is_retry", sa.Boolean, nullable=False),
+    sa.Column("input_tokens", sa.BigInteger, nullable=False),
+    sa.Column("output_tokens", sa.BigInteger, nullable=False),
+    sa.Column("is_estimated", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    _one_of("kind", CallKind),
+    _one_of("status", Status),
+)
+sa.Index("ix_calls_day", calls.c.tenant_id, calls.c.created_at)
+sa.Index("ix_calls_session", calls.c.session_pk)

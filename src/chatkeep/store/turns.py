@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from chatkeep.domain import (
+    Call,
     Completion,
     Role,
     Status,
     Turn,
 )
-from chatkeep.store import messages, rows
+from chatkeep.store import messages, rows, usage
 
 ROOT = 0
 """The place above a session's first message."""
@@ -51,6 +52,7 @@ class Outcome:
     completion: Completion
     error_code: str | None = None
     error_detail: str | None = None
+    calls: tuple[Call, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ def end(
         seq, depth = session.last_seq + 1, asked.depth + 1
         messages.insert(
             conn,
+            tenant=session.tenant_id,
             session_pk=session.pk,
             seq=seq,
             parent_seq=asked.seq,
@@ -150,6 +153,14 @@ def end(
         error_detail=outcome.error_detail,
         ended_at=at,
     )
+    usage.add(
+        conn,
+        tenant=row.tenant_id,
+        session_pk=session.pk,
+        turn_id=turn_id,
+        made=outcome.calls,
+        at=at,
+    )
     return Ended(session.title, begin_next(conn, session_pk=session.pk, runner=runner, at=at))
 
 
@@ -165,6 +176,7 @@ def _enter(conn: sa.Connection, session: Any, turn: Any, status: Status, at: int
     seq = session.last_seq + 1
     messages.insert(
         conn,
+        tenant=session.tenant_id,
         session_pk=session.pk,
         seq=seq,
         parent_seq=parent_seq,

@@ -1,0 +1,46 @@
+"""`GET /events`: what happens to the sessions, as it happens."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from chatkeep.api import problems, sse
+from chatkeep.api.dependencies import CallerOf, FeedOf
+
+router = APIRouter(tags=["events"])
+
+
+@router.get(
+    "/events",
+    summary="Watch the sessions",
+    response_class=Response,
+    responses={
+        200: {"content": {sse.MEDIA_TYPE: {"schema": {"type": "string"}}}},
+        **problems.documented(422),
+    },
+)
+async def watch(
+    request: Request,
+    caller: CallerOf,
+    feed: FeedOf,
+    after: Annotated[
+        str | None, Query(max_length=100, description="The `id` of the last event that you have.")
+    ] = None,
+    last_event_id: Annotated[
+        str | None, Header(max_length=100, description="The same; wins over `after`.")
+    ] = None,
+) -> Response:
+    """Stream what happens from now on, whoever caused it, or what happened since an event.
+
+    `session.created`, `session.titled`, `session.updated`, `session.deleted`, `turn.started`,
+    `turn.ended`; and `events.missed` for a reader that was away for too long, or too slow: it
+    reads `GET /sessions` again.
+    """
+    state = request.app.state
+    told = last_event_id or after or None
+    return sse.EventStream(
+        feed.read(caller.tenant, told, idle_seconds=state.heartbeat_seconds),
+        problem=state.problem,
+        reader_seconds=state.reader_timeout,
+        headers={},
+    )

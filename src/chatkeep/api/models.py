@@ -1,0 +1,29 @@
+"""`GET /models`: what can be asked for."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from chatkeep.api.dependencies import CallerOf, ProvidersOf
+
+router = APIRouter(tags=["models"])
+
+
+class Model(BaseModel):
+    """A model on offer."""
+
+    id: str = Field(examples=["openai:gpt-5-mini"])
+    provider: str = Field(examples=["openai"])
+
+
+class Models(BaseModel):
+    """The models on offer, and the one that answers where none is asked for."""
+
+    default: str
+    models: list[Model]
+
+
+@router.get("/models", summary="List the models on offer")
+async def list_models(_caller: CallerOf, providers: ProvidersOf) -> Models:
+    """Tell which models `POST /chat` and a session may name, the default first."""
+    listed = [Model(id=name, provider=name.partition(":")[0]) for name in providers.names]
+    return Models(default=providers.default, models=listed)

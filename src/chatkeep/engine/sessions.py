@@ -1,0 +1,194 @@
+"""What people do with whole sessions: change them, delete them for good, let them expire."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from chatkeep import telemetry
+from chatkeep.domain import (
+    Caller,
+    ChatError,
+    Failure,
+    SessionNotFound,
+    SessionRecord,
+    Status,
+    TurnCancelled,
+    now,
+)
+from chatkeep.feed import Feed
+from chatkeep.providers import Providers
+from chatkeep.store import Store, changes, removal, search
+from chatkeep.turns import LiveTurns
+
+log = telemetry.logger("sessions")
+
+SWEPT_ROWS = 200
+"""Rows that one transaction deletes: some 10 ms, so that no turn waits for it."""
+
+LOG_PAUSES_SECONDS = (0.05, 0.2, 0.5, 1, 2, 5, 10, 20)
+"""Between tries to empty the write-ahead log while somebody reads from it."""
+
+EXPIRED_AT_ONCE = 100
+"""Sessions that expire before the sweep that follows."""
+
+DAY_MICROSECONDS = 24 * 3_600 * 1_000_000
+
+Retention = Mapping[str | None, int]
+"""Days without activity after which a tenant's sessions expire; `None` is every other tenant."""
+
+
+class Sessions:
+    """The doors to whole sessions."""
+
+    def __init__(
+        self,
+        store: Store,
+        providers: Providers,
+        live: LiveTurns,
+        feed: Feed,
+        retention: Retention,
+        retention_seconds: float,
+    ) -> None:
+        """Take what it works on, and how often sessions that have expired are looked for."""
+        self._store = store
+        self._providers = providers
+        self._live = live
+        self._feed = feed
+        self._retention = retention
+        self._retention_seconds = retention_seconds
+        self._sweeping = asyncio.Lock()
+        self._asked, self._swept = 0, 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Go on with what an earlier process has begun to delete, and watch for what expires."""
+        if await self._store.read(removal.is_pending):
+            self._spawn(self._sweep_as_left())
+        if self._retention:
+            self._spawn(self._expire())
+
+    async def close(self) -> None:
+        """Stop after the step that is under way: the next start goes on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def change(
+        self,
+        caller: Caller,
+        session_id: str,
+        values: dict[str, Any],
+        *,
+        expected: Collection[str] | None,
+    ) -> SessionRecord:
+        """Set what is given of a session.
+
+        Raises as `store.changes.change`, and `InvalidRequest` for a model that is not on offer.
+        """
+        if values.get("model") is not None:
+            self._providers.check(values["model"])
+        changed = await self._store.write(
+            changes.change,
+            tenant=caller.tenant,
+            session_id=session_id,
+            values=values,
+            expected=expected,
+            at=now(),
+        )
+        self._feed.tell(caller.tenant, "session.updated", changed)
+        return changed
+
+    async def delete(self, caller: Caller, session_id: str) -> None:
+        """Delete a session with all that belongs to it; when this returns, no file holds it.
+
+        Its turns are cancelled. Raises `SessionNotFound`.
+        """
+        # Shielded: who goes away in the middle has asked for it nevertheless.
+        await asyncio.shield(self._spawn(self._delete(caller.tenant, session_id)))
+
+    async def sweep(self) -> None:
+        """Remove what is deleted from every file.
+
+        Who comes while a sweep is under way shares the next.
+        """
+        self._asked += 1
+        mine = self._asked
+        async with self._sweeping:
+            if self._swept < mine:
+                upto = self._asked
+                await self._sweep(imports=False)
+                self._swept = upto
+
+    async def _delete(self, tenant: str, session_id: str) -> None:
+        await self._hide(tenant, session_id)
+        await self.sweep()
+
+    async def _hide(self, tenant: str, session_id: str) -> None:
+        removed = await self._store.write(
+            removal.hide, tenant=tenant, session_id=session_id, at=now()
+        )
+        for turn_id in removed.turn_ids:
+            reason = TurnCancelled("The session was deleted.", session_id=session_id)
+            live = self._live.get(turn_id)
+            if live is None:
+                continue
+            reason.extra["turn_id"] = turn_id
+            if live.turn.status is Status.QUEUED:
+                live.end(Failure(reason, ""))
+                live.settle_title(None)
+                self._live.drop(live)
+            else:
+                live.stop(reason)
+        self._feed.tell(tenant, "session.deleted", {"session_id": session_id})
+        log.info("session_deleted", turns=len(removed.turn_ids))
+
+    async def _sweep(self, *, imports: bool) -> None:
+        while await self._store.write(removal.sweep, limit=SWEPT_ROWS, imports=imports):
+            pass
+        is_first = True
+        while await self._store.write(search.forget, is_first=is_first):
+            is_first = False
+        for pause in LOG_PAUSES_SECONDS:
+            if await self._store.truncate_log():
+                break
+            await asyncio.sleep(pause)
+        else:
+            # The marks stay: the next sweep, or the next start, empties the log.
+            log.warning("log_not_emptied")
+            return
+        await self._store.write(removal.finish)
+
+    async def _sweep_as_left(self) -> None:
+        async with self._sweeping:
+            await self._sweep(imports=True)
+
+    async def _expire(self) -> None:
+        while True:
+            try:
+                for tenant in await self._store.read(removal.tenant_ids):
+                    await self._expire_of(tenant)
+            except ChatError as error:
+                log.warning("not_expired", code=error.code)
+            await asyncio.sleep(self._retention_seconds)
+
+    async def _expire_of(self, tenant: str) -> None:
+        days = self._retention.get(tenant, self._retention.get(None))
+        if days is None:
+            return
+        before = now() - days * DAY_MICROSECONDS
+        while found := await self._store.read(
+            removal.expired, tenant=tenant, before=before, limit=EXPIRED_AT_ONCE
+        ):
+            for session_id in found:
+                try:
+                    await self._hide(tenant, session_id)
+                except SessionNotFound:
+                    continue  # somebody was faster
+            await self.sweep()
+            log.info("sessions_expired", count=len(found))
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,151 @@
+"""Changes of a session: its title, what people set of it, its branch.
+
+What a title may be is not known here.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from chatkeep.domain import (
+    MessageNotFound,
+    SessionBusy,
+    SessionChanged,
+    SessionNotFound,
+    SessionRecord,
+    TitleSource,
+)
+from chatkeep.store import rows, search
+from chatkeep.store import sessions as stored
+from chatkeep.store.tables import messages, sessions
+
+PLAIN = ("pinned", "archived", "model", "system_prompt", "context_messages")
+"""What is set to the value that is given, as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Untitled:
+    """A session whose title the model still owes, with its first message."""
+
+    pk: int
+    first_message: str
+
+
+def change(
+    conn: sa.Connection,
+    *,
+    tenant: str,
+    session_id: str,
+    values: dict[str, Any],
+    expected: Collection[str] | None,
+    at: int,
+) -> SessionRecord:
+    """Set what is given of a session, all or nothing, and return it.
+
+    `values` may have `title`, `pinned`, `archived`, `model`, `system_prompt`, `context_messages`,
+    `metadata`, and `head`: a message whose branch becomes the active one, to the newest message
+    below it. `expected` are the tags of which the session must have one; `None` does not ask.
+    Raises `SessionNotFound`, `SessionChanged`, `MessageNotFound`, and for `head` `SessionBusy`
+    while a turn runs, because its reply will be the head.
+    """
+    session = stored.find(conn, tenant=tenant, session_id=session_id)
+    if session is None:
+        raise SessionNotFound
+    if expected is not None and stored.of_row(conn, session).tag not in expected:
+        raise SessionChanged
+    if "head" in values:
+        _choose_branch(conn, session, values["head"], at)
+    if "title" in values:
+        _retitle(conn, session, values["title"], TitleSource.USER)
+    plain = {name: values[name] for name in PLAIN if name in values}
+    if "metadata" in values:
+        plain["metadata"] = orjson.dumps(values["metadata"]).decode()
+    if plain:
+        rows.update_session(conn, session.pk, **plain)
+    return stored.record(conn, tenant=tenant, session_id=session_id)
+
+
+def settle_title(conn: sa.Connection, *, tenant: str, pk: int, title: str | None) -> str | None:
+    """Store the model's title, or with `None` let the provisional one stand for good.
+
+    A title that a person set is never overwritten. Returns the session's id if the title changed.
+    """
+    session = conn.execute(_BY_KEY, {"tenant": tenant, "key": pk}).one_or_none()
+    if session is None or session.title_source != TitleSource.PROVISIONAL.value:
+        return None
+    if title is None:
+        rows.update_session(conn, pk, title_pending=False)
+        return None
+    _retitle(conn, session, title, TitleSource.MODEL)
+    session_id: str = session.session_id
+    return session_id
+
+
+def untitled(conn: sa.Connection, *, tenant: str, limit: int) -> list[Untitled]:
+    """Sessions whose title call has not succeeded yet, oldest first."""
+    rows = conn.execute(
+        sa.select(sessions.c.pk, messages.c.content)
+        .join(messages, sa.and_(messages.c.session_pk == sessions.c.pk, messages.c.seq == 1))
+        .where(sessions.c.tenant_id == tenant, sessions.c.title_pending)
+        .order_by(sessions.c.pk)
+        .limit(limit)
+    ).all()
+    return [Untitled(row.pk, row.content) for row in rows]
+
+
+def _retitle(conn: sa.Connection, session: Any, title: str, source: TitleSource) -> None:
+    """Give a session a title that stays, and let it be found by this one instead of the old."""
+    whose = {"key": session.search_key, "tenant": session.tenant_id, "session_pk": session.pk}
+    search.remove_title(conn, title=session.title, **whose)
+    search.add_title(conn, title=title, **whose)
+    rows.update_session(
+        conn, session.pk, title=title, title_source=source.value, title_pending=False
+    )
+
+
+def _choose_branch(conn: sa.Connection, session: Any, message_id: str, at: int) -> None:
+    last = conn.execute(_LAST_OF_BRANCH, {"session": session.pk, "message": message_id}).first()
+    if last is None:
+        raise MessageNotFound("There is no such message in this session.")
+    running = rows.running_turn(conn, session.pk)
+    if running is not None:
+        raise SessionBusy(turn_id=running, session_id=session.session_id)
+    at = max(at, session.updated_at)
+    rows.update_session(
+        conn, session.pk, head_seq=last.seq, message_count=last.depth, updated_at=at
+    )
+
+
+def _last_of_branch_statement() -> sa.Select[tuple[int, int]]:
+    in_session = messages.c.session_pk == sa.bindparam("session", type_=sa.BigInteger)
+    walk = (
+        sa.select(messages.c.seq, sa.literal_column("1").label("step"))
+        .where(in_session, messages.c.id == sa.bindparam("message"))
+        .cte("walk", recursive=True)
+    )
+    # The sum keeps SQLite from walking the session backwards in search of the maximum.
+    newest_child = (
+        sa.select(sa.func.max(messages.c.seq + 0))
+        .where(in_session, messages.c.parent_seq == walk.c.seq)
+        .correlate(walk)
+        .scalar_subquery()
+    )
+    walk = walk.union_all(sa.select(newest_child, walk.c.step + 1).where(walk.c.seq.is_not(None)))
+    return (
+        sa.select(messages.c.seq, messages.c.depth)
+        .join(walk, walk.c.seq == messages.c.seq)
+        .where(in_session)
+        .order_by(walk.c.step.desc())
+        .limit(1)
+    )
+
+
+_LAST_OF_BRANCH = _last_of_branch_statement()
+_BY_KEY = (
+    sa.select(sessions)
+    .where(sessions.c.pk == sa.bindparam("key"), sessions.c.tenant_id == sa.bindparam("tenant"))
+    .with_for_update()
+)
