@@ -100,6 +100,13 @@ class Server:
         return {session["session_id"]: session for session in self.get("/sessions")}
 
 
+def files_with(folder: Path, words: str) -> list[str]:
+    """The files of a folder that hold these words, in any case."""
+    sought = words.lower().encode()
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [path.name for path in files if sought in path.read_bytes().lower()]
+
+
 def until(check: Any) -> Any:
     """Ask again until `check` returns something true; return it."""
     deadline = time.monotonic() + PATIENCE

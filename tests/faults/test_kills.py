@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from tests.faults.strace import WRITES, attached, deadly, needs_strace
-from tests.process import Server, until
+from tests.process import Server, files_with, until
 from tests.sse import STREAM, Event, events
 from tests.store.test_schema import first_release, rows_of
 from tests.upstream import Answer, Call, Upstream, polite
@@ -225,7 +225,45 @@ def cancel(server: Server, upstream: Upstream, step: int) -> int:
         return sweep(server, step, prepare=prepare, act=act, check=check)
 
 
-@pytest.mark.parametrize("scene", [first_turn, later_turn, cancel])
+def deletion(server: Server, _upstream: Upstream, step: int) -> int:
+    """All of a session is there, or nothing of it; in the end no file holds a word of it."""
+
+    def canary(session: str) -> str:
+        return f"canary{session.replace(' ', '')}yranac"
+
+    def prepare(session: str) -> None:
+        post(server, session, f"first one {canary(session)}")
+        until(lambda: titled(server, session))
+
+    def delete(session: str) -> int | None:
+        try:
+            with server.client() as client:
+                return client.delete(f"/sessions/{session}").status_code
+        except httpx2.TransportError:
+            until(lambda: is_dead(server))
+            return None
+
+    def act(session: str) -> Seen:
+        status = delete(session)
+        return [] if status is None else [Event("", str(status), {})]
+
+    def check(session: str, seen: Seen) -> None:
+        found = server.get(f"/search?q={canary(session)}")
+        if session in server.sessions():
+            assert seen == []
+            # The title, the question, and the answer.
+            assert len(found) == 3
+            assert len(server.history(session)) == 2
+            assert delete(session) == 204
+        else:
+            assert found == []
+            until(lambda: files_with(server.folder, canary(session)) == [])
+        assert files_with(server.folder, canary(session)) == []
+
+    return sweep(server, step, prepare=prepare, act=act, check=check)
+
+
+@pytest.mark.parametrize("scene", [first_turn, later_turn, cancel, deletion])
 def test_a_kill_at_any_write_loses_halves_and_doubles_nothing(
     server: Server,
     upstream: Upstream,
