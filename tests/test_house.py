@@ -9,12 +9,13 @@ SOURCE = Path(__file__).parent.parent / "src" / "chatkeep"
 
 FLOORS = {
     "__init__": 0, "domain": 0, "settings": 0, "telemetry": 0,
-    "context": 1, "titles": 1, "providers": 1, "store": 1, "feed": 1, "foreign": 1,
-    "turns": 2, "titling": 2,
-    "engine": 3,
-    "api": 4,
-    "app": 5,
-    "cli": 6, "__main__": 7,
+    "records": 1, "context": 1, "titles": 1, "providers": 1, "feed": 1, "foreign": 1,
+    "store": 2,
+    "turns": 2, "titling": 3,
+    "engine": 4,
+    "api": 5,
+    "app": 6,
+    "cli": 7, "__main__": 8,
 }  # fmt: skip
 """Each room's floor. A room imports from floors below its own; a folder is one room."""
 

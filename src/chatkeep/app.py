@@ -136,6 +136,7 @@ def create_app(settings: Settings) -> FastAPI:
         hosts=(settings.host, f"[{settings.host}]", *settings.allowed_hosts),
         origins=settings.allowed_origins,
         max_body_bytes=settings.max_body_bytes,
+        uploads={"/import": settings.max_import_bytes},
         body_seconds=settings.body_timeout,
         max_requests=settings.max_requests,
         refuse=_respond,
@@ -176,6 +177,7 @@ def _engine_options(settings: Settings) -> EngineOptions:
         max_running_turns=settings.max_running_turns,
         retention=settings.retention,
         retention_seconds=settings.retention_check_seconds,
+        max_import_record_bytes=settings.max_import_record_bytes,
     )
 
 

@@ -1,3 +1,112 @@
-from fastapi import APIRouter
+"""`GET /export` and `POST /import`: conversations carried away and back, in flat memory."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
+
+from chatkeep.api import formats, problems
+from chatkeep.api.dependencies import CallerOf, EngineOf, StoreOf
+from chatkeep.domain import MalformedBody
+from chatkeep.engine.importing import ImportReport
+from chatkeep.store import Store, exports
 
 router = APIRouter(tags=["archive"])
+
+SESSIONS_AT_ONCE = 100
+
+MEDIA_TYPES = {
+    "jsonl": "application/jsonl",
+    "markdown": "text/markdown; charset=utf-8",
+    "openai": "application/jsonl",
+}
+_SUFFIXES = {"jsonl": "jsonl", "markdown": "md", "openai": "jsonl"}
+
+
+@router.get(
+    "/export",
+    summary="Carry conversations away",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {
+                "application/jsonl": {"schema": {"type": "string"}},
+                "text/markdown": {"schema": {"type": "string"}},
+            }
+        },
+        **problems.documented(404, 422),
+    },
+)
+async def export(
+    caller: CallerOf,
+    store: StoreOf,
+    form: Annotated[
+        Literal["jsonl", "markdown", "openai"],
+        Query(
+            alias="format",
+            description="`jsonl`: lossless, for `POST /import`; `markdown`: the active branch, "
+            "for people; `openai`: a line for each session with its list of messages.",
+        ),
+    ] = "jsonl",
+    session_id: Annotated[
+        str | None, Query(max_length=255, description="Only this session.")
+    ] = None,
+) -> Response:
+    """Stream one session, or all in the order of their creation."""
+    only = None
+    if session_id is not None:
+        only = await store.read(exports.pk_of, tenant=caller.tenant, session_id=session_id)
+    write = formats.WRITERS[form]
+    body = write(store, caller.tenant, _pks(store, caller.tenant, only))
+    name = f'attachment; filename="chatkeep-export.{_SUFFIXES[form]}"'
+    headers = {"Content-Disposition": name, "Cache-Control": "no-store"}
+    return StreamingResponse(body, headers=headers, media_type=MEDIA_TYPES[form])
+
+
+@router.post(
+    "/import",
+    summary="Bring conversations back, or from elsewhere",
+    response_model=ImportReport,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/jsonl": {"schema": {"type": "string"}},
+                "application/json": {"schema": {}},
+            },
+        }
+    },
+    responses=problems.documented(400, 408, 413, 422),
+)
+async def import_(request: Request, caller: CallerOf, engine: EngineOf) -> Response:
+    """Import an export of Chatkeep (JSON Lines), of ChatGPT (`conversations.json`) or Open WebUI.
+
+    Each conversation comes in as a whole or not at all, and one that is here already is skipped;
+    the report says which, and why. The file's form is found out from what is in it.
+    """
+    report = await engine.importing.run(caller, _chunks(request))
+    return Response(orjson.dumps(report), media_type="application/json")
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        raise MalformedBody("The body ended too early.") from None
+
+
+async def _pks(store: Store, tenant: str, only: int | None) -> AsyncIterator[int]:
+    if only is not None:
+        yield only
+        return
+    after = 0
+    while found := await store.read(
+        exports.pks, tenant=tenant, after=after, limit=SESSIONS_AT_ONCE
+    ):
+        for pk in found:
+            yield pk
+        after = found[-1]

@@ -1,7 +1,7 @@
 """What is refused before a request is looked at: foreign names, foreign pages, huge bodies."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,15 +34,21 @@ class Guard:
         hosts: Iterable[str],
         origins: Iterable[str],
         max_body_bytes: int,
+        uploads: Mapping[str, int],
         body_seconds: float,
         max_requests: int,
         refuse: Callable[[ChatError], Response],
     ) -> None:
-        """Take the server's names, who may call it, the limits, and how to say no."""
+        """Take the server's names, who may call it, the limits, and how to say no.
+
+        `uploads` are the paths that take files, and how large these may be: each piece of them has
+        as many seconds to arrive as another body has in all.
+        """
         self._app = app
         self._hosts = {host.lower() for host in (*LOOPBACK_NAMES, *hosts)}
         self._origins = {origin.lower().rstrip("/") for origin in origins}
         self._max_body_bytes = max_body_bytes
+        self._uploads = uploads
         self._body_seconds = body_seconds
         self._max_requests = max_requests
         self._requests = 0
@@ -54,17 +60,18 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
-            self._check(dict(scope["headers"]))
+            largest = self._uploads.get(scope["path"], self._max_body_bytes)
+            self._check(dict(scope["headers"]), largest)
         except ChatError as error:
             await self._refuse(error)(scope, receive, send)
             return
         self._requests += 1
         try:
-            await self._app(scope, self._counted(receive), send)
+            await self._app(scope, self._counted(receive, scope["path"], largest), send)
         finally:
             self._requests -= 1
 
-    def _check(self, headers: dict[bytes, bytes]) -> None:
+    def _check(self, headers: dict[bytes, bytes], largest: int) -> None:
         if self._requests >= self._max_requests:
             raise Overloaded("Too many requests are being served.", retry_after=BUSY_RETRY_SECONDS)
         host = headers.get(b"host", b"").decode("latin-1").lower()
@@ -79,31 +86,34 @@ class Guard:
                 "That web page may not call this server; CHATKEEP_ALLOWED_ORIGINS can allow it."
             )
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._max_body_bytes:
-            raise self._too_large()
+        if length.isdigit() and int(length) > largest:
+            raise _too_large(largest)
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _counted(self, receive: Receive, path: str, largest: int) -> Receive:
         """Count what really arrives, and until when: what a request says of itself may be wrong."""
         received, whole = 0, False
         deadline = asyncio.get_running_loop().time() + self._body_seconds
 
         async def counted() -> Message:
-            nonlocal received, whole
+            nonlocal received, whole, deadline
             try:
                 async with asyncio.timeout_at(None if whole else deadline):
                     message = await receive()
             except TimeoutError:
                 raise BodyTooSlow from None
             received += len(message.get("body", b""))
+            if path in self._uploads:
+                deadline = asyncio.get_running_loop().time() + self._body_seconds
             whole = not message.get("more_body", False)
-            if received > self._max_body_bytes:
-                raise self._too_large()
+            if received > largest:
+                raise _too_large(largest)
             return message
 
         return counted
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"The body is larger than {self._max_body_bytes} bytes.")
+
+def _too_large(size: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {size} bytes.")
 
 
 def _name(host: str) -> str:

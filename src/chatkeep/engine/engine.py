@@ -23,6 +23,7 @@ from chatkeep.domain import (
     TurnRequest,
     now,
 )
+from chatkeep.engine.importing import Importing
 from chatkeep.engine.lease import Lease
 from chatkeep.engine.running import EngineOptions, Running
 from chatkeep.engine.sessions import Sessions
@@ -71,6 +72,9 @@ class Engine:
             feed,
             options.retention,
             options.retention_seconds,
+        )
+        self.importing = Importing(
+            store, self.sessions, feed, max_record_bytes=options.max_import_record_bytes
         )
         self._closing = False
         self._drain = asyncio.Lock()

@@ -59,6 +59,7 @@ class EngineOptions:
     max_running_turns: int
     retention: Mapping[str | None, int]
     retention_seconds: float
+    max_import_record_bytes: int
 
 
 class Running:

@@ -95,6 +95,13 @@ def load(name: str, options: ProviderOptions, address: Address | None) -> "BaseC
         ) from error
 
 
+async def close(model: "BaseChatModel") -> None:
+    """Close a model's connections, if they are its own."""
+    connections = getattr(model, "http_async_client", None)
+    if connections is not None:
+        await connections.aclose()
+
+
 def _openai(model: str, options: ProviderOptions, address: Address | None) -> "BaseChatModel":
     from langchain_openai import ChatOpenAI
     from openai import DefaultAsyncHttpxClient
@@ -111,8 +118,9 @@ def _openai(model: str, options: ProviderOptions, address: Address | None) -> "B
         stream_chunk_timeout=None,
         max_retries=0,
         stream_usage=True,
-        # What listens on loopback is not reached through the proxies of the environment.
-        http_async_client=DefaultAsyncHttpxClient(trust_env=False) if address else None,
+        # Our own, so that it can be closed; what listens on loopback is not reached through the
+        # proxies of the environment.
+        http_async_client=DefaultAsyncHttpxClient(trust_env=address is None),
     )
 
 

@@ -99,7 +99,9 @@ class Providers:
             log.exception("model_not_ready", model=self.default)
 
     async def close(self) -> None:
-        """Stop the embedded models."""
+        """Close the connections, and stop the embedded models."""
+        for loaded in self._models.values():
+            await clients.close(loaded.model)
         for embedded in self._embedded.values():
             await embedded.close()
 

@@ -166,9 +166,13 @@ _LEFT = (
     .limit(sa.bindparam("limit", type_=sa.Integer))
 )
 _DELETE_MESSAGES = messages.delete().where(_IN_SESSION, messages.c.seq >= sa.bindparam("from_seq"))
-_TURNS_LEFT = sa.select(turns.c.id).where(_OF_SESSION).limit(sa.bindparam("limit", type_=sa.Integer))
+_TURNS_LEFT = (
+    sa.select(turns.c.id).where(_OF_SESSION).limit(sa.bindparam("limit", type_=sa.Integer))
+)
 _DELETE_TURNS = turns.delete().where(turns.c.id.in_(sa.bindparam("ids", expanding=True)))
-_DELETE_PROMPTS = system_prompts.delete().where(system_prompts.c.session_pk == sa.bindparam("session"))
+_DELETE_PROMPTS = system_prompts.delete().where(
+    system_prompts.c.session_pk == sa.bindparam("session")
+)
 _UNCOUNT = (
     calls.update()
     .where(calls.c.session_pk == sa.bindparam("session"))

@@ -1,0 +1,317 @@
+"""Export and import: byte for byte, all or nothing, twice without doubling, and from elsewhere."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from chatkeep.app import create_app
+from chatkeep.settings import Settings
+from tests.upstream import Answer, Call, Upstream, polite
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, upstream: Upstream) -> Iterator[TestClient]:
+    """A server with nothing in it."""
+    settings = Settings(
+        data_dir=tmp_path / "fresh",
+        model="openai:scripted",
+        max_import_record_bytes=200_000,
+        OPENAI_BASE_URL=f"{upstream.url}/v1",
+    )
+    with TestClient(create_app(settings), base_url="http://localhost:8000") as client:
+        yield client
+
+
+@pytest.fixture
+def conversations(client: TestClient, upstream: Upstream) -> bytes:
+    """An export of sessions with branches, failed and cancelled turns, emoji, own settings."""
+
+    for session in client.get("/sessions").json():
+        client.delete(f"/sessions/{session['session_id'].replace('/', '%2F')}")
+
+    def script(call: Call) -> Answer:
+        if call.is_title or "fail" not in call.messages[-1][1]:
+            return polite(call)
+        return Answer(status=400, body=b"{}")
+
+    upstream.script = script
+
+    def post(session_id: str, message: str | None, **more: Any) -> dict[str, Any]:
+        body = {"session_id": session_id, **more}
+        if message is not None:
+            body["message"] = message
+        answer: dict[str, Any] = client.post("/chat", json=body).json()
+        return answer
+
+    first = post("tree/🌳 ü", "where do 🦔🦔 live?")
+    second = post("tree/🌳 ü", "and 狐?", temperature=0.5, max_tokens=7)
+    post("tree/🌳 ü", "another way\n\n\t\u2028 on", parent_id=first["message_id"])
+    post("tree/🌳 ü", None, regenerate=second["turn_id"])
+    post("tree/🌳 ü", "another root", parent_id=None, system_prompt="Be a tree.")
+    post("failed", "please fail now")
+    post("failed", "and go on then")
+    change = {"title": "Mine, “really”", "pinned": True, "archived": True, "context_messages": 3}
+    change |= {"metadata": {"b": [1, 2.5, None, {"ü": "🦔"}], "a": 2**60}, "system_prompt": ""}
+    change["head"] = first["message_id"]
+    assert client.patch("/sessions/tree%2F🌳 ü", json=change).is_success
+    return client.get("/export").content
+
+
+def take(client: TestClient, body: bytes) -> Any:
+    response = client.post("/import", content=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_an_export_that_is_imported_and_exported_again_is_the_same(
+    client: TestClient, fresh: TestClient, conversations: bytes
+) -> None:
+    report = take(fresh, conversations)
+
+    assert fresh.get("/export").content == conversations
+    sessions = client.get("/sessions").json()
+    assert fresh.get("/sessions").json() == sessions
+    assert report["imported"] == len(sessions)
+    assert (report["skipped"], report["notes"]) == ([], [])
+    for session in sessions:
+        name = session["session_id"].replace("/", "%2F")
+        for path in (f"/sessions/{name}", f"/history/{name}"):
+            assert fresh.get(path).json() == client.get(path).json()
+        for message in client.get(f"/history/{name}").json():
+            for path in (
+                f"/messages/{message['id']}/siblings",
+                f"/turns/{message['turn_id']}",
+                f"/turns/{message['turn_id']}/context",
+            ):
+                assert fresh.get(path).json() == client.get(path).json()
+    assert fresh.get("/usage").json() == client.get("/usage").json()
+    search = {"q": "where do live", "role": "user"}
+    assert fresh.get("/search", params=search).json() == client.get("/search", params=search).json()
+
+
+def test_an_imported_session_goes_on(fresh: TestClient, conversations: bytes) -> None:
+    take(fresh, conversations)
+
+    answer = fresh.post("/chat", json={"session_id": "failed", "message": "and on"})
+
+    assert answer.status_code == 200
+    assert len(fresh.get("/history/failed").json()) == 5
+
+
+def test_importing_twice_doubles_nothing(fresh: TestClient, conversations: bytes) -> None:
+    take(fresh, conversations)
+
+    report = take(fresh, conversations)
+
+    assert report["imported"] == 0
+    assert {skipped["reason"] for skipped in report["skipped"]} == {"is here already"}
+    assert fresh.get("/export").content == conversations
+
+
+def test_one_session_can_be_carried_alone(
+    client: TestClient, fresh: TestClient, conversations: bytes
+) -> None:
+    one = client.get("/export", params={"session_id": "tree/🌳 ü"})
+    assert one.headers["content-disposition"] == 'attachment; filename="chatkeep-export.jsonl"'
+
+    take(fresh, one.content)
+
+    assert [session["session_id"] for session in fresh.get("/sessions").json()] == ["tree/🌳 ü"]
+    assert client.get("/export?session_id=nobody").status_code == 404
+
+
+def test_a_file_that_is_cut_off_at_any_line_gives_whole_sessions_alone(
+    fresh: TestClient, conversations: bytes
+) -> None:
+    lines = conversations.splitlines(keepends=True)
+    ends = [n for n, line in enumerate(lines, 1) if b'"type":"end"' in line]
+    whole = 0
+    for count in range(1, len(lines) + 1, 3):
+        report = take(fresh, b"".join(lines[:count]))
+        known = sum(end <= count for end in ends)
+        whole += report["imported"]
+        assert whole == known == len(fresh.get("/sessions").json())
+        if count not in ends and count > 1 and count - 1 not in ends:
+            assert report["skipped"][-1]["reason"] in {"it is cut off", "is here already"}
+    take(fresh, conversations)
+    assert sorted(fresh.get("/export").content.splitlines()) == sorted(conversations.splitlines())
+
+
+def changed(conversations: bytes, number: int, **values: Any) -> bytes:
+    """The export with another value in the nth line that has this name."""
+    lines = conversations.splitlines(keepends=True)
+    (name,) = values
+    places = [
+        at
+        for at, line in enumerate(lines)
+        if name in (found := json.loads(line)) and (name == "type" or found["type"] != "call")
+    ]
+    at = places[number]
+    lines[at] = json.dumps({**json.loads(lines[at]), **values}).encode() + b"\n"
+    return b"".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"parent_seq": 999}, "parent_seq"),
+        ({"content": ""}, "empty"),
+        ({"content": "\0"}, "U+0000"),
+        ({"role": "nobody"}, "role"),
+        ({"created_at": "yesterday"}, "created_at"),
+        ({"created_at": "2026-01-01T00:00:00Z"}, "created_at"),
+        ({"turn_id": "turn_of_nobody"}, "a turn that is not there"),
+        ({"seq": 0}, "seq"),
+        ({"seq": 2**63}, "seq"),
+        ({"metadata": 5}, "metadata"),
+        ({"head_seq": 999}, "head"),
+        ({"user_seq": 999}, "a message that is not there"),
+        ({"options": {"unknown": 1}}, "options"),
+        ({"status": "happy"}, "status"),
+        ({"type": "unknown"}, "tag"),
+        ({"title": ""}, "title"),
+        ({"session_id": "x" * 256}, "session_id"),
+    ],
+)
+def test_what_contradicts_itself_is_left_out_and_told(
+    fresh: TestClient, conversations: bytes, values: dict[str, Any], words: str
+) -> None:
+    name = next(iter(values))
+    own = {"content", "parent_seq", "turn_id", "seq"}
+    body = changed(conversations, -1 if name in own else 1, **values)
+
+    report = take(fresh, body)
+
+    assert any(words in skipped["reason"] for skipped in report["skipped"]), report
+    sessions = fresh.get("/sessions").json()
+    assert len(sessions) == report["imported"] < 10
+    assert fresh.get("/search?q=nothing").status_code == 200
+    assert fresh.post("/chat", json={"session_id": "x", "message": "y"}).is_success
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 422),
+        (b"hello", 422),
+        (b"{", 422),
+        (b'{"type":"chatkeep","version":2}\n', 200),
+        (b"[", 422),
+        (b"[{]", 422),
+        (b'["a", 5, null, {}]', 200),
+        (b"\xef\xbb\xbf \n[]", 200),
+        (b'{"a": 1}', 200),
+        (b"[" * 5_000, 422),
+        (b'{"type":"chatkeep","version":1}\n\xff\xfe\n', 200),
+        (b'["' + b"x" * 300_000 + b'"]', 413),
+        (b'{"type":"chatkeep","version":1}\n"' + b"x" * 300_000, 413),
+    ],
+)
+def test_a_file_that_is_no_export_is_refused_or_reported(
+    fresh: TestClient, body: bytes, status: int
+) -> None:
+    response = fresh.post("/import", content=body)
+
+    assert response.status_code == status, response.text
+    assert fresh.get("/sessions").json() == []
+
+
+CHATGPT: dict[str, Any] = {
+    "id": "abc-1",
+    "title": "Tides",
+    "create_time": 1_700_000_000.5,
+    "update_time": 1_700_000_100,
+    "current_node": "n2",
+    "mapping": {
+        "n0": {"id": "n0", "parent": None, "children": ["n1"], "message": None},
+        "n1": {
+            "id": "n1",
+            "parent": "n0",
+            "children": ["n2"],
+            "message": {
+                "id": "n1",
+                "author": {"role": "user"},
+                "create_time": 1_700_000_001,
+                "content": {"content_type": "text", "parts": ["Why are there tides?"]},
+            },
+        },
+        "n2": {
+            "id": "n2",
+            "parent": "n1",
+            "children": [],
+            "message": {
+                "id": "n2",
+                "author": {"role": "assistant"},
+                "create_time": 1_700_000_002,
+                "content": {
+                    "content_type": "multimodal_text",
+                    "parts": ["Because of the moon.", {"content_type": "image_asset_pointer"}],
+                },
+            },
+        },
+    },
+}
+OPEN_WEBUI: dict[str, Any] = {
+    "id": "def-2",
+    "title": "",
+    "created_at": 1_700_000_000,
+    "updated_at": 1_700_000_100,
+    "pinned": True,
+    "chat": {
+        "history": {
+            "currentId": "b",
+            "messages": {
+                "a": {"id": "a", "parentId": None, "role": "user", "content": "Name a tall tree",
+                      "timestamp": 1_700_000_001},
+                "b": {"id": "b", "parentId": "a", "role": "assistant", "content": "The sequoia.",
+                      "timestamp": 1_700_000_002},
+            },
+        }
+    },
+}  # fmt: skip
+
+
+def test_conversations_come_from_elsewhere_and_go_on_here(fresh: TestClient) -> None:
+    body = json.dumps([CHATGPT, OPEN_WEBUI, {"id": "odd"}]).encode()
+
+    report = take(fresh, body)
+
+    assert (report["imported"], report["messages"], report["skipped_count"]) == (2, 4, 1)
+    assert report["skipped"][0]["session_id"] == "odd"
+    assert report["notes"] == [{"session_id": "abc-1", "left_out": ["1 image"]}]
+    titles = {found["session_id"]: found["title"] for found in fresh.get("/sessions").json()}
+    assert titles == {"abc-1": "Tides", "def-2": "Name a tall tree"}
+    assert [m["content"] for m in fresh.get("/history/def-2").json()] == [
+        "Name a tall tree",
+        "The sequoia.",
+    ]
+    assert fresh.get("/sessions/def-2").json()["pinned"] is True
+    assert fresh.get("/search?q=moon").json()[0]["session_id"] == "abc-1"
+    assert take(fresh, body)["imported"] == 0
+    assert take(fresh, json.dumps(CHATGPT, indent=2).encode())["skipped_count"] == 1
+    answer = fresh.post("/chat", json={"session_id": "abc-1", "message": "and ebb?"}).json()
+    receipt = fresh.get(f"/turns/{answer['turn_id']}/context").json()
+    assert receipt["messages"][0]["content"] == "Why are there tides?"
+
+
+def test_markdown_is_for_people_and_openais_lists_for_programs(
+    client: TestClient, conversations: bytes
+) -> None:
+    text = client.get("/export?format=markdown&session_id=failed").text
+    assert text.startswith("# ")
+    assert "## User (" in text
+    assert "UTC, failed)" in text
+    assert text.endswith("\n\nReply to: and go on then\n")
+
+    (line,) = client.get("/export?format=openai&session_id=failed").content.splitlines()
+    assert json.loads(line)["messages"][-1] == {
+        "role": "assistant",
+        "content": "Reply to: and go on then",
+    }
+    every = client.get("/export?format=openai").content.splitlines()
+    assert len(every) == len(client.get("/sessions").json())
+    assert client.get("/export?format=xml").status_code == 422
