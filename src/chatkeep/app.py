@@ -67,12 +67,13 @@ STATUS: dict[type[domain.ChatError], int] = {
 """Which status each error has. Every error is in here."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, *, answers: bool = True) -> FastAPI:
     """Open the database, make the parts, and return the application that owns them.
 
+    Without `answers` it takes no turns, and those that an earlier process left stay as they are.
     Raises `StoreUnavailable` and `ModelMisconfigured`.
     """
-    providers = _providers(settings)
+    providers = make_providers(settings)
     store = Store(
         settings.database, readers=settings.reader_threads, write_queue=settings.write_queue
     )
@@ -89,12 +90,17 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await engine.start()
-        warming = asyncio.create_task(providers.warm_up())
+        warming = None
+        if answers:
+            await engine.start()
+            warming = asyncio.create_task(providers.warm_up())
+        else:
+            engine.rest()
         try:
             yield
         finally:
-            warming.cancel()
+            if warming is not None:
+                warming.cancel()
             await engine.close(settings.drain_seconds)
             await providers.close()
             await asyncio.to_thread(store.close)
@@ -144,7 +150,8 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _providers(settings: Settings) -> Providers:
+def make_providers(settings: Settings) -> Providers:
+    """The models on offer. Raises `ModelMisconfigured`."""
     openai, anthropic = settings.openai_api_key, settings.anthropic_api_key
     options = ProviderOptions(
         timeout=settings.model_timeout,

@@ -268,5 +268,6 @@ def unknown_variables() -> list[str]:
     """Variables that begin with `CHATKEEP_` and are no setting: most likely misspelt."""
     fields = Settings.model_fields.items()
     known = {PREFIX + name.upper() for name, field in fields if field.validation_alias is None}
-    known.add(f"{PREFIX}CONFIG")
+    # These are read by the commands that speak to a server.
+    known |= {f"{PREFIX}CONFIG", f"{PREFIX}URL", f"{PREFIX}API_KEY"}
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

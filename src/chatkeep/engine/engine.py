@@ -90,6 +90,10 @@ class Engine:
         self._titling.resume()
         await self.sessions.start()
 
+    def rest(self) -> None:
+        """Take no turns: only what is kept is looked at."""
+        self._closing = True
+
     async def close(self, drain_seconds: float) -> None:
         """Let running turns end, for so many seconds; the rest is taken up at the next start.
 

@@ -61,7 +61,7 @@ class Store:
         Raises `StoreUnavailable` when another process holds it, or it is newer than this program.
         """
         self._path = Path(sa.make_url(url).database or "")
-        self._lock = _claim(self._path)
+        self._lock = claim(self._path)
         try:
             self._engine = _sqlite(url, readers)
             self._connection = self._engine.connect()
@@ -83,6 +83,11 @@ class Store:
     def is_exclusive(self) -> bool:
         """Whether no other process can have this database: so it is with SQLite."""
         return True
+
+    def announce(self, address: str) -> None:
+        """Say where this process answers, for those who find that it holds the database."""
+        self._lock.write(address)
+        self._lock.flush()
 
     async def write(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` in the writer's next transaction; return once that is on disk."""
@@ -207,11 +212,14 @@ def _lower(value: str | None) -> str | None:
     return None if value is None else value.lower()
 
 
-def _claim(path: Path) -> IO[str]:
-    """Hold the database for this process alone, until the returned file is closed."""
+def claim(path: Path) -> IO[str]:
+    """Hold the database for this process alone, until the returned file is closed.
+
+    Raises `StoreUnavailable`.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = Path(f"{path}.lock").open("w")  # noqa: SIM115  (open as long as the store)
+        lock = Path(f"{path}.lock").open("a+")  # noqa: SIM115  (open as long as the store)
     except OSError as error:
         raise StoreUnavailable(f"The data folder cannot be used: {error}.") from error
     try:
@@ -219,7 +227,24 @@ def _claim(path: Path) -> IO[str]:
     except OSError:
         lock.close()
         raise StoreUnavailable(f"Another Chatkeep is using {path}.") from None
+    lock.truncate(0)
     return lock
+
+
+def address_of_holder(path: Path) -> str | None:
+    """Where the process that holds a database answers; `None` if none holds it.
+
+    Empty while it does not say.
+    """
+    lock = Path(f"{path}.lock")
+    if not lock.exists():
+        return None
+    with lock.open() as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return held.read().strip()
+    return None
 
 
 def _sqlite(url: str, readers: int) -> sa.Engine:

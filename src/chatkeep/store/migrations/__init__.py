@@ -54,6 +54,12 @@ def _loose_references(conn: sa.Connection) -> Iterator[None]:
         driver.execute("PRAGMA foreign_keys = ON")
 
 
+def is_known(revision: str) -> bool:
+    """Whether a revision is one of this program's, or of an older one."""
+    scripts = ScriptDirectory.from_config(_config())
+    return revision in {script.revision for script in scripts.walk_revisions()}
+
+
 def is_current(conn: sa.Connection) -> bool:
     """Whether the database has this program's schema."""
     head = ScriptDirectory.from_config(_config()).get_current_head()

@@ -1,0 +1,74 @@
+"""`chatkeep backup` and `chatkeep restore`: the local database, copied and put back."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chatkeep.cli.show import Json, as_json
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to put the copy.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json: Json = False,
+) -> None:
+    r"""Copy the local database, even while a server uses it, and check the copy.
+
+    The copy is one file with every message that was acknowledged before.
+
+    \b
+    Example:
+      chatkeep backup chatkeep-backup.db
+    """
+    from chatkeep.cli import configuration
+    from chatkeep.cli.chat_api import Refused
+    from chatkeep.cli.reach import database_path
+    from chatkeep.store import backup as copies
+
+    if file.exists() and not force:
+        raise Refused(f"{file} is there already; --force replaces it.")
+    try:
+        found = copies.copy(database_path(configuration.settings()), file)
+    except copies.NoBackup as error:
+        raise Refused(str(error)) from None
+    if json:
+        as_json({"file": str(file), **asdict(found)})
+    else:
+        size = f"{found.bytes:,} bytes, checked"
+        typer.echo(f"{file}: {found.sessions:,} sessions, {found.messages:,} messages, {size}.")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="A copy made by `chatkeep backup`.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    r"""Put a copy in the local database's place. The server must not run.
+
+    The database that was there is kept beside it, under another name.
+
+    \b
+    Example:
+      chatkeep restore chatkeep-backup.db
+    """
+    from chatkeep.cli import configuration
+    from chatkeep.cli.chat_api import Refused
+    from chatkeep.cli.reach import database_path
+    from chatkeep.store import backup as copies
+
+    target = database_path(configuration.settings())
+    if not yes:
+        typer.confirm(f"Put {file} in the place of {target}?", abort=True)
+    try:
+        found, before = copies.restore(file, target)
+    except copies.NoBackup as error:
+        raise Refused(str(error)) from None
+    if json:
+        kept = None if before is None else str(before)
+        as_json({"database": str(target), "before": kept, **asdict(found)})
+        return
+    typer.echo(f"{target}: {found.sessions:,} sessions, {found.messages:,} messages.")
+    if before is not None:
+        typer.echo(f"What was there before is in {before}.")

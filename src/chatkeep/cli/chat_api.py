@@ -1,0 +1,118 @@
+"""What a conversation in a terminal asks the server beside its turns, and what can go wrong."""
+
+import secrets
+from datetime import date
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+
+from chatkeep.cli.markdown import clean
+
+NOT_FOUND = 404
+NOT_ALLOWED = 405
+ERRORS_FROM = 400
+
+
+class Refused(Exception):
+    """What was asked for cannot be had; the message says why, in one line."""
+
+    def __init__(self, words: str, *, status: int | None = None) -> None:
+        """Take the sentence to show, and the status where the server has answered."""
+        super().__init__(one_line(words))
+        self.status = status
+
+
+def fresh_id() -> str:
+    """A new session's id: readable, and no other session's."""
+    return f"chat-{date.today():%Y%m%d}-{secrets.token_hex(3)}"
+
+
+def one_line(text: str) -> str:
+    """A title or a sentence as one line that a terminal can show."""
+    return " ".join(clean(text).split())
+
+
+def refusal(response: httpx2.Response) -> Refused:
+    """What a response that was read says about why it is none (RFC 9457)."""
+    words = f"The server answers {response.status_code} {response.reason_phrase}."
+    try:
+        found = response.json()
+    except ValueError:
+        return Refused(words, status=response.status_code)
+    detail = found.get("detail") if isinstance(found, dict) else None
+    return Refused(detail if isinstance(detail, str) else words, status=response.status_code)
+
+
+def unreachable(client: httpx2.Client, error: httpx2.RequestError) -> Refused:
+    """Why a request had no answer."""
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return Refused(f"No server answers at {client.base_url}")
+    if isinstance(error, httpx2.TimeoutException):
+        return Refused(f"The server at {client.base_url} does not answer in time.")
+    return Refused(f"The connection to {client.base_url} broke.")
+
+
+def content_text(content: object) -> str:
+    """A message's text, also where its content is a list of blocks."""
+    if isinstance(content, str):
+        return content
+    blocks = content if isinstance(content, list) else []
+    return "".join(str(block.get("text", "")) for block in blocks if isinstance(block, dict))
+
+
+class Api:
+    """The server's plain calls. Each raises `Refused`."""
+
+    def __init__(self, client: httpx2.Client) -> None:
+        """Take a client that is bound to the server."""
+        self._client = client
+
+    def sessions(self, limit: int) -> list[dict[str, Any]]:
+        """The newest sessions, the newest first."""
+        return self._list("/sessions", limit=limit)
+
+    def history(self, session_id: str, limit: int) -> list[dict[str, Any]]:
+        """The newest messages of a session, oldest first; none if there is no such session."""
+        try:
+            return self._list(f"/history/{quote(session_id, safe='')}", limit=limit)
+        except Refused as refused:
+            if refused.status == NOT_FOUND:
+                return []
+            raise
+
+    def title(self, session_id: str) -> str:
+        """A session's title; empty if the server does not tell."""
+        try:
+            found = self._get(f"/sessions/{quote(session_id, safe='')}")
+        except Refused as refused:
+            if refused.status in {NOT_FOUND, NOT_ALLOWED}:
+                return ""
+            raise
+        return one_line(str(found["title"]))
+
+    def models(self) -> tuple[str, list[str]] | None:
+        """The default model and all on offer; `None` if the server does not tell."""
+        try:
+            found = self._get("/models")
+        except Refused as refused:
+            if refused.status == NOT_FOUND:
+                return None
+            raise
+        return one_line(found["default"]), [one_line(model["id"]) for model in found["models"]]
+
+    def _list(self, path: str, **query: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._get(path, **query)
+        return found
+
+    def _get(self, path: str, **query: int) -> Any:
+        try:
+            response = self._client.get(path, params=query)
+        except httpx2.RequestError as error:
+            raise unreachable(self._client, error) from None
+        if response.status_code >= ERRORS_FROM:
+            raise refusal(response)
+        try:
+            return response.json()
+        except ValueError:
+            raise Refused(f"What answers at {self._client.base_url} is not Chatkeep.") from None

@@ -1,0 +1,141 @@
+"""A database as a file: copied while it is used, checked, put in another's place.
+
+Plain SQLite, because it works on files that no `Store` has opened.
+"""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatkeep.domain import ChatError
+from chatkeep.store import migrations
+from chatkeep.store.connection import claim
+
+
+class NoBackup(Exception):
+    """A file cannot be copied, checked or restored; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in a database that was found whole."""
+
+    sessions: int
+    messages: int
+    bytes: int
+
+
+def copy(source: Path, target: Path) -> Contents:
+    """Copy a database as it is now, even while a server writes to it, and check the copy.
+
+    The copy appears under its name when it is whole and on disk. Raises `NoBackup`.
+    """
+    if not source.is_file():
+        raise NoBackup(f"There is no database at {source}.")
+    with _beside(target) as partial:
+        try:
+            with contextlib.closing(_connect(source, "rw")) as conn:
+                # One read transaction: what was committed before it began, and nothing of later.
+                conn.execute("VACUUM INTO ?", (str(partial),))
+        except sqlite3.Error as error:
+            raise NoBackup(f"The database cannot be copied: {error}.") from None
+        _sync(partial)
+        found = check(partial)
+        partial.replace(target)
+    _sync(target.parent)
+    return found
+
+
+def check(path: Path) -> Contents:
+    """Read a whole database and make sure that it is one of ours. Raises `NoBackup`."""
+    try:
+        with contextlib.closing(_connect(path, "ro")) as conn:
+            if problems := conn.execute("PRAGMA integrity_check(3)").fetchall():
+                words = "; ".join(str(row[0]) for row in problems)
+                if words != "ok":
+                    raise NoBackup(f"{path} is damaged: {words}.")
+            if conn.execute("PRAGMA foreign_key_check").fetchone() is not None:
+                raise NoBackup(f"{path} is damaged: something refers to what is not there.")
+            version = conn.execute("SELECT version_num FROM alembic_version").fetchone()
+            sessions = conn.execute(
+                "SELECT count(*) FROM sessions WHERE tenant_id <> '(hidden)'"
+            ).fetchone()[0]
+            messages = conn.execute("SELECT count(*) FROM messages").fetchone()[0]
+    except sqlite3.Error as error:
+        raise NoBackup(f"{path} is no database of Chatkeep: {error}.") from None
+    if version is None or not migrations.is_known(version[0]):
+        raise NoBackup(f"{path} was made by a newer version of Chatkeep.")
+    return Contents(sessions, messages, path.stat().st_size)
+
+
+def restore(source: Path, target: Path) -> tuple[Contents, Path | None]:
+    """Put a copy in a database's place; also return where the one before is kept.
+
+    At any moment there is a whole database in that place. Raises `NoBackup`, also while a server
+    holds the database.
+    """
+    found = check(source)
+    try:
+        lock = claim(target)
+    except ChatError as error:
+        raise NoBackup(error.detail) from None
+    with lock, _beside(target) as partial:
+        shutil.copyfile(source, partial)
+        _sync(partial)
+        before = _put_aside(target) if target.exists() else None
+        partial.replace(target)
+        _sync(target.parent)
+    return found, before
+
+
+def _put_aside(path: Path) -> Path:
+    """Give a database a second name, with all that its write-ahead log has."""
+    try:
+        with contextlib.closing(_connect(path, "rw")) as conn:
+            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            conn.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error:
+        # Damaged, which may be why it is replaced: its log is kept beside it.
+        _keep_log(path)
+    kept = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
+    os.link(path, kept)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    return kept
+
+
+def _keep_log(path: Path) -> None:
+    log = Path(f"{path}-wal")
+    if log.exists():
+        shutil.copyfile(log, log.with_name(f"{log.name}.before-{time.strftime('%Y%m%d-%H%M%S')}"))
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """An empty file beside another that nobody else can read; gone afterwards."""
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+        yield partial
+    except OSError as error:
+        raise NoBackup(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
