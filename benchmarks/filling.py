@@ -2,13 +2,17 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.store import Store
+from chatkeep.store import Store, search
 from chatkeep.store.tables import messages, sessions
 
 BATCH = 20_000
+SPREAD = 10_000_000
+"""More than a session has messages: their keys of the search are apart."""
+
 TEXT = "Some words about nothing in particular, as long as a short answer may be. " * 3
 
 
@@ -36,6 +40,7 @@ async def _fill(store: Store, histories: tuple[int, ...], listed: int) -> None:
             "turn_count": length // 2,
             "created_at": 1_000_000 + pk,
             "updated_at": 1_000_000 + pk,
+            "search_key": 2 * pk + 1,
         }
         for pk, (name, length) in enumerate(names, start=1)
     ]
@@ -49,7 +54,7 @@ async def _fill(store: Store, histories: tuple[int, ...], listed: int) -> None:
             )
 
 
-def _message(session_pk: int, seq: int) -> dict[str, object]:
+def _message(session_pk: int, seq: int) -> dict[str, Any]:
     return {
         "session_pk": session_pk,
         "seq": seq,
@@ -61,8 +66,22 @@ def _message(session_pk: int, seq: int) -> dict[str, object]:
         "status": "completed",
         "turn_id": None,
         "created_at": 1_000_000 + session_pk,
+        "search_key": (session_pk * SPREAD + seq) * 2,
     }
 
 
-def _insert(conn: sa.Connection, table: sa.Table, rows: list[dict[str, object]]) -> None:
+def _insert(conn: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     conn.execute(table.insert(), rows)
+    search.add(
+        conn,
+        [
+            search.Entry(
+                row["search_key"],
+                row["title"] if table is sessions else row["content"],
+                "default",
+                row["pk"] if table is sessions else row["session_pk"],
+                "title" if table is sessions else row["role"],
+            )
+            for row in rows
+        ],
+    )

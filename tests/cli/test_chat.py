@@ -17,26 +17,7 @@ from tests.process import PATIENCE, Server, until
 from tests.proxy import Proxy
 from tests.upstream import Answer, Call, Upstream, polite
 
-_PROGRAM = """
-import argparse, httpx2
-from rich.console import Console
-from chatkeep.cli.chat import ask, converse
-options = argparse.ArgumentParser()
-options.add_argument("--url")
-options.add_argument("--session")
-options.add_argument("--model")
-options.add_argument("--json", action="store_true")
-options.add_argument("message", nargs="?")
-given = options.parse_args()
-with httpx2.Client(base_url=given.url) as client:
-    chosen = {"session_id": given.session, "model": given.model, "console": Console()}
-    if given.message is None:
-        converse(client, **chosen)
-    else:
-        raise SystemExit(ask(client, message=given.message, as_json=given.json, **chosen))
-"""
-
-CHAT = (sys.executable, "-c", _PROGRAM)
+CHAT = (sys.executable, "-m", "chatkeep", "chat")
 
 READY = "Ctrl-D leaves"
 
@@ -490,28 +471,30 @@ def test_a_message_that_no_server_took_need_not_be_written_again(
         terminal.type("important" + ENTER)
         terminal.wait(f"No server answers at {server.url}", "\n› important\n")
         start_again(server)
-        until(lambda: "Chatkeep answers on" in server.log.read_text().split("\n", 1)[1])
+        until(lambda: server.log.read_text().count("Chatkeep answers on") == 2)
         terminal.type(ENTER)
         terminal.wait("Reply to: important")
         assert server.contents("s") == ["important", "Reply to: important"]
 
 
 def test_a_message_that_may_have_arrived_is_not_stored_twice(server: Server, session: str) -> None:
-    is_cut = True
-    with Proxy(server.url, limit=lambda _: 0 if is_cut else None) as proxy:
-        with open_chat(proxy.url, session) as terminal:
-            is_cut = False
-            terminal.wait(READY, "›")
-            is_cut = True
-            terminal.type("important" + ENTER)
-            terminal.wait("the connection is lost")
-            terminal.type(CTRL_C)
-            terminal.wait("stopping")
-            terminal.type(CTRL_C)
-            terminal.wait("The answer goes on in the server.", "\n› important\n")
-            is_cut = False
-            terminal.type(ENTER)
-            terminal.wait("Reply to: important")
+    is_cut = False
+
+    def limit(_: int) -> int | None:
+        return 0 if is_cut and until(lambda: session in server.sessions()) else None
+
+    with Proxy(server.url, limit=limit) as proxy, open_chat(proxy.url, session) as terminal:
+        terminal.wait(READY, "›")
+        is_cut = True
+        terminal.type("important" + ENTER)
+        terminal.wait("the connection is lost")
+        terminal.type(CTRL_C)
+        terminal.wait("stopping")
+        terminal.type(CTRL_C)
+        terminal.wait("The answer goes on in the server.", "\n› important\n")
+        is_cut = False
+        terminal.type(ENTER)
+        terminal.wait("Reply to: important")
     assert server.contents(session) == ["important", "Reply to: important"]
 
 

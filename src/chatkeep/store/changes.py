@@ -98,9 +98,9 @@ def untitled(conn: sa.Connection, *, tenant: str, limit: int) -> list[Untitled]:
 
 def _retitle(conn: sa.Connection, session: Any, title: str, source: TitleSource) -> None:
     """Give a session a title that stays, and let it be found by this one instead of the old."""
-    whose = {"key": session.search_key, "tenant": session.tenant_id, "session_pk": session.pk}
-    search.remove_title(conn, title=session.title, **whose)
-    search.add_title(conn, title=title, **whose)
+    whose = (session.tenant_id, session.pk, search.TITLE)
+    search.remove(conn, [search.Entry(session.search_key, session.title, *whose)])
+    search.add(conn, [search.Entry(session.search_key, title, *whose)])
     rows.update_session(
         conn, session.pk, title=title, title_source=source.value, title_pending=False
     )

@@ -61,9 +61,7 @@ def insert(
             "search_key": key,
         },
     )
-    search.add_message(
-        conn, key=key, tenant=tenant, session_pk=session_pk, role=role.value, content=content
-    )
+    search.add(conn, [search.Entry(key, content, tenant, session_pk, role.value)])
 
 
 def set_status(conn: sa.Connection, *, session_pk: int, seq: int, status: Status) -> None:

@@ -99,16 +99,12 @@ def _sweep_messages(conn: sa.Connection, session: Any, tenant: str, limit: int) 
     found = conn.execute(_LEFT, {"session": session.pk, "limit": limit}).all()
     if not found:
         return False
-    for row in found:
-        if row.search_key is not None:
-            search.remove_message(
-                conn,
-                key=row.search_key,
-                tenant=tenant,
-                session_pk=session.pk,
-                role=row.role,
-                content=row.content,
-            )
+    entries = [
+        search.Entry(row.search_key, row.content, tenant, session.pk, row.role)
+        for row in found
+        if row.search_key is not None
+    ]
+    search.remove(conn, entries)
     conn.execute(_DELETE_MESSAGES, {"session": session.pk, "from_seq": found[-1].seq})
     return True
 
@@ -122,13 +118,8 @@ def _sweep_turns(conn: sa.Connection, session: Any, limit: int) -> bool:
 
 def _remove_title(conn: sa.Connection, session: Any, tenant: str) -> None:
     if session.search_key is not None:
-        search.remove_title(
-            conn,
-            key=session.search_key,
-            tenant=tenant,
-            session_pk=session.pk,
-            title=session.title,
-        )
+        entry = search.Entry(session.search_key, session.title, tenant, session.pk, search.TITLE)
+        search.remove(conn, [entry])
 
 
 _OF_SESSION = turns.c.session_pk == sa.bindparam("session")

@@ -13,7 +13,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 
@@ -30,9 +30,21 @@ TITLE_WEIGHT = 2.0
 MERGED_PAGES = 500
 """Pages of the index that one step of forgetting writes: some 30 ms of work."""
 
-_TITLE = "title"
+TITLE = "title"
+"""The kind of an entry that is a session's title."""
+
 _NEVER = 2**62
 _NEAR = 1_000
+
+
+class Entry(NamedTuple):
+    """A text to be found: a title, or a message of the role that `kind` says."""
+
+    key: int
+    text: str
+    tenant: str
+    session_pk: int
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,35 +112,14 @@ def title_key(conn: sa.Connection, at: int) -> int:
     return _free(conn, _TITLE_KEY, at // 1_000 * 2 + 1)
 
 
-def add_message(
-    conn: sa.Connection, *, key: int, tenant: str, session_pk: int, role: str, content: str
-) -> None:
-    """Let a message be found."""
-    _change(conn, _ADD, key, content, scope(tenant, session_pk, role))
+def add(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    """Let texts be found."""
+    _change(conn, _ADD, entries)
 
 
-def add_title(conn: sa.Connection, *, key: int, tenant: str, session_pk: int, title: str) -> None:
-    """Let a session's title be found."""
-    _change(conn, _ADD, key, title, scope(tenant, session_pk, _TITLE))
-
-
-def remove_message(
-    conn: sa.Connection, *, key: int, tenant: str, session_pk: int, role: str, content: str
-) -> None:
-    """Let a message be found no more; all must be as it was when it was added."""
-    _change(conn, _REMOVE, key, content, scope(tenant, session_pk, role))
-
-
-def remove_title(
-    conn: sa.Connection, *, key: int, tenant: str, session_pk: int, title: str
-) -> None:
-    """Let a title be found no more; all must be as it was when it was added."""
-    _change(conn, _REMOVE, key, title, scope(tenant, session_pk, _TITLE))
-
-
-def scope(tenant: str, session_pk: int, role: str) -> str:
-    """The words by which the index tells whose a text is."""
-    return f"{_tenant_word(tenant)} s{session_pk} r{role}"
+def remove(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    """Let texts be found no more; each entry must be as it was when it was added."""
+    _change(conn, _REMOVE, entries)
 
 
 def forget(conn: sa.Connection, *, is_first: bool) -> bool:
@@ -205,7 +196,7 @@ def _newest(
     until = _NEVER if query.until is None else query.until // 1_000 * 2
     if not query.terms or before == 0:
         return []
-    kinds = [_TITLE] if titles else list(query.roles)
+    kinds = [TITLE] if titles else list(query.roles)
     filters = [_tenant_word(tenant)]
     if kinds:
         filters.append(f"({' OR '.join(f'r{kind}' for kind in kinds)})")
@@ -242,8 +233,19 @@ def _free(conn: sa.Connection, taken: sa.Select[Any], wanted: int) -> int:
     return key
 
 
-def _change(conn: sa.Connection, statement: sa.TextClause, key: int, text: str, where: str) -> None:
-    conn.execute(statement, {"key": key, "body": words.searchable(text), "scope": where})
+def _change(conn: sa.Connection, statement: sa.TextClause, entries: Sequence[Entry]) -> None:
+    if entries:
+        conn.execute(
+            statement,
+            [
+                {
+                    "key": entry.key,
+                    "body": words.searchable(entry.text),
+                    "scope": f"{_tenant_word(entry.tenant)} s{entry.session_pk} r{entry.kind}",
+                }
+                for entry in entries
+            ],
+        )
 
 
 def _changes(conn: sa.Connection) -> int:

@@ -105,7 +105,7 @@ def insert(conn: sa.Connection, values: dict[str, Any], *, tenant: str) -> int:
     key = search.title_key(conn, values["created_at"])
     inserted = conn.execute(_INSERT, {**values, "search_key": key}).inserted_primary_key
     pk = int(inserted[0]) if inserted is not None else 0
-    search.add_title(conn, key=key, tenant=tenant, session_pk=pk, title=values["title"])
+    search.add(conn, [search.Entry(key, values["title"], tenant, pk, search.TITLE)])
     return pk
 
 

@@ -77,16 +77,16 @@ def _index(conn: sa.Connection) -> None:
     )
     sessions = conn.exec_driver_sql("SELECT pk, tenant_id, title, created_at FROM sessions").all()
     for session in sessions:
-        whose = {"tenant": session.tenant_id, "session_pk": session.pk}
+        whose = (session.tenant_id, session.pk)
         key = search.title_key(conn, session.created_at)
         conn.execute(of_session, {"key": key, "pk": session.pk})
-        search.add_title(conn, key=key, title=session.title, **whose)
+        search.add(conn, [search.Entry(key, session.title, *whose, search.TITLE)])
         last = 0
         while found := _messages(conn, session.pk, last):
             for row in found:
                 key = search.message_key(conn, row.created_at)
                 conn.execute(of_message, {"key": key, "pk": session.pk, "seq": row.seq})
-                search.add_message(conn, key=key, role=row.role, content=row.content, **whose)
+                search.add(conn, [search.Entry(key, row.content, *whose, row.role)])
             last = found[-1].seq
 
 

@@ -1,0 +1,224 @@
+"""The commands: on a running server, on the database alone, and as other programs use them."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process import PATIENCE, Server
+from tests.upstream import Upstream
+
+
+@pytest.fixture
+def server(tmp_path: Path, upstream: Upstream) -> Iterator[Server]:
+    env = {**upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
+    with Server(tmp_path / "data", env) as running:
+        yield running
+
+
+def chatkeep(
+    server: Server, *arguments: str, stdin: str | None = None, code: int = 0, **env: str
+) -> str:
+    """Run a command with the server's settings; return what it printed."""
+    run = subprocess.run(
+        [sys.executable, "-m", "chatkeep", *arguments],
+        env={**server.env, **env},
+        cwd=server.folder,
+        input=stdin or "",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert run.returncode == code, run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+    return run.stdout + (run.stderr if code else "")
+
+
+def from_json(server: Server, *arguments: str, **more: Any) -> Any:
+    return json.loads(chatkeep(server, *arguments, "--json", **more))
+
+
+def both_ways(server: Server, *arguments: str) -> Any:
+    """What a command says on the running server, found by itself or by address, and without it."""
+    running = from_json(server, *arguments)
+    assert from_json(server, *arguments, CHATKEEP_URL=server.url) == running
+    server.stop()
+    assert from_json(server, *arguments) == running
+    server.start()
+    return running
+
+
+def test_sessions_are_listed_shown_found_and_counted_with_and_without_a_server(
+    server: Server,
+) -> None:
+    server.chat("trip/lisbon", "what shall I pack?")
+
+    (listed,) = both_ways(server, "sessions", "list")
+    assert listed["session_id"] == "trip/lisbon"
+    shown = both_ways(server, "sessions", "show", "trip/lisbon")
+    assert [message["role"] for message in shown["messages"]] == ["user", "assistant"]
+    assert len(both_ways(server, "search", "pack")) == 2
+    assert {row["kind"] for row in both_ways(server, "usage")} == {"reply", "title"}
+    assert both_ways(server, "models")["default"] == "openai:scripted"
+    assert "trip/lisbon" in chatkeep(server, "sessions", "list")
+    assert "## User" in chatkeep(server, "sessions", "show", "trip/lisbon")
+    assert "what shall I pack?" in chatkeep(server, "search", "pack")
+    assert "reply" in chatkeep(server, "usage")
+    assert chatkeep(server, "models") == "* openai:scripted\n"
+
+
+def test_a_session_is_renamed_and_deleted(server: Server) -> None:
+    server.chat("trip/lisbon", "what shall I pack?")
+    server.chat("kept", "stays here then")
+
+    assert from_json(server, "sessions", "rename", "trip/lisbon", "Mine")["title"] == "Mine"
+    chatkeep(server, "sessions", "delete", "trip/lisbon", stdin="n\n", code=1)
+    assert "trip/lisbon" in server.sessions()
+    assert "is deleted" in chatkeep(server, "sessions", "delete", "trip/lisbon", stdin="y\n")
+
+    assert list(server.sessions()) == ["kept"]
+    chatkeep(server, "sessions", "delete", "--yes", "trip/lisbon", code=3)
+    chatkeep(server, "sessions", "show", "trip/lisbon", code=3)
+    chatkeep(server, "sessions", "rename", "trip/lisbon", "x", code=3)
+    said = from_json(server, "sessions", "delete", "-y", "kept", "nobody", code=1)
+    assert said == {"deleted": ["kept"], "not_found": ["nobody"]}
+
+
+def test_one_question_is_answered_with_what_is_piped_in(server: Server, upstream: Upstream) -> None:
+    assert chatkeep(server, "chat", "hello there you") == "Reply to: hello there you\n"
+    chatkeep(server, "chat", "summarise", stdin="a long\ntext\n")
+    assert upstream.replies[-1].messages[-1][1] == "summarise\n\na long\ntext\n"
+    first = from_json(server, "chat", "--session", "mine", "good morning to you")
+    assert (first["session_id"], first["response"]) == ("mine", "Reply to: good morning to you")
+    again = from_json(server, "chat", "--continue", "once more then")
+    assert again["session_id"] == "mine"
+    chatkeep(server, "chat", code=2)
+    assert "not on offer" in chatkeep(server, "chat", "-m", "openai:none", "x", code=1)
+
+
+def test_a_question_is_answered_without_a_server(server: Server) -> None:
+    server.stop()
+    assert from_json(server, "chat", "-s", "alone", "hello there you")["session_id"] == "alone"
+    assert [found["session_id"] for found in from_json(server, "sessions", "list")] == ["alone"]
+
+
+def test_an_export_comes_back(server: Server, tmp_path: Path) -> None:
+    server.chat("trip/lisbon", "what shall I pack?")
+    server.chat("another", "good morning to you")
+    file = tmp_path / "out.jsonl"
+
+    chatkeep(server, "export", "-o", str(file))
+    assert chatkeep(server, "export") == file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    assert "# " in chatkeep(server, "export", "-s", "another", "-f", "markdown")
+    chatkeep(server, "export", "-s", "nobody", code=3)
+    chatkeep(server, "sessions", "delete", "-y", "trip/lisbon")
+
+    report = from_json(server, "import", str(file))[str(file)]
+    assert (report["imported"], report["skipped_count"]) == (1, 1)
+    assert "is here already" in chatkeep(server, "import", "-", stdin=file.read_text())
+    chatkeep(server, "import", str(tmp_path / "none"), code=1)
+    file.write_text("nothing of this kind")
+    chatkeep(server, "import", str(file), code=1)
+
+
+def test_the_archive_of_chatgpt_is_read_as_it_comes(server: Server, tmp_path: Path) -> None:
+    from tests.api.test_archive import CHATGPT
+
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        archive.writestr("user.json", "{}")
+        archive.writestr("conversations.json", json.dumps([CHATGPT]))
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("user.json", "{}")
+
+    assert "1 sessions with 2 messages" in chatkeep(server, "import", str(tmp_path / "export.zip"))
+    assert [found["title"] for found in server.sessions().values()] == ["Tides"]
+    chatkeep(server, "import", str(tmp_path / "other.zip"), code=1)
+
+
+def test_a_backup_is_restored(server: Server, tmp_path: Path) -> None:
+    server.chat("s", "before the backup")
+    copy = tmp_path / "copy.db"
+
+    assert from_json(server, "backup", str(copy))["messages"] == 2
+    server.chat("s", "after the backup")
+    assert "already" in chatkeep(server, "backup", str(copy), code=1)
+    assert "Another Chatkeep" in chatkeep(server, "restore", "-y", str(copy), code=1)
+    server.stop()
+    chatkeep(server, "restore", str(copy), stdin="n\n", code=1)
+    said = from_json(server, "restore", "--yes", str(copy))
+
+    with sqlite3.connect(said["before"]) as before:
+        assert before.execute("SELECT count(*) FROM messages").fetchone() == (4,)
+    server.start()
+    assert server.contents("s") == ["before the backup", "Reply to: before the backup"]
+    assert server.chat("s", "and it goes on").status_code == 200
+    assert copy.stat().st_mode & 0o077 == 0
+
+
+def test_what_is_no_backup_is_not_restored(server: Server, tmp_path: Path) -> None:
+    server.chat("s", "stays where it is")
+    copy = tmp_path / "copy.db"
+    chatkeep(server, "backup", str(copy))
+    server.stop()
+    whole = copy.read_bytes()
+    middle = len(whole) // 2
+    damaged = whole[:middle] + os.urandom(40_000) + whole[middle + 40_000 :]
+    for bad in (b"", b"not a database", damaged, whole[: len(whole) // 2]):
+        copy.write_bytes(bad)
+        chatkeep(server, "restore", "-y", str(copy), code=1)
+    copy.write_bytes(whole)
+    with sqlite3.connect(copy) as conn:
+        conn.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert "newer" in chatkeep(server, "restore", "-y", str(copy), code=1)
+    chatkeep(server, "backup", str(tmp_path / "nowhere" / "copy.db"), code=1)
+
+    server.start()
+    assert len(server.history("s")) == 2
+    assert [path.name for path in server.folder.glob("*before*")] == []
+
+
+def test_the_doctor_says_what_is_wrong_and_what_to_do(server: Server) -> None:
+    def states(code: int = 0, **env: str) -> dict[str, str]:
+        found = from_json(server, "doctor", code=code, **env)
+        return {finding["what"]: finding["state"] for finding in found}
+
+    well = states(CHATKEEP_PROT="9")
+    assert well["CHATKEEP_PROT is no setting and has no effect"] == "warning"
+    assert well["openai:scripted answers"] == "ok"
+    assert well[f"A server answers at {server.url}"] == "ok"
+    assert "error" not in well.values()
+
+    server.stop()
+    assert "error" in states(1, OPENAI_BASE_URL="http://127.0.0.1:9/v1").values()
+    (server.folder / "chatkeep.db").write_bytes(b"nothing of this kind" * 1_000)
+    assert "is no database" in chatkeep(server, "doctor", "--no-models", code=1)
+    assert "cannot be used" in chatkeep(server, "doctor", CHATKEEP_PORT="many", code=1)
+
+
+def test_who_cannot_be_reached_is_named(server: Server) -> None:
+    said = chatkeep(server, "sessions", "list", "--url", "http://127.0.0.1:9", code=1)
+    assert "No server answers at http://127.0.0.1:9" in said
+    chatkeep(server, "sessions", "list", "--url", "nonsense", code=1)
+    chatkeep(server, "nonsense", code=2)
+
+
+def test_every_command_explains_itself_with_an_example(server: Server) -> None:
+    listed = chatkeep(server, "--help").split("Commands:")[1].split("\n")
+    commands = [[line.split()[0]] for line in listed if line.strip()]
+    assert len(commands) > 10
+    commands += [["sessions", name] for name in ("list", "show", "rename", "delete")]
+    for command in commands:
+        said = chatkeep(server, *command, "--help")
+        if command != ["sessions"]:
+            assert "Example" in said, command
+    shown = chatkeep(server, "--show-completion", code=0, SHELL="/bin/bash")
+    assert "_CHATKEEP_COMPLETE" in shown or "complete" in shown

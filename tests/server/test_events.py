@@ -1,0 +1,134 @@
+"""`GET /events`: what happens to the sessions, told to whoever watches, honest about gaps."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.process import PATIENCE, Server
+from tests.sse import Event, parse
+from tests.upstream import Answer, Upstream, polite
+
+
+@contextmanager
+def watching(server: Server, **headers: str) -> Iterator["Queue[Event]"]:
+    """The events as they come, from the moment when the block begins."""
+    seen: Queue[Event] = Queue()
+    begun = threading.Event()
+    stop = threading.Event()
+
+    def lines(response: httpx2.Response) -> Iterator[str]:
+        for line in response.iter_lines():
+            begun.set()
+            if stop.is_set():
+                return
+            yield line
+
+    def watch() -> None:
+        with (
+            server.client() as client,
+            client.stream("GET", "/events", headers=headers) as response,
+        ):
+            for event in parse(lines(response)):
+                seen.put(event)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    assert begun.wait(PATIENCE)
+    yield seen
+    stop.set()
+    # One more event wakes the reader, which then leaves.
+    server.chat("the last one", "goodbye to you")
+    thread.join(PATIENCE)
+
+
+def until_name(seen: "Queue[Event]", name: str, **data: Any) -> list[Event]:
+    """The events up to the first with this name and this in it."""
+    found = []
+    while True:
+        event = seen.get(timeout=PATIENCE)
+        found.append(event)
+        if event.name == name and data.items() <= event.data.items():
+            return found
+
+
+def test_a_watcher_sees_what_happens_whoever_causes_it(server: Server, session: str) -> None:
+    with watching(server) as seen:
+        answer = server.chat(session, "good morning to you").json()
+        begun = until_name(seen, "turn.ended", session_id=session)
+        names = [event.name for event in begun if event.data.get("session_id") == session]
+        assert names[:2] == ["session.created", "turn.started"]
+        assert begun[-1].data == {
+            "turn_id": answer["turn_id"],
+            "session_id": session,
+            "status": "completed",
+        }
+        if "session.titled" not in names:
+            titled = until_name(seen, "session.titled", session_id=session)[-1]
+            assert titled.data["title"] == answer["title"]
+
+        with server.client() as client:
+            changed = client.patch(f"/sessions/{session}", json={"title": "Mine"}).json()
+            assert until_name(seen, "session.updated")[-1].data == changed
+
+            client.delete(f"/sessions/{session}")
+            assert until_name(seen, "session.deleted")[-1].data == {"session_id": session}
+
+
+def test_a_turn_that_is_cancelled_is_told_too(
+    server: Server, upstream: Upstream, session: str
+) -> None:
+    upstream.script = lambda call: polite(call) if call.is_title else Answer(hang=True)
+    with watching(server) as seen:
+        thread = threading.Thread(target=server.chat, args=(session, "never answered"))
+        thread.start()
+        turn_id = until_name(seen, "turn.started", session_id=session)[-1].data["turn_id"]
+        with server.client() as client:
+            client.post(f"/turns/{turn_id}/cancel")
+        thread.join()
+
+        assert until_name(seen, "turn.ended", turn_id=turn_id)[-1].data["status"] == "cancelled"
+        upstream.script = polite
+
+
+def test_a_watcher_who_comes_back_has_missed_nothing(server: Server, session: str) -> None:
+    with watching(server) as seen:
+        server.chat(session, "good morning to you")
+        first = until_name(seen, "turn.started", session_id=session)[-1]
+        rest = until_name(seen, "turn.ended", session_id=session)
+
+    with watching(server, **{"Last-Event-ID": first.id}) as again:
+        assert until_name(again, "turn.ended", session_id=session)[-1] == rest[-1]
+
+
+@pytest.mark.parametrize("after", ["", "nonsense", "0123456789ab-5", "x-99999999999999999999"])
+def test_a_watcher_who_was_away_too_long_is_told_to_read_the_list(
+    server: Server, after: str
+) -> None:
+    with watching(server, **{"Last-Event-ID": after}) as seen:
+        server.chat("any", "good morning to you")
+        first = seen.get(timeout=PATIENCE)
+    assert (first.name == "events.missed") is bool(after)
+
+
+def test_a_watcher_who_is_further_behind_than_is_kept_is_told_so(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    env = {**upstream.env, "CHATKEEP_MODEL": "openai:scripted", "CHATKEEP_MAX_FEED_EVENTS": "4"}
+    with Server(tmp_path / "data", env) as server:
+        with watching(server) as seen:
+            server.chat("s", "good morning to you")
+            first = until_name(seen, "session.created")[-1]
+        for number in range(4):
+            server.chat("s", f"good morning {number}")
+
+        with watching(server, **{"Last-Event-ID": first.id}) as again:
+            missed = again.get(timeout=PATIENCE)
+            assert missed.name == "events.missed"
+            server.chat("s", "good evening")
+            assert until_name(again, "turn.ended")[-1].data["session_id"] == "s"
