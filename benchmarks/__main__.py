@@ -1,4 +1,4 @@
-"""What a turn, a page of sessions and an open stream cost, at any size of the database.
+"""What a turn, a page of sessions, an open stream and a search cost, at any size of the database.
 
 The server is a real process with full durability; its model answers at once, so that what is
 measured is everything but the model. Sizes take turns, round by round, so that a machine that
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx2
 
-from benchmarks import streams
+from benchmarks import searching, streams
 from benchmarks.filling import fill
 from benchmarks.processes import cpu_seconds, server, upstream
 
@@ -31,6 +31,7 @@ def main() -> None:
         turns(Path(folder), model_url, rounds, repeats)
         lists(Path(folder), model_url, rounds, repeats)
         streams.run(Path(folder) / "streams", model_url, quick=quick)
+        searching.run(Path(folder) / "searching", model_url, quick=quick)
 
 
 def turns(folder: Path, model_url: str, rounds: int, repeats: int) -> None:

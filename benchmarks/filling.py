@@ -1,6 +1,8 @@
 """Databases of any size, written straight into the tables."""
 
 import asyncio
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,30 @@ SPREAD = 10_000_000
 TEXT = "Some words about nothing in particular, as long as a short answer may be. " * 3
 
 
-def fill(path: Path, *, histories: tuple[int, ...], listed: int) -> None:
-    """Make a database with a session `history-N` of each length N, and `listed` short ones."""
+def fill(
+    path: Path,
+    *,
+    histories: tuple[int, ...],
+    listed: int,
+    texts: Iterator[str] | None = None,
+) -> None:
+    """Make a database with a session `history-N` of each length N, and `listed` short ones.
+
+    Sessions of the same length have a number behind it. `texts` are the messages' contents.
+    """
     store = Store(f"sqlite:///{path}", readers=1, write_queue=10)
-    asyncio.run(_fill(store, histories, listed))
+    asyncio.run(_fill(store, histories, listed, texts or itertools.repeat(TEXT)))
     store.close()
 
 
-async def _fill(store: Store, histories: tuple[int, ...], listed: int) -> None:
+async def _fill(
+    store: Store, histories: tuple[int, ...], listed: int, texts: Iterator[str]
+) -> None:
     names = [(f"listed-{number}", 0) for number in range(listed)]
-    names += [(f"history-{length}", length) for length in histories]
+    named = itertools.groupby(sorted(histories))
+    for length, same in named:
+        for number, _ in enumerate(same):
+            names.append((f"history-{length}{f'-{number}' if number else ''}", length))
     rows = [
         {
             "pk": pk,
@@ -50,11 +66,11 @@ async def _fill(store: Store, histories: tuple[int, ...], listed: int) -> None:
         for start in range(1, row["last_seq"] + 1, BATCH):
             end = min(start + BATCH, row["last_seq"] + 1)
             await store.write(
-                _insert, messages, [_message(row["pk"], n) for n in range(start, end)]
+                _insert, messages, [_message(row["pk"], n, next(texts)) for n in range(start, end)]
             )
 
 
-def _message(session_pk: int, seq: int) -> dict[str, Any]:
+def _message(session_pk: int, seq: int, content: str) -> dict[str, Any]:
     return {
         "session_pk": session_pk,
         "seq": seq,
@@ -62,7 +78,7 @@ def _message(session_pk: int, seq: int) -> dict[str, Any]:
         "parent_seq": seq - 1 or None,
         "depth": seq,
         "role": "user" if seq % 2 else "assistant",
-        "content": TEXT,
+        "content": content,
         "status": "completed",
         "turn_id": None,
         "created_at": 1_000_000 + session_pk,

@@ -27,14 +27,15 @@ INSTALL_SECONDS = 3_000
 SERVE = next(block for block in BLOCKS if block.rstrip().endswith("chatkeep serve"))
 SWITCHES = [block for block in BLOCKS if "chatkeep serve --model" in block]
 CALLS = [block for block in BLOCKS if block.startswith("curl")]
-BACKUP = next(block for block in BLOCKS if ".backup(" in block)
+BACKUP = next(block for block in BLOCKS if "chatkeep backup" in block)
+COMMANDS = [block for block in BLOCKS if re.match(r"\S+chatkeep (chat|sessions)", block)]
 TESTS = next(block for block in BLOCKS if block.rstrip().endswith("pytest"))
 FULL = next(block for block in BLOCKS if block.rstrip().endswith("--full"))
 BENCHMARKS = next(block for block in BLOCKS if "-m benchmarks" in block)
 
 
 def test_every_block_is_known_to_a_test() -> None:
-    assert {SERVE, *SWITCHES, *CALLS, BACKUP, TESTS, FULL, BENCHMARKS} == set(BLOCKS)
+    assert {SERVE, *SWITCHES, *CALLS, *COMMANDS, BACKUP, TESTS, FULL, BENCHMARKS} == set(BLOCKS)
 
 
 @contextmanager
@@ -87,10 +88,11 @@ def test_one_command_serves_on_a_fresh_machine_and_the_calls_do_what_is_said(
         shown = re.findall(r"^\$ (curl .*)$", README, re.MULTILINE)
         talk = [bash(call.replace("http://127.0.0.1:8000", url), clone) for call in shown]
         calls = [bash(call.replace("http://127.0.0.1:8000", url), clone) for call in CALLS]
+        asked, listed_here = [bash(command, clone, env) for command in COMMANDS]
         backup = bash(BACKUP, clone, env)
 
     assert [json.loads(answer)["session_id"] for answer in talk] == ["geography"] * 2
-    chat, text, stream, keyed, sessions, history, headers, error = calls
+    chat, text, stream, keyed, sessions, history, headers, found, renamed, deleted, error = calls
     assert set(json.loads(chat)) == set(json.loads(_json_block(0)))
     assert json.loads(chat)["response"].strip()
     assert text.strip()
@@ -104,10 +106,15 @@ def test_one_command_serves_on_a_fresh_machine_and_the_calls_do_what_is_said(
     assert roles == ["user", "assistant"] * 4
     assert 'rel="prev"' in headers
     assert json.loads(error) == json.loads(_json_block(1))
-    assert backup == ""
+    assert {hit["session_id"] for hit in json.loads(found)} == {"trip/lisbon"}
+    assert json.loads(renamed)["title"] == "A Week in Lisbon"
+    assert deleted == ""
+    assert asked.strip()
+    assert listed_here.splitlines()[-1].startswith("A Week in Lisbon\ttrip/lisbon\t8\t")
+    assert "checked" in backup
     with closing(sqlite3.connect(clone / "chatkeep-backup.db")) as copy:
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert copy.execute("SELECT count(*) FROM messages").fetchone() == (12,)
+        assert copy.execute("SELECT count(*) FROM messages").fetchone() == (10,)
 
 
 def _json_block(number: int) -> str:

@@ -1,5 +1,6 @@
 """A turn's events: as the model writes them, again from anywhere, by any number of readers."""
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -273,3 +274,17 @@ def test_a_position_that_the_turn_never_had_is_told_that_its_text_is_void(
         reading = read(client, turn_id, after)
         assert reading.names[0] == "turn.restarted"
         assert reading.text == reading.stored
+
+
+def test_a_reader_that_splits_at_every_kind_of_line_end_loses_nothing(
+    server: Server, upstream: Upstream, session: str
+) -> None:
+    text = "one\u2028two\u2029three\x85four\nfive\r\nsix"
+    upstream.script = lambda call: polite(call) if call.is_title else Answer([text])
+
+    body = {"session_id": session, "message": "many lines please"}
+    with server.client() as client:
+        streamed = client.post("/chat", json=body, headers=STREAM).text
+
+    lines = [line for line in streamed.splitlines() if '"text":' in line]
+    assert [json.loads(line.removeprefix("data: "))["text"] for line in lines] == [text]

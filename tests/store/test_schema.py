@@ -196,13 +196,31 @@ WHOLE = r"SEARCH (messages|replies|parent) .*\(session_pk=\?( AND seq[<>].*)?\)"
 """A step of a plan that reads every message of a session, or all before one or after."""
 
 
-def plan(conn: sa.Connection, statement: sa.Executable, **values: object) -> list[str]:
+def plan(
+    conn: sa.Connection, statement: sa.Executable, *, listed: int = 1, **values: object
+) -> list[str]:
     literal = statement.compile(conn)  # type: ignore[attr-defined]  # every executable compiles
     parameters = {**literal.params, **values}
-    # A list is written out when its length is known: here it has one element.
-    sql = re.sub(r"__\[POSTCOMPILE_\w+\]", "?", f"EXPLAIN QUERY PLAN {literal}")
-    ordered = tuple(parameters[name] for name in literal.positiontup)
-    return [row[3] for row in conn.exec_driver_sql(sql, ordered)]
+    # A list is written out when its length is known.
+    marks = ", ".join(["?"] * listed)
+    sql = re.sub(r"__\[POSTCOMPILE_\w+\]", marks, f"EXPLAIN QUERY PLAN {literal}")
+    lists = re.findall(r"POSTCOMPILE_(\w+)", str(literal))
+    ordered = [
+        value
+        for name in literal.positiontup
+        for value in [parameters[name]] * (listed if name in lists else 1)
+    ]
+    return [row[3] for row in conn.exec_driver_sql(sql, tuple(ordered))]
+
+
+def test_what_a_search_finds_is_read_by_its_keys_however_many(store: Store) -> None:
+    def plans(conn: sa.Connection) -> list[list[str]]:
+        found = (search._MESSAGES, search._TITLES)
+        return [plan(conn, one, listed=200, tenant="default", keys=1) for one in found]
+
+    for steps in run(lambda: store.read(plans)):
+        assert "_search_key (search_key=?)" in steps[0], steps
+        assert all("SEARCH sessions USING INTEGER PRIMARY KEY" in step for step in steps[1:])
 
 
 def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -> None:

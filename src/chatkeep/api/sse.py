@@ -17,6 +17,9 @@ HEADERS = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Accel-Buf
 """No cache keeps a stream; nginx passes it on as it comes."""
 
 
+_LINE_ENDS = tuple((mark.encode(), f"\\u{ord(mark):04x}".encode()) for mark in "\x85\u2028\u2029")
+
+
 class EventStream(Response):
     """A response that reads a log as fast as its reader takes it, and no faster."""
 
@@ -75,7 +78,15 @@ class EventStream(Response):
         if isinstance(data, Failure):
             data = {**self._problem(data.error), "text": data.text}
         head = f"id: {event.id}\nevent: {event.name}\ndata: "
-        return head.encode() + orjson.dumps(data) + b"\n\n"
+        return head.encode() + _one_line(orjson.dumps(data)) + b"\n\n"
+
+
+def _one_line(json: bytes) -> bytes:
+    """The same JSON without characters that are ends of lines for some readers, though not here."""
+    for mark, escape in _LINE_ENDS:
+        if mark in json:
+            json = json.replace(mark, escape)
+    return json
 
 
 async def _gone(receive: Receive) -> None:

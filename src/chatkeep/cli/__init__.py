@@ -78,7 +78,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     model: Annotated[str | None, typer.Option(help="The default model, as provider:name.")] = None,
 ) -> None:
-    r"""Run the server.
+    """Run the server.
 
     Every option is a setting too: CHATKEEP_HOST, CHATKEEP_PORT, CHATKEEP_MODEL. Without any,
     the embedded model answers on http://127.0.0.1:8000.
@@ -100,7 +100,7 @@ def serve(
 
 @cli.command()
 def openapi() -> None:
-    r"""Print the OpenAPI document of the server's API.
+    """Print the OpenAPI document of the server's API.
 
     \b
     Example:

@@ -42,7 +42,7 @@ def export(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    r"""Carry conversations away: one, or all.
+    """Carry conversations away: one, or all.
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def import_(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    r"""Bring conversations in. What is here already is skipped.
+    """Bring conversations in. What is here already is skipped.
 
     \b
     Examples:

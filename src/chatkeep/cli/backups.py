@@ -14,7 +14,7 @@ def backup(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     json: Json = False,
 ) -> None:
-    r"""Copy the local database, even while a server uses it, and check the copy.
+    """Copy the local database, even while a server uses it, and check the copy.
 
     The copy is one file with every message that was acknowledged before.
 
@@ -45,7 +45,7 @@ def restore(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
-    r"""Put a copy in the local database's place. The server must not run.
+    """Put a copy in the local database's place. The server must not run.
 
     The database that was there is kept beside it, under another name.
 

@@ -14,7 +14,7 @@ def doctor(
     ] = True,
     json: Json = False,
 ) -> None:
-    r"""Check settings, database and models, and say what to do.
+    """Check settings, database and models, and say what to do.
 
     Ends with 0 if nothing is in the way of a server.
 
@@ -46,7 +46,7 @@ def doctor(
 
 
 def models(url: Url = None, key: Key = None, json: Json = False) -> None:
-    r"""List the models on offer; the default is marked.
+    """List the models on offer; the default is marked.
 
     \b
     Example:
@@ -74,7 +74,7 @@ def usage(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    r"""Count the tokens that were used.
+    """Count the tokens that were used.
 
     \b
     Examples:

@@ -27,7 +27,7 @@ def list_(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    r"""List the sessions, newest activity first.
+    """List the sessions, newest activity first.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def list_(
 
 @sessions.command()
 def show(session_id: SessionId, url: Url = None, key: Key = None, json: Json = False) -> None:
-    r"""Print a session's conversation.
+    """Print a session's conversation.
 
     \b
     Examples:
@@ -97,7 +97,7 @@ def rename(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    r"""Give a session a title.
+    """Give a session a title.
 
     \b
     Example:
@@ -121,7 +121,7 @@ def delete(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    r"""Delete sessions for good, from every file. There is no way back but a backup.
+    """Delete sessions for good, from every file. There is no way back but a backup.
 
     \b
     Examples:
@@ -165,7 +165,7 @@ def search(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    r"""Search titles and messages: every word must be there.
+    """Search titles and messages: every word must be there.
 
     \b
     Examples:

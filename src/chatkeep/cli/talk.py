@@ -23,7 +23,7 @@ def chat(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    r"""Converse in the terminal, or ask one question.
+    """Converse in the terminal, or ask one question.
 
     What is piped in follows the message. In a conversation /help shows what can be done; Ctrl-C
     stops an answer, Ctrl-D ends the conversation.
