@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
+from chatkeep.cli import cli
 from tests.process import PATIENCE, Server
 from tests.upstream import Upstream
 
@@ -63,11 +66,11 @@ def test_sessions_are_listed_shown_found_and_counted_with_and_without_a_server(
 
     (listed,) = both_ways(server, "sessions", "list")
     assert listed["session_id"] == "trip/lisbon"
-    shown = both_ways(server, "sessions", "show", "trip/lisbon")
+    shown = from_json(server, "sessions", "show", "trip/lisbon")
     assert [message["role"] for message in shown["messages"]] == ["user", "assistant"]
     assert len(both_ways(server, "search", "pack")) == 2
-    assert {row["kind"] for row in both_ways(server, "usage")} == {"reply", "title"}
-    assert both_ways(server, "models")["default"] == "openai:scripted"
+    assert {row["kind"] for row in from_json(server, "usage")} == {"reply", "title"}
+    assert from_json(server, "models")["default"] == "openai:scripted"
     assert "trip/lisbon" in chatkeep(server, "sessions", "list")
     assert "## User" in chatkeep(server, "sessions", "show", "trip/lisbon")
     assert "what shall I pack?" in chatkeep(server, "search", "pack")
@@ -211,14 +214,32 @@ def test_who_cannot_be_reached_is_named(server: Server) -> None:
     chatkeep(server, "nonsense", code=2)
 
 
-def test_every_command_explains_itself_with_an_example(server: Server) -> None:
-    listed = chatkeep(server, "--help").split("Commands:")[1].split("\n")
-    commands = [[line.split()[0]] for line in listed if line.strip()]
-    assert len(commands) > 10
-    commands += [["sessions", name] for name in ("list", "show", "rename", "delete")]
-    for command in commands:
-        said = chatkeep(server, *command, "--help")
-        if command != ["sessions"]:
-            assert "Example" in said, command
-    shown = chatkeep(server, "--show-completion", code=0, SHELL="/bin/bash")
-    assert "_CHATKEEP_COMPLETE" in shown or "complete" in shown
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def test_every_command_explains_itself_with_an_example() -> None:
+    every = list(commands(get_command(cli)))
+    assert len(every) > 14
+    for command in every:
+        said = CliRunner().invoke(cli, [*command, "--help"])
+        assert said.exit_code == 0
+        lines = said.stdout.splitlines()
+        assert any(line.startswith(f"    chatkeep {' '.join(command)}") for line in lines), command
+        if command not in {("serve",), ("openapi",)}:
+            assert "--json" in said.stdout
+
+
+def test_a_shell_completes_the_commands() -> None:
+    asked = {
+        "_CHATKEEP_COMPLETE": "complete_bash",
+        "COMP_WORDS": "chatkeep sess",
+        "COMP_CWORD": "1",
+    }
+    command = Path(sys.executable).with_name("chatkeep")
+    run = subprocess.run([command], env={**os.environ, **asked}, capture_output=True, check=True)
+    assert run.stdout.split() == [b"sessions"]
