@@ -14,7 +14,7 @@ from chatkeep import cli, turns
 from chatkeep.domain import Position, Reply
 from chatkeep.engine import lease
 from chatkeep.engine.running import Running
-from chatkeep.store import connection, leases, messages, repeats, rows
+from chatkeep.store import connection, imports, leases, messages, repeats, rows, search
 
 
 def no_sync() -> None:
@@ -113,6 +113,28 @@ def hasty_stop() -> None:
     leases.take_all = lambda _conn, **_: []
 
 
+def remembered_words() -> None:
+    """What is removed from the index of the search is only marked as removed."""
+    search.forget = lambda _conn, **_: False
+
+
+def kept_log() -> None:
+    """The write-ahead log is not emptied after a deletion."""
+    connection.Store._truncate_log = lambda _self: True  # type: ignore[method-assign]  # the same
+
+
+def seen_at_once() -> None:
+    """A session that comes in is seen before it is whole."""
+    begin = imports.begin
+
+    def visible(conn: sa.Connection, *, tenant: str, line: Any) -> int:
+        pk = begin(conn, tenant=tenant, line=line)
+        rows.update_session(conn, pk, tenant_id=tenant, session_id=line.session_id)
+        return pk
+
+    imports.begin = visible
+
+
 async def _cancel(running: Running) -> None:
     for task in running._tasks:
         task.cancel()
@@ -135,6 +157,9 @@ MODES: dict[str, Callable[[], None]] = {
         deaf_to_restarts,
         newest_first,
         hasty_stop,
+        remembered_words,
+        kept_log,
+        seen_at_once,
     )
 }
 

@@ -5,6 +5,7 @@ A normal run tries some of the points, `pytest tests/faults/test_kills.py --full
 
 import contextlib
 import itertools
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -263,7 +264,72 @@ def deletion(server: Server, _upstream: Upstream, step: int) -> int:
     return sweep(server, step, prepare=prepare, act=act, check=check)
 
 
-@pytest.mark.parametrize("scene", [first_turn, later_turn, cancel, deletion])
+IMPORTED = 450
+"""Messages of an imported session: several transactions."""
+
+
+def import_file(session: str) -> bytes:
+    """An export with one session."""
+    at = "2026-01-01T00:00:00.000000Z"
+    head = {"session_id": session, "title": "Words About It", "title_source": "model"}
+    head |= {"pinned": False, "archived": False, "model": None, "system_prompt": None}
+    head |= {"context_messages": None, "metadata": {}, "head_seq": IMPORTED}
+    lines: list[dict[str, object]] = [
+        {"type": "chatkeep", "version": 1},
+        {"type": "session", **head, "created_at": at, "updated_at": at},
+    ]
+    for seq in range(1, IMPORTED + 1):
+        told = {"seq": seq, "id": f"msg_{session}_{seq}", "parent_seq": seq - 1 or None}
+        told |= {"role": "user" if seq % 2 else "assistant", "content": f"brought in {seq}"}
+        told |= {"status": "completed", "turn_id": None, "created_at": at}
+        lines.append({"type": "message", **told})
+    lines.append({"type": "end", "session_id": session})
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def importing(server: Server, _upstream: Upstream, step: int) -> int:
+    """A session comes in as a whole or not at all."""
+
+    def take(session: str) -> int | None:
+        try:
+            with server.client() as client:
+                report = client.post("/import", content=import_file(session)).json()
+                return int(report["imported"])
+        except httpx2.TransportError:
+            until(lambda: is_dead(server))
+            return None
+
+    def act(session: str) -> Seen:
+        imported = take(session)
+        return [] if imported is None else [Event("", str(imported), {})]
+
+    def check(session: str, seen: Seen) -> None:
+        if seen:
+            assert session in server.sessions()
+        if session in server.sessions():
+            assert len(server.history(session)) == IMPORTED
+            assert take(session) == 0
+        else:
+            # What had come in was never seen, and is swept: the same ids come in again.
+            until(lambda: not hidden(server))
+            assert take(session) == 1
+        assert len(server.history(session)) == IMPORTED
+        with server.client() as client:
+            client.delete(f"/sessions/{session}")
+
+    # There are more points than elsewhere, of the same few kinds.
+    rarer = step if step == 1 else 3 * step
+    return sweep(server, rarer, prepare=lambda _: None, act=act, check=check)
+
+
+def hidden(server: Server) -> bool:
+    path = f"file:{server.folder}/chatkeep.db?mode=ro"
+    with contextlib.closing(sqlite3.connect(path, uri=True)) as conn:
+        sql = "SELECT 1 FROM sessions WHERE tenant_id = '(hidden)'"
+        return conn.execute(sql).fetchone() is not None
+
+
+@pytest.mark.parametrize("scene", [first_turn, later_turn, cancel, deletion, importing])
 def test_a_kill_at_any_write_loses_halves_and_doubles_nothing(
     server: Server,
     upstream: Upstream,

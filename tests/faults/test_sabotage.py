@@ -122,3 +122,28 @@ def test_the_stuck_readers_find_a_server_that_waits_for_them(
 def test_the_stop_finds_streams_that_are_let_fall(broken: Server, upstream: Upstream) -> None:
     with pytest.raises(FOUND):
         test_readers.check_stop(broken, upstream, print)
+
+
+@needs_strace
+@breaking("remembered_words")
+def test_the_deletions_find_words_that_are_only_marked_as_removed(
+    broken: Server, upstream: Upstream
+) -> None:
+    with pytest.raises(FOUND):
+        test_kills.deletion(broken, upstream, test_kills.SOME)
+
+
+@needs_strace
+@breaking("kept_log")
+def test_the_deletions_find_a_log_that_is_kept(broken: Server, upstream: Upstream) -> None:
+    with pytest.raises(FOUND):
+        test_kills.deletion(broken, upstream, test_kills.SOME)
+
+
+@needs_strace
+@breaking("seen_at_once")
+def test_the_kills_find_an_import_that_is_seen_before_it_is_whole(
+    broken: Server, upstream: Upstream
+) -> None:
+    with pytest.raises(FOUND):
+        test_kills.importing(broken, upstream, test_kills.SOME)

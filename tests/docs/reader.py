@@ -1,0 +1,144 @@
+"""A reader of the documentation, who does what a page says: every block, in order, as it stands.
+
+Each page has a machine of its own: a home with an empty data folder, and a server.
+"""
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tests.process import PATIENCE, Server
+from tests.upstream import Upstream
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+DEFAULT_URL = "http://127.0.0.1:8000"
+DATA_FOLDER = ".local/share/chatkeep"
+MODELS = {
+    "CHATKEEP_MODEL": "openai:gpt-5-mini",
+    "CHATKEEP_MODELS": "anthropic:claude-sonnet-4-5,ollama:llama3.2",
+}
+
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+
+# Python's blocks of a page share their names, as they would in a notebook.
+_SESSION = """\
+import json, sys
+names = {"__name__": "__main__"}
+for line in sys.stdin:
+    text, mark = json.loads(line)
+    exec(compile(text, "<page>", "exec"), names)
+    print(mark, flush=True)
+"""
+_MARK = "-- the end of a block --"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    text: str
+
+
+def pages() -> list[str]:
+    """Every page, as a path below `docs/`."""
+    return sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+
+
+def blocks(page: str) -> list[Block]:
+    """The blocks of a page. No fence is overlooked."""
+    text = (DOCS / page).read_text()
+    found = [Block(kind, textwrap.dedent(body)) for _, kind, body in _FENCE.findall(text)]
+    assert len(re.findall(r"^ *```", text, re.MULTILINE)) == 2 * len(found), page
+    return found
+
+
+class Reader:
+    """Runs blocks on a machine of its own, and keeps what they print in `said`."""
+
+    def __init__(self, home: Path, upstream: Upstream) -> None:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        env = {**upstream.env, **MODELS, "HOME": str(home), "PATH": path}
+        self.home = home
+        self.server = Server(home / DATA_FOLDER, env)
+        self.said: list[str] = []
+        self._session: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self.server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._session is not None:
+            self._session.communicate(timeout=PATIENCE)
+        self.server.__exit__()
+
+    def do(self, block: Block) -> None:
+        """Run a block; what stops or starts the service stops or starts the server."""
+        text = block.text.replace(DEFAULT_URL, self.server.url)
+        if block.language == "bash":
+            self.said.append(self._bash(text))
+        elif block.language == "python":
+            self.said.append(self._python(text))
+        elif block.language == "sql":
+            self.said.append(self._sql(text))
+        elif block.text == "sudo systemctl stop chatkeep\n":
+            assert self.server.stop() == 0
+        elif block.text == "sudo systemctl start chatkeep\n":
+            self.server.start()
+
+    def _bash(self, text: str) -> str:
+        ran = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text],
+            cwd=self.home,
+            env=self.server.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert ran.returncode == 0, f"{text}\n{ran.stdout}\n{ran.stderr}"
+        return ran.stdout
+
+    def _python(self, text: str) -> str:
+        if self._session is None:
+            self._session = subprocess.Popen(
+                [sys.executable, "-c", _SESSION],
+                cwd=self.home,
+                env=self.server.env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        assert self._session.stdin is not None
+        assert self._session.stdout is not None
+        alarm = threading.Timer(PATIENCE, self._session.kill)
+        alarm.start()
+        try:
+            self._session.stdin.write(json.dumps([text, _MARK]) + "\n")
+            self._session.stdin.flush()
+            printed = []
+            for line in self._session.stdout:
+                if line == f"{_MARK}\n":
+                    return "".join(printed)
+                printed.append(line)
+        finally:
+            alarm.cancel()
+        raise AssertionError(f"{text}\n{''.join(printed)}")
+
+    def _sql(self, text: str) -> str:
+        path = self.home / DATA_FOLDER / "chatkeep.db"
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as conn:
+            return "".join(f"{row}\n" for row in conn.execute(text))
