@@ -25,6 +25,7 @@ class Feed:
         self._count = 0
         self._events: dict[str, deque[tuple[int, Event]]] = {}
         self._waiters: dict[str, set[asyncio.Future[bool]]] = {}
+        self._closed = False
 
     def tell(self, tenant: str, name: str, data: Any) -> None:
         """Add an event. Who reads too slowly misses it; nobody is waited for."""
@@ -33,6 +34,13 @@ class Feed:
         kept.append((self._count, Event(self._id(self._count), name, data)))
         for waiter in self._waiters.pop(tenant, ()):
             _answer(waiter, True)
+
+    def close(self) -> None:
+        """Let every reader go."""
+        self._closed = True
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                _answer(waiter, True)
 
     async def read(
         self, tenant: str, after: str | None, *, idle_seconds: float
@@ -50,6 +58,8 @@ class Feed:
             elif (event := _next(kept, at)) is not None:
                 at = event[0]
                 yield event[1]
+            elif self._closed:
+                return
             elif not await self._news(tenant, idle_seconds):
                 yield ""
 

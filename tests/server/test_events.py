@@ -132,3 +132,18 @@ def test_a_watcher_who_is_further_behind_than_is_kept_is_told_so(
             assert missed.name == "events.missed"
             server.chat("s", "good evening")
             assert until_name(again, "turn.ended")[-1].data["session_id"] == "s"
+
+
+def test_a_watcher_does_not_hold_up_the_end_of_the_server(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    env = {**upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
+    server = Server(tmp_path / "data", env)
+    server.start()
+    with server.client() as client, client.stream("GET", "/events") as response:
+        lines = response.iter_lines()
+        assert next(lines).startswith(":")
+        assert server.process is not None
+        server.process.terminate()
+        assert [line for line in lines if line.startswith("event")] == []
+    assert server.process.wait(PATIENCE) == 0

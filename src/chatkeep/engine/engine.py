@@ -104,6 +104,7 @@ class Engine:
             await self._running.close(drain_seconds)
             await self._titling.close()
             await self.sessions.close()
+            self._feed.close()
             await self._lease.close()
 
     async def post(self, caller: Caller, request: TurnRequest) -> tuple[TurnLog, bool]:

@@ -216,8 +216,9 @@ class Running:
             calls=tuple(_of(call, status, number) for number, call in enumerate(calls)),
         )
         ended = await self._store_end(live, runner, outcome)
-        if ended is None and isinstance(error, TurnCancelled):
-            await self._end_without_session(live, outcome, error)
+        reason = error or live.stopped
+        if ended is None and isinstance(reason, TurnCancelled):
+            await self._end_without_session(live, outcome, reason)
             return
         if ended is None:
             live.abandon(error or InternalError("The turn ended elsewhere."), streams=True)
@@ -284,9 +285,8 @@ class Running:
 
 def _lost(turn: Turn, attempts: int, input_tokens: int) -> list[Call]:
     """The calls of attempts that a crash has cut short: what they cost is not known."""
-    model, interrupted = turn.model, Status.INTERRUPTED
-    call = Call(CallKind.REPLY, model, interrupted, input_tokens, 0, is_estimated=True)
-    return [call] * attempts
+    ended = Status.INTERRUPTED
+    return [Call(CallKind.REPLY, turn.model, ended, input_tokens, 0, is_estimated=True)] * attempts
 
 
 def _of(call: Call, status: Status, number: int) -> Call:

@@ -8,6 +8,7 @@ from chatkeep import telemetry
 from chatkeep.domain import (
     Caller,
     ChatError,
+    Draining,
     Failure,
     SessionNotFound,
     SessionRecord,
@@ -27,6 +28,9 @@ SWEPT_ROWS = 200
 
 LOG_PAUSES_SECONDS = (0.05, 0.2, 0.5, 1, 2, 5, 10, 20)
 """Between tries to empty the write-ahead log while somebody reads from it."""
+
+MAX_MERGES = 100_000
+"""Steps of merging the index at most: enough for 200 GB of it."""
 
 EXPIRED_AT_ONCE = 100
 """Sessions that expire before the sweep that follows."""
@@ -62,8 +66,9 @@ class Sessions:
 
     async def start(self) -> None:
         """Go on with what an earlier process has begun to delete, and watch for what expires."""
+        await self._store.write(removal.give_up_imports)
         if await self._store.read(removal.is_pending):
-            self._spawn(self._sweep_as_left())
+            self._spawn(self.sweep())
         if self._retention:
             self._spawn(self._expire())
 
@@ -104,7 +109,14 @@ class Sessions:
         Its turns are cancelled. Raises `SessionNotFound`.
         """
         # Shielded: who goes away in the middle has asked for it nevertheless.
-        await asyncio.shield(self._spawn(self._delete(caller.tenant, session_id)))
+        task = self._spawn(self._delete(caller.tenant, session_id))
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+            words = "The session is deleted; what is left of it in files is removed at the start."
+            raise Draining(words) from None
 
     async def sweep(self) -> None:
         """Remove what is deleted from every file.
@@ -116,7 +128,7 @@ class Sessions:
         async with self._sweeping:
             if self._swept < mine:
                 upto = self._asked
-                await self._sweep(imports=False)
+                await self._sweep()
                 self._swept = upto
 
     async def _delete(self, tenant: str, session_id: str) -> None:
@@ -142,12 +154,12 @@ class Sessions:
         self._feed.tell(tenant, "session.deleted", {"session_id": session_id})
         log.info("session_deleted", turns=len(removed.turn_ids))
 
-    async def _sweep(self, *, imports: bool) -> None:
-        while await self._store.write(removal.sweep, limit=SWEPT_ROWS, imports=imports):
+    async def _sweep(self) -> None:
+        while await self._store.write(removal.sweep, limit=SWEPT_ROWS):
             pass
-        is_first = True
-        while await self._store.write(search.forget, is_first=is_first):
-            is_first = False
+        for step in range(MAX_MERGES):
+            if not await self._store.write(search.forget, is_first=step == 0):
+                break
         for pause in LOG_PAUSES_SECONDS:
             if await self._store.truncate_log():
                 break
@@ -157,10 +169,6 @@ class Sessions:
             log.warning("log_not_emptied")
             return
         await self._store.write(removal.finish)
-
-    async def _sweep_as_left(self) -> None:
-        async with self._sweeping:
-            await self._sweep(imports=True)
 
     async def _expire(self) -> None:
         while True:

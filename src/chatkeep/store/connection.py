@@ -93,10 +93,7 @@ class Store:
         """Run `work(conn, …)` in the writer's next transaction; return once that is on disk."""
         loop = asyncio.get_running_loop()
         write = _Write(lambda conn: work(conn, *args, **kwargs), loop, loop.create_future())
-        try:
-            self._writes.put_nowait(write)
-        except queue.Full:
-            raise Overloaded("Too many writes wait for the database.", retry_after=1) from None
+        self._enqueue(write)
         result: T = await write.future
         return result
 
@@ -116,9 +113,15 @@ class Store:
         """Copy the write-ahead log into the file and empty it; whether nobody was in the way."""
         loop = asyncio.get_running_loop()
         write = _Write(lambda _: None, loop, loop.create_future(), truncates_log=True)
-        self._writes.put_nowait(write)
+        self._enqueue(write)
         emptied: bool = await write.future
         return emptied
+
+    def _enqueue(self, write: _Write) -> None:
+        try:
+            self._writes.put_nowait(write)
+        except queue.Full:
+            raise Overloaded("Too many writes wait for the database.", retry_after=1) from None
 
     def close(self) -> None:
         """Finish the writes that wait, copy the write-ahead log into the file, and let go."""

@@ -47,12 +47,14 @@ def hide(conn: sa.Connection, *, tenant: str, session_id: str, at: int) -> Remov
     return Removed(session.pk, tuple(under_way))
 
 
-def sweep(conn: sa.Connection, *, limit: int, imports: bool) -> bool:
-    """Delete up to `limit` rows of a hidden session; whether there is more to delete.
+def give_up_imports(conn: sa.Connection) -> None:
+    """Take every session that was coming in for deleted: right while nobody imports."""
+    conn.execute(_GIVE_UP)
 
-    `imports`: also those that were being imported; right when nobody imports.
-    """
-    session = _next(conn, imports=imports)
+
+def sweep(conn: sa.Connection, *, limit: int) -> bool:
+    """Delete up to `limit` rows of a deleted session; whether there is more to delete."""
+    session = conn.execute(_DELETED_ROWS).first()
     if session is None:
         return False
     tenant = session.session_id.split(":", 2)[2]
@@ -84,14 +86,6 @@ def tenant_ids(conn: sa.Connection) -> list[str]:
     """All tenants."""
     found = conn.scalars(sa.select(tenants.c.id).where(tenants.c.id != HIDDEN))
     return list(found.all())
-
-
-def _next(conn: sa.Connection, *, imports: bool) -> Any:
-    kinds = (DELETED, IMPORTED) if imports else (DELETED,)
-    for row in conn.execute(_HIDDEN_ROWS):
-        if row.session_id.startswith(kinds):
-            return row
-    return None
 
 
 def _sweep_messages(conn: sa.Connection, session: Any, tenant: str, limit: int) -> bool:
@@ -147,7 +141,23 @@ _EMPTY = {
     "metadata": "{}",
 }
 _ANY_HIDDEN = sa.select(sessions_table.c.pk).where(sessions_table.c.tenant_id == HIDDEN).limit(1)
-_HIDDEN_ROWS = sa.select(sessions_table).where(sessions_table.c.tenant_id == HIDDEN, ~_IS_EMPTY)
+_DELETED_ROWS = (
+    sa.select(sessions_table)
+    .where(
+        sessions_table.c.tenant_id == HIDDEN,
+        sessions_table.c.session_id.startswith(f"{DELETED}:"),
+        ~_IS_EMPTY,
+    )
+    .limit(1)
+)
+_GIVE_UP = (
+    sessions_table.update()
+    .where(
+        sessions_table.c.tenant_id == HIDDEN,
+        sessions_table.c.session_id.startswith(f"{IMPORTED}:"),
+    )
+    .values(session_id=DELETED + sa.func.substr(sessions_table.c.session_id, len(IMPORTED) + 1))
+)
 _FINISH = sessions_table.delete().where(_IS_EMPTY)
 _IN_SESSION = messages.c.session_pk == sa.bindparam("session")
 _LEFT = (
