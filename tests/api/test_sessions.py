@@ -3,6 +3,7 @@
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
@@ -191,3 +192,30 @@ def test_the_models_on_offer_are_listed(client: TestClient) -> None:
         "default": "openai:scripted",
         "models": [{"id": "openai:scripted", "provider": "openai"}],
     }
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["a/b", "/", "//x/", "ü 🦔", "a?b#c", "..a", "a/../b", "history/x", "a\u2028b", "x" * 255,
+     "+", "a;b", "\\", '"', "👩‍👩‍👧", "e\u0301"],
+)  # fmt: skip
+def test_every_name_that_a_session_can_have_can_be_read_changed_and_deleted(
+    client: TestClient, odd: str
+) -> None:
+    assert client.post("/chat", json={"session_id": odd, "message": "a b c"}).is_success
+    path = f"/sessions/{quote(odd, safe='')}"
+
+    assert client.get(path).json()["session_id"] == odd
+    assert client.patch(path, json={"title": "Odd"}).json()["title"] == "Odd"
+    assert odd in listed(client, title="Odd")
+    found = client.get("/search", params={"q": "a", "session_id": odd}).json()
+    assert {hit["session_id"] for hit in found} == {odd}
+    assert client.get("/export", params={"session_id": odd}).is_success
+    assert client.delete(path).status_code == 204
+    assert client.get(path).status_code == 404
+    assert odd not in listed(client)
+
+
+def test_a_weak_tag_is_no_proof_that_nothing_has_changed(client: TestClient, name: str) -> None:
+    weak = {"if-match": f"W/{read(client, name).headers['etag']}"}
+    assert client.patch(f"/sessions/{name}", json={"title": "x"}, headers=weak).status_code == 412

@@ -81,7 +81,7 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         if self._session is not None:
             self._session.communicate(timeout=PATIENCE)
-        self.server.__exit__()
+        self.server.kill()
 
     def do(self, block: Block) -> None:
         """Run a block; what stops or starts the service stops or starts the server."""

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from pydantic import ValidationError
@@ -117,6 +118,17 @@ def test_many_deletions_at_once_and_turns_beside_them(
         assert {found.result().status_code for found in posted} == {200}
     assert files_with(server.folder, f"{canary}many") == []
     assert len(server.history(session)) == 12
+
+
+@pytest.mark.parametrize("odd", ["%00", "a%2Fb/c", "100 %", "?#&", "..%2f"])
+def test_every_name_can_be_read_changed_and_deleted(server: Server, odd: str) -> None:
+    server.chat(odd, "good morning to you")
+    path = f"/sessions/{quote(odd, safe='')}"
+    with server.client() as client:
+        assert client.get(path).json()["session_id"] == odd
+        assert client.patch(path, json={"title": "Odd"}).json()["title"] == "Odd"
+        assert client.delete(path).status_code == 204
+    assert odd not in server.sessions()
 
 
 def test_what_it_cost_counts_on_without_a_name(server: Server, session: str) -> None:

@@ -9,7 +9,7 @@ from benchmarks.filling import fill
 from benchmarks.processes import resident_bytes
 
 from tests.process import Server
-from tests.upstream import Upstream
+from tests.upstream import Answer, Upstream
 
 MESSAGES = 100_000
 FLAT_BYTES = 64 * 1_048_576
@@ -62,6 +62,8 @@ def test_a_hundred_thousand_messages_go_out_and_come_back(
     first = server.chat("tree", "where do 🦔 live?").json()
     server.chat("tree", "elsewhere?", parent_id=first["message_id"])
     server.chat("tree", "a root", parent_id=None)
+    upstream.script = lambda _: Answer(status=400, body=b"{}")
+    assert server.chat("tree", "not answered").status_code == 502
     before = size(server)
     digest = export(server, tmp_path / "out.jsonl")
     assert grown(server, before) < FLAT_BYTES
@@ -74,7 +76,7 @@ def test_a_hundred_thousand_messages_go_out_and_come_back(
         before = size(fresh)
         report = client.post("/import", content=pieces(tmp_path / "out.jsonl")).json()
         assert grown(fresh, before) < FLAT_BYTES
-        assert report["messages"] == MESSAGES + 6
+        assert report["messages"] == MESSAGES + 7
         assert report["skipped"] == []
 
         assert export(fresh, tmp_path / "again.jsonl") == digest

@@ -79,7 +79,7 @@ async def export(
             },
         }
     },
-    responses=problems.documented(400, 408, 413, 422),
+    responses=problems.documented(400, 408, 413, 422, 503),
 )
 async def import_(request: Request, caller: CallerOf, engine: EngineOf) -> Response:
     """Import an export of Chatkeep (JSON Lines), of ChatGPT (`conversations.json`) or Open WebUI.

@@ -157,7 +157,7 @@ async def read_session(
     found = await store.read(
         sessions.record, tenant=caller.tenant, session_id=_name(request, session_id)
     )
-    if if_none_match and {found.tag, "*"} & _tags(if_none_match):
+    if if_none_match and {found.tag, "*"} & _tags(if_none_match.replace("W/", "")):
         return Response(status_code=304, headers=_etag(found))
     return _record(found)
 
@@ -222,8 +222,11 @@ def _etag(found: SessionRecord) -> dict[str, str]:
 
 
 def _tags(header: str) -> set[str]:
-    """The entity tags in a header (RFC 9110, section 13.1), without their quotes."""
-    return {part.strip().removeprefix("W/").strip('"') for part in header.split(",")}
+    """The entity tags in a header (RFC 9110, section 13.1), without their quotes.
+
+    A weak one keeps its mark, so that it is none of ours: they all are strong.
+    """
+    return {part.strip().strip('"') for part in header.split(",")}
 
 
 @router.get(

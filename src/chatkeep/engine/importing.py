@@ -13,6 +13,7 @@ from chatkeep import foreign, telemetry, titles
 from chatkeep.domain import (
     Caller,
     InvalidRequest,
+    Overloaded,
     now,
 )
 from chatkeep.engine.sessions import Sessions
@@ -35,6 +36,9 @@ log = telemetry.logger("importing")
 
 BATCH_LINES, BATCH_BYTES = 200, 1_048_576
 """What one transaction takes in: some 20 ms, so that no turn waits for it."""
+
+AT_ONCE, BUSY_RETRY_SECONDS = 4, 5
+"""Imports under way: each may hold a large conversation in memory."""
 
 REPORTED = 1_000
 """Sessions that were skipped, and notes, of which the report tells each; the others it counts."""
@@ -83,13 +87,23 @@ class Importing:
         self._sessions = sessions
         self._feed = feed
         self._max_record_bytes = max_record_bytes
+        self._under_way = 0
 
     async def run(self, caller: Caller, chunks: AsyncIterator[bytes]) -> ImportReport:
         """Import what is in a file: Chatkeep's lines, or an export of ChatGPT or Open WebUI.
 
-        Raises `InvalidRequest` when it is neither, and `TooLarge`. What was whole by then is kept.
+        Raises `InvalidRequest` when it is neither, `TooLarge`, and `Overloaded`. What was whole
+        by then is kept.
         """
-        source = Source(chunks, self._max_record_bytes)
+        if self._under_way >= AT_ONCE:
+            raise Overloaded("Other imports are under way.", retry_after=BUSY_RETRY_SECONDS)
+        self._under_way += 1
+        try:
+            return await self._run(caller, Source(chunks, self._max_record_bytes))
+        finally:
+            self._under_way -= 1
+
+    async def _run(self, caller: Caller, source: Source) -> ImportReport:
         report = ImportReport()
         one = _One(self._store, self._feed, caller.tenant, report)
         try:

@@ -10,6 +10,7 @@ from chatkeep.domain import (
     ChatError,
     Draining,
     Failure,
+    Session,
     SessionNotFound,
     SessionRecord,
     Status,
@@ -100,7 +101,9 @@ class Sessions:
             expected=expected,
             at=now(),
         )
-        self._feed.tell(caller.tenant, "session.updated", changed)
+        # As it is listed: a system prompt may be long, and the feed keeps many events.
+        listed = {name: getattr(changed, name) for name in Session.__dataclass_fields__}
+        self._feed.tell(caller.tenant, "session.updated", listed)
         return changed
 
     async def delete(self, caller: Caller, session_id: str) -> None:
