@@ -129,7 +129,7 @@ class Reader:
         try:
             self._session.stdin.write(json.dumps([text, _MARK]) + "\n")
             self._session.stdin.flush()
-            printed = []
+            printed: list[str] = []
             for line in self._session.stdout:
                 if line == f"{_MARK}\n":
                     return "".join(printed)

@@ -32,10 +32,11 @@ COMMANDS = [block for block in BLOCKS if re.match(r"\S+chatkeep (chat|sessions)"
 TESTS = next(block for block in BLOCKS if block.rstrip().endswith("pytest"))
 FULL = next(block for block in BLOCKS if block.rstrip().endswith("--full"))
 BENCHMARKS = next(block for block in BLOCKS if "-m benchmarks" in block)
+SITE = next(block for block in BLOCKS if "zensical" in block)
 
 
 def test_every_block_is_known_to_a_test() -> None:
-    assert {SERVE, *SWITCHES, *CALLS, *COMMANDS, BACKUP, TESTS, FULL, BENCHMARKS} == set(BLOCKS)
+    assert {SERVE, *SWITCHES, *CALLS, *COMMANDS, BACKUP, TESTS, FULL, BENCHMARKS, SITE} == set(BLOCKS)
 
 
 @contextmanager

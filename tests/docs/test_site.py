@@ -55,7 +55,7 @@ TEXTS = {page: (DOCS / page).read_text() for page in PAGES}
 
 
 def check_reference(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, folder / "scripts" / "reference.py", "--check"]
+    command = [sys.executable, str(folder / "scripts" / "reference.py"), "--check"]
     return subprocess.run(command, capture_output=True, check=False, text=True)
 
 
@@ -159,18 +159,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(DOCS, folder / "docs")
     shutil.copy(ROOT / "zensical.toml", folder)
-    command = [Path(sys.executable).with_name("zensical"), "build", "--strict"]
-    built = subprocess.run(command, cwd=folder, capture_output=True, check=False, text=True)
+    built = build(folder)
     assert built.returncode == 0, built.stdout + built.stderr
     return folder / "site"
+
+
+def build(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
+    return subprocess.run(command, cwd=folder, capture_output=True, check=False, text=True)
 
 
 def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text("# One\n\n[two](#two)\n")
     (tmp_path / "zensical.toml").write_text('[project]\nsite_name = "x"\n')
-    command = [Path(sys.executable).with_name("zensical"), "build", "--strict"]
-    built = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, text=True)
+    built = build(tmp_path)
     assert built.returncode != 0
     assert "anchor does not exist" in built.stdout + built.stderr
 
@@ -240,12 +243,8 @@ def readings(
     running_upstream: Upstream,
 ) -> Iterator[dict[str, Future[None]]]:
     """Every page that is asked for, read by two readers at a time: most of it is waiting."""
-    tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    wanted = [
-        test.callspec.params["page"]
-        for test in tests
-        if test.path == request.path and hasattr(test, "callspec")
-    ]
+    asked = {item.name for item in request.session.items if item.path == request.path}
+    wanted = [page for page in EXAMPLES if any(f"[{page}]" in name for name in asked)]
 
     def read(page: str, home: Path) -> None:
         with Reader(home, running_upstream) as reader:
