@@ -36,7 +36,9 @@ SITE = next(block for block in BLOCKS if "zensical" in block)
 
 
 def test_every_block_is_known_to_a_test() -> None:
-    assert {SERVE, *SWITCHES, *CALLS, *COMMANDS, BACKUP, TESTS, FULL, BENCHMARKS, SITE} == set(BLOCKS)
+    assert {SERVE, *SWITCHES, *CALLS, *COMMANDS, BACKUP, TESTS, FULL, BENCHMARKS, SITE} == set(
+        BLOCKS
+    )
 
 
 @contextmanager
