@@ -25,6 +25,7 @@ from chatkeep.api import (
 )
 from chatkeep.api.chat import ChatRequest
 from chatkeep.api.guards import Guard
+from chatkeep.api.problems import Problem
 from chatkeep.api.sessions import SessionChange
 from chatkeep.engine import Engine, EngineOptions
 from chatkeep.feed import Feed
@@ -192,7 +193,7 @@ def _document_bodies(app: FastAPI) -> None:
     """Add to the OpenAPI document the bodies that `api/bodies.py` reads by itself."""
     schema = app.openapi()
     schemas = schema["components"]["schemas"]
-    for body in (ChatRequest, SessionChange):
+    for body in (ChatRequest, SessionChange, Problem):
         schemas[body.__name__] = body.model_json_schema()
     # The framework's own 422, which it adds to every route with a parameter, is never sent.
     for unused in ("HTTPValidationError", "ValidationError"):

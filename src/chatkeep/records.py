@@ -4,9 +4,11 @@ A file begins with `Beginning`. Each session is a `SessionLine`, then its system
 its messages and its calls, each oldest first, and an `EndLine`, without which it was cut off.
 """
 
+import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -19,8 +21,9 @@ from pydantic import (
 from chatkeep.domain import CallKind, Role, Status, TitleSource, rfc3339
 
 VERSION: Literal[1] = 1
+MAX_METADATA_BYTES, MAX_METADATA_DEPTH = 16_384, 32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NEVER = 2**62
+_MAX_SEQ, _MAX_TOKENS = 2**53, 2**40
 
 
 def microseconds(value: str) -> int:
@@ -29,24 +32,82 @@ def microseconds(value: str) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _is_time(value: str) -> str:
-    """Only what we write ourselves, so that it comes back byte for byte."""
-    if rfc3339(max(0, microseconds(value))) != value:
-        raise ValueError("must be a time such as 2026-01-31T12:00:00.000000Z")
-    return value
-
-
-def _storable(value: str) -> str:
+def storable(value: str) -> str:
+    """The value, if every database keeps it as it is. Raises `ValueError`."""
     if "\0" in value:
         raise ValueError("must not contain U+0000")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain lone surrogates") from None
     return value
+
+
+def is_session_id(value: str) -> str:
+    """The value, if it can name a session. Raises `ValueError`."""
+    if not 1 <= len(value) <= 255:
+        raise ValueError("must have 1 to 255 characters")
+    if any(unicodedata.category(ch) == "Cc" for ch in value):
+        raise ValueError("must not contain control characters")
+    if value != value.strip():
+        raise ValueError("must not begin or end with white space")
+    if value in {".", ".."}:
+        raise ValueError("must not be . or ..")
+    return storable(value)
+
+
+def is_title(value: str) -> str:
+    """The value, if it can be a session's title. Raises `ValueError`."""
+    if not value.strip():
+        raise ValueError("must not be blank")
+    if any(unicodedata.category(ch) in {"Cc", "Zl", "Zp"} for ch in value):
+        raise ValueError("must be one line, without control characters")
+    return storable(value)
+
+
+def is_metadata(value: dict[str, Any]) -> dict[str, Any]:
+    """The value, if it can be a session's metadata. Raises `ValueError`."""
+    _check_depth(value, MAX_METADATA_DEPTH)
+    try:
+        size = len(orjson.dumps(value))
+    except TypeError:
+        raise ValueError("must not have numbers beyond 64 bits") from None
+    if size > MAX_METADATA_BYTES:
+        raise ValueError(f"must not be longer than {MAX_METADATA_BYTES} bytes as JSON")
+    return value
+
+
+def _check_depth(value: object, left: int) -> None:
+    if left == 0:
+        raise ValueError(f"must not be deeper than {MAX_METADATA_DEPTH} levels")
+    if isinstance(value, str):
+        storable(value)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            storable(name)
+            _check_depth(inner, left - 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_depth(inner, left - 1)
+
+
+def _is_time(value: str) -> str:
+    """Only what we write ourselves, so that it comes back byte for byte."""
+    words = "must be a time such as 2026-01-31T12:00:00.000000Z"
+    try:
+        if rfc3339(max(0, microseconds(value))) == value:
+            return value
+    except (TypeError, OverflowError, ValueError):
+        raise ValueError(words) from None
+    raise ValueError(words)
 
 
 Time = Annotated[str, AfterValidator(_is_time)]
-Text = Annotated[str, AfterValidator(_storable)]
-Id = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable)]
-Seq = Annotated[int, Field(ge=1, le=_NEVER)]
-Count = Annotated[int, Field(ge=0, le=_NEVER)]
+Text = Annotated[str, AfterValidator(storable)]
+Id = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(storable)]
+Seq = Annotated[int, Field(ge=1, le=_MAX_SEQ)]
+Place = Annotated[int, Field(ge=0, le=_MAX_SEQ)]
+Tokens = Annotated[int, Field(ge=0, le=_MAX_TOKENS)]
 
 
 class _Line(BaseModel):
@@ -56,16 +117,16 @@ class _Line(BaseModel):
 class Beginning(_Line):
     """The first line."""
 
-    type: Literal["chatkeep"] = "chatkeep"
-    version: Literal[1] = VERSION
+    type: Literal["chatkeep"]
+    version: Literal[1]
 
 
 class SessionLine(_Line):
     """A session. `head_seq` is the last message of its active branch."""
 
     type: Literal["session"] = "session"
-    session_id: Id
-    title: Annotated[Text, Field(min_length=1, max_length=1_000)]
+    session_id: Annotated[str, AfterValidator(is_session_id)]
+    title: Annotated[str, Field(max_length=1_000), AfterValidator(is_title)]
     title_source: TitleSource
     title_pending: bool = False
     pinned: bool
@@ -73,7 +134,7 @@ class SessionLine(_Line):
     model: Id | None
     system_prompt: Text | None
     context_messages: Annotated[int, Field(ge=0, le=1_000)] | None
-    metadata: dict[str, Any]
+    metadata: Annotated[dict[str, Any], AfterValidator(is_metadata)]
     head_seq: Seq | None
     created_at: Time
     updated_at: Time
@@ -82,6 +143,8 @@ class SessionLine(_Line):
     def _has_order(self) -> "SessionLine":
         if self.updated_at < self.created_at:
             raise ValueError("updated_at must not be before created_at")
+        if self.title_pending and self.title_source is not TitleSource.PROVISIONAL:
+            raise ValueError("title_pending is for provisional titles")
         return self
 
 
@@ -102,6 +165,11 @@ class Options(_Line):
     max_tokens: int | None = None
 
 
+_WAITING = {Status.QUEUED, Status.CANCELLED}
+_WHOLE = {Status.COMPLETED, Status.RUNNING}
+_BROKEN = {Status.FAILED, Status.CANCELLED, Status.INTERRUPTED}
+
+
 class TurnLine(_Line):
     """A turn. `user_seq` is the message that it answers, `input` the message if it still waits.
 
@@ -118,22 +186,35 @@ class TurnLine(_Line):
     model: Id
     options: Options
     input: Text | None
-    branch_seq: Count | None
+    branch_seq: Place | None
     regenerates: Id | None
     context_messages: Annotated[int, Field(ge=0, le=1_000)] | None
-    context_seq: Count | None
+    context_seq: Place | None
     system_prompt_digest: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None
     user_message_id: Id
     message_id: Id
     user_seq: Seq | None
-    input_tokens: Count | None
-    output_tokens: Count | None
+    input_tokens: Tokens | None
+    output_tokens: Tokens | None
     finish_reason: Text | None
     error_code: Text | None
     error_detail: Text | None
     created_at: Time
     started_at: Time | None
     ended_at: Time | None
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> "TurnLine":
+        waits = self.input is not None
+        if waits and (self.user_seq is not None or self.status not in _WAITING):
+            raise ValueError("input is for turns that wait, or were cancelled while they did")
+        if not waits and self.user_seq is None and self.regenerates is None:
+            raise ValueError("user_seq must say which message the turn answers")
+        if self.status in _WHOLE and self.user_seq is None:
+            raise ValueError("user_seq must be there")
+        if self.status in _BROKEN and self.error_code is None:
+            raise ValueError("error_code must say why the turn has no whole reply")
+        return self
 
 
 class MessageLine(_Line):
@@ -167,8 +248,8 @@ class CallLine(_Line):
     model: Id
     status: Status
     is_retry: bool
-    input_tokens: Count
-    output_tokens: Count
+    input_tokens: Tokens
+    output_tokens: Tokens
     is_estimated: bool
     created_at: Time
 
@@ -187,5 +268,6 @@ LINES: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type
 
 __all__ = [
     "LINES", "VERSION", "Beginning", "CallLine", "EndLine", "Line", "MessageLine", "Options",
-    "SessionLine", "SystemPromptLine", "TurnLine", "microseconds",
+    "SessionLine", "SystemPromptLine", "TurnLine", "is_metadata", "is_session_id", "is_title",
+    "microseconds", "storable",
 ]  # fmt: skip

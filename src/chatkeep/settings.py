@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -172,6 +173,7 @@ class Settings(BaseSettings):
     @field_validator("allowed_hosts", "allowed_origins", "models", "retention_days", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
+        value = str(value) if isinstance(value, int) else value
         if not isinstance(value, str):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -200,7 +202,8 @@ class Settings(BaseSettings):
     @classmethod
     def _are_days(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:
-            if not 1 <= len(days := entry.rpartition("=")[2].strip()) <= 6 or not days.isdecimal():
+            days = entry.rpartition("=")[2].strip()
+            if not re.fullmatch("[1-9][0-9]{0,5}", days):
                 raise ValueError(f"{entry!r} is not a number of days; write 365 or tenant=365")
         return value
 

@@ -205,6 +205,7 @@ def test_what_contradicts_itself_is_left_out_and_told(
         (b'["a", 5, null, {}]', 200),
         (b"\xef\xbb\xbf \n[]", 200),
         (b'{"a": 1}', 200),
+        (b"{}", 200),
         (b"[" * 5_000, 422),
         (b'{"type":"chatkeep","version":1}\n\xff\xfe\n', 200),
         (b'["' + b"x" * 300_000 + b'"]', 413),
@@ -315,3 +316,143 @@ def test_markdown_is_for_people_and_openais_lists_for_programs(
     every = client.get("/export?format=openai").content.splitlines()
     assert len(every) == len(client.get("/sessions").json())
     assert client.get("/export?format=xml").status_code == 422
+
+
+def test_what_is_nested_deeply_is_refused_before_it_costs_anything(fresh: TestClient) -> None:
+    for body in (b"[" * 100_000, b'[{"id":"x","mapping":' + b'{"a":' * 30_000, b"[[" + b"[" * 300):
+        response = fresh.post("/import", content=body)
+        assert response.status_code == 422
+    assert "nested" in response.json()["detail"]
+
+
+def test_what_came_in_before_the_file_broke_is_told(fresh: TestClient) -> None:
+    body = json.dumps([CHATGPT]).encode()[:-1] + b', {"id": "cut'
+
+    report = take(fresh, body)
+
+    assert report["imported"] == 1
+    assert "cannot be read" in report["skipped"][-1]["reason"]
+
+
+def lines_of(*sessions: dict[str, Any]) -> bytes:
+    lines = [{"type": "chatkeep", "version": 1}]
+    at = "2026-01-01T00:00:00.000000Z"
+    for session in sessions:
+        messages = session.pop("messages", 2)
+        own = {"session_id": "s", "title": "Words", "title_source": "model", "pinned": False,
+               "archived": False, "model": None, "system_prompt": None, "context_messages": None,
+               "metadata": {}, "head_seq": messages, "created_at": at, "updated_at": at,
+               **session}  # fmt: skip
+        end = own.pop("end", True)
+        lines.append({"type": "session", **own})
+        for seq in range(1, messages + 1):
+            lines.append(  # noqa: PERF401  (one of several kinds of lines)
+                {"type": "message", "seq": seq, "id": f"msg_{own['session_id']}_{seq}",
+                 "parent_seq": seq - 1 or None, "role": "user" if seq % 2 else "assistant",
+                 "content": f"text {seq}", "status": "completed", "turn_id": None,
+                 "created_at": at}
+            )  # fmt: skip
+        if end:
+            lines.append({"type": "end", "session_id": own["session_id"]})
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def test_each_session_that_is_left_out_is_told_of(fresh: TestClient) -> None:
+    take(fresh, lines_of({"session_id": "a"}))
+
+    report = take(
+        fresh,
+        lines_of({"session_id": "a"}, {"session_id": "b", "title": "x" * 2_000},
+                 {"session_id": "c"}, {"session_id": "."}, {"session_id": "d\x1b]0;x"},
+                 {"session_id": "e", "created_at": "2026-01-31T12:00:00"},
+                 {"session_id": "f", "updated_at": "9999-12-31T23:59:59-23:59"},
+                 {"session_id": "g", "metadata": {"a": json.loads("[" * 300 + "]" * 300)}},
+                 {"session_id": "h", "title_pending": True}),
+    )  # fmt: skip
+
+    assert report["imported"] == 1
+    assert report["skipped_count"] == 8
+    assert {session["session_id"] for session in fresh.get("/sessions").json()} == {"a", "c"}
+
+
+def test_a_session_that_was_cut_off_can_come_again_in_the_same_file(fresh: TestClient) -> None:
+    again = {"session_id": "twice", "messages": 450}
+
+    report = take(fresh, lines_of({**again, "end": False}, dict(again)))
+
+    assert (report["imported"], report["skipped_count"]) == (1, 1)
+    assert len(fresh.get("/history/twice").json()) == 450
+
+
+TURN: dict[str, Any] = {
+    "type": "turn", "id": "turn_x", "seq": 1, "status": "completed", "attempt": 1,
+    "model": "openai:scripted", "options": {}, "input": None, "branch_seq": None,
+    "regenerates": None, "context_messages": 5, "context_seq": 1, "system_prompt_digest": None,
+    "user_message_id": "msg_s_1", "message_id": "msg_s_2", "user_seq": 1, "input_tokens": 1,
+    "output_tokens": 1, "finish_reason": "stop", "error_code": None, "error_detail": None,
+    "created_at": "2026-01-01T00:00:00.000000Z", "started_at": "2026-01-01T00:00:00.000000Z",
+    "ended_at": "2026-01-01T00:00:00.000000Z",
+}  # fmt: skip
+WAITED = {"status": "cancelled", "input": "x", "user_seq": None, "error_code": "turn-cancelled"}
+
+
+@pytest.mark.parametrize(
+    ("turn", "is_whole"),
+    [
+        ({}, True),
+        (WAITED, False),
+        ({**WAITED, "user_message_id": "msg_new"}, True),
+        ({"user_seq": None}, False),
+        ({"user_seq": None, "regenerates": "turn_y"}, False),
+        ({"user_message_id": "msg_nobody"}, False),
+        ({"user_seq": 2}, False),
+        ({"status": "failed"}, False),
+        ({"status": "running", "ended_at": None}, True),
+        ({"input": "x"}, False),
+        ({"input_tokens": 2**62}, False),
+        ({"seq": 2**62}, False),
+        ({"branch_seq": 7}, False),
+    ],
+)
+def test_a_session_that_came_in_can_be_used_whatever_its_turns_say(
+    fresh: TestClient, turn: dict[str, Any], is_whole: bool
+) -> None:
+    lines = lines_of({}).splitlines(keepends=True)
+    lines.insert(2, json.dumps({**TURN, **turn}).encode() + b"\n")
+
+    assert take(fresh, b"".join(lines))["imported"] == int(is_whole)
+
+    if is_whole:
+        assert fresh.get("/turns/turn_x").is_success
+        assert fresh.get("/turns/turn_x/events").is_success
+        assert fresh.get("/turns/turn_x/context").status_code in {200, 409}
+        again = fresh.post("/chat", json={"session_id": "s", "regenerate": "turn_x"})
+        assert again.status_code == 200, again.text
+    assert fresh.post("/chat", json={"session_id": "s", "message": "go on"}).is_success
+    assert fresh.get("/usage").is_success
+    assert fresh.get("/export").content.endswith(b'"session_id":"s"}\n')
+
+
+def test_what_tools_and_systems_have_said_is_read_by_the_model(
+    fresh: TestClient, upstream: Upstream
+) -> None:
+    lines = lines_of({"messages": 4}).decode().splitlines(keepends=True)
+    lines[3] = lines[3].replace('"assistant"', '"tool"')
+    lines[4] = lines[4].replace('"user"', '"system"')
+    take(fresh, "".join(lines).encode())
+
+    assert fresh.post("/chat", json={"session_id": "s", "message": "go on"}).is_success
+
+    read = [text for _, text in upstream.replies[-1].messages]
+    assert read[1:] == ["text 1", "text 2", "text 3", "text 4", "go on"]
+
+
+def test_metadata_has_a_depth_that_every_answer_can_have(client: TestClient) -> None:
+    client.post("/chat", json={"session_id": "deep", "message": "a b c"})
+    for depth, status in ((30, 200), (40, 422), (254, 422)):
+        value = json.loads('{"a":' * depth + "1" + "}" * depth)
+        change = {"metadata": value}
+        assert client.patch("/sessions/deep", json=change).status_code == status
+    change = {"metadata": {"pattern": "\\u0000"}}
+    assert client.patch("/sessions/deep", json=change).json()["metadata"] == change["metadata"]
+    assert client.get("/sessions/deep").is_success

@@ -183,3 +183,25 @@ def test_a_place_that_is_none_is_refused(client: TestClient, after: str) -> None
     response = client.get("/search", params={"q": "x", "after": after})
 
     assert response.status_code == 422
+
+
+def test_a_page_asks_for_what_the_first_one_asked_for(client: TestClient, session: str) -> None:
+    say(client, session, "quoll number one", "quoll number two")
+
+    first = client.get("/search?q=quoll&role=user&role=assistant&limit=1")
+
+    assert first.links["next"]["url"].count("role=") == 2
+
+
+def test_times_are_kept_where_many_messages_have_the_same(client: TestClient) -> None:
+    from tests.api.test_archive import lines_of
+
+    body = lines_of({"session_id": "same time", "messages": 900}).replace(b"text ", b"bilby ")
+    assert client.post("/import", content=body).json()["imported"] == 1
+    asked = {"q": "bilby", "limit": 100}
+
+    after = client.get("/search", params={**asked, "since": "2026-01-01T00:00:00.5Z"})
+    before = client.get("/search", params={**asked, "until": "2026-01-01T00:00:00.5Z"})
+
+    assert after.json() == []
+    assert len(before.json()) == 100

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -138,6 +139,7 @@ def test_the_archive_of_chatgpt_is_read_as_it_comes(server: Server, tmp_path: Pa
 
     with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
         archive.writestr("user.json", "{}")
+        archive.writestr("shared_conversations.json", "[]")
         archive.writestr("conversations.json", json.dumps([CHATGPT]))
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("user.json", "{}")
@@ -145,6 +147,9 @@ def test_the_archive_of_chatgpt_is_read_as_it_comes(server: Server, tmp_path: Pa
     assert "1 sessions with 2 messages" in chatkeep(server, "import", str(tmp_path / "export.zip"))
     assert [found["title"] for found in server.sessions().values()] == ["Tides"]
     chatkeep(server, "import", str(tmp_path / "other.zip"), code=1)
+    damaged = (tmp_path / "export.zip").read_bytes()
+    (tmp_path / "export.zip").write_bytes(damaged.replace(b"Tides", b"Tideq"))
+    chatkeep(server, "import", str(tmp_path / "export.zip"), code=1)
 
 
 def test_a_backup_is_restored(server: Server, tmp_path: Path) -> None:
@@ -165,6 +170,23 @@ def test_a_backup_is_restored(server: Server, tmp_path: Path) -> None:
     assert server.contents("s") == ["before the backup", "Reply to: before the backup"]
     assert server.chat("s", "and it goes on").status_code == 200
     assert copy.stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_was_copied_as_it_stood_is_restored_with_its_log(
+    server: Server, tmp_path: Path
+) -> None:
+    for number in range(5):
+        server.chat(f"s{number}", "good morning to you")
+    server.kill()
+    copied = tmp_path / "copied"
+    shutil.copytree(server.folder, copied)
+    assert (copied / "chatkeep.db-wal").stat().st_size > 0
+
+    said = from_json(server, "restore", "--yes", str(copied / "chatkeep.db"))
+
+    assert (said["sessions"], said["messages"]) == (5, 10)
+    server.start()
+    assert len(server.sessions()) == 5
 
 
 def test_what_is_no_backup_is_not_restored(server: Server, tmp_path: Path) -> None:
@@ -205,12 +227,18 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(server: Server) -> None:
     (server.folder / "chatkeep.db").write_bytes(b"nothing of this kind" * 1_000)
     assert "is no database" in chatkeep(server, "doctor", "--no-models", code=1)
     assert "cannot be used" in chatkeep(server, "doctor", CHATKEEP_PORT="many", code=1)
+    said = chatkeep(server, "doctor", OPENAI_API_KEY="sk-secret key", code=1)
+    assert "openai_api_key" in said.lower()
+    assert "secret" not in said
 
 
 def test_who_cannot_be_reached_is_named(server: Server) -> None:
     said = chatkeep(server, "sessions", "list", "--url", "http://127.0.0.1:9", code=1)
     assert "No server answers at http://127.0.0.1:9" in said
     chatkeep(server, "sessions", "list", "--url", "nonsense", code=1)
+    said = chatkeep(server, "export", "--url", "http://127.0.0.1:9", code=1)
+    assert "No server answers" in said
+    chatkeep(server, "sessions", "show", "\udcff", code=2)
     chatkeep(server, "nonsense", code=2)
 
 

@@ -170,7 +170,24 @@ def _age(path: Path, days: dict[str, int]) -> None:
             )
 
 
-@pytest.mark.parametrize("setting", ["soon", "1,acme=", "-3", "acme=x"])
+@pytest.mark.parametrize("setting", ["soon", "1,acme=", "-3", "acme=x", "0", "007"])
 def test_a_retention_that_is_no_number_of_days_is_refused(setting: str) -> None:
     with pytest.raises(ValidationError, match="not a number of days"):
         Settings(retention_days=setting)  # type: ignore[arg-type]  # as the environment has it
+
+
+def test_who_reads_the_file_meanwhile_delays_its_last_traces_and_that_is_said(
+    server: Server, session: str, canary: str
+) -> None:
+    server.chat(session, f"{canary} to be deleted")
+    path = f"file:{server.folder}/chatkeep.db?mode=ro"
+    with contextlib.closing(sqlite3.connect(path, uri=True, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM messages").fetchone()
+        with server.client() as client:
+            assert client.delete(f"/sessions/{session}").status_code == 202
+            assert client.get(f"/sessions/{session}").status_code == 404
+        reader.execute("COMMIT")
+    server.stop()
+    server.start()
+    until(lambda: files_with(server.folder, canary) == [])

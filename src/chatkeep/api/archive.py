@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from chatkeep.api import formats, problems
 from chatkeep.api.dependencies import CallerOf, EngineOf, StoreOf
 from chatkeep.domain import MalformedBody
-from chatkeep.engine.importing import ImportReport
+from chatkeep.engine.coming import ImportReport
 from chatkeep.store import Store, exports
 
 router = APIRouter(tags=["archive"])

@@ -1,7 +1,6 @@
 """JSON bodies, read strictly: what a lenient parser lets through would fail later, or change."""
 
 import json
-import unicodedata
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import Request
@@ -10,34 +9,11 @@ from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect
 
 from chatkeep.domain import InvalidRequest, MalformedBody, UnsupportedMediaType
+from chatkeep.records import storable
 
 MAX_SYSTEM_PROMPT_CHARS = 100_000
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-def storable(value: str) -> str:
-    """The value, if every database keeps it as it is. Raises `ValueError`."""
-    if "\0" in value:
-        raise ValueError("must not contain U+0000")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must not contain lone surrogates") from None
-    return value
-
-
-def is_session_id(value: str) -> str:
-    """The value, if it can name a session. Raises `ValueError`."""
-    if not 1 <= len(value) <= 255:
-        raise ValueError("must have 1 to 255 characters")
-    if any(unicodedata.category(ch) == "Cc" for ch in value):
-        raise ValueError("must not contain control characters")
-    if value != value.strip():
-        raise ValueError("must not begin or end with white space")
-    if value in {".", ".."}:
-        raise ValueError("must not be . or ..")
-    return storable(value)
 
 
 Storable = Annotated[str, AfterValidator(storable)]

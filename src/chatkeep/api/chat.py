@@ -8,9 +8,10 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from chatkeep.api import accept, bodies, problems, sse
-from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable, is_session_id
+from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable
 from chatkeep.api.dependencies import CallerOf, EngineOf, stream
 from chatkeep.domain import Branch, InvalidRequest, OnBusy, Reply, TurnOptions, TurnRequest
+from chatkeep.records import is_session_id
 
 router = APIRouter(tags=["chat"])
 

@@ -1,18 +1,20 @@
 """The forms of an export: lossless lines, Markdown for people, the message lists of OpenAI."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import orjson
 
-from chatkeep.domain import Message
-from chatkeep.records import Beginning
+from chatkeep.domain import Message, SessionNotFound
+from chatkeep.records import VERSION, Beginning
 from chatkeep.store import Store, exports, messages
 
-LINES_AT_ONCE = 200
-"""Lines that are in memory at the same time; a message may be long."""
+MESSAGES_AT_ONCE = 50
+"""Messages that are in memory at the same time; one may be long."""
 
-_KINDS = ("prompts", "turns", "messages", "calls")
+PIECE_BYTES = 65_536
+
 _SPEAKERS = {"user": "User", "assistant": "Assistant", "system": "System", "tool": "Tool"}
 
 Writer = Callable[[Store, str, AsyncIterator[int]], AsyncIterator[bytes]]
@@ -20,30 +22,15 @@ Writer = Callable[[Store, str, AsyncIterator[int]], AsyncIterator[bytes]]
 
 async def jsonl(store: Store, tenant: str, pks: AsyncIterator[int]) -> AsyncIterator[bytes]:
     """Everything, as `records.py` describes it."""
-    yield _line(Beginning().model_dump())
+    first = Beginning(type="chatkeep", version=VERSION)
+    yield orjson.dumps(first.model_dump(), option=orjson.OPT_APPEND_NEWLINE)
     async for pk in pks:
-        session = await store.read(exports.session, tenant=tenant, pk=pk)
-        if session is None:
+        lines = await store.read(exports.lines, tenant=tenant, pk=pk)
+        if lines is None:
             continue
-        yield _line(session)
-        async for part in _parts(store, tenant, pk):
-            # Deleted meanwhile: without its last line nobody takes it for whole.
-            if part is None:
-                break
-            yield b"".join(_line(line) for line in part.lines)
-        else:
-            yield _line({"type": "end", "session_id": session["session_id"]})
-
-
-async def _parts(store: Store, tenant: str, pk: int) -> AsyncIterator[exports.Part | None]:
-    for kind in _KINDS:
-        after: int | None = 0
-        while after is not None:
-            part = await store.read(
-                exports.part, tenant=tenant, pk=pk, kind=kind, after=after, limit=LINES_AT_ONCE
-            )
-            yield part
-            after = None if part is None else part.following
+        with lines:
+            while piece := await asyncio.to_thread(lines.read, PIECE_BYTES):
+                yield piece
 
 
 async def openai(store: Store, tenant: str, pks: AsyncIterator[int]) -> AsyncIterator[bytes]:
@@ -83,17 +70,16 @@ def _as_markdown(message: Message) -> str:
 async def _branch(
     store: Store, tenant: str, session: dict[str, Any]
 ) -> AsyncIterator[list[Message]]:
-    path = await store.read(
-        messages.path, tenant=tenant, session_id=session["session_id"], limit=None
-    )
+    try:
+        path = await store.read(
+            messages.path, tenant=tenant, session_id=session["session_id"], limit=None
+        )
+    except SessionNotFound:
+        return  # deleted meanwhile
     seqs = path.seqs[::-1]
-    for start in range(0, len(seqs), LINES_AT_ONCE):
-        some = seqs[start : start + LINES_AT_ONCE]
+    for start in range(0, len(seqs), MESSAGES_AT_ONCE):
+        some = seqs[start : start + MESSAGES_AT_ONCE]
         yield await store.read(messages.of_path, session_pk=path.session_pk, seqs=some)
-
-
-def _line(value: dict[str, Any]) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
 WRITERS: dict[str, Writer] = {"jsonl": jsonl, "markdown": markdown, "openai": openai}

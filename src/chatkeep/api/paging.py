@@ -29,8 +29,9 @@ def link(request: Request, rel: str, **parameters: str | int) -> str:
     A relative reference, so that it is right behind any proxy.
     """
     path = request.scope["raw_path"].decode("ascii")
-    kept = {key: value for key, value in request.query_params.items() if key not in parameters}
-    return f'<{path}?{urlencode({**kept, **parameters})}>; rel="{rel}"'
+    asked = request.query_params.multi_items()
+    kept = [(name, value) for name, value in asked if name not in parameters]
+    return f'<{path}?{urlencode([*kept, *parameters.items()])}>; rel="{rel}"'
 
 
 def whole(chunks: AsyncIterator[Sequence[Any]]) -> Response:

@@ -54,10 +54,7 @@ def response(body: dict[str, Any], headers: Mapping[str, str] | None = None) -> 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI entries of a route's errors."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        status: {"description": _MEANINGS[status], "model": Problem, "content": content}
-        for status in statuses
-    }
+    return {status: {"description": _MEANINGS[status], "content": content} for status in statuses}
 
 
 _MEANINGS = {

@@ -1,7 +1,5 @@
 """`/sessions` and `/history/{session_id}`: what is kept, and which branch of it is active."""
 
-import json
-import unicodedata
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Self
 from urllib.parse import unquote_to_bytes
@@ -11,14 +9,14 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from chatkeep.api import bodies, paging, problems
-from chatkeep.api.bodies import Storable, storable
+from chatkeep.api.bodies import Storable
 from chatkeep.api.dependencies import CallerOf, EngineOf, Limit, StoreOf
 from chatkeep.api.times import Moment, microseconds
 from chatkeep.domain import Message, Session, SessionFilter, SessionNotFound, SessionRecord
+from chatkeep.records import is_metadata, is_title
 from chatkeep.store import messages, sessions
 
 MAX_TITLE_CHARS = 255
-MAX_METADATA_BYTES = 16_384
 
 router = APIRouter(tags=["sessions"])
 
@@ -112,23 +110,12 @@ class SessionChange(BaseModel):
     @field_validator("title")
     @classmethod
     def _is_title(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("must not be blank")
-        if any(unicodedata.category(ch) in {"Cc", "Zl", "Zp"} for ch in value):
-            raise ValueError("must be one line, without control characters")
-        return value.strip()
+        return is_title(value.strip())
 
     @field_validator("metadata")
     @classmethod
-    def _is_small(cls, value: dict[str, Any]) -> dict[str, Any]:
-        storable(json.dumps(value, ensure_ascii=False).replace("\\u0000", "\0"))
-        try:
-            size = len(orjson.dumps(value))
-        except TypeError:
-            raise ValueError("must not have numbers beyond 64 bits") from None
-        if size > MAX_METADATA_BYTES:
-            raise ValueError(f"must not be longer than {MAX_METADATA_BYTES} bytes as JSON")
-        return value
+    def _is_metadata(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return is_metadata(value)
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -203,14 +190,20 @@ async def change_session(
     summary="Delete a session for good",
     status_code=204,
     response_class=Response,
-    responses=problems.documented(404),
+    responses={
+        202: {
+            "description": "It is deleted, and nobody sees it any more. Another program reads "
+            "the database file, though, and its last traces go when that has ended."
+        },
+        **problems.documented(404),
+    },
 )
 async def delete_session(
     request: Request, caller: CallerOf, engine: EngineOf, session_id: str
 ) -> Response:
     """Delete a session with all that belongs to it, from every file, and cancel its turns."""
-    await engine.sessions.delete(caller, _name(request, session_id))
-    return Response(status_code=204)
+    is_gone = await engine.sessions.delete(caller, _name(request, session_id))
+    return Response(status_code=204 if is_gone else 202)
 
 
 def _record(found: SessionRecord) -> Response:

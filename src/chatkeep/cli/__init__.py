@@ -12,7 +12,7 @@ import typer
 
 from chatkeep import __version__
 from chatkeep.cli import archive, backups, configuration, look, manage, talk
-from chatkeep.cli.show import FAILED, STOPPED
+from chatkeep.cli.show import FAILED, STOPPED, WRONG
 from chatkeep.settings import unknown_variables
 
 cli = typer.Typer(
@@ -53,6 +53,9 @@ def main() -> None:
     except Refused as refused:
         complain(str(refused))
         sys.exit(NOT_THERE if isinstance(refused, NotThere) else FAILED)
+    except UnicodeError:
+        complain("That is not UTF-8.")
+        sys.exit(WRONG)
     except KeyboardInterrupt:
         sys.exit(STOPPED)
 

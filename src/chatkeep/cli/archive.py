@@ -3,9 +3,10 @@
 import contextlib
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -49,23 +50,29 @@ def export(
       chatkeep export -o everything.jsonl
       chatkeep export --session trip/lisbon --format markdown -o lisbon.md
     """
+    from httpx2 import RequestError
+
+    from chatkeep.cli.chat_api import unreachable
     from chatkeep.cli.reach import checked, server
 
     params = {"format": form.value} | ({"session_id": session} if session is not None else {})
     size = 0
-    with (
-        server(url, key) as client,
-        client.stream("GET", "/export", params=params) as response,
-        _bar("Exported", None) as (progress, task),
-    ):
-        if not response.is_success:
-            response.read()
-            checked(response)
-        with _written(output) as target:
-            for piece in response.iter_bytes():
-                target.write(piece)
-                size += len(piece)
-                progress.update(task, advance=len(piece))
+    with server(url, key) as client:
+        try:
+            with (
+                client.stream("GET", "/export", params=params) as response,
+                _bar("Exported", None) as (progress, task),
+            ):
+                if not response.is_success:
+                    response.read()
+                    checked(response)
+                with _written(output) as target:
+                    for piece in response.iter_bytes():
+                        target.write(piece)
+                        size += len(piece)
+                        progress.update(task, advance=len(piece))
+        except RequestError as error:
+            raise unreachable(client, error) from None
     if json and output != STANDARD:
         as_json({"file": str(output), "format": form.value, "bytes": size})
     elif output != STANDARD:
@@ -91,9 +98,11 @@ def import_(
       chatkeep import everything.jsonl
       chatkeep import chatgpt-export.zip
     """
-    from chatkeep.cli.reach import call, server
+    from chatkeep.cli.chat_api import Refused
+    from chatkeep.cli.reach import call, found, server
 
     reports: dict[str, Any] = {}
+    is_refused = False
     with server(url, key) as client:
         for path in files:
             with _opened(path) as (source, size), _bar(path.name, size) as (progress, task):
@@ -105,16 +114,25 @@ def import_(
                         progress.update(task, advance=len(piece))
                         yield piece
 
-                reports[str(path)] = call(client, "POST", "/import", content=pieces()).json()
+                try:
+                    report = found(call(client, "POST", "/import", content=pieces()))
+                except Refused as refused:
+                    complain(f"{path}: {refused}")
+                    is_refused = True
+                else:
+                    reports[str(path)] = report
     if json:
         as_json(reports)
     else:
         for name, report in reports.items():
             _tell(name, report)
-    if not any(report["imported"] for report in reports.values()) and any(
-        skipped["reason"] != "is here already"
-        for report in reports.values()
-        for skipped in report["skipped"]
+    if is_refused or (
+        not any(report["imported"] for report in reports.values())
+        and any(
+            skipped["reason"] != "is here already"
+            for report in reports.values()
+            for skipped in report["skipped"]
+        )
     ):
         raise typer.Exit(FAILED)
 
@@ -165,7 +183,9 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], int | None]]:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 inside = next(
-                    info for info in archive.infolist() if info.filename.endswith("tions.json")
+                    info
+                    for info in archive.infolist()
+                    if PurePosixPath(info.filename).name == "conversations.json"
                 )
                 with archive.open(inside) as file:
                     yield file, inside.file_size
@@ -174,6 +194,9 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], int | None]]:
             yield file, path.stat().st_size
     except StopIteration:
         complain(f"{path} has no conversations.json in it.")
+        raise typer.Exit(FAILED) from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        complain(f"{path} cannot be unpacked: {error}.")
         raise typer.Exit(FAILED) from None
     except OSError as error:
         complain(f"{path} cannot be read: {error.strerror}.")

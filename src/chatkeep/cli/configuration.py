@@ -12,8 +12,11 @@ from chatkeep.settings import ConfigurationError, Settings
 EXIT_CONFIGURATION = 2
 
 
-def settings(**options: object) -> Settings:
-    """The settings, with a command's options over them; ends the program if they are wrong."""
+def read(**options: object) -> Settings:
+    """The settings, with a command's options over them.
+
+    Raises `ConfigurationError`, whose words repeat no value: it may be a key.
+    """
     given = {name: value for name, value in options.items() if value is not None}
     try:
         return Settings(**given)  # type: ignore[arg-type]  # Typer has checked the options' types
@@ -23,9 +26,15 @@ def settings(**options: object) -> Settings:
             words = found["msg"].removeprefix("Value error, ")
             name = "_".join(str(part) for part in found["loc"])
             lines.append(f"The setting {name} cannot be used: {words}." if name else f"{words}.")
-        fail("\n".join(lines))
+        raise ConfigurationError("\n".join(lines)) from None
     except tomllib.TOMLDecodeError as error:
-        fail(f"The configuration file is not TOML: {error}.")
+        raise ConfigurationError(f"The configuration file is not TOML: {error}.") from None
+
+
+def settings(**options: object) -> Settings:
+    """The settings, with a command's options over them; ends the program if they are wrong."""
+    try:
+        return read(**options)
     except ConfigurationError as error:
         fail(str(error))
 

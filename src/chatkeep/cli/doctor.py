@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 import httpx2
-from pydantic import ValidationError
 
 from chatkeep import __version__
 from chatkeep.app import make_providers
+from chatkeep.cli import configuration
 from chatkeep.cli.reach import database_path
 from chatkeep.domain import CallKind, ChatError, Prompt, Role
 from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables
@@ -45,10 +45,9 @@ def run(*, ask_models: bool) -> list[Finding]:
         )
     ]
     try:
-        settings = Settings()
-    except (ValidationError, ConfigurationError) as error:
-        words = " ".join(str(error).split())
-        return [*found, Finding(f"The settings cannot be used: {words}", "error", "Correct them.")]
+        settings = configuration.read()
+    except ConfigurationError as error:
+        return [*found, *(Finding(line, "error", "Correct it.") for line in str(error).split("\n"))]
     found += _settings()
     found += _folder(settings)
     found += _database(settings)

@@ -52,15 +52,16 @@ def models(url: Url = None, key: Key = None, json: Json = False) -> None:
     Example:
       chatkeep models
     """
-    from chatkeep.cli.reach import call, server
+    from chatkeep.cli.chat_api import one_line
+    from chatkeep.cli.reach import call, found, server
 
     with server(url, key) as client:
-        found = call(client, "GET", "/models").json()
+        offer = found(call(client, "GET", "/models"))
     if json:
-        as_json(found)
+        as_json(offer)
         return
-    for model in found["models"]:
-        typer.echo(f"{'*' if model['id'] == found['default'] else ' '} {model['id']}")
+    for model in offer["models"]:
+        typer.echo(f"{'*' if model['id'] == offer['default'] else ' '} {one_line(model['id'])}")
 
 
 def usage(
@@ -81,17 +82,17 @@ def usage(
       chatkeep usage
       chatkeep usage --by session --since 2026-01-01
     """
-    from chatkeep.cli.reach import call, server
+    from chatkeep.cli.reach import call, found, server
 
     asked = {"by": by, "session_id": session, "since": since, "until": until}
     params = {name: value for name, value in asked.items() if value is not None}
     with server(url, key) as client:
-        found = call(client, "GET", "/usage", params=params).json()
+        counted = found(call(client, "GET", "/usage", params=params))
     if json:
-        as_json(found)
+        as_json(counted)
         return
     groups = [
-        name for name in ("day", "model", "session_id", "turn_id") if found and found[0][name]
+        name for name in ("day", "model", "session_id", "turn_id") if counted and counted[0][name]
     ]
     rows = [
         [
@@ -102,6 +103,6 @@ def usage(
             f"{row['output_tokens']:,}",
             f"{row['estimated_input_tokens'] + row['estimated_output_tokens']:,}",
         ]
-        for row in found
+        for row in counted
     ]
     table([*groups, "for", "calls", "tokens read", "written", "of them estimated"], rows)

@@ -34,24 +34,23 @@ def list_(
       chatkeep sessions list
       chatkeep sessions list --title lisbon --json
     """
-    from chatkeep.cli.chat_api import one_line
-    from chatkeep.cli.reach import call, server
+    from chatkeep.cli.reach import call, found, server
 
     asked = {"limit": limit, "title": title, "archived": archived, "pinned": pinned}
     params = {name: value for name, value in asked.items() if value is not None}
     with server(url, key) as client:
-        found = call(client, "GET", "/sessions", params=params).json()
+        listed = found(call(client, "GET", "/sessions", params=params))
     if json:
-        as_json(found)
+        as_json(listed)
         return
     rows = [
         [
-            one_line(session["title"]),
+            session["title"],
             session["session_id"],
             str(session["message_count"]),
             session["updated_at"][:16].replace("T", " "),
         ]
-        for session in found
+        for session in listed
     ]
     table(["title", "session", "messages", "active (UTC)"], rows)
 
@@ -68,14 +67,14 @@ def show(session_id: SessionId, url: Url = None, key: Key = None, json: Json = F
     from rich.console import Console
 
     from chatkeep.cli.markdown import clean
-    from chatkeep.cli.reach import call, server, session_path
+    from chatkeep.cli.reach import call, found, server, session_path
 
     with server(url, key) as client:
         path = session_path(session_id)
-        session = call(client, "GET", path).json()
+        session = found(call(client, "GET", path))
         if json:
             history = path.replace("/sessions/", "/history/", 1)
-            as_json({**session, "messages": call(client, "GET", history).json()})
+            as_json({**session, "messages": found(call(client, "GET", history))})
             return
         asked = {"format": "markdown", "session_id": session_id}
         text = clean(call(client, "GET", "/export", params=asked).text)
@@ -103,10 +102,11 @@ def rename(
     Example:
       chatkeep sessions rename trip/lisbon "A week in Lisbon"
     """
-    from chatkeep.cli.reach import call, server, session_path
+    from chatkeep.cli.reach import call, found, server, session_path
 
     with server(url, key) as client:
-        changed = call(client, "PATCH", session_path(session_id), json={"title": title}).json()
+        response = call(client, "PATCH", session_path(session_id), json={"title": title})
+        changed = found(response)
     if json:
         as_json(changed)
     else:
@@ -172,13 +172,13 @@ def search(
       chatkeep search lisbon may
       chatkeep search '"umbrella stand"' --since 2026-01-01
     """
-    from chatkeep.cli.reach import call, server
+    from chatkeep.cli.reach import call, found, server
 
     asked = {"session_id": session, "role": role, "since": since, "until": until}
     params = {name: value for name, value in asked.items() if value is not None}
     params |= {"q": " ".join(query), "limit": str(limit)}
     with server(url, key) as client:
-        hits = call(client, "GET", "/search", params=params).json()
+        hits = found(call(client, "GET", "/search", params=params))
     if json:
         as_json(hits)
         return
@@ -203,7 +203,9 @@ def _print_hit(hit: dict[str, Any]) -> None:
         words = clean(part["text"]).replace("\n", " ").replace("\t", " ")
         snippet.append(words, style="bold reverse" if part["match"] else "")
     console = Console(highlight=False, soft_wrap=True)
-    console.print(Text.assemble((one_line(hit["title"]), "bold"), f"  {hit['session_id']}"))
+    console.print(
+        Text.assemble((one_line(hit["title"]), "bold"), f"  {one_line(hit['session_id'])}")
+    )
     console.print(Text(f"  {head}", style="dim"))
     console.print(Text("  ").append_text(snippet))
     console.print()

@@ -109,6 +109,14 @@ def call(client: httpx2.Client, method: str, path: str, **options: Any) -> httpx
     return checked(response)
 
 
+def found(response: httpx2.Response) -> Any:
+    """The JSON of a response. Raises `Refused` if it is none: that is no Chatkeep."""
+    try:
+        return response.json()
+    except ValueError:
+        raise Refused("What answers there is no Chatkeep.") from None
+
+
 def checked(response: httpx2.Response) -> httpx2.Response:
     """The response, if it is what was asked for. Raises `Refused` and `NotThere`."""
     if response.is_success:

@@ -1,8 +1,8 @@
 """What people do with whole sessions: change them, delete them for good, let them expire."""
 
 import asyncio
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from chatkeep import telemetry
 from chatkeep.domain import (
@@ -24,14 +24,19 @@ from chatkeep.turns import LiveTurns
 
 log = telemetry.logger("sessions")
 
+T = TypeVar("T")
+
 SWEPT_ROWS = 200
 """Rows that one transaction deletes: some 10 ms, so that no turn waits for it."""
 
-LOG_PAUSES_SECONDS = (0.05, 0.2, 0.5, 1, 2, 5, 10, 20)
+LOG_PAUSES_SECONDS = (0.05, 0.2, 0.5, 1, 2)
 """Between tries to empty the write-ahead log while somebody reads from it."""
 
 MAX_MERGES = 100_000
 """Steps of merging the index at most: enough for 200 GB of it."""
+
+SWEEP_AGAIN_SECONDS = 60
+"""Until a sweep that a reader was in the way of is tried again."""
 
 EXPIRED_AT_ONCE = 100
 """Sessions that expire before the sweep that follows."""
@@ -63,7 +68,9 @@ class Sessions:
         self._retention_seconds = retention_seconds
         self._sweeping = asyncio.Lock()
         self._asked, self._swept = 0, 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_clean = True
+        self._later: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Go on with what an earlier process has begun to delete, and watch for what expires."""
@@ -106,23 +113,24 @@ class Sessions:
         self._feed.tell(caller.tenant, "session.updated", listed)
         return changed
 
-    async def delete(self, caller: Caller, session_id: str) -> None:
-        """Delete a session with all that belongs to it; when this returns, no file holds it.
+    async def delete(self, caller: Caller, session_id: str) -> bool:
+        """Delete a session with all that belongs to it, and cancel its turns.
 
-        Its turns are cancelled. Raises `SessionNotFound`.
+        Returns whether no file holds any of it; if not, because another program reads from the
+        database, that follows by itself. Raises `SessionNotFound`.
         """
         # Shielded: who goes away in the middle has asked for it nevertheless.
         task = self._spawn(self._delete(caller.tenant, session_id))
         try:
-            await asyncio.shield(task)
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
             if not task.cancelled():
                 raise
             words = "The session is deleted; what is left of it in files is removed at the start."
             raise Draining(words) from None
 
-    async def sweep(self) -> None:
-        """Remove what is deleted from every file.
+    async def sweep(self) -> bool:
+        """Remove what is deleted from every file; whether that is done.
 
         Who comes while a sweep is under way shares the next.
         """
@@ -131,16 +139,19 @@ class Sessions:
         async with self._sweeping:
             if self._swept < mine:
                 upto = self._asked
-                await self._sweep()
+                self._is_clean = await self._sweep()
                 self._swept = upto
+                if not self._is_clean and self._later is None:
+                    self._later = self._spawn(self._sweep_later())
+            return self._is_clean
 
-    async def _delete(self, tenant: str, session_id: str) -> None:
+    async def _delete(self, tenant: str, session_id: str) -> bool:
         await self._hide(tenant, session_id)
-        await self.sweep()
+        return await self.sweep()
 
-    async def _hide(self, tenant: str, session_id: str) -> None:
+    async def _hide(self, tenant: str, session_id: str, before: int | None = None) -> None:
         removed = await self._store.write(
-            removal.hide, tenant=tenant, session_id=session_id, at=now()
+            removal.hide, tenant=tenant, session_id=session_id, at=now(), before=before
         )
         for turn_id in removed.turn_ids:
             reason = TurnCancelled("The session was deleted.", session_id=session_id)
@@ -157,9 +168,22 @@ class Sessions:
         self._feed.tell(tenant, "session.deleted", {"session_id": session_id})
         log.info("session_deleted", turns=len(removed.turn_ids))
 
-    async def _sweep(self) -> None:
+    async def clear(self) -> None:
+        """Delete the rows of what is deleted, so that their ids can come in again."""
         while await self._store.write(removal.sweep, limit=SWEPT_ROWS):
             pass
+
+    async def _sweep_later(self) -> None:
+        while not self._is_clean:
+            await asyncio.sleep(SWEEP_AGAIN_SECONDS)
+            try:
+                await self.sweep()
+            except ChatError as error:
+                log.warning("not_swept", code=error.code)
+        self._later = None
+
+    async def _sweep(self) -> bool:
+        await self.clear()
         for step in range(MAX_MERGES):
             if not await self._store.write(search.forget, is_first=step == 0):
                 break
@@ -168,10 +192,11 @@ class Sessions:
                 break
             await asyncio.sleep(pause)
         else:
-            # The marks stay: the next sweep, or the next start, empties the log.
+            # The marks stay, so that the next start goes on where this process does not.
             log.warning("log_not_emptied")
-            return
+            return False
         await self._store.write(removal.finish)
+        return True
 
     async def _expire(self) -> None:
         while True:
@@ -192,14 +217,14 @@ class Sessions:
         ):
             for session_id in found:
                 try:
-                    await self._hide(tenant, session_id)
+                    await self._hide(tenant, session_id, before=before)
                 except SessionNotFound:
-                    continue  # somebody was faster
+                    continue  # deleted by somebody, or used again
             await self.sweep()
             log.info("sessions_expired", count=len(found))
 
-    def _spawn(self, work: Any) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.create_task(work)
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -65,12 +65,9 @@ class Source:
             size -= len(line)
         return found
 
-    async def rest(self) -> bytes:
-        """All that is left, which must be one record."""
-        while await self._more():
-            if len(self._buffer) > self._max:
-                raise _too_large(self._max)
-        return bytes(self._buffer)
+    def unread(self, data: bytes) -> None:
+        """Put back what was read, to be read again."""
+        self._buffer[:0] = data
 
     async def _more(self) -> bool:
         if not self._ended:

@@ -43,7 +43,7 @@ class ProviderOptions:
 
 def opening(name: str, first: Role) -> tuple[Role, str] | None:
     """The line before a prompt whose first message has this role, where a model needs one."""
-    if first is Role.ASSISTANT and name.partition(":")[0] in USER_FIRST:
+    if first in {Role.ASSISTANT, Role.TOOL} and name.partition(":")[0] in USER_FIRST:
         return Role.USER, OPENING
     return None
 
@@ -52,10 +52,13 @@ def messages(name: str, prompt: Prompt) -> "list[BaseMessage]":
     """Translate a prompt, opening it with a user's line where a provider may demand one."""
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
+    # Those of imported conversations too: what a tool said belongs to the answer, and not every
+    # provider takes a system's message in the middle.
     kinds: dict[Role, type[BaseMessage]] = {
         Role.USER: HumanMessage,
         Role.ASSISTANT: AIMessage,
-        Role.SYSTEM: SystemMessage,
+        Role.SYSTEM: HumanMessage,
+        Role.TOOL: AIMessage,
     }
     translated: list[BaseMessage] = []
     if prompt.system is not None:

@@ -38,13 +38,7 @@ def copy(source: Path, target: Path) -> Contents:
     if not source.is_file():
         raise NoBackup(f"There is no database at {source}.")
     with _beside(target) as partial:
-        try:
-            with contextlib.closing(_connect(source, "rw")) as conn:
-                # One read transaction: what was committed before it began, and nothing of later.
-                conn.execute("VACUUM INTO ?", (str(partial),))
-        except sqlite3.Error as error:
-            raise NoBackup(f"The database cannot be copied: {error}.") from None
-        _sync(partial)
+        _copy(source, partial, "rw")
         found = check(partial)
         partial.replace(target)
     _sync(target.parent)
@@ -70,7 +64,9 @@ def check(path: Path) -> Contents:
         raise NoBackup(f"{path} is no database of Chatkeep: {error}.") from None
     if version is None or not migrations.is_known(version[0]):
         raise NoBackup(f"{path} was made by a newer version of Chatkeep.")
-    return Contents(sessions, messages, path.stat().st_size)
+    log = Path(f"{path}-wal")
+    size = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    return Contents(sessions, messages, size)
 
 
 def restore(source: Path, target: Path) -> tuple[Contents, Path | None]:
@@ -79,40 +75,47 @@ def restore(source: Path, target: Path) -> tuple[Contents, Path | None]:
     At any moment there is a whole database in that place. Raises `NoBackup`, also while a server
     holds the database.
     """
-    found = check(source)
+    check(source)
     try:
         lock = claim(target)
     except ChatError as error:
         raise NoBackup(error.detail) from None
     with lock, _beside(target) as partial:
-        shutil.copyfile(source, partial)
-        _sync(partial)
+        # With what is in a log beside it: it may be a copy of a whole folder.
+        _copy(source, partial, "ro")
+        found = check(partial)
         before = _put_aside(target) if target.exists() else None
         partial.replace(target)
         _sync(target.parent)
     return found, before
 
 
+def _copy(source: Path, target: Path, mode: str) -> None:
+    """Write what a database has to another file, and that to disk."""
+    try:
+        with contextlib.closing(_connect(source, mode)) as conn:
+            # One read transaction: what was committed before it began, and nothing of later.
+            conn.execute("VACUUM INTO ?", (str(target),))
+    except sqlite3.Error as error:
+        raise NoBackup(f"{source} cannot be copied: {error}.") from None
+    _sync(target)
+
+
 def _put_aside(path: Path) -> Path:
     """Give a database a second name, with all that its write-ahead log has."""
+    kept = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
         with contextlib.closing(_connect(path, "rw")) as conn:
             conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             conn.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error:
-        # Damaged, which may be why it is replaced: its log is kept beside it.
-        _keep_log(path)
-    kept = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
+        # Damaged, which may be why it is replaced: its log is kept too, under the name that fits.
+        if (log := Path(f"{path}-wal")).exists():
+            shutil.copyfile(log, f"{kept}-wal")
     os.link(path, kept)
     for suffix in ("-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     return kept
-
-
-def _keep_log(path: Path) -> None:
-    log = Path(f"{path}-wal")
-    if log.exists():
-        shutil.copyfile(log, log.with_name(f"{log.name}.before-{time.strftime('%Y%m%d-%H%M%S')}"))
 
 
 @contextlib.contextmanager

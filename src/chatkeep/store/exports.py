@@ -1,8 +1,8 @@
-"""Sessions as lines of an export, in bounded pieces."""
+"""A session as lines of an export, as it is in one snapshot of the database."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 import orjson
 import sqlalchemy as sa
@@ -11,13 +11,10 @@ from chatkeep.domain import SessionNotFound, rfc3339
 from chatkeep.records import CallLine, MessageLine, TurnLine
 from chatkeep.store.tables import calls, messages, sessions, system_prompts, turns
 
+MEMORY_BYTES = 1_048_576
+"""What of a session waits in memory for its reader; the rest waits in a file without a name."""
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Some lines of one kind of a session, and where the next begin; `None` after the last."""
-
-    lines: Sequence[dict[str, Any]]
-    following: int | None
+ROWS_AT_ONCE = 100
 
 
 def pks(conn: sa.Connection, *, tenant: str, after: int, limit: int) -> list[int]:
@@ -57,21 +54,33 @@ def session(conn: sa.Connection, *, tenant: str, pk: int) -> dict[str, Any] | No
     }
 
 
-def part(
-    conn: sa.Connection, *, tenant: str, pk: int, kind: str, after: int, limit: int
-) -> Part | None:
-    """Up to `limit` lines of a session after a place; `None` if it is not there any more.
+def lines(conn: sa.Connection, *, tenant: str, pk: int) -> IO[bytes] | None:
+    """All lines of a session, to be read and closed; `None` if it is not there any more.
 
-    The kinds are `prompts`, `turns`, `messages`, `calls`.
+    They are written down at once, so that turns which go on meanwhile tear nothing, and no reader
+    who takes his time holds a transaction open.
     """
-    if conn.execute(_SESSION, {"tenant": tenant, "key": pk}).first() is None:
+    first = session(conn, tenant=tenant, pk=pk)
+    if first is None:
         return None
-    statement, line = _KINDS[kind]
-    found = conn.execute(statement, {"session": pk, "after": after, "limit": limit}).all()
-    following = None
-    if len(found) == limit and kind != "prompts":
-        following = found[-1].pk if kind == "calls" else found[-1].seq
-    return Part([line(row) for row in found], following)
+    # Kept open for whoever reads it.
+    spool = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115
+    spool.write(_encoded(first))
+    for statement, line in _KINDS:
+        for row in _rows(conn, statement, pk):
+            spool.write(_encoded(line(row)))
+    spool.write(_encoded({"type": "end", "session_id": first["session_id"]}))
+    spool.seek(0)
+    return spool
+
+
+def _rows(conn: sa.Connection, statement: sa.Select[Any], pk: int) -> Iterator[Any]:
+    in_pieces = statement.execution_options(yield_per=ROWS_AT_ONCE)
+    yield from conn.execute(in_pieces, {"session": pk})
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _turn_line(row: Any) -> dict[str, Any]:
@@ -105,43 +114,27 @@ _TURN_COLUMNS = tuple(name for name in TurnLine.model_fields if name != "type")
 _MESSAGE_COLUMNS = tuple(name for name in MessageLine.model_fields if name != "type")
 _CALL_COLUMNS = tuple(name for name in CallLine.model_fields if name != "type")
 
-_LIMIT = sa.bindparam("limit", type_=sa.Integer)
-_AFTER = sa.bindparam("after", type_=sa.BigInteger)
 _OF_TENANT = sessions.c.tenant_id == sa.bindparam("tenant")
 _PKS = (
     sa.select(sessions.c.pk)
-    .where(_OF_TENANT, sessions.c.pk > _AFTER)
+    .where(_OF_TENANT, sessions.c.pk > sa.bindparam("after", type_=sa.BigInteger))
     .order_by(sessions.c.pk)
-    .limit(_LIMIT)
+    .limit(sa.bindparam("limit", type_=sa.Integer))
 )
 _PK_OF = sa.select(sessions.c.pk).where(_OF_TENANT, sessions.c.session_id == sa.bindparam("name"))
 _SESSION = sa.select(sessions).where(_OF_TENANT, sessions.c.pk == sa.bindparam("key"))
-_KINDS: dict[str, tuple[sa.Select[Any], Any]] = {
-    "prompts": (
+_PK: sa.BindParameter[int] = sa.bindparam("session")
+_KINDS: tuple[tuple[sa.Select[Any], Callable[[Any], dict[str, Any]]], ...] = (
+    (
         sa.select(system_prompts)
-        .where(system_prompts.c.session_pk == sa.bindparam("session"))
+        .where(system_prompts.c.session_pk == _PK)
         .order_by(system_prompts.c.digest),
         _prompt_line,
     ),
-    "turns": (
-        sa.select(turns)
-        .where(turns.c.session_pk == sa.bindparam("session"), turns.c.seq > _AFTER)
-        .order_by(turns.c.seq)
-        .limit(_LIMIT),
-        _turn_line,
-    ),
-    "messages": (
-        sa.select(messages)
-        .where(messages.c.session_pk == sa.bindparam("session"), messages.c.seq > _AFTER)
-        .order_by(messages.c.seq)
-        .limit(_LIMIT),
+    (sa.select(turns).where(turns.c.session_pk == _PK).order_by(turns.c.seq), _turn_line),
+    (
+        sa.select(messages).where(messages.c.session_pk == _PK).order_by(messages.c.seq),
         _message_line,
     ),
-    "calls": (
-        sa.select(calls)
-        .where(calls.c.session_pk == sa.bindparam("session"), calls.c.pk > _AFTER)
-        .order_by(calls.c.pk)
-        .limit(_LIMIT),
-        _call_line,
-    ),
-}
+    (sa.select(calls).where(calls.c.session_pk == _PK).order_by(calls.c.pk), _call_line),
+)

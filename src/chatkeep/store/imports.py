@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain import Role, Status, rfc3339
+from chatkeep.domain import Role, Status, TurnCancelled, TurnInterrupted, rfc3339
 from chatkeep.records import (
     CallLine,
     Line,
@@ -138,9 +138,11 @@ def _is_of(conn: sa.Connection, pk: int, turn_id: str) -> bool:
 
 def _turn_values(tenant: str, pk: int, line: TurnLine) -> dict[str, Any]:
     """A turn's row. One that had not ended then does not go on: nobody waits for it here."""
-    status = line.status
+    status, error = line.status, line.error_code
     if not status.is_end:
-        status = Status.CANCELLED if line.input is not None else Status.INTERRUPTED
+        waits = line.input is not None
+        status = Status.CANCELLED if waits else Status.INTERRUPTED
+        error = (TurnCancelled if waits else TurnInterrupted).code
     ended_at = line.ended_at or line.started_at or line.created_at
     given = line.model_dump(exclude={"type"})
     return {
@@ -148,6 +150,7 @@ def _turn_values(tenant: str, pk: int, line: TurnLine) -> dict[str, Any]:
         "tenant_id": tenant,
         "session_pk": pk,
         "status": status.value,
+        "error_code": error,
         "options": orjson.dumps(given["options"]).decode(),
         "system_prompt_digest": line.system_prompt_digest
         and bytes.fromhex(line.system_prompt_digest),
@@ -174,6 +177,13 @@ _TURN_OF = sa.select(turns.c.id).where(
 )
 _ASKED = messages_table.alias("asked")
 _PLACE = messages_table.alias("place")
+_SAME = messages_table.alias("same")
+_NAMED = sa.exists().where(_SAME.c.id == turns.c.user_message_id).correlate(turns)
+_NAMED_HERE = (
+    sa.exists()
+    .where(_SAME.c.id == turns.c.user_message_id, _SAME.c.session_pk == turns.c.session_pk)
+    .correlate(turns)
+)
 _LOOSE = (
     sa.select(turns.c.id)
     .outerjoin_from(
@@ -195,6 +205,9 @@ _LOOSE = (
         sa.or_(
             sa.and_(turns.c.user_seq.is_not(None), _ASKED.c.seq.is_(None)),
             sa.and_(turns.c.branch_seq > 0, _PLACE.c.seq.is_(None)),
+            # One that waits brings its message along; one that answers again finds it there.
+            sa.and_(turns.c.input.is_not(None), _NAMED),
+            sa.and_(turns.c.input.is_(None), ~_NAMED_HERE),
         ),
     )
     .limit(1)

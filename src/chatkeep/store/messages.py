@@ -99,7 +99,8 @@ def _window_statement() -> sa.Select[Any]:
         .where(
             replies.c.session_pk == messages.c.session_pk,
             replies.c.parent_seq == messages.c.seq,
-            replies.c.role == Role.ASSISTANT.value,
+            # In an imported conversation it may be a tool that answers.
+            replies.c.role != Role.USER.value,
             # The sum keeps SQLite from looking through the whole session for it.
             replies.c.seq + 0 <= sa.bindparam("until", type_=sa.BigInteger),
         )

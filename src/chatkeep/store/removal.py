@@ -36,12 +36,20 @@ def hidden_name(reason: str, tenant: str) -> str:
     return f"{reason}:{uuid.uuid4().hex}:{tenant}"
 
 
-def hide(conn: sa.Connection, *, tenant: str, session_id: str, at: int) -> Removed:
-    """Take a session out of its tenant's sight, and end its turns. Raises `SessionNotFound`."""
+def hide(
+    conn: sa.Connection, *, tenant: str, session_id: str, at: int, before: int | None = None
+) -> Removed:
+    """Take a session out of its tenant's sight, and end its turns. Raises `SessionNotFound`.
+
+    With `before` only if it has had no activity since, and no turn is under way: else there is no
+    such session.
+    """
     session = sessions.find(conn, tenant=tenant, session_id=session_id)
     if session is None:
         raise SessionNotFound
     under_way = conn.scalars(_TURNS_UNDER_WAY, {"session": session.pk}).all()
+    if before is not None and (session.updated_at >= before or under_way):
+        raise SessionNotFound
     conn.execute(_END, {"session": session.pk, "at": max(at, session.updated_at)})
     rows.update_session(conn, session.pk, tenant_id=HIDDEN, session_id=hidden_name(DELETED, tenant))
     return Removed(session.pk, tuple(under_way))
@@ -122,7 +130,7 @@ _TURNS_UNDER_WAY = sa.select(turns.c.id).where(_OF_SESSION, _UNDER_WAY)
 _END = (
     turns.update()
     .where(_OF_SESSION, _UNDER_WAY)
-    .values(status=Status.CANCELLED.value, ended_at=sa.bindparam("at"))
+    .values(status=Status.CANCELLED.value, ended_at=sa.bindparam("at"), input=None)
 )
 # A hidden session is empty when its title is nothing and nothing can be searched any more.
 _IS_EMPTY = sa.and_(

@@ -13,7 +13,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -35,6 +35,8 @@ TITLE = "title"
 
 _NEVER = 2**62
 _NEAR = 1_000
+_SHIFTED = 16 * _NEAR
+"""How far a key may be after its time: looked at by key, times are checked once more."""
 
 
 class Entry(NamedTuple):
@@ -69,10 +71,6 @@ class Place:
     titles_before: int = _NEVER
     score: float = float("inf")
     key: int = _NEVER
-
-    def next_window(self, found: "_Window") -> Self:
-        """The beginning of the windows that follow."""
-        return type(self)(found.last_message, found.last_title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +149,7 @@ def find(
             return [_shown(hit, finder) for hit in found], following
         if window.is_last:
             return [_shown(hit, finder) for hit in found], None
-        place = place.next_window(window)
+        place = Place(window.last_message, window.last_title)
         if len(found) == limit:
             return [_shown(hit, finder) for hit in found], place
 
@@ -174,13 +172,21 @@ def _window(
     hits = [
         _Hit(finder.weight(row.content), row.search_key, row.content, row)
         for row in conn.execute(_MESSAGES, {"tenant": tenant, "keys": of_messages})
+        if _is_within(row, query)
     ]
     hits += [
         _Hit(finder.weight(row.title) * TITLE_WEIGHT, row.search_key, row.title, row)
         for row in conn.execute(_TITLES, {"tenant": tenant, "keys": of_titles})
+        if _is_within(row, query)
     ]
     hits.sort(key=lambda hit: (hit.score, hit.key), reverse=True)
     return _Window(hits, _last(of_messages), _last(of_titles))
+
+
+def _is_within(row: Any, query: Query) -> bool:
+    return (query.since is None or row.created_at >= query.since) and (
+        query.until is None or row.created_at < query.until
+    )
 
 
 def _last(keys: Sequence[int]) -> int:
@@ -193,7 +199,7 @@ def _newest(
 ) -> Sequence[int]:
     """The keys of the newest matches before a row."""
     since = 0 if query.since is None else query.since // 1_000 * 2
-    until = _NEVER if query.until is None else query.until // 1_000 * 2
+    until = _NEVER if query.until is None else (query.until // 1_000 + _SHIFTED) * 2
     if not query.terms or before == 0:
         return []
     kinds = [TITLE] if titles else list(query.roles)
@@ -274,7 +280,8 @@ _MESSAGES = (
         messages.c.search_key,
         messages.c.id,
         messages.c.role,
-        messages.c.content,
+        # One more than is read, so that a snippet knows that there is more.
+        sa.func.substr(messages.c.content, 1, words.READ_CHARS + 1).label("content"),
         messages.c.created_at,
         sessions.c.session_id,
         sessions.c.title,

@@ -1,0 +1,38 @@
+"""What is deleted, and what is not: a session that is used again does not expire."""
+
+import pytest
+
+from chatkeep.domain import SessionNotFound
+from chatkeep.store import Store, removal, sessions
+from tests.store.conftest import accept, end, run
+
+
+def test_a_session_that_is_used_again_does_not_expire(store: Store) -> None:
+    async def work() -> None:
+        first = await accept(store, "s", "long ago", at=10)
+        await end(store, first.turn.turn_id, at=11)
+        asked = {"tenant": "default", "before": 100}
+        assert await store.read(removal.expired, limit=5, **asked) == ["s"]
+        second = await accept(store, "s", "in this very moment", at=200)
+        with pytest.raises(SessionNotFound):
+            await store.write(removal.hide, session_id="s", at=201, **asked)
+        await end(store, second.turn.turn_id, at=202)
+        with pytest.raises(SessionNotFound):
+            await store.write(removal.hide, session_id="s", at=203, **asked)
+        assert (await store.read(sessions.record, tenant="default", session_id="s")).title
+
+    run(work)
+
+
+def test_a_deleted_session_keeps_nothing_of_what_waited(store: Store) -> None:
+    async def work() -> None:
+        await accept(store, "s", "running")
+        await accept(store, "s", "a canary that waits")
+        await store.write(removal.hide, tenant="default", session_id="s", at=5)
+
+        def inputs(conn: object) -> list[object]:
+            return list(conn.exec_driver_sql("SELECT input FROM turns").scalars())  # type: ignore[attr-defined]  # a connection
+
+        assert await store.read(inputs) == [None, None]
+
+    run(work)
