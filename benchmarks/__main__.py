@@ -18,8 +18,8 @@ from benchmarks import searching, streams
 from benchmarks.filling import fill
 from benchmarks.processes import cpu_seconds, server, upstream
 
-HISTORIES = (10, 1_000, 100_000)
-SESSIONS = (100, 100_000)
+HISTORIES, QUICK_HISTORIES = (10, 1_000, 100_000), (10, 1_000, 20_000)
+SESSIONS, QUICK_SESSIONS = (100, 100_000), (100, 20_000)
 
 
 def main() -> None:
@@ -28,27 +28,30 @@ def main() -> None:
     quick = parser.parse_args().quick
     rounds, repeats = (2, 10) if quick else (8, 50)
     with tempfile.TemporaryDirectory() as folder, upstream() as model_url:
-        turns(Path(folder), model_url, rounds, repeats)
-        lists(Path(folder), model_url, rounds, repeats)
+        histories = QUICK_HISTORIES if quick else HISTORIES
+        turns(Path(folder), model_url, histories, rounds, repeats)
+        lists(Path(folder), model_url, QUICK_SESSIONS if quick else SESSIONS, rounds, repeats)
         streams.run(Path(folder) / "streams", model_url, quick=quick)
         searching.run(Path(folder) / "searching", model_url, quick=quick)
 
 
-def turns(folder: Path, model_url: str, rounds: int, repeats: int) -> None:
+def turns(
+    folder: Path, model_url: str, histories: tuple[int, ...], rounds: int, repeats: int
+) -> None:
     data = folder / "turns"
-    fill(_made(data), histories=HISTORIES, listed=0)
+    fill(_made(data), histories=histories, listed=0)
     with server(data, model_url) as (client, pid):
 
         def turn(length: int) -> None:
             body = {"session_id": f"history-{length}", "message": "A walk in the park?"}
             client.post("/chat", json=body).raise_for_status()
 
-        table("POST /chat", "messages", HISTORIES, turn, pid, rounds, repeats)
+        table("POST /chat", "messages", histories, turn, pid, rounds, repeats)
 
 
-def lists(folder: Path, model_url: str, rounds: int, repeats: int) -> None:
+def lists(folder: Path, model_url: str, sizes: tuple[int, ...], rounds: int, repeats: int) -> None:
     figures = {}
-    for size in SESSIONS:
+    for size in sizes:
         data = folder / f"lists-{size}"
         fill(_made(data), histories=(), listed=size)
         with server(data, model_url) as (client, pid):

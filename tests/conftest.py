@@ -16,6 +16,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether a sweep tries all of its points: a normal run tries some."""
+    return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture
 def show(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Print a line at the end of the run, whichever worker the test ran in."""
     return lambda line: record_property("shown", line)

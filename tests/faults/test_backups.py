@@ -15,7 +15,7 @@ from tests.process import Server, until
 from tests.upstream import Upstream
 
 AT_ONCE = 8
-BACKUPS, SOME = 20, 3
+BACKUPS, SOME = 20, 2
 
 
 @pytest.fixture

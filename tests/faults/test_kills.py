@@ -26,8 +26,8 @@ from tests.upstream import Answer, Call, Upstream, polite
 
 pytestmark = needs_strace
 
-SOME = 9
-"""In a normal run, one of so many points is tried."""
+SOME, CLOSER = 20, 9
+"""In a normal run, one of so many points is tried; where a guarantee is broken, more of them."""
 
 QUIET = {"CHATKEEP_MODEL": "openai:scripted", "CHATKEEP_LEASE_SECONDS": "3600"}
 

@@ -43,7 +43,7 @@ def test_the_kills_find_an_answer_that_comes_before_it_is_stored(
     broken: Server, upstream: Upstream
 ) -> None:
     with pytest.raises(FOUND):
-        test_kills.later_turn(broken, upstream, test_kills.SOME)
+        test_kills.later_turn(broken, upstream, test_kills.CLOSER)
 
 
 @needs_strace
@@ -59,7 +59,7 @@ def test_the_kills_find_an_end_that_is_not_one_transaction(
 @breaking("forgotten_turns")
 def test_the_kills_find_a_turn_that_nobody_takes_up(broken: Server, upstream: Upstream) -> None:
     with pytest.raises(FOUND):
-        test_kills.first_turn(broken, upstream, test_kills.SOME)
+        test_kills.first_turn(broken, upstream, test_kills.CLOSER)
 
 
 @needs_strace
@@ -130,14 +130,14 @@ def test_the_deletions_find_words_that_are_only_marked_as_removed(
     broken: Server, upstream: Upstream
 ) -> None:
     with pytest.raises(FOUND):
-        test_kills.deletion(broken, upstream, test_kills.SOME)
+        test_kills.deletion(broken, upstream, test_kills.CLOSER)
 
 
 @needs_strace
 @breaking("kept_log")
 def test_the_deletions_find_a_log_that_is_kept(broken: Server, upstream: Upstream) -> None:
     with pytest.raises(FOUND):
-        test_kills.deletion(broken, upstream, test_kills.SOME)
+        test_kills.deletion(broken, upstream, test_kills.CLOSER)
 
 
 @needs_strace
@@ -146,4 +146,4 @@ def test_the_kills_find_an_import_that_is_seen_before_it_is_whole(
     broken: Server, upstream: Upstream
 ) -> None:
     with pytest.raises(FOUND):
-        test_kills.importing(broken, upstream, test_kills.SOME)
+        test_kills.importing(broken, upstream, test_kills.CLOSER)

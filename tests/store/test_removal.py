@@ -1,6 +1,7 @@
 """What is deleted, and what is not: a session that is used again does not expire."""
 
 import pytest
+import sqlalchemy as sa
 
 from chatkeep.domain import SessionNotFound
 from chatkeep.store import Store, removal, sessions
@@ -30,8 +31,8 @@ def test_a_deleted_session_keeps_nothing_of_what_waited(store: Store) -> None:
         await accept(store, "s", "a canary that waits")
         await store.write(removal.hide, tenant="default", session_id="s", at=5)
 
-        def inputs(conn: object) -> list[object]:
-            return list(conn.exec_driver_sql("SELECT input FROM turns").scalars())  # type: ignore[attr-defined]  # a connection
+        def inputs(conn: sa.Connection) -> list[object]:
+            return list(conn.exec_driver_sql("SELECT input FROM turns").scalars())
 
         assert await store.read(inputs) == [None, None]
 
