@@ -144,10 +144,13 @@ def test_the_keys_at_the_prompt(server: Server, session: str) -> None:
         terminal.type("\x1b[200~pasted\nin\nthree\x1b[201~")
         terminal.wait("› pasted\n  in\n  three")
         terminal.type(ENTER)
-        terminal.wait("Reply to: pasted in three")
+        # Keys that come before the prompt would be those of the answer: Ctrl-C stops that.
+        terminal.wait("Reply to: pasted in three\n\n›")
         terminal.type("\x1b[A")
-        terminal.wait("three", "› pasted")
-        terminal.type(CTRL_C + "/qu")
+        terminal.wait("Reply to: pasted in three\n\n› pasted")
+        terminal.type(CTRL_C)
+        terminal.wait("Reply to: pasted in three\n\n›", without="three\n\n› pasted")
+        terminal.type("/qu")
         terminal.wait("Leave, as Ctrl-D does.")
         terminal.type("it" + ENTER)
         assert terminal.end() == 0
