@@ -90,10 +90,15 @@ def test_turns_of_a_lease_that_stands_still_go_to_one_of_those_who_watch(
         await store.write(leases.claim, owner="test")
         running = await accept(store, "s", "one")
         await accept(store, "s", "two")
-        patient, third = Lease(store, seconds=3_600), Lease(store, seconds=0)
+        patient = Lease(store, seconds=3_600)
 
         assert await patient.look() == []
-        taken = await asyncio.gather(other.look(), third.look())
+        # Both have seen it stand still before either takes over.
+        (dead,) = await store.read(leases.others, owner=other.owner)
+        owners = (other.owner, patient.owner)
+        taken = await asyncio.gather(
+            *(store.write(leases.take_over, owner=owner, dead=dead) for owner in owners)
+        )
 
         assert sorted(len(found) for found in taken) == [0, 1]
         (found,) = [left for part in taken for left in part]
