@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.strace import attached, files, needs_strace
 from tests.faults.test_kills import QUIET, check_database, post
-from tests.process import Server
+from tests.process import Server, files_with, until
 from tests.sse import STREAM
 from tests.upstream import Upstream
 
@@ -53,3 +53,23 @@ def test_a_disk_that_fails_once_loses_and_doubles_nothing(
     show(f"a disk that fails once: {refused} messages refused, {answered} answered all the same")
     assert refused
     assert answered
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_deletion_that_a_disk_has_failed_is_finished_without_being_asked_again(
+    server: Server, number: int
+) -> None:
+    canary = "canaryonafullish"
+    server.chat("s", f"{canary} to be deleted")
+    harm = f"inject=fdatasync:error=EIO:when={number}"
+    options = (*files(server.folder, "chatkeep.db"), "-o", os.devnull, "-e", harm)
+    assert server.process is not None
+    with attached(server.process.pid, *options), server.client() as client:
+        status = client.delete("/sessions/s").status_code
+
+    if "s" in server.sessions():
+        assert status == 503
+        assert len(server.history("s")) == 2
+    else:
+        until(lambda: files_with(server.folder, canary) == [])
+    check_database(server)

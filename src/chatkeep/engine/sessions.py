@@ -35,8 +35,8 @@ LOG_PAUSES_SECONDS = (0.05, 0.2, 0.5, 1, 2)
 MAX_MERGES = 100_000
 """Steps of merging the index at most: enough for 200 GB of it."""
 
-SWEEP_AGAIN_SECONDS = 60
-"""Until a sweep that a reader was in the way of is tried again."""
+SWEEP_AGAIN_SECONDS = 10
+"""Until a sweep is tried again that failed, or that a reader was in the way of."""
 
 EXPIRED_AT_ONCE = 100
 """Sessions that expire before the sweep that follows."""
@@ -139,10 +139,14 @@ class Sessions:
         async with self._sweeping:
             if self._swept < mine:
                 upto = self._asked
-                self._is_clean = await self._sweep()
+                self._is_clean = False
+                try:
+                    self._is_clean = await self._sweep()
+                finally:
+                    # Also where the database failed: what was promised is not forgotten.
+                    if not self._is_clean and self._later is None:
+                        self._later = self._spawn(self._sweep_later())
                 self._swept = upto
-                if not self._is_clean and self._later is None:
-                    self._later = self._spawn(self._sweep_later())
             return self._is_clean
 
     async def _delete(self, tenant: str, session_id: str) -> bool:
