@@ -233,7 +233,7 @@ def _asked(parameter: dict[str, Any]) -> tuple[str, ...]:
     # What is not there is no null, in an address or a header.
     form = kind(schema).removesuffix(" or null")
     if (preset := schema.get("default")) is not None:
-        form += f"; `{preset}` by default"
+        form += f"; {_default(preset)} by default"
     needed = "" if parameter["required"] else " (optional)"
     return name + needed, parameter["in"], form, parameter.get("description", "")
 

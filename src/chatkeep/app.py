@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -17,6 +18,7 @@ from chatkeep.api import (
     events,
     health,
     models,
+    page,
     problems,
     search,
     sessions,
@@ -43,6 +45,7 @@ STATUS: dict[type[domain.ChatError], int] = {
     domain.SessionNotFound: 404,
     domain.MessageNotFound: 404,
     domain.TurnNotFound: 404,
+    domain.PageMissing: 404,
     domain.NotAcceptable: 406,
     domain.BodyTooSlow: 408,
     domain.SessionBusy: 409,
@@ -67,8 +70,13 @@ STATUS: dict[type[domain.ChatError], int] = {
 }
 """Which status each error has. Every error is in here."""
 
+EXPOSED_HEADERS = ("Content-Location", "ETag", "Idempotent-Replayed", "Link", "Retry-After")
+"""What a page elsewhere may read of an answer's headers."""
 
-def create_app(settings: Settings, *, answers: bool = True) -> FastAPI:
+
+def create_app(
+    settings: Settings, *, answers: bool = True, page_folder: Path = page.FOLDER
+) -> FastAPI:
     """Open the database, make the parts, and return the application that owns them.
 
     Without `answers` it takes no turns, and those that an earlier process left stay as they are.
@@ -119,10 +127,12 @@ def create_app(settings: Settings, *, answers: bool = True) -> FastAPI:
     )
     app.state.engine, app.state.store, app.state.feed = engine, store, feed
     app.state.providers = providers
+    app.state.page = page.Page(page_folder, image_hosts=settings.image_hosts)
     app.state.problem = lambda error: problems.document(error, STATUS[type(error)])
     app.state.heartbeat_seconds = settings.heartbeat_seconds
     app.state.reader_timeout = settings.reader_timeout
-    for room in (chat, turns, sessions, search, archive, events, usage, models, health):
+    rooms = (chat, turns, sessions, search, archive, events, usage, models, health, page)
+    for room in rooms:
         app.include_router(room.router)
     _document_bodies(app)
     app.add_exception_handler(domain.ChatError, _on_chat_error)
@@ -135,7 +145,7 @@ def create_app(settings: Settings, *, answers: bool = True) -> FastAPI:
             allow_origins=settings.allowed_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["ETag", "Link", "Retry-After", "Idempotent-Replayed"],
+            expose_headers=EXPOSED_HEADERS,
         )
     # Added last, so it comes first.
     app.add_middleware(

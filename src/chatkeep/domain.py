@@ -117,7 +117,8 @@ class Session:
 class SessionRecord(Session):
     """A session with all that can be set of it; `None` where the server's setting holds.
 
-    `head` is the last message of the active branch, `running_turn` the turn under way.
+    `head` is the last message of the active branch, `running_turn` the turn under way,
+    `queued_turns` those that wait for it, in the order in which they will run.
     """
 
     model: str | None
@@ -126,6 +127,7 @@ class SessionRecord(Session):
     metadata: dict[str, Any]
     head: str | None
     running_turn: str | None
+    queued_turns: tuple[str, ...]
 
     @property
     def tag(self) -> str:
@@ -343,23 +345,41 @@ class TurnError:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnRecord:
-    """A turn as it is kept: where it is, its messages as far as there are any, how it ended."""
+class TurnSummary:
+    """Where a turn is, and how it ended."""
 
     turn_id: str
-    session_id: str
     status: Status
     attempt: int
     model: str
-    user_message_id: str
-    message_id: str
-    messages: tuple[Message, ...]
     usage: Usage
     finish_reason: str | None
     error: TurnError | None
     created_at: str
     started_at: str | None
     ended_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord(TurnSummary):
+    """A turn as it is kept, with its messages as far as there are any."""
+
+    session_id: str
+    user_message_id: str
+    message_id: str
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord(Message):
+    """A message with its alternatives and its turn.
+
+    `siblings` are the messages with the same parent, itself included, oldest first. The `turn` of
+    a reply is the one that wrote it, that of a user's message the newest that answers it.
+    """
+
+    siblings: tuple[str, ...]
+    turn: TurnSummary | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -532,6 +552,12 @@ class TurnNotFound(ChatError):
     """There is no such turn."""
 
     code = "turn-not-found"
+
+
+class PageMissing(ChatError):
+    """This server was installed without its page."""
+
+    code = "page-missing"
 
 
 class TurnNotStarted(ChatError):

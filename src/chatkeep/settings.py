@@ -20,6 +20,10 @@ PREFIX = "CHATKEEP_"
 PROVIDERS = ("openai", "anthropic", "ollama", "local")
 EMBEDDED_MODEL = "local:smollm2-135m-instruct"
 
+_LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+IMAGE_HOST = re.compile(rf"\*|(\*\.)?({_LABEL}\.)*{_LABEL}(:[1-9][0-9]{{0,4}})?")
+"""Every host, or a name, perhaps with all below it, perhaps with a port: a CSP's host-source."""
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -47,6 +51,11 @@ class Settings(BaseSettings):
     )
     allowed_origins: CommaSeparated = Field(
         (), description="Web pages that may call the server (CORS), comma-separated origins."
+    )
+    image_hosts: CommaSeparated = Field(
+        (),
+        description="Hosts from which the page loads images, comma-separated: "
+        "`images.example.com`, `*.example.org`; `*` is every host.",
     )
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("chatkeep", appauthor=False)),
@@ -170,7 +179,10 @@ class Settings(BaseSettings):
         file = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
         return init_settings, env_settings, file
 
-    @field_validator("allowed_hosts", "allowed_origins", "models", "retention_days", mode="before")
+    @field_validator(
+        *("allowed_hosts", "allowed_origins", "image_hosts", "models", "retention_days"),
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         value = str(value) if isinstance(value, int) else value
@@ -197,6 +209,15 @@ class Settings(BaseSettings):
                     f"with one of the providers {', '.join(PROVIDERS)}"
                 )
         return value
+
+    @field_validator("image_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            # It becomes part of a header: nothing but a name may pass.
+            if not IMAGE_HOST.fullmatch(host.lower()):
+                raise ValueError(f"{host!r} is not a host; write images.example.com or *")
+        return tuple(host.lower() for host in value)
 
     @field_validator("retention_days")
     @classmethod

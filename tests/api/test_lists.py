@@ -5,6 +5,8 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from tests.upstream import Answer, Upstream, polite
+
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
@@ -83,6 +85,48 @@ def test_a_message_has_the_contracts_members(client: TestClient) -> None:
     assert TIME.fullmatch(user["created_at"])
     assert re.fullmatch(r"msg_[0-9a-f]{12}7[0-9a-f]{19}", user["id"])
     assert re.fullmatch(r"turn_[0-9a-f]{12}7[0-9a-f]{19}", user["turn_id"])
+
+
+DETAILS = {"siblings", "turn"}
+
+
+def test_details_are_told_where_they_are_asked_for_whole_or_in_pages(client: TestClient) -> None:
+    for number in range(4):
+        client.post("/chat", json={"session_id": "detailed", "message": f"question {number}"})
+    plain = client.get("/history/detailed").json()
+    assert client.get("/history/detailed?details=false").json() == plain
+
+    whole = client.get("/history/detailed?details=true").json()
+    by_page = pages(client, "/history/detailed?limit=3&details=true", "prev")
+
+    assert [message for page in reversed(by_page) for message in page] == whole
+    assert [{k: m[k] for k in m if k not in DETAILS} for m in whole] == plain
+    assert all(not DETAILS & set(message) for message in plain)
+    for message in whole:
+        assert message["siblings"] == [message["id"]]
+        turn = client.get(f"/turns/{message['turn_id']}").json()
+        assert message["turn"].items() <= turn.items()
+        assert set(turn) - set(message["turn"]) == {
+            *("session_id", "user_message_id", "message_id", "messages")
+        }
+
+
+def test_a_question_tells_why_it_could_not_be_answered_again(
+    client: TestClient, upstream: Upstream
+) -> None:
+    first = client.post("/chat", json={"session_id": "in vain", "message": "hello"}).json()
+    upstream.script = lambda call: polite(call) if call.is_title else Answer(status=401)
+    again = {"session_id": "in vain", "regenerate": first["turn_id"]}
+    failed = client.post("/chat", json=again).json()
+
+    question, reply = client.get("/history/in vain?details=true").json()
+
+    assert (question["status"], question["turn"]["status"]) == ("completed", "failed")
+    assert question["turn"]["turn_id"] == failed["turn_id"]
+    assert question["turn"]["error"] == {name: failed[name] for name in ("type", "title", "detail")}
+    assert (reply["content"], reply["turn"]["turn_id"]) == (first["response"], first["turn_id"])
+    assert reply["turn"]["usage"] == first["usage"]
+    assert reply["siblings"] == [first["message_id"]]
 
 
 def test_an_empty_list_is_an_empty_array(client: TestClient) -> None:

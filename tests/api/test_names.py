@@ -56,3 +56,4 @@ def test_an_allowed_page_is_told_that_it_may_read_the_answer(client: TestClient)
     assert before.status_code == 200
     for response in (before, answer):
         assert response.headers["access-control-allow-origin"] == "https://page.example"
+    assert "Content-Location" in answer.headers["access-control-expose-headers"]

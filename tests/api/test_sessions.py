@@ -40,6 +40,7 @@ def test_a_session_tells_all_that_can_be_set_of_it(client: TestClient, name: str
     assert (session["pinned"], session["archived"], session["metadata"]) == (False, False, {})
     for unset in ("model", "system_prompt", "context_messages", "running_turn"):
         assert session[unset] is None
+    assert session["queued_turns"] == []
 
 
 def test_what_is_given_is_changed_and_nothing_else(client: TestClient, name: str) -> None:

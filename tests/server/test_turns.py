@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -160,6 +161,33 @@ def test_a_turn_that_is_cancelled_in_the_line_never_asks_the_model(
     assert server.contents(session) == [
         *("one", "So far.", "line 0", "LINE 0", "line 1", "line 2", "LINE 2")
     ]
+
+
+def test_a_stream_says_where_its_events_are_before_any_comes(
+    client: httpx2.Client, pool: ThreadPoolExecutor, server: Server, slow: Slow, session: str
+) -> None:
+    first = posted(pool, server, session, "one")
+    slow.heard(1)
+    body = {"session_id": session, "message": "in line"}
+    post = {"json": body, "headers": {**STREAM, "Idempotency-Key": session.replace(" ", "-")}}
+    with client.stream("POST", "/chat", **post) as response:
+        path = response.headers["content-location"]
+        turn = client.get(path.removesuffix("/events")).json()
+        assert (turn["status"], path) == ("queued", f"/turns/{turn['turn_id']}/events")
+        (waiting,) = turn["messages"]
+        assert (waiting["content"], waiting["status"]) == ("in line", "queued")
+        assert (waiting["id"], waiting["parent_id"]) == (turn["user_message_id"], None)
+        with client.stream("POST", "/chat", **post) as replay:
+            assert replay.headers["content-location"] == path
+            assert replay.headers["idempotent-replayed"] == "true"
+        record = f"/sessions/{quote(session, safe='')}"
+        assert client.get(record).json()["queued_turns"] == [turn["turn_id"]]
+        client.post(f"/turns/{turn['turn_id']}/cancel")
+        assert list(events(response))[-1].name == "turn.cancelled"
+        assert client.get(record).json()["queued_turns"] == []
+    slow.go_on.set()
+    slow.pace.release(9)
+    assert "content-location" not in first.result().headers
 
 
 def test_a_post_that_interrupts_goes_on_from_what_was_written(

@@ -17,6 +17,7 @@ from chatkeep.domain import StoreUnavailable
 from chatkeep.store import (
     Store,
     changes,
+    details,
     is_current,
     leases,
     messages,
@@ -192,7 +193,7 @@ def test_a_migration_that_is_killed_at_any_statement_is_made_whole_by_the_next_s
     assert kills > 10
 
 
-WHOLE = r"SEARCH (messages|replies|parent) .*\(session_pk=\?( AND seq[<>].*)?\)"
+WHOLE = r"SEARCH (messages|replies|parent|siblings|again) .*\(session_pk=\?( AND seq[<>].*)?\)"
 """A step of a plan that reads every message of a session, or all before one or after."""
 
 
@@ -256,9 +257,10 @@ def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -
         one |= {"keys": 1, "seqs": 1, "ids": "m", "until": 100_000, "parent": 5}
         one |= {"idempotency": "k", "digest": b"d", "who": "w", "still": 1}
         one |= {"wanted": 1, "before": 5, "at": 1, "from_seq": 1}
+        modules = (rows, sessions, messages, details, leases, changes, search, removal, usage)
         named = {
             name: getattr(module, name)
-            for module in (rows, sessions, messages, leases, changes, search, removal, usage)
+            for module in modules
             for name in vars(module)
             if isinstance(getattr(module, name), sa.Select)
         }

@@ -1,4 +1,4 @@
-"""Which media type to answer in (RFC 9110, section 12.5.1)."""
+"""Which media type and coding to answer in (RFC 9110, sections 12.5.1 and 12.5.3)."""
 
 from collections.abc import Sequence
 
@@ -22,6 +22,12 @@ def choose(header: str | None, offers: Sequence[str]) -> str:
     if not best:
         raise NotAcceptable(f"This answer is available as {', '.join(offers)}.")
     return best
+
+
+def takes(header: str | None, coding: str) -> bool:
+    """Whether an `Accept-Encoding` header allows a content coding; without one nothing does."""
+    qualities = dict(_range(part) for part in (header or "").split(","))
+    return qualities.get(coding, qualities.get("*", 0.0)) > 0
 
 
 def _range(part: str) -> tuple[str, float]:

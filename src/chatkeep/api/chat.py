@@ -123,7 +123,11 @@ class ChatRequest(BaseModel):
                 "Idempotent-Replayed": {
                     "schema": {"type": "string"},
                     "description": "`true` when this is the turn of an earlier request.",
-                }
+                },
+                "Content-Location": {
+                    "schema": {"type": "string"},
+                    "description": "`/turns/{turn_id}/events`: where a stream can be read again.",
+                },
             },
             "content": {
                 TEXT: {"schema": {"type": "string"}},
@@ -174,7 +178,9 @@ async def chat(
     log, is_replay = await engine.post(caller, body.as_turn(key=key, is_repeat=is_repeat))
     headers = request.state.headers = REPLAYED if is_replay else {}
     if media_type == sse.MEDIA_TYPE:
-        return stream(request, log, None, headers)
+        # With the headers, so that the turn is known before its first event (RFC 9110, 8.7).
+        where = {"Content-Location": f"/turns/{log.turn.turn_id}/events"}
+        return stream(request, log, None, headers | where)
     reply = await log.result(title=media_type == JSON)
     if media_type == TEXT:
         return Response(reply.response, headers=headers, media_type="text/plain; charset=utf-8")

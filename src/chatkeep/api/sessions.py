@@ -1,6 +1,6 @@
 """`/sessions` and `/history/{session_id}`: what is kept, and which branch of it is active."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any, Self
 from urllib.parse import unquote_to_bytes
 
@@ -8,13 +8,20 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from chatkeep.api import bodies, paging, problems
+from chatkeep.api import bodies, paging, problems, tags
 from chatkeep.api.bodies import Storable
 from chatkeep.api.dependencies import CallerOf, EngineOf, Limit, StoreOf
 from chatkeep.api.times import Moment, microseconds
-from chatkeep.domain import Message, Session, SessionFilter, SessionNotFound, SessionRecord
+from chatkeep.domain import (
+    Message,
+    MessageRecord,
+    Session,
+    SessionFilter,
+    SessionNotFound,
+    SessionRecord,
+)
 from chatkeep.records import is_metadata, is_title
-from chatkeep.store import messages, sessions
+from chatkeep.store import details, messages, sessions
 
 MAX_TITLE_CHARS = 255
 
@@ -144,8 +151,8 @@ async def read_session(
     found = await store.read(
         sessions.record, tenant=caller.tenant, session_id=_name(request, session_id)
     )
-    if if_none_match and {found.tag, "*"} & _tags(if_none_match.replace("W/", "")):
-        return Response(status_code=304, headers=_etag(found))
+    if tags.is_known(found.tag, if_none_match):
+        return Response(status_code=304, headers=tags.header(found.tag))
     return _record(found)
 
 
@@ -175,12 +182,12 @@ async def change_session(
 ) -> Response:
     """Set the title, the settings of its turns, the branch: what is given, all or nothing."""
     change = await bodies.read(request, SessionChange)
-    tags = None if if_match is None else _tags(if_match)
+    expected = None if if_match is None else tags.listed(if_match)
     changed = await engine.sessions.change(
         caller,
         _name(request, session_id),
         change.model_dump(exclude_unset=True),
-        expected=None if tags is None or "*" in tags else tags,
+        expected=None if expected is None or "*" in expected else expected,
     )
     return _record(changed)
 
@@ -207,25 +214,14 @@ async def delete_session(
 
 
 def _record(found: SessionRecord) -> Response:
-    return Response(orjson.dumps(found), headers=_etag(found), media_type="application/json")
-
-
-def _etag(found: SessionRecord) -> dict[str, str]:
-    return {"ETag": f'"{found.tag}"'}
-
-
-def _tags(header: str) -> set[str]:
-    """The entity tags in a header (RFC 9110, section 13.1), without their quotes.
-
-    A weak one keeps its mark, so that it is none of ours: they all are strong.
-    """
-    return {part.strip().strip('"') for part in header.split(",")}
+    headers = tags.header(found.tag)
+    return Response(orjson.dumps(found), headers=headers, media_type="application/json")
 
 
 @router.get(
     "/history/{session_id:path}",
     summary="Read a session's messages, oldest first",
-    response_model=list[Message],
+    response_model=list[Message] | list[MessageRecord],
     responses={200: _LINKED, **problems.documented(404, 422)},
 )
 async def history(
@@ -237,6 +233,10 @@ async def history(
     before: Annotated[
         str | None, Query(max_length=100, description="Only messages before this one's id.")
     ] = None,
+    with_details: Annotated[
+        bool,
+        Query(alias="details", description="Whether to tell each message's siblings and turn."),
+    ] = False,
 ) -> Response:
     """List the messages of the active branch, or with `limit` the newest of them.
 
@@ -249,20 +249,21 @@ async def history(
         limit=None if limit is None else limit + 1,
         before=before,
     )
+    read: Callable[..., Sequence[Message]] = details.of_path if with_details else messages.of_path
     if limit is None:
         seqs = path.seqs[::-1]
 
         async def chunks() -> AsyncIterator[Sequence[Message]]:
             for start in range(0, len(seqs), paging.MESSAGES_CHUNK):
                 yield await store.read(
-                    messages.of_path,
+                    read,
                     session_pk=path.session_pk,
                     seqs=seqs[start : start + paging.MESSAGES_CHUNK],
                 )
 
         return paging.whole(chunks())
     seqs = path.seqs[:limit][::-1]
-    found = await store.read(messages.of_path, session_pk=path.session_pk, seqs=seqs)
+    found = await store.read(read, session_pk=path.session_pk, seqs=seqs)
     link = None
     if len(path.seqs) > limit and found:
         link = paging.link(request, "prev", limit=limit, before=found[0].id)

@@ -19,14 +19,24 @@ from chatkeep.domain import (
     TurnNotFound,
     TurnNotStarted,
     TurnRecord,
+    TurnSummary,
     Usage,
     error_named,
     rfc3339,
 )
 from chatkeep.store import messages, rows
+from chatkeep.store.tables import turns
 
 LEFT_OUT_NAMED = 100
 """Messages beyond the context's size that a receipt names; the others are counted."""
+
+SUMMARIZED = (
+    *(turns.c.id, turns.c.status, turns.c.attempt, turns.c.model),
+    *(turns.c.input_tokens, turns.c.output_tokens, turns.c.finish_reason),
+    *(turns.c.error_code, turns.c.error_detail),
+    *(turns.c.created_at, turns.c.started_at, turns.c.ended_at),
+)
+"""The columns of a turn that its summary needs: the others may be long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +64,37 @@ def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> Kept:
     failure = None
     if row.error_code is not None:
         failure = error_named(row.error_code, row.error_detail, **names)
+    told = summary(row)
     record = TurnRecord(
-        turn_id=row.id,
+        **{name: getattr(told, name) for name in TurnSummary.__dataclass_fields__},
         session_id=row.session_id,
-        status=Status(row.status),
-        attempt=row.attempt,
-        model=row.model,
         user_message_id=row.user_message_id,
         message_id=row.message_id,
         messages=tuple(found),
-        usage=Usage(row.input_tokens, row.output_tokens),
-        finish_reason=row.finish_reason,
-        error=None if failure is None else TurnError(failure.uri, failure.title, failure.detail),
-        created_at=rfc3339(row.created_at),
-        started_at=None if row.started_at is None else rfc3339(row.started_at),
-        ended_at=None if row.ended_at is None else rfc3339(row.ended_at),
     )
     reply = next((message.content for message in found if message.id == row.message_id), "")
     is_titled = row.seq == 1 and row.title_source == TitleSource.MODEL.value
     return Kept(rows.turn(row, row.session_id), record, reply, failure, row.title, is_titled)
+
+
+def summary(row: Any) -> TurnSummary:
+    """Make of a turn's row what is told of it beside its messages."""
+    error = None
+    if row.error_code is not None:
+        failure = error_named(row.error_code, row.error_detail)
+        error = TurnError(failure.uri, failure.title, failure.detail)
+    return TurnSummary(
+        turn_id=row.id,
+        status=Status(row.status),
+        attempt=row.attempt,
+        model=row.model,
+        usage=Usage(row.input_tokens, row.output_tokens),
+        finish_reason=row.finish_reason,
+        error=error,
+        created_at=rfc3339(row.created_at),
+        started_at=None if row.started_at is None else rfc3339(row.started_at),
+        ended_at=None if row.ended_at is None else rfc3339(row.ended_at),
+    )
 
 
 def receipt(conn: sa.Connection, *, tenant: str, turn_id: str) -> Receipt:

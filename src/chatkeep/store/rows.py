@@ -13,6 +13,7 @@ from chatkeep.store.tables import WAITING, messages, sessions, system_prompts, t
 
 # Written out, not bound: only so does a planner see that the partial index fits.
 _UNFINISHED = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
+_QUEUED = turns.c.status == sa.literal_column("'queued'")
 _RUNNING = turns.c.status == sa.literal_column("'running'")
 _WAITING = sa.text(f"({WAITING})")
 
@@ -55,6 +56,11 @@ NEXT = (
     .limit(1)
 )
 _RUNNING_OF = sa.select(turns.c.id).where(turns.c.session_pk == sa.bindparam("session"), _RUNNING)
+_QUEUED_OF = (
+    sa.select(turns.c.id)
+    .where(turns.c.session_pk == sa.bindparam("session"), _WAITING, _QUEUED)
+    .order_by(turns.c.seq)
+)
 _COUNT_WAITING = (
     sa.select(sa.func.count())
     .select_from(turns)
@@ -126,6 +132,11 @@ def running_turn(conn: sa.Connection, session_pk: int) -> str | None:
     """The id of the turn that a session runs."""
     found: str | None = conn.scalar(_RUNNING_OF, {"session": session_pk})
     return found
+
+
+def queued_turns(conn: sa.Connection, session_pk: int) -> tuple[str, ...]:
+    """The ids of the turns of a session that wait to be run, in their order."""
+    return tuple(conn.scalars(_QUEUED_OF, {"session": session_pk}))
 
 
 def waiting_count(conn: sa.Connection, session_pk: int) -> int:

@@ -179,6 +179,7 @@ def of_row(conn: sa.Connection, row: Any) -> SessionRecord:
         metadata=orjson.loads(row.metadata),
         head=head,
         running_turn=rows.running_turn(conn, row.pk),
+        queued_turns=rows.queued_turns(conn, row.pk),
     )
 
 

@@ -164,6 +164,15 @@ sa.Index(
     sqlite_where=sa.text(WAITING),
     postgresql_where=sa.text(WAITING),
 )
+REGENERATING = "regenerates IS NOT NULL"
+sa.Index(
+    "ix_turns_regenerating",
+    turns.c.session_pk,
+    turns.c.user_message_id,
+    turns.c.seq,
+    sqlite_where=sa.text(REGENERATING),
+    postgresql_where=sa.text(REGENERATING),
+)
 
 leases = sa.Table(
     "leases",

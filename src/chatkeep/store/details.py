@@ -1,0 +1,66 @@
+"""What is told of messages beside themselves: their alternatives and their turns."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from chatkeep.domain import Message, MessageRecord
+from chatkeep.store import messages as stored
+from chatkeep.store import records
+from chatkeep.store.tables import messages, turns
+
+_AT_THESE = (
+    messages.c.session_pk == sa.bindparam("session"),
+    messages.c.seq.in_(sa.bindparam("seqs", expanding=True)),
+)
+_SAME_PARENT = messages.alias("siblings")
+_SIBLINGS = (
+    sa.select(messages.c.id, _SAME_PARENT.c.seq, _SAME_PARENT.c.id.label("sibling"))
+    .join_from(
+        messages,
+        _SAME_PARENT,
+        sa.and_(
+            _SAME_PARENT.c.session_pk == messages.c.session_pk,
+            # The first messages have none, and that is the same one.
+            _SAME_PARENT.c.parent_seq.is_not_distinct_from(messages.c.parent_seq),
+        ),
+    )
+    .where(*_AT_THESE)
+)
+_AGAIN = turns.alias("again")
+_NEWEST_AGAIN = (
+    sa.select(_AGAIN.c.id)
+    .where(
+        _AGAIN.c.session_pk == messages.c.session_pk,
+        _AGAIN.c.user_message_id == messages.c.id,
+        _AGAIN.c.regenerates.is_not(None),
+    )
+    .order_by(_AGAIN.c.seq.desc())
+    .limit(1)
+    .correlate(messages)
+    .scalar_subquery()
+)
+_TURNS = (
+    sa.select(messages.c.id.label("message"), *records.SUMMARIZED)
+    # No turn answers a reply, so what is found of it is the turn that wrote it.
+    .join_from(messages, turns, turns.c.id == sa.func.coalesce(_NEWEST_AGAIN, messages.c.turn_id))
+    .where(*_AT_THESE)
+)
+
+
+def of_path(conn: sa.Connection, *, session_pk: int, seqs: Sequence[int]) -> list[MessageRecord]:
+    """The messages at these positions of one path, in this order, with their details."""
+    place = {"session": session_pk, "seqs": seqs}
+    siblings = defaultdict(list)
+    for row in conn.execute(_SIBLINGS, place):
+        siblings[row.id].append((row.seq, row.sibling))
+    answering = {row.message: records.summary(row) for row in conn.execute(_TURNS, place)}
+    return [
+        MessageRecord(
+            **{name: getattr(message, name) for name in Message.__dataclass_fields__},
+            siblings=tuple(sibling for _, sibling in sorted(siblings[message.id])),
+            turn=answering.get(message.id),
+        )
+        for message in stored.of_path(conn, session_pk=session_pk, seqs=seqs)
+    ]

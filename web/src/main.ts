@@ -1,0 +1,10 @@
+import { mount } from 'svelte';
+import App from './components/App.svelte';
+import { app } from './state/app.svelte';
+import './styles.css';
+import './markdown/markdown.css';
+
+const target = document.getElementById('app');
+if (target === null) throw new Error('The page has no #app.');
+app.start();
+mount(App, { target });

@@ -1,0 +1,75 @@
+/** Markdown to tokens: marked with our formulas, and with limits on what it may cost. */
+import { Lexer, Marked, Tokenizer, type Links, type Token, type Tokens } from 'marked';
+import { formula, formulaBlock } from './maths';
+
+/** Lists and quotes nested deeper are text: each level reads its contents once more. */
+const DEEPEST = 12;
+/** One paragraph, heading or cell that is longer is shown as it is: emphasis can cost the square. */
+const INLINE_LIMIT = 20_000;
+
+class Guarded extends Tokenizer {
+  #depth = 0;
+
+  override blockquote(src: string): Tokens.Blockquote | undefined {
+    return this.#deeper(() => super.blockquote(src));
+  }
+
+  override list(src: string): Tokens.List | undefined {
+    return this.#deeper(() => super.list(src));
+  }
+
+  /** A footnote's text would vanish as the target of a link. */
+  override def(src: string): Tokens.Def | undefined {
+    return /^ {0,3}\[\^/.test(src) ? undefined : super.def(src);
+  }
+
+  #deeper<T>(read: () => T): T | undefined {
+    if (this.#depth >= DEEPEST) return undefined;
+    this.#depth += 1;
+    try {
+      return read();
+    } finally {
+      this.#depth -= 1;
+    }
+  }
+}
+
+const marked = new Marked({ gfm: true });
+marked.use({
+  extensions: [formulaBlock, formula],
+  // A list draws its own boxes, so that no input has to pass the sanitiser.
+  renderer: { checkbox: () => '' },
+});
+
+/** A table of links without a prototype: `[constructor]` is no link. */
+export function noLinks(): Links {
+  return Object.create(null) as Links;
+}
+
+/** The blocks of `text` without what is inside them. Adds the links it defines to `links`. */
+export function outline(text: string, links: Links): Token[] {
+  return lexer(links).blockTokens(text);
+}
+
+/** One block of the outline, whole. `links` are those that the rest of the text defines. */
+export function parse(raw: string, links: Links): Token[] {
+  const reader = lexer(Object.assign(noLinks(), links));
+  const tokens = reader.blockTokens(raw);
+  for (const { src, tokens: inner } of reader.inlineQueue) {
+    reader.state.inRawBlock = false;
+    if (src.length > INLINE_LIMIT) inner.push({ type: 'text', raw: src, text: src });
+    else reader.inlineTokens(src, inner);
+  }
+  return tokens;
+}
+
+/** HTML, not yet sanitised, of blocks that are neither lists nor quotes nor code. */
+export function html(tokens: Token[]): string {
+  return marked.parser(tokens);
+}
+
+function lexer(links: Links): Lexer {
+  const reader = new Lexer({ ...marked.defaults, tokenizer: new Guarded() });
+  reader.tokens.links = links;
+  return reader;
+}

@@ -1,0 +1,48 @@
+/** Which images are shown. An image fetched from a stranger tells him who reads, and when. */
+
+const INLINE = /^data:image\/(?:png|jpeg|gif|webp);base64,[a-z0-9+/=\s]*$/i;
+
+/** Shows what may be shown and turns every other image of `fragment` into a link that says so. */
+export function tameImages(fragment: DocumentFragment): void {
+  for (const image of fragment.querySelectorAll('[src]')) {
+    const source = image.getAttribute('src') ?? '';
+    if (image.localName === 'img' && isShown(source)) {
+      image.setAttribute('loading', 'lazy');
+      image.setAttribute('decoding', 'async');
+      image.setAttribute('referrerpolicy', 'no-referrer');
+      continue;
+    }
+    image.removeAttribute('src');
+    image.replaceWith(mention(image, source));
+  }
+}
+
+function isShown(source: string): boolean {
+  if (INLINE.test(source)) return true;
+  const url = URL.canParse(source) ? new URL(source) : undefined;
+  return url?.protocol === 'https:' && allowedHosts().some((host) => covers(host, url.hostname));
+}
+
+/** The hosts that whoever runs the server trusts, as the page's own `<meta>` lists them. */
+function allowedHosts(): string[] {
+  const list = document.head.querySelector('meta[name="image-hosts"]')?.getAttribute('content');
+  return (list ?? '').split(/\s+/).filter(Boolean);
+}
+
+function covers(pattern: string, host: string): boolean {
+  if (pattern === '*') return true;
+  if (pattern.startsWith('*.')) return host.endsWith(pattern.slice(1).toLowerCase());
+  return host === pattern.toLowerCase();
+}
+
+function mention(image: Element, source: string): Element {
+  const url = URL.canParse(source) ? new URL(source) : undefined;
+  const web = url?.protocol === 'https:' || url?.protocol === 'http:' ? url : undefined;
+  const file = web?.pathname.split('/').pop();
+  const name = image.getAttribute('alt')?.trim() || file || 'without a name';
+  // A link inside a link would be torn apart, so there the words must do.
+  const element = image.ownerDocument.createElement(web && !image.closest('a') ? 'a' : 'span');
+  element.textContent = web ? `Image: ${name} (${web.hostname})` : `Image: ${name}`;
+  if (web && element.localName === 'a') element.setAttribute('href', web.href);
+  return element;
+}

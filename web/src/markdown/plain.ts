@@ -1,0 +1,71 @@
+/** Markdown as a voice would read it. */
+import type { Token, Tokens } from 'marked';
+import { noLinks, parse } from './grammar';
+
+const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', '#39': "'", nbsp: ' ' };
+
+/** The words of one block without its markup; code is only named. */
+export function plainText(markdown: string): string {
+  return speak(parse(markdown, noLinks())).replace(/\s+/g, ' ').trim();
+}
+
+function speak(tokens: Token[]): string {
+  return tokens.map(say).join('');
+}
+
+function say(token: Token): string {
+  switch (token.type) {
+    case 'space':
+    case 'br':
+      return ' ';
+    case 'def':
+    case 'html':
+    case 'hr':
+    case 'checkbox':
+      return '';
+    case 'code':
+      return ` ${code(token as Tokens.Code)} `;
+    case 'codespan':
+    case 'escape':
+    case 'formula':
+      return String(token.text);
+    case 'formulaBlock':
+      return `${token.text} `;
+    case 'list':
+      return (token as Tokens.List).items.map((item) => `${sentence(speak(item.tokens))} `).join('');
+    case 'table':
+      return table(token as Tokens.Table);
+    case 'image':
+      return token.text ? `image: ${token.text}` : 'image';
+    case 'text':
+      return token.tokens ? speak(token.tokens) : decode(String(token.text));
+    case 'heading':
+      return `${sentence(speak(token.tokens ?? []))} `;
+    case 'paragraph':
+    case 'blockquote':
+      return `${speak(token.tokens ?? [])} `;
+    default:
+      return 'tokens' in token ? speak(token.tokens ?? []) : '';
+  }
+}
+
+function code({ lang }: Tokens.Code): string {
+  const language = /^\S{1,40}/.exec(lang ?? '')?.[0];
+  return language ? `code block in ${language}.` : 'code block.';
+}
+
+function table({ header, rows }: Tokens.Table): string {
+  return [header, ...rows]
+    .map((row) => `${sentence(row.map((cell) => speak(cell.tokens)).join(', '))} `)
+    .join('');
+}
+
+/** With a stop at its end, so that a voice pauses there. */
+function sentence(words: string): string {
+  const text = words.trim();
+  return /[\p{L}\p{N})"'”’]$/u.test(text) ? `${text}.` : text;
+}
+
+function decode(text: string): string {
+  return text.replace(/&(#39|\w{2,4});/g, (entity, name: string) => ENTITIES[name] ?? entity);
+}

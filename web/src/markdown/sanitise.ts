@@ -1,0 +1,123 @@
+/** What rendered HTML may hold. Everything that reaches the page from a model passes here, last. */
+import DOMPurify, { type Config } from 'dompurify';
+import { tameImages } from './images';
+
+/** `text` is Markdown's HTML, `code` is highlighted source, `maths` is MathML. */
+export type Kind = 'text' | 'code' | 'maths';
+
+const TEXT_TAGS =
+  'a abbr b blockquote br caption cite code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img ' +
+  'ins kbd li mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th ' +
+  'thead tr u ul var';
+const MATHS_TAGS =
+  'math menclose merror mfrac mi mmultiscripts mn mo mover mpadded mphantom mprescripts mroot mrow ' +
+  'ms mspace msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder munderover none';
+const MATHS_ATTRIBUTES =
+  'accent accentunder class columnalign columnspacing columnspan depth display displaystyle fence ' +
+  'form height largeop linethickness lspace mathcolor mathsize mathvariant maxsize minsize ' +
+  'movablelimits notation rowspacing rowspan rspace scriptlevel separator stretchy symmetric voffset ' +
+  'width';
+
+const COMMON = {
+  RETURN_DOM_FRAGMENT: true,
+  ALLOW_DATA_ATTR: false,
+  ALLOW_ARIA_ATTR: false,
+  ALLOW_SELF_CLOSE_IN_ATTR: false,
+} as const satisfies Config;
+const HTML = 'http://www.w3.org/1999/xhtml';
+
+const CONFIGS: Record<Kind, Config> = {
+  text: {
+    ...COMMON,
+    ALLOWED_TAGS: TEXT_TAGS.split(' '),
+    ALLOWED_ATTR: 'align alt class colspan dir href open rowspan src start title'.split(' '),
+    ALLOWED_NAMESPACES: [HTML],
+  },
+  code: {
+    ...COMMON,
+    ALLOWED_TAGS: ['span'],
+    ALLOWED_ATTR: ['class'],
+    ALLOWED_NAMESPACES: [HTML],
+  },
+  maths: {
+    ...COMMON,
+    ALLOWED_TAGS: MATHS_TAGS.split(' '),
+    ALLOWED_ATTR: MATHS_ATTRIBUTES.split(' '),
+    ALLOWED_NAMESPACES: [HTML, 'http://www.w3.org/1998/Math/MathML'],
+  },
+};
+
+/** The only classes that may come out: no text of a model borrows the page's own looks. */
+const CLASSES: Record<Kind, RegExp> = {
+  text: /^(?:language-[\w+#.-]{1,40}|md-(?:math|display))$/,
+  code: /^(?:hljs-[\w-]+|[a-z]+_{1,2})$/,
+  maths: /^(?:tml-[\w-]+|mathcal|mathscr|mathsf|mathtt|boldsymbol|upstrike|downstrike|sout)$/,
+};
+const SCHEMES = new Set(['http:', 'https:', 'mailto:']);
+
+let kind: Kind = 'text';
+const purifier = DOMPurify(window);
+purifier.addHook('uponSanitizeAttribute', (node, data) => {
+  if (data.attrName === 'class') {
+    const kept = data.attrValue.split(/\s+/).filter((name) => CLASSES[kind].test(name));
+    data.attrValue = kept.join(' ');
+    data.keepAttr = kept.length > 0;
+  }
+});
+
+/** Promises HTML that runs nothing, fetches nothing unasked and leads nowhere but http, https, mailto. */
+export function sanitise(html: string, as: Kind = 'text'): DocumentFragment {
+  kind = as;
+  // Removed anyway; but the mere parsing of one is refused, and reported, by the page's policy.
+  const quiet = html.replace(/(<[a-z][^<>]*\s)style(?=\s*=)/gi, '$1data-off');
+  // Parsed in a document without a window: no image loads before it has been judged below.
+  const fragment = purifier.sanitize(quiet, CONFIGS[as]) as unknown as DocumentFragment;
+  if (as === 'text') {
+    tameImages(fragment);
+    tameLinks(fragment);
+    lowerHeadings(fragment);
+    wrapTables(fragment);
+  }
+  return fragment;
+}
+
+/** Whether a link may lead there. A relative one could steer the page itself, so it may not. */
+export function mayLead(href: string): boolean {
+  return URL.canParse(href) && SCHEMES.has(new URL(href).protocol);
+}
+
+function tameLinks(fragment: DocumentFragment): void {
+  for (const link of fragment.querySelectorAll('[href]')) {
+    if (link.localName !== 'a' || !mayLead(link.getAttribute('href') ?? '')) {
+      link.removeAttribute('href');
+      continue;
+    }
+    link.setAttribute('target', '_blank');
+    link.setAttribute('rel', 'noopener noreferrer nofollow');
+    link.setAttribute('referrerpolicy', 'no-referrer');
+  }
+}
+
+/** The page's own outline uses h1 and h2. */
+function lowerHeadings(fragment: DocumentFragment): void {
+  for (const heading of fragment.querySelectorAll('h1, h2, h3, h4, h5, h6')) {
+    const level = Number(heading.localName.slice(1));
+    const lower = heading.ownerDocument.createElement(`h${Math.min(level + 2, 6)}`);
+    lower.className = `md-h${level}`;
+    lower.append(...heading.childNodes);
+    heading.replaceWith(lower);
+  }
+}
+
+/** A wide table scrolls by itself; focusable, so that a keyboard can scroll it too. */
+function wrapTables(fragment: DocumentFragment): void {
+  for (const table of fragment.querySelectorAll('table')) {
+    const scroll = table.ownerDocument.createElement('div');
+    scroll.className = 'table-scroll';
+    scroll.tabIndex = 0;
+    scroll.setAttribute('role', 'region');
+    scroll.setAttribute('aria-label', 'Table');
+    table.replaceWith(scroll);
+    scroll.append(table);
+  }
+}

@@ -1,0 +1,86 @@
+/** Half-written Markdown made whole, so that an answer does not flash its markup while it grows. */
+
+const FENCE = /^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(`{3,}|~{3,})/;
+/** What a line may begin with that is not yet what it will be: `-` under text, `#`, a fence. */
+const UNDECIDED = /^[ \t>]*(?:=+|-{1,2}|#{1,6}|`{1,2}|~{1,2}|\|?[\s:|-]*)$/;
+const PARAGRAPH_ENDS = /\n[ \t]*\n|\n[ \t>]*(?:[-*+]|\d{1,9}[.)])[ \t]|\n[ \t>]*#/g;
+const HALF_LINK = /!?\[([^[\]]*)\]\([^()\s]*$/;
+const HALF_IMAGE = /!\[[^[\]]*\]?$/;
+const RUN = /\\[\s\S]|`+|\$\$|\*+|_+|~~/g;
+
+/** Promises Markdown whose end looks calm: its last paragraph closes what it opened. Guesses. */
+export function tidy(raw: string): string {
+  if (insideFence(raw)) return raw.replace(/\n[ \t>]*[`~]{1,}[ \t]*$/, '');
+  const text = tidyTable(raw) ?? raw;
+  let from = 0;
+  for (const end of text.matchAll(PARAGRAPH_ENDS)) from = end.index + end[0].length;
+  return text.slice(0, from) + closed(text.slice(from));
+}
+
+/** Whether the last line of `raw` is inside a fenced code block. */
+function insideFence(raw: string): boolean {
+  let open = '';
+  for (const line of raw.split('\n')) {
+    const fence = FENCE.exec(line)?.[1];
+    if (fence && !open) open = fence;
+    else if (fence?.startsWith(open) && /^[\s>]*[`~]+\s*$/.test(line)) open = '';
+  }
+  return open !== '';
+}
+
+/** A table from its first row on, while the row below that makes it one is being written. */
+function tidyTable(raw: string): string | undefined {
+  const lines = raw.split('\n');
+  const last = lines.pop() ?? '';
+  const above = lines.at(-1);
+  if (above === undefined || !UNDECIDED.test(last)) return undefined;
+  const columns = above.split(/(?<!\\)\|/).length - 2;
+  const head = /^\s*\|.*\|\s*$/.test(above) && !/^[\s|:-]*$/.test(above);
+  const first = lines.length < 2 || !lines.at(-2)?.trim();
+  if (head && first && columns > 0) return [...lines, `|${'---|'.repeat(columns)}`].join('\n');
+  return last.trim() ? lines.join('\n') : undefined;
+}
+
+function closed(paragraph: string): string {
+  let text = paragraph.trimEnd().replace(HALF_LINK, '$1').replace(HALF_IMAGE, '');
+  const open: string[] = [];
+  const runs = new RegExp(RUN);
+  for (let match = runs.exec(text); match; match = runs.exec(text)) {
+    const run = match[0];
+    if (/^(?:`|\$|\\[([])/.test(run)) {
+      const end = text.indexOf(mate(run), runs.lastIndex);
+      if (end < 0) return unfinished(text, match.index, run) + open.reverse().join('');
+      runs.lastIndex = end + run.length;
+    } else if (run[0] !== '\\') {
+      weigh(open, text, match.index, run);
+    }
+  }
+  // Nothing follows the last one yet: closing it would show both.
+  for (let last = open.at(-1); last && text.endsWith(last); last = open.at(-1)) {
+    text = text.slice(0, -last.length).trimEnd();
+    open.pop();
+  }
+  return text + open.reverse().join('');
+}
+
+function mate(run: string): string {
+  return run === '\\(' ? '\\)' : run === '\\[' ? '\\]' : run;
+}
+
+/** A span of code gets its end; a formula shows as its source until it has one. */
+function unfinished(text: string, at: number, run: string): string {
+  const before = text.slice(0, at);
+  const inside = text.slice(at + run.length);
+  if (!inside.trim()) return before.trimEnd();
+  if (run[0] === '`') return text + run;
+  return `${before}\`\` ${(run + inside).replace(/\s*\n\s*/g, ' ')} \`\``;
+}
+
+/** Opens or closes emphasis at `at`, by roughly the rules of Markdown. */
+function weigh(open: string[], text: string, at: number, run: string): void {
+  const before = text[at - 1] ?? ' ';
+  const after = text[at + run.length] ?? ' ';
+  if (run[0] === '_' && /\w/.test(before) && /\w/.test(after)) return;
+  if (open.at(-1) === run && /\S/.test(before)) open.pop();
+  else if (run.length <= 3 && (/\S/.test(after) || at + run.length === text.length)) open.push(run);
+}

@@ -1,0 +1,239 @@
+/** One conversation: the pages of it that were read, and the turns that go on in it. */
+
+import {
+  api,
+  cursor,
+  data,
+  fresh,
+  Problem,
+  type Message,
+  type SessionChange,
+  type SessionRecord,
+} from '../api/client';
+import type { ServerEvent } from '../api/stream';
+import { Live } from './live.svelte';
+import { drop, parcels, type Body } from './outbox';
+import { arrange, Keys, type Row } from './rows';
+
+const PAGE = 50;
+/** Messages that a turn's end brings, and one to find their place by. */
+const NEWS = 4;
+const MOST = 500;
+
+export type Settings = Pick<SessionRecord, 'model' | 'system_prompt' | 'context_messages'>;
+
+export class Conversation {
+  history = $state.raw<readonly Message[]>([]);
+  lives = $state.raw<readonly Live[]>([]);
+  record = $state.raw<SessionRecord | null>(null);
+  /** `missing`: the server does not know it. */
+  state = $state<'loading' | 'ready' | 'missing' | 'failed'>('loading');
+  problem = $state<unknown>(null);
+  /** Another reply that was asked for in vain: the one before stays, and this is told. */
+  failure = $state.raw<{ turnId: string; problem: Problem } | null>(null);
+  private older = $state<string | null>(null);
+  private readonly keys = new Keys();
+  private reading: Promise<void> | null = null;
+  private loading: Promise<void> = Promise.resolve();
+  readonly rows: readonly Row[] = $derived(arrange(this.history, this.lives, this.keys));
+  readonly running = $derived(this.lives.find((live) => live.phase === 'running') ?? null);
+  readonly busy = $derived(this.lives.some((live) => !['ended', 'refused'].includes(live.phase)));
+  readonly hasOlder = $derived(this.older !== null);
+
+  constructor(readonly sessionId: string) {}
+
+  /** Read the newest page, and what is going on. */
+  load(): Promise<void> {
+    this.loading = this.readAll();
+    return this.loading;
+  }
+
+  private async readAll(): Promise<void> {
+    const waiting = parcels().filter(({ body }) => body.session_id === this.sessionId);
+    try {
+      await Promise.all([this.readRecord(), this.readNewest(PAGE)]);
+      this.state = 'ready';
+    } catch (error) {
+      const unknown = error instanceof Problem && error.status === 404;
+      this.problem = error;
+      this.state = unknown ? (waiting.length > 0 ? 'ready' : 'missing') : 'failed';
+    }
+    for (const { key, body } of waiting) {
+      if (!this.lives.some((live) => live.key === key)) void this.begin(new Live(key, body));
+    }
+    const { running_turn: running, queued_turns: queued = [] } = this.record ?? {};
+    for (const turnId of running ? [running, ...queued] : queued) void this.attach(turnId);
+  }
+
+  /** Begin a session that the server does not know yet. */
+  open(text: string, settings: Partial<Settings>): void {
+    this.state = 'ready';
+    const { context_messages: size, ...turn } = settings;
+    const set = Object.entries(turn).filter(([, value]) => value !== null);
+    const live = this.send(text, Object.fromEntries(set));
+    const given = Object.fromEntries(
+      Object.entries({ ...turn, context_messages: size }).filter(([, value]) => value != null),
+    );
+    if (Object.keys(given).length === 0) return;
+    // A session has settings when it is there; the first turn has brought its own.
+    void live.settled.then(() => (live.turnId === null ? null : this.change(given)));
+  }
+
+  send(text: string, more: Partial<Body> = {}): Live {
+    return this.begin(new Live(fresh(), { session_id: this.sessionId, message: text, ...more }));
+  }
+
+  /** Ask the same in other words: a branch beside the message. */
+  edit(message: Row, text: string): void {
+    this.send(text, { parent_id: message.parentId });
+  }
+
+  regenerate(turnId: string): void {
+    this.failure = null;
+    this.begin(new Live(fresh(), { session_id: this.sessionId, regenerate: turnId }));
+  }
+
+  /** Send a message that was refused once more, as a new one. */
+  again(live: Live): void {
+    this.discard(live);
+    if (live.body) this.begin(new Live(fresh(), live.body));
+  }
+
+  discard(live: Live): void {
+    drop(live.key);
+    this.lives = this.lives.filter((other) => other !== live);
+  }
+
+  /** Stop a turn, or with none the one that runs. */
+  async stop(turnId = this.running?.turnId ?? null): Promise<void> {
+    if (turnId === null) return;
+    await api.POST('/turns/{turn_id}/cancel', { params: { path: { turn_id: turnId } } });
+  }
+
+  /** Make the branch of a message the active one, and have that message among what was read. */
+  async choose(messageId: string): Promise<void> {
+    await this.change({ head: messageId });
+    await this.readNewest(PAGE);
+    await this.readBackTo(messageId);
+  }
+
+  /** Have a message among what was read, on another branch if it is there. Throws `Problem`. */
+  async find(messageId: string): Promise<void> {
+    if (!(await this.readBackTo(messageId))) await this.choose(messageId);
+  }
+
+  async change(change: Partial<SessionChange>): Promise<void> {
+    const params = { path: { session_id: this.sessionId } };
+    const body = change as SessionChange;
+    this.record = data(await api.PATCH('/sessions/{session_id}', { params, body }));
+  }
+
+  /** Read another page of older messages. */
+  grow(limit = PAGE): Promise<void> {
+    this.reading ??= this.readOlder(limit).finally(() => (this.reading = null));
+    return this.reading;
+  }
+
+  /** Take in what the server tells of this session. */
+  async apply({ name, data: said }: ServerEvent): Promise<void> {
+    await this.loading;
+    if (name === 'session.deleted') this.state = 'missing';
+    if (this.state !== 'ready') return;
+    if (name === 'turn.started' || name === 'turn.ended') {
+      // What was just sent from here learns its own turn first.
+      await Promise.all(this.lives.map((live) => live.settled));
+      if (this.lives.some((live) => live.turnId === said.turn_id)) return;
+      if (name === 'turn.ended') await this.readNewest(NEWS);
+      else await this.attach(said.turn_id as string);
+    } else if (name === 'session.updated') {
+      await this.readRecord();
+      const last = this.history.at(-1)?.id ?? null;
+      if (this.lives.length === 0 && this.record?.head !== last) await this.readNewest(PAGE);
+    } else if (name === 'events.missed') {
+      await this.load();
+    }
+  }
+
+  leave(): void {
+    for (const live of this.lives) void live.leave();
+  }
+
+  private begin(live: Live): Live {
+    this.lives = [...this.lives, live];
+    void live.run().then(() => this.finish(live));
+    return live;
+  }
+
+  /** Read along with a turn that was sent from elsewhere, or before a reload. */
+  private async attach(turnId: string): Promise<void> {
+    const known = () => this.lives.some((live) => live.turnId === turnId);
+    if (known()) return;
+    const live = Live.of(turnId);
+    const params = { path: { turn_id: turnId } };
+    const [turn] = await Promise.all([api.GET('/turns/{turn_id}', { params }), this.readNewest(NEWS)]);
+    if (turn.data === undefined || known()) return;
+    const asked = turn.data.messages.find(({ role }) => role === 'user');
+    live.question = asked?.content ?? null;
+    live.userMessageId = turn.data.user_message_id;
+    live.messageId = turn.data.message_id;
+    this.begin(live);
+  }
+
+  private async finish(live: Live): Promise<void> {
+    if (live.phase === 'refused') return;
+    if (live.phase !== 'ended') {
+      this.lives = this.lives.filter((other) => other !== live);
+      return;
+    }
+    if (live.problem && live.turnId && live.body?.regenerate && live.text === '') {
+      this.failure = { turnId: live.turnId, problem: live.problem };
+    }
+    try {
+      await Promise.all([this.readNewest(NEWS), this.record ? null : this.readRecord()]);
+      this.lives = this.lives.filter((other) => other !== live);
+    } catch {
+      // What is shown of it stays until the server is there again.
+    }
+  }
+
+  private async readRecord(): Promise<void> {
+    const params = { path: { session_id: this.sessionId } };
+    this.record = data(await api.GET('/sessions/{session_id}', { params }));
+  }
+
+  private async read(limit: number, before?: string): Promise<[Message[], string | null]> {
+    const query = { limit, details: true, ...(before === undefined ? {} : { before }) };
+    const params = { path: { session_id: this.sessionId }, query };
+    const answer = await api.GET('/history/{session_id}', { params });
+    return [data(answer) as Message[], cursor(answer.response, 'prev')];
+  }
+
+  /** Read the end of the active branch, and join it to what is known of it. */
+  private async readNewest(limit: number): Promise<void> {
+    const [found, before] = await this.read(limit);
+    const at = this.history.findLastIndex(({ id }) => id === found[0]?.id);
+    if (at >= 0) {
+      this.history = [...this.history.slice(0, at), ...found];
+    } else if (before !== null && limit < PAGE && this.history.length > 0) {
+      await this.readNewest(PAGE);
+    } else {
+      this.history = found;
+      this.older = before;
+    }
+  }
+
+  private async readOlder(limit: number): Promise<void> {
+    if (this.older === null) return;
+    const first = this.history[0]?.id;
+    const [found, before] = await this.read(limit, this.older);
+    if (this.history[0]?.id !== first) return;
+    this.history = [...found, ...this.history];
+    this.older = before;
+  }
+
+  private async readBackTo(messageId: string): Promise<boolean> {
+    const known = () => this.history.some(({ id }) => id === messageId);
+    while (!known() && this.older !== null) await this.grow(MOST);
+    return known();
+  }
+}

@@ -1,0 +1,163 @@
+/** A turn that is not over yet, as it is shown: what was asked, and the answer as it grows. */
+
+import { Problem, words, type Status } from '../api/client';
+import { follow, open, pause, read, LAST, type ServerEvent } from '../api/stream';
+import { drop, put, type Body } from './outbox';
+
+export type Phase = 'sending' | 'refused' | 'queued' | 'running' | 'ended';
+
+/** How often a message is sent again that the server had no time for. */
+const RETRIES = 20;
+
+export class Live {
+  phase = $state<Phase>('sending');
+  text = $state('');
+  question = $state<string | null>(null);
+  turnId = $state<string | null>(null);
+  userMessageId = $state<string | null>(null);
+  messageId = $state<string | null>(null);
+  model = $state<string | null>(null);
+  /** Why it was refused, or how it ended without a whole reply. */
+  problem = $state<Problem | null>(null);
+  /** What is in the way right now, in words; it is tried again meanwhile. */
+  trouble = $state<string | null>(null);
+  /** How the turn ended. */
+  status: Status = 'running';
+  readonly startedAt = new Date().toISOString();
+
+  /** Settled when the server has the message, or has refused it. */
+  readonly settled: Promise<void>;
+  private settle: () => void = () => {};
+  private readonly stopping = new AbortController();
+  private after: string | undefined;
+  private arrived = '';
+  private frame = 0;
+
+  constructor(
+    /** Stays the same from the first moment on: what is shown is not replaced. */
+    readonly key: string,
+    /** What is sent; nothing for a turn that another has sent. */
+    readonly body: Body | null,
+  ) {
+    this.settled = new Promise((resolve) => (this.settle = resolve));
+    this.question = body?.message ?? null;
+  }
+
+  /** A turn that the server runs or keeps in line already. */
+  static of(turnId: string): Live {
+    const live = new Live(turnId, null);
+    live.turnId = turnId;
+    live.phase = 'queued';
+    live.settle();
+    return live;
+  }
+
+  /** Send what there is to send, and read to the turn's end, whatever happens to connections. */
+  async run(): Promise<void> {
+    try {
+      if (this.turnId === null) await this.send();
+      if (this.turnId !== null && this.phase !== 'ended') await this.attend(this.turnId);
+    } catch (error) {
+      this.problem = error instanceof Problem ? error : new Problem(0, '', words(error));
+      this.phase = this.turnId === null ? 'refused' : 'ended';
+      this.status = 'failed';
+    } finally {
+      this.show();
+      this.settle();
+    }
+  }
+
+  /** Read no more. The turn goes on, and what was not accepted yet is sent all the same. */
+  async leave(): Promise<void> {
+    await this.settled;
+    this.stopping.abort();
+  }
+
+  private async send(): Promise<void> {
+    if (this.body === null) return;
+    put({ key: this.key, body: this.body });
+    const response = await this.post(this.body);
+    const [, turnId] = /\/turns\/([^/]+)\/events/.exec(
+      response.headers.get('Content-Location') ?? '',
+    ) ?? [];
+    this.turnId = turnId ?? null;
+    this.phase = 'queued';
+    this.trouble = null;
+    drop(this.key);
+    this.settle();
+    try {
+      for await (const event of read(response)) {
+        this.take(event);
+        if (this.stopping.signal.aborted) return;
+      }
+    } catch {
+      // The connection broke; the turn is read on from there.
+    }
+  }
+
+  /** Post until the server has an answer to it. Throws `Problem` when that is a refusal. */
+  private async post(body: Body): Promise<Response> {
+    for (let tries = 0; ; tries += 1) {
+      let wait = Math.min(1 + tries, 10);
+      try {
+        return await open('/chat', {
+          method: 'POST',
+          headers: { 'Content-Type': 'application/json', 'Idempotency-Key': this.key },
+          body: JSON.stringify(body),
+        });
+      } catch (error) {
+        const passes = !(error instanceof Problem) || error.status === 503;
+        if (!passes || tries >= RETRIES) throw error;
+        if (error instanceof Problem) wait = Math.max(wait, error.retryAfter ?? 0);
+        this.trouble = words(error);
+      }
+      await pause(wait * 1_000, this.stopping.signal);
+    }
+  }
+
+  private async attend(turnId: string): Promise<void> {
+    const events = follow(`/turns/${turnId}/events`, {
+      signal: this.stopping.signal,
+      after: this.after,
+      connected: (is) => (this.trouble = is ? null : 'The connection is lost. Trying again…'),
+    });
+    for await (const event of events) this.take(event);
+  }
+
+  private take({ id, name, data }: ServerEvent): void {
+    this.after = id;
+    if (name === 'turn.started') {
+      this.turnId = data.turn_id;
+      this.userMessageId = data.user_message_id;
+      this.messageId = data.message_id;
+      this.model = data.model;
+      this.phase = 'running';
+    } else if (name === 'message.delta') {
+      this.append(data.text);
+    } else if (name === 'turn.restarted') {
+      this.arrived = '';
+      this.show();
+    } else if (LAST.has(name)) {
+      this.status = name.slice('turn.'.length) as Status;
+      this.arrived = data.response ?? data.text ?? this.arrived;
+      if (name === 'turn.failed' || name === 'turn.interrupted') {
+        this.problem = Problem.from(data, data.status ?? 500);
+      }
+      this.show();
+      this.phase = 'ended';
+    }
+  }
+
+  /** Show what has arrived with the next picture: a model may write faster than a screen draws. */
+  private append(text: string): void {
+    this.arrived += text;
+    if (this.frame !== 0) return;
+    const draw = document.hidden ? (show: () => void) => setTimeout(show, 250) : requestAnimationFrame;
+    this.frame = draw(() => this.show()) as number;
+  }
+
+  private show(): void {
+    this.frame = 0;
+    this.text = this.arrived;
+  }
+}
