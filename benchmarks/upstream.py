@@ -1,13 +1,17 @@
 """A model that speaks OpenAI's protocol for next to no CPU time.
 
 It answers at once; `paced-N` writes ten tokens a second for N seconds, each of them the time at
-which it was written; `huge` writes more text at once than sockets hold.
+which it was written; `prose-N` and `code-N` write 200 a second of such answers; `huge` writes more
+text at once than sockets hold.
 """
 
 import asyncio
+import json
 import re
 import sys
 import time
+
+from benchmarks import texts
 
 CHUNK = (
     b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m",'
@@ -26,22 +30,30 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length:
 )
 
 
-TOKENS_PER_SECOND = 10
+PACES = {
+    b"paced": (10, texts.stamps),
+    b"prose": (200, texts.prose),
+    b"code": (200, texts.code),
+}
+"""Tokens a second, and which."""
+
 HUGE = "x" * 3_900_000
 
 
 def token(text: str) -> bytes:
     """One piece of a reply, as a chunk of the response."""
-    data = CHUNK.replace(b"Certainly, a walk.", text.encode())
+    data = CHUNK.replace(b'"Certainly, a walk."', json.dumps(text).encode())
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-async def pace(writer: asyncio.StreamWriter, seconds: int) -> None:
+async def pace(writer: asyncio.StreamWriter, kind: bytes, seconds: int) -> None:
     """Write tokens at a steady rate; a late one does not delay those after it."""
+    rate, tokens = PACES[kind]
     began = time.monotonic()
-    for number in range(seconds * TOKENS_PER_SECOND):
-        await asyncio.sleep(began + number / TOKENS_PER_SECOND - time.monotonic())
-        writer.write(token(f"{time.monotonic():.6f} "))
+    reply = tokens()
+    for number in range(seconds * rate):
+        await asyncio.sleep(began + number / rate - time.monotonic())
+        writer.write(token(next(reply)))
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -51,7 +63,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
             body = await reader.readexactly(length)
-            paced = re.search(rb'"model": ?"paced-(\d+)"', body)
+            paced = re.search(rb'"model": ?"(paced|prose|code)-(\d+)"', body)
             if paced is None and b'"huge"' not in body:
                 writer.write(ANSWER)
                 continue
@@ -60,7 +72,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             if paced is None:
                 writer.write(token(HUGE))
             else:
-                await pace(writer, int(paced[1]))
+                await pace(writer, paced[1], int(paced[2]))
             end = LAST + b"data: [DONE]\n\n"
             writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(end), end))
     except (asyncio.IncompleteReadError, ConnectionError):

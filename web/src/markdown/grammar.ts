@@ -2,7 +2,7 @@
 import { Lexer, Marked, Tokenizer, type Links, type Token, type Tokens } from 'marked';
 import { formula, formulaBlock } from './maths';
 
-/** Lists and quotes nested deeper are text: each level reads its contents once more. */
+/** What is nested deeper is text: each level reads its contents once more, on the same stack. */
 const DEEPEST = 12;
 /** One paragraph, heading or cell that is longer is shown as it is: emphasis can cost the square. */
 const INLINE_LIMIT = 20_000;
@@ -16,6 +16,18 @@ class Guarded extends Tokenizer {
 
   override list(src: string): Tokens.List | undefined {
     return this.#deeper(() => super.list(src));
+  }
+
+  override emStrong(src: string, masked: string, before?: string): Tokens.Em | Tokens.Strong | undefined {
+    return this.#deeper(() => super.emStrong(src, masked, before));
+  }
+
+  override del(src: string, masked: string, before?: string): Tokens.Del | undefined {
+    return this.#deeper(() => super.del(src, masked, before));
+  }
+
+  override link(src: string): Tokens.Link | Tokens.Image | undefined {
+    return this.#deeper(() => super.link(src));
   }
 
   /** A footnote's text would vanish as the target of a link. */
@@ -48,11 +60,23 @@ export function noLinks(): Links {
 
 /** The blocks of `text` without what is inside them. Adds the links it defines to `links`. */
 export function outline(text: string, links: Links): Token[] {
-  return lexer(links).blockTokens(text);
+  try {
+    return lexer(links).blockTokens(text);
+  } catch {
+    return [literal(text)];
+  }
 }
 
 /** One block of the outline, whole. `links` are those that the rest of the text defines. */
 export function parse(raw: string, links: Links): Token[] {
+  try {
+    return parseOrThrow(raw, links);
+  } catch {
+    return [literal(raw)];
+  }
+}
+
+function parseOrThrow(raw: string, links: Links): Token[] {
   const reader = lexer(Object.assign(noLinks(), links));
   const tokens = reader.blockTokens(raw);
   for (const { src, tokens: inner } of reader.inlineQueue) {
@@ -61,6 +85,11 @@ export function parse(raw: string, links: Links): Token[] {
     else reader.inlineTokens(src, inner);
   }
   return tokens;
+}
+
+/** What is shown where marked gives up, as it does with an error when it would not come to an end. */
+function literal(raw: string): Tokens.Paragraph {
+  return { type: 'paragraph', raw, text: raw, tokens: [{ type: 'text', raw, text: raw }] };
 }
 
 /** HTML, not yet sanitised, of blocks that are neither lists nor quotes nor code. */

@@ -7,7 +7,9 @@ export const FORMULA_LIMIT = 10_000;
 
 /** `$x$`: nothing blank inside its dollars, no letter or digit after them, so "$5 and $10" is text. */
 const DOLLARS = /^\$(?![\s$])((?:\\[^\n]|[^\\$\n]|\n(?!\s*\n)){1,1000}?)(?<!\s)\$(?![\w$])/;
-const BLOCK_START = /\n {0,3}(?:\$\$|\\\[)/;
+const BLOCK_START = /\n {0,3}(?:\$\$|\\\[)/g;
+/** So many beginnings without an end in one paragraph, and it is no mathematics. */
+const TRIES = 10;
 
 /** The source as text, with the class by which the page finds what it should render. */
 function render(token: Tokens.Generic): string {
@@ -25,23 +27,31 @@ function between(src: string, open: string, close: string): { raw: string; text:
   return { raw: src.slice(0, end + close.length), text };
 }
 
+function blockAt(src: string): Tokens.Generic | undefined {
+  const margin = /^ {0,3}(?=\$\$|\\\[)/.exec(src)?.[0];
+  if (margin === undefined) return undefined;
+  const rest = src.slice(margin.length);
+  const found = between(rest, '$$', '$$') ?? between(rest, '\\[', '\\]');
+  const tail = found && /^[ \t]*(?:\n|$)/.exec(rest.slice(found.raw.length))?.[0];
+  if (!found || tail === undefined) return undefined;
+  return { type: 'formulaBlock', raw: margin + found.raw + tail, text: found.text, display: true };
+}
+
 export const formulaBlock: TokenizerAndRendererExtension = {
   name: 'formulaBlock',
   level: 'block',
   start(src) {
+    // In this paragraph only, and only where one really begins: a paragraph cut for nothing is read again.
     const end = src.indexOf('\n\n');
-    const match = BLOCK_START.exec(end < 0 ? src : src.slice(0, end));
-    return match ? match.index + 1 : undefined;
+    const paragraph = end < 0 ? src : src.slice(0, end);
+    let tries = TRIES;
+    for (const match of paragraph.matchAll(BLOCK_START)) {
+      if (blockAt(src.slice(match.index + 1, match.index + 1 + FORMULA_LIMIT))) return match.index + 1;
+      if ((tries -= 1) === 0) break;
+    }
+    return undefined;
   },
-  tokenizer(src) {
-    const margin = /^ {0,3}(?=\$\$|\\\[)/.exec(src)?.[0];
-    if (margin === undefined) return undefined;
-    const rest = src.slice(margin.length);
-    const found = between(rest, '$$', '$$') ?? between(rest, '\\[', '\\]');
-    const tail = found && /^[ \t]*(?:\n|$)/.exec(rest.slice(found.raw.length))?.[0];
-    if (!found || tail === undefined) return undefined;
-    return { type: 'formulaBlock', raw: margin + found.raw + tail, text: found.text, display: true };
-  },
+  tokenizer: blockAt,
   renderer: render,
 };
 

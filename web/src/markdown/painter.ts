@@ -4,7 +4,9 @@ import type { Source } from './source';
 type Engine = typeof import('./highlight');
 
 /** Longer code stays plain: colours are not worth a page that stops. */
-const LONGEST = 100_000;
+const LONGEST = 60_000;
+/** A line of this length was written by no one, and may cost the square of it. */
+const LONG_LINE = /[^\n]{2000}/;
 /** Code that still grows is coloured while it is shorter than this, */
 const LONGEST_GROWING = 8_000;
 /** and while that costs less than this. */
@@ -40,7 +42,7 @@ export class Painter {
   paint(text: string, language: string, growing: boolean): void {
     const job = (this.#job += 1);
     if (!language || text.length > (growing ? LONGEST_GROWING : LONGEST)) return;
-    if (growing && this.#dear) return;
+    if ((growing && this.#dear) || LONG_LINE.test(text)) return;
     if (loaded && (growing || text.length <= AT_ONCE)) {
       this.#paintNow(loaded, text, language);
       return;

@@ -55,9 +55,14 @@ const CLASSES: Record<Kind, RegExp> = {
 };
 const SCHEMES = new Set(['http:', 'https:', 'mailto:']);
 
+const DEEPEST = 40;
+
+/** No markup in it: nothing to clean, and most items of most lists are like that. */
+const WORDS = /^(?:<p>([^<&]*)<\/p>\n|([^<&]*))$/;
+
 let kind: Kind = 'text';
 const purifier = DOMPurify(window);
-purifier.addHook('uponSanitizeAttribute', (node, data) => {
+purifier.addHook('uponSanitizeAttribute', (_, data) => {
   if (data.attrName === 'class') {
     const kept = data.attrValue.split(/\s+/).filter((name) => CLASSES[kind].test(name));
     data.attrValue = kept.join(' ');
@@ -67,11 +72,15 @@ purifier.addHook('uponSanitizeAttribute', (node, data) => {
 
 /** Promises HTML that runs nothing, fetches nothing unasked and leads nowhere but http, https, mailto. */
 export function sanitise(html: string, as: Kind = 'text'): DocumentFragment {
+  const words = WORDS.exec(html);
+  if (words) return paragraph(words[1], words[2]);
   kind = as;
-  // Removed anyway; but the mere parsing of one is refused, and reported, by the page's policy.
-  const quiet = html.replace(/(<[a-z][^<>]*\s)style(?=\s*=)/gi, '$1data-off');
   // Parsed in a document without a window: no image loads before it has been judged below.
-  const fragment = purifier.sanitize(quiet, CONFIGS[as]) as unknown as DocumentFragment;
+  const fragment = purifier.sanitize(quiet(html), CONFIGS[as]) as unknown as
+    | DocumentFragment
+    | null;
+  if (!fragment) return document.createDocumentFragment();
+  if (tooDeep(fragment)) return paragraph(html);
   if (as === 'text') {
     tameImages(fragment);
     tameLinks(fragment);
@@ -79,6 +88,32 @@ export function sanitise(html: string, as: Kind = 'text'): DocumentFragment {
     wrapTables(fragment);
   }
   return fragment;
+}
+
+/** Elements in elements in elements: laid out again at each level, they can stop the page for seconds. */
+function tooDeep(parent: ParentNode, left = DEEPEST): boolean {
+  return left === 0 || [...parent.children].some((child) => tooDeep(child, left - 1));
+}
+
+function paragraph(inside: string | undefined, bare = ''): DocumentFragment {
+  const fragment = document.createDocumentFragment();
+  if (inside === undefined) {
+    fragment.append(bare);
+    return fragment;
+  }
+  const element = document.createElement('p');
+  element.append(inside);
+  fragment.append(element);
+  return fragment;
+}
+
+/** Without what the page's policy would report as soon as it is parsed. Not for safety: that comes after. */
+function quiet(html: string): string {
+  if (!/<[a-z][^<>]*(?:style|on\w+)\s*=|<style|<base/i.test(html)) return html;
+  return html
+    .replace(/<style\b[\s\S]*?(?:<\/style\b[^>]*>|$)/gi, '')
+    .replace(/<base\b/gi, '<i')
+    .replace(/<[a-z][^<>]*/gi, (tag) => tag.replace(/([\s"'/])(?:style|on\w+)(?=\s*=)/gi, '$1data-off'));
 }
 
 /** Whether a link may lead there. A relative one could steer the page itself, so it may not. */

@@ -8,8 +8,12 @@ const LARGEST_EM = 40;
 /** Larger results would stop the page while they are laid out. */
 const OUTPUT_LIMIT = 200_000;
 
+/** Cells of all tables in a formula: each row is filled up to the longest, so few letters can ask for millions. */
+const CELLS = 2_000;
+
 /** Promises MathML, not yet sanitised, or nothing if `source` is not TeX that we render. */
 export function mathml(source: string, display: boolean): string | undefined {
+  if (cells(source) > CELLS) return undefined;
   try {
     const result = temml.renderToString(source, {
       displayMode: display,
@@ -32,4 +36,9 @@ function withoutStyles(html: string): string {
     const colour = /(?:^|;)\s*color:\s*(#[0-9a-f]{3,8}|[a-z]{3,20})/i.exec(style)?.[1];
     return colour ? ` mathcolor="${colour}"` : '';
   });
+}
+
+function cells(source: string): number {
+  const rows = source.split(/\\\\|\\cr/);
+  return rows.length * Math.max(...rows.map((row) => row.split('&').length));
 }

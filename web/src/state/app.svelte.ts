@@ -48,7 +48,9 @@ class App {
     );
     for (const { body } of parcels()) {
       // What another conversation of this tab had not sent yet is sent now.
-      if (body.session_id !== route.sessionId) void new Conversation(body.session_id).load();
+      if (body.session_id === route.sessionId) continue;
+      const other = new Conversation(body.session_id);
+      void other.load().then(() => other.leave());
     }
     addEventListener('pagehide', () => this.deletions.forEach((_, id) => this.deleteNow(id)));
   }

@@ -35,9 +35,15 @@ export class Conversation {
   private readonly keys = new Keys();
   private reading: Promise<void> | null = null;
   private loading: Promise<void> = Promise.resolve();
-  readonly rows: readonly Row[] = $derived(arrange(this.history, this.lives, this.keys));
-  readonly running = $derived(this.lives.find((live) => live.phase === 'running') ?? null);
-  readonly busy = $derived(this.lives.some((live) => !['ended', 'refused'].includes(live.phase)));
+  /** The turns in the order in which the server has them: their ids begin with the time. */
+  private readonly line = $derived(
+    this.lives.toSorted((one, other) => compare(one.turnId ?? '~', other.turnId ?? '~')),
+  );
+  /** The turn whose answer is being written; the others wait for it. */
+  readonly running = $derived(this.line.find(({ phase }) => phase === 'accepted') ?? null);
+  readonly rows: readonly Row[] = $derived(
+    arrange(this.history, this.line, this.running, this.keys),
+  );
   readonly hasOlder = $derived(this.older !== null);
 
   constructor(readonly sessionId: string) {}
@@ -190,7 +196,6 @@ export class Conversation {
     }
     try {
       await Promise.all([this.readNewest(NEWS), this.record ? null : this.readRecord()]);
-      this.lives = this.lives.filter((other) => other !== live);
     } catch {
       // What is shown of it stays until the server is there again.
     }
@@ -210,6 +215,7 @@ export class Conversation {
 
   /** Read the end of the active branch, and join it to what is known of it. */
   private async readNewest(limit: number): Promise<void> {
+    const over = this.lives.filter(({ phase }) => phase === 'ended');
     const [found, before] = await this.read(limit);
     const at = this.history.findLastIndex(({ id }) => id === found[0]?.id);
     if (at >= 0) {
@@ -220,6 +226,10 @@ export class Conversation {
       this.history = found;
       this.older = before;
     }
+    // A message that was cancelled while it waited is stored when its place comes.
+    const stored = new Set(this.history.map(({ id }) => id));
+    const done = over.filter(({ userMessageId: id }) => id === null || stored.has(id));
+    if (done.length > 0) this.lives = this.lives.filter((live) => !done.includes(live));
   }
 
   private async readOlder(limit: number): Promise<void> {
@@ -236,4 +246,8 @@ export class Conversation {
     while (!known() && this.older !== null) await this.grow(MOST);
     return known();
   }
+}
+
+function compare(one: string, other: string): number {
+  return one < other ? -1 : one > other ? 1 : 0;
 }

@@ -4,7 +4,7 @@ import { Problem, words, type Status } from '../api/client';
 import { follow, open, pause, read, LAST, type ServerEvent } from '../api/stream';
 import { drop, put, type Body } from './outbox';
 
-export type Phase = 'sending' | 'refused' | 'queued' | 'running' | 'ended';
+export type Phase = 'sending' | 'refused' | 'accepted' | 'ended';
 
 /** How often a message is sent again that the server had no time for. */
 const RETRIES = 20;
@@ -47,7 +47,7 @@ export class Live {
   static of(turnId: string): Live {
     const live = new Live(turnId, null);
     live.turnId = turnId;
-    live.phase = 'queued';
+    live.phase = 'accepted';
     live.settle();
     return live;
   }
@@ -81,7 +81,7 @@ export class Live {
       response.headers.get('Content-Location') ?? '',
     ) ?? [];
     this.turnId = turnId ?? null;
-    this.phase = 'queued';
+    this.phase = 'accepted';
     this.trouble = null;
     drop(this.key);
     this.settle();
@@ -131,7 +131,6 @@ export class Live {
       this.userMessageId = data.user_message_id;
       this.messageId = data.message_id;
       this.model = data.model;
-      this.phase = 'running';
     } else if (name === 'message.delta') {
       this.append(data.text);
     } else if (name === 'turn.restarted') {

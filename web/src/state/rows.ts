@@ -9,7 +9,7 @@ export interface Row {
   id: string | null;
   role: Message['role'];
   text: string;
-  status: Status | 'sending' | 'refused';
+  status: Status | 'sending' | 'refused' | 'accepted';
   createdAt: string;
   parentId: string | null;
   siblings: readonly string[];
@@ -122,6 +122,7 @@ class Answering extends Going {
 export function arrange(
   history: readonly Message[],
   lives: readonly Live[],
+  running: Live | null,
   keys: Keys,
 ): readonly Row[] {
   for (const live of lives) keys.keep(live.messageId, live.key);
@@ -142,12 +143,8 @@ export function arrange(
       rows = [...rows, question];
       keys.keep(live.userMessageId, question.key);
     }
-    // What waits or was refused has no answer to wait for yet.
-    if (live.phase === 'running' || live.phase === 'ended' || live.question === null) {
-      rows = [...rows, answer];
-    } else if (live.phase === 'sending' && !lives.some(({ phase }) => phase === 'running')) {
-      rows = [...rows, answer];
-    }
+    const waits = live.phase === 'refused' || (running !== null && live !== running);
+    if (live.phase === 'ended' ? live.text !== '' : !waits) rows = [...rows, answer];
   }
   return rows;
 }

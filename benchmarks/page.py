@@ -1,0 +1,241 @@
+"""The page in a browser: its size, its start, what it holds, and how smoothly an answer grows."""
+
+import statistics
+import time
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import httpx2
+from playwright.sync_api import Browser, Page
+
+from benchmarks import texts
+from benchmarks.chromium import MIB, PATIENCE_MS, Memory, Tab, Tasks, chromium, tab
+from benchmarks.filling import fill
+from benchmarks.processes import server
+
+LISTED, QUICK_LISTED = 100_000, 1_000
+SHORT, LONG, QUICK_LONG = 10, 10_000, 200
+ROUNDS, QUICK_ROUNDS = 5, 2
+STREAMED_SECONDS, QUICK_STREAMED_SECONDS = 20, 1
+SCROLLING_SECONDS = 60
+"""After that the list has been scrolled enough."""
+
+PAGE_OF_LIST = 100
+
+# When something can be written and the list is there, what it shows is drawn with the next frame.
+READY = """
+new MutationObserver((_, observer) => {
+  const field = document.querySelector('textarea#message:not(:disabled)');
+  const list = document.querySelector('nav [data-session], nav .list > p');
+  if (!field || !list) return;
+  observer.disconnect();
+  requestAnimationFrame(() => setTimeout(() => (window.readyAfter = performance.now())));
+}).observe(document, { childList: true, subtree: true });
+window.longTasks = 0;
+new PerformanceObserver((list) => (window.longTasks += list.getEntries().length))
+  .observe({ entryTypes: ['longtask'] });
+"""
+SIZES = """
+[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+  .filter(({ initiatorType }) => initiatorType !== 'fetch')
+  .map(({ name, encodedBodySize }) => [name, encodedBodySize])
+"""
+IN_VIEW = """(key) => {
+  const row = document.querySelector(`[data-key="${key}"]`);
+  if (!row || !row.checkVisibility({ visibilityProperty: true })) return false;
+  const { top, bottom } = row.getBoundingClientRect();
+  return bottom > 0 && top < innerHeight;
+}"""
+OPEN = f"""([session, key]) => new Promise((resolve) => {{
+  const inView = {IN_VIEW};
+  const began = performance.now();
+  location.hash = `#/${{session}}`;
+  const look = () => {{
+    if (!inView(key)) return requestAnimationFrame(look);
+    setTimeout(() => resolve(performance.now() - began));
+  }};
+  look();
+}})"""
+
+
+class Start(NamedTuple):
+    """A page that has just become usable: milliseconds, and what it holds."""
+
+    ms: float
+    memory: Memory
+
+
+class Figures(NamedTuple):
+    """What was measured; each by the name under which it is printed."""
+
+    sizes: dict[str, int]
+    starts: dict[str, Start]
+    opened: dict[str, Start]
+    scrolled: dict[str, Memory]
+    streamed: dict[str, Tasks]
+
+
+class Sizes(NamedTuple):
+    """How much is measured."""
+
+    listed: int
+    long: int
+    rounds: int
+    seconds: int
+
+
+def run(folder: Path, model_url: str, *, quick: bool) -> Figures:
+    """Measure the page before an empty database, and before a full one."""
+    sizes = Sizes(LISTED, LONG, ROUNDS, STREAMED_SECONDS)
+    if quick:
+        sizes = Sizes(QUICK_LISTED, QUICK_LONG, QUICK_ROUNDS, QUICK_STREAMED_SECONDS)
+    figures = Figures({}, {}, {}, {}, {})
+    full = _made(folder / "full")
+    fill(
+        full / "chatkeep.db",
+        histories=(SHORT, sizes.long),
+        listed=sizes.listed,
+        texts=texts.messages(),
+    )
+    with chromium() as browser:
+        with server(_made(folder / "empty"), model_url) as (client, _pid):
+            client.delete("/sessions/warm-up").raise_for_status()
+            _first_view(browser, client, figures)
+            _starts("no conversation", browser, client, sizes, figures)
+        kinds = [f"openai:{kind}-{sizes.seconds}" for kind in ("prose", "code")]
+        with server(full, model_url, CHATKEEP_MODELS=",".join(kinds)) as (client, _pid):
+            _starts(f"{sizes.listed:,} conversations", browser, client, sizes, figures)
+            _list_to_its_end(browser, client, figures)
+            for length in (SHORT, sizes.long):
+                _conversation(browser, client, length, sizes, figures)
+    return figures
+
+
+def _first_view(browser: Browser, client: httpx2.Client, figures: Figures) -> None:
+    with tab(browser, READY) as opened:
+        _ready(opened, client)
+        for address, size in opened.page.evaluate(SIZES):
+            figures.sizes[urlsplit(address).path] = size
+    print(f"\nThe page's first view: {sum(figures.sizes.values()) / 1_024:.1f} KiB, compressed")
+    for path, size in figures.sizes.items():
+        print(f"  {path:26}{size / 1_024:>8.1f}")
+    print(f"\n{'Until it is usable':40}{'ms':>8}{'heap MiB':>11}{'DOM nodes':>11}")
+
+
+def _starts(
+    what: str, browser: Browser, client: httpx2.Client, sizes: Sizes, figures: Figures
+) -> None:
+    """Open the page in a new profile each time. The first time is not measured."""
+    took: list[Start] = []
+    for _ in range(sizes.rounds + 1):
+        with tab(browser, READY) as opened:
+            took.append(Start(_ready(opened, client), opened.memory()))
+    figures.starts[what] = _middle(took[1:])
+    _show(what, figures.starts[what])
+
+
+def _list_to_its_end(browser: Browser, client: httpx2.Client, figures: Figures) -> None:
+    with tab(browser, READY) as opened:
+        pages: list[str] = []
+        opened.page.on("response", lambda answer: pages.append(answer.url))
+        _ready(opened, client)
+        last = opened.page.locator('[data-session="listed-0"]')
+        opened.page.locator("[data-session][tabindex='0']").focus()
+        began = time.monotonic()
+        while not last.count() and time.monotonic() - began < SCROLLING_SECONDS:
+            opened.page.keyboard.press("End")
+        took = time.monotonic() - began
+        rows = PAGE_OF_LIST * sum("pinned=false" in url for url in pages)
+        end = "its end" if last.count() else "not its end"
+        what = f"the list by End, {rows:,} rows, {end}"
+        figures.scrolled[what] = opened.memory()
+    _show(what, Start(took * 1_000, figures.scrolled[what]))
+
+
+def _conversation(
+    browser: Browser, client: httpx2.Client, length: int, sizes: Sizes, figures: Figures
+) -> None:
+    """Open it, read all of it, and have answers written in it."""
+    session = f"history-{length}"
+    keys = [message["id"] for message in client.get(f"/history/{session}").json()]
+    what = f"a conversation of {length:,} messages"
+    took: list[Start] = []
+    for _ in range(sizes.rounds):
+        with tab(browser, READY) as opened:
+            _ready(opened, client)
+            ms = opened.page.evaluate(OPEN, [session, keys[-1]])
+            took.append(Start(ms, opened.memory()))
+    figures.opened[what] = _middle(took)
+    _show(what, figures.opened[what])
+    with tab(browser, READY) as opened:
+        _ready(opened, client)
+        opened.page.evaluate(OPEN, [session, keys[-1]])
+        if length != SHORT:
+            ms = _to_its_beginning(opened.page, keys[0])
+            what = "  scrolled to its beginning"
+            figures.scrolled[what] = opened.memory()
+            _show(what, Start(ms, figures.scrolled[what]))
+            opened.page.get_by_role("button", name="Go to the end").click()
+            opened.page.wait_for_function(IN_VIEW, arg=keys[-1])
+        for kind in ("prose", "code"):
+            model = f"openai:{kind}-{sizes.seconds}"
+            client.patch(f"/sessions/{session}", json={"model": model}).raise_for_status()
+            tasks = _stream(browser, opened, sizes.seconds)
+            what = f"{kind} below {length:,} messages"
+            figures.streamed[what] = tasks
+            print(what, tasks, opened.page.evaluate("longTasks"))
+
+
+def _to_its_beginning(page: Page, key: str) -> float:
+    """Press Home until there is no more before the first message; milliseconds."""
+    page.get_by_role("region", name="Messages").focus()
+    began = time.monotonic()
+    while not page.evaluate(IN_VIEW, key):
+        page.keyboard.press("Home")
+        if time.monotonic() - began > 4 * PATIENCE_MS / 1_000:
+            raise SystemExit("the page does not scroll to the first message")
+    return (time.monotonic() - began) * 1_000
+
+
+def _stream(browser: Browser, opened: Tab, seconds: int) -> Tasks:
+    page = opened.page
+    ends = page.get_by_role("button", name="Answer once more")
+    with opened.traced(browser) as found:
+        page.get_by_role("textbox", name="Message", exact=True).fill("Write on.")
+        page.keyboard.press("Enter")
+        # Whoever waits in the page for its end would be measured too.
+        page.wait_for_timeout(seconds * 1_000)
+        page.locator(".row.last").get_by_role("button", name="Answer once more").wait_for()
+    assert ends.count()
+    return found[0]
+
+
+def _ready(opened: Tab, client: httpx2.Client) -> float:
+    """Open the page; after how many milliseconds something could be written in it."""
+    opened.page.goto(f"{client.base_url}/")
+    waited = opened.page.wait_for_function("() => window.readyAfter")
+    field = opened.page.get_by_role("textbox", name="Message", exact=True)
+    field.fill("It can be used.")
+    field.fill("")
+    return float(waited.json_value())
+
+
+def _middle(took: list[Start]) -> Start:
+    return Start(
+        statistics.median(one.ms for one in took),
+        Memory(
+            statistics.median(one.memory.heap_mib for one in took),
+            round(statistics.median(one.memory.nodes for one in took)),
+        ),
+    )
+
+
+def _show(what: str, start: Start) -> None:
+    ms, (heap, nodes) = start
+    print(f"  {what:38}{ms:>8.0f}{heap:>11.1f}{nodes:>11,}", flush=True)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder

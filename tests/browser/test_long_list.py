@@ -1,0 +1,110 @@
+"""Thousands of sessions: only what can be seen is in the page, and only pages of them are read."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.conftest import Open
+from tests.browser.listing import Stored, asked, choose, link, links, store
+from tests.process import Server
+
+NOW = datetime(2026, 6, 17, 12, tzinfo=UTC)
+DAYS_AGO = (0, 1, 5, 20, 50)
+LABELS = ("Today", "Yesterday", "Previous 7 days", "Previous 30 days", "April 2026")
+COUNT, PAGE, MOST_LINKS = 3_000, 100, 80
+
+
+def name(place: int) -> str:
+    """The title of the session at this place, counted from 0."""
+    near = len(DAYS_AGO)
+    return f"{DAYS_AGO[place]} days ago" if place < near else f"number {place}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _thousands(running_server: Server) -> None:
+    times = [NOW - timedelta(days=days) for days in DAYS_AGO]
+    start = NOW - timedelta(days=800)
+    times += [start - timedelta(minutes=place) for place in range(COUNT - len(times))]
+    sessions = [Stored(name(place), messages=(), at=at) for place, at in enumerate(times)]
+    store(running_server, *sessions)
+
+
+@pytest.fixture
+def page(context: BrowserContext, open_page: Open) -> Page:
+    context.clock.install(time=NOW)
+    page = open_page()
+    expect(link(page, name(len(DAYS_AGO)))).to_be_visible()
+    return page
+
+
+def height(page: Page) -> int:
+    """How long the whole list is, in pixels."""
+    found: int = page.get_by_role("navigation").evaluate(
+        "nav => nav.querySelector('.sessions').scrollHeight"
+    )
+    return found
+
+
+def test_sessions_are_grouped_by_how_long_ago_they_were(page: Page) -> None:
+    rows = page.get_by_role("navigation").locator("h2, a")
+    for place, label in enumerate(LABELS):
+        expect(rows.nth(place * 2)).to_have_text(label)
+        expect(rows.nth(place * 2 + 1)).to_have_text(name(place))
+    expect(rows.nth(len(LABELS) * 2)).to_have_text("Older")
+    expect(rows.nth(len(LABELS) * 2 + 1)).to_have_text(name(len(LABELS)))
+
+
+def test_the_wheel_leads_on_and_only_what_can_be_seen_is_there(page: Page) -> None:
+    requests = asked(page)
+    links(page).first.hover()
+    for step in range(1, 5):
+        with page.expect_response("**/sessions?**"):
+            page.mouse.wheel(0, 4_000)
+        expect(link(page, name(0))).to_have_count(0)
+        assert links(page).count() < MOST_LINKS
+        assert len(requests) <= 2 * step
+    assert set(requests) == {"GET /sessions"}
+
+
+def test_the_end_key_leads_to_the_last_session_page_by_page(page: Page) -> None:
+    requests = asked(page)
+    links(page).first.focus()
+    for known in range(PAGE, COUNT, PAGE):
+        before = height(page)
+        page.keyboard.press("End")
+        expect(link(page, name(known - 1))).to_be_focused()
+        assert links(page).count() < MOST_LINKS
+        page.wait_for_function(
+            "before => document.querySelector('nav .sessions').scrollHeight > before", arg=before
+        )
+    page.keyboard.press("End")
+    expect(link(page, name(COUNT - 1))).to_be_focused()
+    expect(link(page, name(COUNT - 1))).to_be_in_viewport()
+    # The first page was read before, and each of the others once.
+    assert requests == ["GET /sessions"] * (COUNT // PAGE - 1)
+
+    page.keyboard.press("Home")
+    expect(link(page, name(0))).to_be_focused()
+    expect(link(page, name(0))).to_be_in_viewport()
+
+
+def test_a_change_asks_for_nothing_but_itself(page: Page, server: Server) -> None:
+    requests = asked(page)
+    choose(page, name(5), "Rename")
+    page.get_by_role("textbox", name="Title").fill("nothing")
+    page.keyboard.press("Enter")
+    expect(link(page, "nothing")).to_be_visible()
+    choose(page, name(6), "Pin")
+    expect(page.get_by_role("heading", name="Pinned")).to_be_visible()
+    choose(page, name(7), "Archive")
+    expect(link(page, name(7))).to_have_count(0)
+    choose(page, name(8), "Delete")
+    with page.expect_response(lambda response: response.request.method == "DELETE"):
+        page.clock.fast_forward(9_000)
+
+    # What happens later is told later: no more can come of the changes then.
+    server.chat("the end", "This is the very end")
+    expect(link(page, "This is the")).to_be_visible()
+    changes = zip(("PATCH", "PATCH", "PATCH", "DELETE"), range(5, 9), strict=True)
+    assert requests == [f"{method} /sessions/number%20{place}" for method, place in changes]

@@ -1,0 +1,168 @@
+"""Messages that wait for the answer before them."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Open, Pace
+from tests.browser.page import (
+    answers,
+    button,
+    ended,
+    questions,
+    replying,
+    send,
+    session_of,
+    shows,
+)
+from tests.process import Server, until
+from tests.upstream import Answer, Call, Upstream, polite
+
+WAITS = "Waits for the answer before it"
+
+
+@pytest.fixture
+def slow_first(upstream: Upstream, pace: Pace) -> None:
+    """A model that answers the message `first` at the test's pace, and all others at once."""
+    slow = Answer([f"word{number} " for number in range(10)], pace=pace.semaphore)
+
+    def answer(call: Call) -> Answer:
+        return slow if call.messages[-1][1] == "first" else polite(call)
+
+    upstream.script = replying(answer)
+
+
+def begin(page: Page, pace: Pace) -> None:
+    """Have the answer to `first` run."""
+    send(page, "first")
+    pace.write(2)
+    expect(answers(page)).to_contain_text("word1")
+
+
+def test_a_second_message_waits_and_is_answered_after_the_first(
+    page: Page, server: Server, slow_first: None, pace: Pace
+) -> None:
+    begin(page, pace)
+    send(page, "second")
+    expect(questions(page).last).to_contain_text(WAITS)
+    expect(questions(page).first).not_to_contain_text(WAITS)
+    shows(page, "first", "word1", "second")
+
+    pace.write(1_000)
+    shows(page, "first", "word9", "second", "Reply to: second")
+    ended(page)
+    expect(page.get_by_text(WAITS)).to_have_count(0)
+    assert [m["role"] for m in server.history(session_of(page))] == ["user", "assistant"] * 2
+
+
+def test_a_message_that_waits_can_be_cancelled_and_is_kept(
+    page: Page, server: Server, upstream: Upstream, slow_first: None, pace: Pace
+) -> None:
+    begin(page, pace)
+    send(page, "second")
+    send(page, "third")
+    expect(page.get_by_text(WAITS)).to_have_count(2)
+    button(page, "Cancel").first.click()
+    expect(page.get_by_text(WAITS)).to_have_count(1)
+
+    pace.write(1_000)
+    expect(answers(page).last).to_contain_text("Reply to: third")
+    ended(page)
+    asked = [call.messages[-1][1] for call in upstream.replies]
+    assert asked == ["first", "third"]
+    session = session_of(page)
+    stored = [m for m in server.history(session) if m["content"] == "second"]
+    page.reload()
+    expect(answers(page).last).to_contain_text("Reply to: third")
+    # It was seen while it waited: it may not be gone without a word.
+    assert [m["status"] for m in stored] == ["cancelled"]
+    expect(questions(page).nth(1)).to_contain_text("second")
+
+
+def test_the_last_message_that_was_cancelled_while_it_waited_can_be_answered_once_more(
+    page: Page, server: Server, slow_first: None, pace: Pace
+) -> None:
+    begin(page, pace)
+    send(page, "second")
+    button(page, "Cancel").click()
+    expect(page.get_by_text(WAITS)).to_have_count(0)
+    pace.write(1_000)
+    expect(answers(page).first).to_contain_text("word9")
+
+    button(page, "Try again").click()
+    shows(page, "first", "word9", "second", "Reply to: second")
+    assert server.contents(session_of(page))[2:] == ["second", "Reply to: second"]
+
+
+def test_what_waits_is_there_after_a_reload_and_in_a_second_tab(
+    page: Page, open_page: Open, slow_first: None, pace: Pace
+) -> None:
+    begin(page, pace)
+    send(page, "second")
+    expect(page.get_by_text(WAITS)).to_be_visible()
+    page.reload()
+    shows(page, "first", "word1", "second")
+    expect(questions(page).last).to_contain_text(WAITS)
+    second = open_page(session_of(page))
+    shows(second, "first", "word1", "second")
+    expect(questions(second).last).to_contain_text(WAITS)
+
+    pace.write(1_000)
+    for tab in (page, second):
+        shows(tab, "first", "word9", "second", "Reply to: second")
+        ended(tab)
+
+
+def test_stopping_the_running_answer_lets_the_next_one_begin(
+    page: Page, slow_first: None, pace: Pace
+) -> None:
+    begin(page, pace)
+    send(page, "second")
+    expect(page.get_by_text(WAITS)).to_be_visible()
+    page.keyboard.press("Escape")
+    shows(page, "first", "Stopped.", "second", "Reply to: second")
+    expect(answers(page).first).to_contain_text("word0 word1")
+
+
+def test_however_many_wait_in_two_tabs_the_page_answers_what_is_pressed(
+    page: Page, open_page: Open, slow_first: None, pace: Pace
+) -> None:
+    """A browser has six connections to a server."""
+    begin(page, pace)
+    second = open_page(session_of(page))
+    for number in range(2, 9):
+        send(page, f"message {number}")
+    for tab in (page, second):
+        expect(tab.get_by_text(WAITS)).to_have_count(7)
+    button(second, "Stop").click()
+    for tab in (page, second):
+        expect(answers(tab).first).to_contain_text("Stopped.")
+        expect(answers(tab).last).to_contain_text("Reply to: message 8")
+        expect(answers(tab)).to_have_count(8)
+
+
+def test_a_message_for_another_branch_waits_at_its_place(
+    page: Page, server: Server, slow_first: None, pace: Pace
+) -> None:
+    """An edit while an answer runs waits too, and becomes the branch that is shown."""
+    send(page, "zero")
+    ended(page)
+    begin_again = "first"
+    send(page, begin_again)
+    pace.write(2)
+    expect(answers(page).last).to_contain_text("word1")
+    questions(page).first.hover()
+    button(page, "Edit the message").first.click()
+    page.get_by_role("textbox", name="Edit the message").fill("nought")
+    page.keyboard.press("Enter")
+    expect(questions(page).last).to_contain_text("nought")
+    pace.write(1_000)
+    shows(page, "nought", "Reply to: nought")
+    expect(page.get_by_text("2/2")).to_be_visible()
+    assert server.contents(session_of(page)) == ["nought", "Reply to: nought"]
+    button(page, "Previous branch").click()
+    shows(page, "zero", "Reply to: zero", "first", "word9")
+
+
+_ = (until, Callable)
