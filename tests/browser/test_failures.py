@@ -120,9 +120,7 @@ def test_another_answer_that_fails_leaves_the_one_before(
     assert server.contents(session_of(page)) == ["hello", "Another one"]
 
 
-def test_a_failure_between_answers_is_still_told_afterwards(
-    page: Page, upstream: Upstream
-) -> None:
+def test_a_failure_between_answers_is_still_told_afterwards(page: Page, upstream: Upstream) -> None:
     send(page, "one")
     ended(page)
     upstream.script = replying(Answer(status=401))
@@ -239,6 +237,3 @@ def test_what_is_being_written_is_left_alone_by_a_failure(
     expect(page.get_by_role("alert")).to_be_visible()
     page.keyboard.type(" thing")
     expect(field(page)).to_have_value("and the next thing")
-
-
-_ = Call

@@ -163,6 +163,3 @@ def test_a_message_for_another_branch_waits_at_its_place(
     assert server.contents(session_of(page)) == ["nought", "Reply to: nought"]
     button(page, "Previous branch").click()
     shows(page, "zero", "Reply to: zero", "first", "word9")
-
-
-_ = (until, Callable)

@@ -166,7 +166,9 @@ def test_a_message_of_blanks_cannot_be_sent(page: Page, upstream: Upstream) -> N
 
 
 def test_every_letter_of_a_message_arrives(page: Page, server: Server) -> None:
-    text = '  <b>&amp;</b> "quotes" \\ back 🦔👩‍👩‍👧 \u202eright\u202c\n\n\ttab,  two  blanks\nשלום  '
+    text = (
+        '  <b>&amp;</b> "quotes" \\ back 🦔👩‍👩‍👧 \u202eright\u202c\n\n\ttab,  two  blanks\nשלום  '
+    )
     send(page, text)
     ended(page)
     session = session_of(page)

@@ -3,9 +3,9 @@ import type { Source } from './source';
 
 type Engine = typeof import('./highlight');
 
-/** Longer code stays plain: colours are not worth a page that stops. */
-const LONGEST = 60_000;
-/** A line of this length was written by no one, and may cost the square of it. */
+/** What comes after so many characters stays plain: colours are not worth a page that stops. */
+const LONGEST = 40_000;
+/** So does what comes after such a line: no one wrote it, and it may cost the square of its length. */
 const LONG_LINE = /[^\n]{2000}/;
 /** Code that still grows is coloured while it is shorter than this, */
 const LONGEST_GROWING = 8_000;
@@ -41,14 +41,14 @@ export class Painter {
   /** Colours what `source` shows, now or when there is time. A later call takes the place of this one. */
   paint(text: string, language: string, growing: boolean): void {
     const job = (this.#job += 1);
-    if (!language || text.length > (growing ? LONGEST_GROWING : LONGEST)) return;
-    if ((growing && this.#dear) || LONG_LINE.test(text)) return;
-    if (loaded && (growing || text.length <= AT_ONCE)) {
-      this.#paintNow(loaded, text, language);
+    if (!language || (growing && (this.#dear || text.length > LONGEST_GROWING))) return;
+    const head = beginning(text);
+    if (loaded && head.length <= (growing ? LONGEST_GROWING : AT_ONCE)) {
+      this.#paintNow(loaded, head, language);
       return;
     }
     load().then(
-      (module) => whenIdle(() => this.#paintSlowly(module, text, language, job)),
+      (module) => whenIdle(() => this.#paintSlowly(module, head, language, job)),
       () => undefined,
     );
   }
@@ -77,6 +77,13 @@ export class Painter {
     };
     step();
   }
+}
+
+/** The whole lines of `text` that may be coloured. */
+function beginning(text: string): string {
+  const long = LONG_LINE.exec(text)?.index ?? text.length;
+  const end = Math.min(long, LONGEST);
+  return end === text.length ? text : text.slice(0, text.lastIndexOf('\n', end) + 1);
 }
 
 function whenIdle(work: () => void): void {

@@ -1,5 +1,5 @@
 /** What rendered HTML may hold. Everything that reaches the page from a model passes here, last. */
-import DOMPurify, { type Config } from 'dompurify';
+import createPurifier, { type Config, type DOMPurify } from 'dompurify';
 import { tameImages } from './images';
 
 /** `text` is Markdown's HTML, `code` is highlighted source, `maths` is MathML. */
@@ -55,30 +55,30 @@ const CLASSES: Record<Kind, RegExp> = {
 };
 const SCHEMES = new Set(['http:', 'https:', 'mailto:']);
 
-const DEEPEST = 40;
-
 /** No markup in it: nothing to clean, and most items of most lists are like that. */
 const WORDS = /^(?:<p>([^<&]*)<\/p>\n|([^<&]*))$/;
 
-let kind: Kind = 'text';
-const purifier = DOMPurify(window);
-purifier.addHook('uponSanitizeAttribute', (_, data) => {
-  if (data.attrName === 'class') {
+/** One each: to change the settings of one costs more than it takes to clean a paragraph. */
+const PURIFIERS = { text: purifier('text'), code: purifier('code'), maths: purifier('maths') };
+
+function purifier(kind: Kind): DOMPurify {
+  const made = createPurifier(window);
+  made.setConfig(CONFIGS[kind]);
+  made.addHook('uponSanitizeAttribute', (_, data) => {
+    if (data.attrName !== 'class') return;
     const kept = data.attrValue.split(/\s+/).filter((name) => CLASSES[kind].test(name));
     data.attrValue = kept.join(' ');
     data.keepAttr = kept.length > 0;
-  }
-});
+  });
+  return made;
+}
 
 /** Promises HTML that runs nothing, fetches nothing unasked and leads nowhere but http, https, mailto. */
 export function sanitise(html: string, as: Kind = 'text'): DocumentFragment {
   const words = WORDS.exec(html);
   if (words) return paragraph(words[1], words[2]);
-  kind = as;
   // Parsed in a document without a window: no image loads before it has been judged below.
-  const fragment = purifier.sanitize(quiet(html), CONFIGS[as]) as unknown as
-    | DocumentFragment
-    | null;
+  const fragment = PURIFIERS[as].sanitize(quiet(html)) as unknown as DocumentFragment | null;
   if (!fragment) return document.createDocumentFragment();
   if (tooDeep(fragment)) return paragraph(html);
   if (as === 'text') {
@@ -89,6 +89,8 @@ export function sanitise(html: string, as: Kind = 'text'): DocumentFragment {
   }
   return fragment;
 }
+
+const DEEPEST = 40;
 
 /** Elements in elements in elements: laid out again at each level, they can stop the page for seconds. */
 function tooDeep(parent: ParentNode, left = DEEPEST): boolean {

@@ -1,11 +1,11 @@
 /** The lines of one code block on the page, in parts, so that growth costs only the last part. */
-import { escape } from './escape';
 import { sanitise } from './sanitise';
 
 /** Lines to a part: a change lays out at most as many again. */
 const PART_LINES = 50;
 
-interface Part { element: HTMLElement; text: string; html: string }
+/** `html` is what its colours were made from: empty for none, missing if they are no longer whole. */
+interface Part { element: HTMLElement; text: string; html: string | undefined }
 
 export class Source {
   #root: HTMLElement;
@@ -34,16 +34,17 @@ export class Source {
     for (const part of this.#parts.splice(at)) part.element.remove();
   }
 
-  /** Gives the text that is shown the colours of `html`, part by part; each call of the result does one. */
+  /** Gives the text that is shown the colours of `html`, part by part; what `html` lacks gets none. */
   *paint(html: string): Generator<void> {
-    for (const [at, painted] of split(html).entries()) {
-      const part = this.#parts[at];
-      if (!part || part.html === painted) continue;
-      const fragment = sanitise(painted, 'code');
+    const pieces = split(html);
+    for (const [at, part] of this.#parts.entries()) {
+      const piece = pieces[at] ?? '';
+      if (part.html === piece) continue;
+      const fragment = sanitise(piece, 'code');
+      part.html = piece;
       // Colours only: the letters stay those that we were given.
-      if (fragment.textContent !== part.text) continue;
-      part.element.replaceChildren(fragment);
-      part.html = painted;
+      if (fragment.textContent === part.text) part.element.replaceChildren(fragment);
+      else part.element.textContent = part.text;
       yield;
     }
   }
@@ -56,7 +57,7 @@ export class Source {
       element.className = 'md-part';
       element.textContent = text;
       this.#root.append(element);
-      this.#parts.push({ element, text, html: escape(text) });
+      this.#parts.push({ element, text, html: '' });
       return;
     }
     const tail = part.element.lastChild;
@@ -67,7 +68,7 @@ export class Source {
       else part.element.append(added);
     } else part.element.textContent = text;
     part.text = text;
-    part.html = '';
+    if (part.html) part.html = undefined;
   }
 }
 

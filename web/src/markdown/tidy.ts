@@ -4,7 +4,9 @@ const FENCE = /^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(`{3,}|~{3,})/;
 /** What a line may begin with that is not yet what it will be: `-` under text, `#`, a fence. */
 const UNDECIDED = /^[ \t>]*(?:=+|-{1,2}|#{1,6}|`{1,2}|~{1,2}|\|?[\s:|-]*)$/;
 const PARAGRAPH_ENDS = /\n[ \t]*\n|\n[ \t>]*(?:[-*+]|\d{1,9}[.)])[ \t]|\n[ \t>]*#/g;
-const HALF_LINK = /!?\[([^[\]]*)\]\([^()\s]*$/;
+const HALF_LINK = /!?\[([^[\]]*)\]\([^()\s]*(?:\s+["'(][^"'()\n]*["')]?)?$/;
+/** The first letter of a `~~` that closes, or opens. */
+const HALF_STRIKE = /(?<!~)~$/;
 const HALF_IMAGE = /!\[[^[\]]*\]?$/;
 const RUN = /\\[\s\S]|`+|\$\$|\*+|_+|~~/g;
 
@@ -42,7 +44,7 @@ function tidyTable(raw: string): string | undefined {
 }
 
 function closed(paragraph: string): string {
-  let text = paragraph.trimEnd().replace(HALF_LINK, '$1').replace(HALF_IMAGE, '');
+  let text = paragraph.trimEnd().replace(HALF_LINK, '$1').replace(HALF_IMAGE, '').replace(HALF_STRIKE, '');
   const open: string[] = [];
   const runs = new RegExp(RUN);
   for (let match = runs.exec(text); match; match = runs.exec(text)) {

@@ -99,10 +99,10 @@ export class Conversation {
     this.begin(new Live(fresh(), { session_id: this.sessionId, regenerate: turnId }));
   }
 
-  /** Send a message that was refused once more, as a new one. */
+  /** Send a message that was refused once more, under its key: it may have arrived all the same. */
   again(live: Live): void {
     this.discard(live);
-    if (live.body) this.begin(new Live(fresh(), live.body));
+    if (live.body) this.begin(new Live(live.key, live.body));
   }
 
   discard(live: Live): void {
@@ -148,7 +148,9 @@ export class Conversation {
     if (name === 'turn.started' || name === 'turn.ended') {
       // What was just sent from here learns its own turn first.
       await Promise.all(this.lives.map((live) => live.settled));
-      if (this.lives.some((live) => live.turnId === said.turn_id)) return;
+      const known = this.lives.find((live) => live.turnId === said.turn_id);
+      // One that was cancelled in the line ends before its place comes.
+      if (known) return name === 'turn.ended' ? known.go() : undefined;
       if (name === 'turn.ended') await this.readNewest(NEWS);
       else await this.attach(said.turn_id as string);
     } else if (name === 'session.updated') {
@@ -166,6 +168,7 @@ export class Conversation {
 
   private begin(live: Live): Live {
     this.lives = [...this.lives, live];
+    void live.settled.then(() => this.running?.go());
     void live.run().then(() => this.finish(live));
     return live;
   }
@@ -186,6 +189,7 @@ export class Conversation {
   }
 
   private async finish(live: Live): Promise<void> {
+    this.running?.go();
     if (live.phase === 'refused') return;
     if (live.phase !== 'ended') {
       this.lives = this.lives.filter((other) => other !== live);

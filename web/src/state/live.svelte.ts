@@ -28,6 +28,10 @@ export class Live {
   /** Settled when the server has the message, or has refused it. */
   readonly settled: Promise<void>;
   private settle: () => void = () => {};
+  /** Settled when no turn is before it. */
+  private readonly first: Promise<void>;
+  private isFirst = false;
+  private wake: () => void = () => {};
   private readonly stopping = new AbortController();
   private after: string | undefined;
   private arrived = '';
@@ -40,6 +44,7 @@ export class Live {
     readonly body: Body | null,
   ) {
     this.settled = new Promise((resolve) => (this.settle = resolve));
+    this.first = new Promise((resolve) => (this.wake = resolve));
     this.question = body?.message ?? null;
   }
 
@@ -56,6 +61,7 @@ export class Live {
   async run(): Promise<void> {
     try {
       if (this.turnId === null) await this.send();
+      await this.first;
       if (this.turnId !== null && this.phase !== 'ended') await this.attend(this.turnId);
     } catch (error) {
       this.problem = error instanceof Problem ? error : new Problem(0, '', words(error));
@@ -67,10 +73,17 @@ export class Live {
     }
   }
 
+  /** Read it: no turn is before it. Those that wait hold no connection, of which there are six. */
+  go(): void {
+    this.isFirst = true;
+    this.wake();
+  }
+
   /** Read no more. The turn goes on, and what was not accepted yet is sent all the same. */
   async leave(): Promise<void> {
     await this.settled;
     this.stopping.abort();
+    this.wake();
   }
 
   private async send(): Promise<void> {
@@ -85,6 +98,12 @@ export class Live {
     this.trouble = null;
     drop(this.key);
     this.settle();
+    // Whoever keeps the line has said by then whether this is the first of it.
+    await this.settled;
+    if (!this.isFirst) {
+      void response.body?.cancel();
+      return;
+    }
     try {
       for await (const event of read(response)) {
         this.take(event);

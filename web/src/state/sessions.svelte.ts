@@ -158,6 +158,7 @@ export class Sessions {
       this.put({ ...known, updated_at: now > newest ? now : newest });
       return;
     }
+    if (event === 'turn.ended') return;
     const answer = await api.GET('/sessions/{session_id}', {
       params: { path: { session_id: sessionId } },
     });

@@ -1,0 +1,40 @@
+"""A server behind a proxy: its address stays when it is killed and started again."""
+
+from pathlib import Path
+
+import httpx2
+
+from tests.process import PATIENCE, Server
+from tests.proxy import Proxy
+
+
+class Behind(Server):
+    """`url` is the proxy's; `lost` is how many answers to a posted message get lost."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        super().__init__(folder, env)
+        self.proxy = Proxy("", limit=self._limit)
+        self.lost = 0
+
+    def start(self) -> None:
+        super().start()
+        self.proxy.to, self.url = self.url, self.proxy.url
+
+    def mend(self) -> None:
+        """Be there for the next test, whatever this one has done."""
+        self.proxy.is_closed = False
+        self.lost = 0
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+
+    def post(self, session_id: str, message: str) -> httpx2.Response:
+        """Post a message past the proxy."""
+        body = {"session_id": session_id, "message": message}
+        return httpx2.post(f"{self.proxy.to}/chat", json=body, timeout=PATIENCE)
+
+    def _limit(self, number: int) -> int | None:
+        request = self.proxy.requests[number]
+        if self.lost == 0 or (request.method, request.path) != ("POST", "/chat"):
+            return None
+        self.lost -= 1
+        return 0

@@ -1,0 +1,233 @@
+"""The server dies, or the connection to it: nothing is lost, doubled or left standing."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Error, Page, expect
+
+from tests.browser.behind import Behind
+from tests.browser.conftest import Pace
+from tests.browser.page import (
+    answers,
+    button,
+    ended,
+    questions,
+    replying,
+    send,
+    session_of,
+    shows,
+)
+from tests.upstream import Answer, Upstream
+
+AWAY = "The server cannot be reached. Trying again…"
+
+
+@pytest.fixture(scope="module")
+def running_server(
+    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
+) -> Iterator[Behind]:
+    env = {
+        **running_upstream.env,
+        "CHATKEEP_MODEL": "openai:scripted",
+        "CHATKEEP_DRAIN_SECONDS": "0",
+        "CHATKEEP_HEARTBEAT_SECONDS": "1",
+    }
+    behind = Behind(tmp_path_factory.mktemp("data"), env)
+    with behind.proxy, behind:
+        yield behind
+
+
+@pytest.fixture
+def server(running_server: Behind, upstream: Upstream, complaints: list[str]) -> Iterator[Behind]:
+    """It may be harmed: the browser's console tells of every connection that is lost."""
+    yield running_server
+    running_server.mend()
+    lost = r"Failed to load resource: net::ERR_\w+$"
+    complaints[:] = [line for line in complaints if not re.match(lost, line)]
+
+
+def words(name: str, count: int = 20) -> list[str]:
+    return [f"{name}{number} 🦔 " for number in range(count)]
+
+
+def test_a_server_that_dies_in_an_answer_gives_the_whole_of_it_when_it_is_back(
+    page: Page, server: Behind, upstream: Upstream, pace: Pace
+) -> None:
+    again = Pace()
+    scripts = [Answer(words("again"), pace=again.semaphore), Answer(words("first"))]
+    scripts[1].pace = pace.semaphore
+    upstream.script = replying(lambda _: scripts.pop())
+    send(page, "write a lot")
+    pace.write(3)
+    expect(answers(page)).to_contain_text("first2")
+
+    server.kill()
+    expect(answers(page)).to_contain_text("The connection is lost. Trying again…")
+    expect(page.get_by_text(AWAY)).to_be_visible()
+    expect(answers(page)).to_contain_text("first2")
+    server.start()
+    again.write(2)
+    expect(answers(page)).to_contain_text("again1")
+    expect(answers(page)).not_to_contain_text("first")
+    again.write(1_000)
+
+    ended(page)
+    expect(page.get_by_text(AWAY)).to_have_count(0)
+    expect(answers(page)).not_to_contain_text("Trying again")
+    shows(page, "write a lot", "".join(words("again")).strip())
+    stored = server.history(session_of(page))
+    assert [m["content"] for m in stored] == ["write a lot", "".join(words("again"))]
+    assert stored[1]["status"] == "completed"
+
+
+def test_a_message_that_is_sent_while_the_server_is_away_is_sent_when_it_is_back(
+    page: Page, server: Behind, upstream: Upstream
+) -> None:
+    send(page, "before")
+    ended(page)
+    server.kill()
+    send(page, "meanwhile")
+    expect(page.get_by_text(AWAY)).to_be_visible()
+    expect(questions(page).last).to_contain_text("The server cannot be reached.")
+    server.start()
+    shows(page, "before", "Reply to: before", "meanwhile", "Reply to: meanwhile")
+    ended(page)
+    assert len(server.contents(session_of(page))) == 4
+    assert [call.messages[-1][1] for call in upstream.replies] == ["before", "meanwhile"]
+
+
+@pytest.mark.parametrize("earlier", ["in a session", "as the first of a session"])
+def test_a_message_that_was_not_sent_survives_a_reload(
+    page: Page, server: Behind, complaints: list[str], earlier: str
+) -> None:
+    before = []
+    if earlier == "in a session":
+        send(page, "before")
+        ended(page)
+        before = ["before", "Reply to: before"]
+    server.proxy.is_closed = True
+    send(page, "meanwhile")
+    expect(questions(page).last).to_contain_text("The server cannot be reached.")
+    address = page.url
+    with pytest.raises(Error, match="net::ERR_"):
+        page.reload()
+    page.wait_for_url("chrome-error://**")
+    server.proxy.is_closed = False
+    page.goto(address)
+    shows(page, *before, "meanwhile", "Reply to: meanwhile")
+    ended(page)
+    assert server.contents(session_of(page)) == [*before, "meanwhile", "Reply to: meanwhile"]
+    page.reload()
+    shows(page, *before, "meanwhile", "Reply to: meanwhile")
+    assert server.contents(session_of(page)) == [*before, "meanwhile", "Reply to: meanwhile"]
+    if not before:
+        # The new page asks for a session that the server has not seen yet.
+        complaints[:] = [line for line in complaints if "status of 404" not in line]
+
+
+def test_a_message_is_sent_also_when_another_session_is_looked_at(
+    page: Page, server: Behind
+) -> None:
+    send(page, "gardens in autumn")
+    link = page.get_by_role("link", name="gardens in autumn")
+    expect(link).to_be_visible()
+    ended(page)
+    server.proxy.is_closed = True
+    send(page, "meanwhile")
+    expect(questions(page).last).to_contain_text("The server cannot be reached.")
+    page.get_by_role("link", name="New chat").first.click()
+    expect(page.get_by_role("article")).to_have_count(0)
+    with page.expect_response(f"{server.url}/chat"):
+        server.proxy.is_closed = False
+    expect(page.get_by_role("article")).to_have_count(0)
+    link.click()
+    shows(page, "gardens in autumn", "Reply to: gardens", "meanwhile", "Reply to: meanwhile")
+
+
+def test_a_message_whose_answer_was_lost_is_posted_again_and_stored_once(
+    page: Page, server: Behind, upstream: Upstream
+) -> None:
+    server.lost = 2
+    send(page, "exactly once")
+    shows(page, "exactly once", "Reply to: exactly once")
+    ended(page)
+    assert server.lost == 0
+    assert server.contents(session_of(page)) == ["exactly once", "Reply to: exactly once"]
+    assert len(upstream.replies) == 1
+    keys = [
+        request.headers["idempotency-key"]
+        for request in server.proxy.requests
+        if request.path == "/chat" and json.loads(request.body)["session_id"] == session_of(page)
+    ]
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+
+
+def test_a_stream_that_breaks_again_and_again_misses_and_doubles_nothing(
+    page: Page, server: Behind, upstream: Upstream, pace: Pace
+) -> None:
+    pieces = words("word")
+    upstream.script = replying(Answer(pieces, pace=pace.semaphore))
+    send(page, "write a lot")
+    for number in (3, 8, 13):
+        pace.write(5)
+        expect(answers(page)).to_contain_text(f"word{number}")
+        server.proxy.drop()
+    pace.write(1_000)
+    ended(page)
+    shows(page, "write a lot", "".join(pieces).strip())
+    expect(answers(page)).not_to_contain_text("Trying again")
+    assert server.contents(session_of(page)) == ["write a lot", "".join(pieces)]
+    assert len(upstream.replies) == 1
+
+
+def test_what_happened_while_the_connection_was_lost_is_there_afterwards(
+    page: Page, server: Behind
+) -> None:
+    send(page, "one")
+    ended(page)
+    session = session_of(page)
+    server.proxy.is_closed = True
+    server.proxy.drop()
+    expect(page.get_by_text(AWAY)).to_be_visible()
+    assert server.post(session, "two").status_code == 200
+    assert server.post("elsewhere", "a new one").status_code == 200
+    server.proxy.is_closed = False
+    shows(page, "one", "Reply to: one", "two", "Reply to: two")
+    expect(page.get_by_role("link", name="a new one")).to_be_visible()
+    expect(page.get_by_text(AWAY)).to_have_count(0)
+
+
+def test_an_answer_that_ended_while_the_connection_was_lost_is_shown_whole(
+    page: Page, server: Behind, upstream: Upstream, pace: Pace
+) -> None:
+    pieces = words("word")
+    upstream.script = replying(Answer(pieces, pace=pace.semaphore))
+    send(page, "write a lot")
+    pace.write(3)
+    expect(answers(page)).to_contain_text("word2")
+    server.proxy.is_closed = True
+    server.proxy.drop()
+    expect(answers(page)).to_contain_text("The connection is lost. Trying again…")
+    pace.write(1_000)
+    server.proxy.is_closed = False
+    ended(page)
+    shows(page, "write a lot", "".join(pieces).strip())
+    expect(answers(page)).not_to_contain_text("Trying again")
+
+
+def test_stop_is_told_to_fail_while_the_server_is_away(
+    page: Page, server: Behind, upstream: Upstream, pace: Pace
+) -> None:
+    upstream.script = replying(Answer(words("word"), pace=pace.semaphore))
+    send(page, "write a lot")
+    pace.write(3)
+    expect(answers(page)).to_contain_text("word2")
+    server.proxy.is_closed = True
+    button(page, "Stop").click()
+    expect(page.locator(".toast")).to_contain_text("The server cannot be reached.")
+    server.proxy.is_closed = False
+    button(page, "Stop").click()
+    expect(answers(page)).to_contain_text("Stopped.")

@@ -1,0 +1,140 @@
+"""The list of sessions: it is true without being asked again, whoever changes something."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Open
+from tests.browser.listing import Stored, asked, choose, expected, link, links, store
+from tests.process import Server
+from tests.upstream import Answer, Call, Upstream
+
+ODD_IDS = ("a/b c", "ü/狐?x=1#y", "100%", "%2F..%3F", "?", "#/", "a+b&c=d", "'\"<b>")
+
+
+def test_a_session_that_another_program_starts_appears_answers_and_is_named(
+    page: Page, server: Server, upstream: Upstream
+) -> None:
+    replied, named = threading.Event(), threading.Event()
+
+    def script(call: Call) -> Answer:
+        if call.is_title:
+            return Answer(["Whales beneath the waves"], gate=named)
+        return Answer(["Many whales."], gate=replied)
+
+    upstream.script = script
+    requests = asked(page)
+    question = "Which whales live beneath the waves?"
+    with ThreadPoolExecutor() as elsewhere:
+        answer = elsewhere.submit(server.chat, "whales", question)
+        item = links(page).and_(page.locator("[data-session=whales]"))
+        expect(item).to_contain_text("whales")
+        expect(item).not_to_have_text("Whales beneath the waves")
+        expect(item.get_by_role("img", name="Answering")).to_be_visible()
+        named.set()
+        expect(item).to_have_text("Whales beneath the waves")
+        replied.set()
+        expect(item.get_by_role("img", name="Answering")).to_have_count(0)
+        assert answer.result().status_code == 200
+    assert "GET /sessions" not in requests
+
+
+def test_a_session_that_answers_comes_to_the_top(page: Page, server: Server) -> None:
+    at = datetime.now(UTC) - timedelta(days=2)
+    store(server, Stored("first", at=at), Stored("second", at=at - timedelta(hours=1)))
+    page.reload()
+    expect(link(page, "second")).to_be_visible()
+
+    server.chat("second", "and on")
+
+    expect(links(page).first).to_have_text("second")
+    rows = page.get_by_role("navigation").locator("h2, a")
+    expect(rows.first).to_have_text("Today")
+
+
+def test_sessions_that_another_program_imports_appear_in_their_places(
+    page: Page, server: Server
+) -> None:
+    now = datetime.now(UTC)
+    old = Stored("carried here", at=now - timedelta(days=900))
+    store(server, old, Stored("brought here", at=now))
+
+    expect(link(page, "carried here")).to_be_visible()
+    expect(links(page).first).to_have_text("brought here")
+    labels = page.get_by_role("navigation").get_by_role("heading").all_inner_texts()
+    assert (labels[0], labels[-1]) == ("Today", "Older")
+    expect(page.get_by_role("navigation").locator("h2, a").last).to_have_text("carried here")
+
+
+def test_what_one_tab_changes_the_others_show(open_page: Open, server: Server) -> None:
+    store(server, *(Stored(f"{change} me") for change in ("rename", "pin", "archive", "delete")))
+    here, there = open_page(), open_page()
+    choose(there, "rename me", "Rename")
+    there.keyboard.type("renamed there")
+    there.keyboard.press("Enter")
+    choose(there, "pin me", "Pin")
+    choose(there, "archive me", "Archive")
+    choose(there, "delete me", "Delete")
+    there.goto("about:blank")
+
+    expect(link(here, "renamed there")).to_be_visible()
+    expect(here.get_by_role("heading", name="Pinned")).to_be_visible()
+    expect(links(here).first).to_have_text("pin me")
+    for gone in ("rename me", "archive me", "delete me"):
+        expect(link(here, gone)).to_have_count(0)
+
+
+def test_a_conversation_that_another_program_deletes_says_so(
+    open_page: Open, server: Server
+) -> None:
+    store(server, Stored("short-lived"))
+    page = open_page("short-lived")
+    expect(page.get_by_role("article", name="Answer")).to_be_visible()
+    with server.client() as client:
+        assert client.delete("/sessions/short-lived").is_success
+
+    expect(page.get_by_role("heading", name="There is no such conversation.")).to_be_visible()
+    expect(link(page, "short-lived")).to_have_count(0)
+    page.get_by_role("main").get_by_role("link", name="New chat").click()
+    expect(page.get_by_role("textbox", name="Message", exact=True)).to_be_focused()
+
+
+def test_an_address_of_no_conversation_says_so(page: Page, complaints: list[str]) -> None:
+    page.goto("#/nobody%20knows%20it")
+    expect(page.get_by_role("heading", name="There is no such conversation.")).to_be_visible()
+    expect(page.get_by_text("It may have been deleted.")).to_be_visible()
+    expected(complaints, "404")
+
+
+@pytest.mark.parametrize("session", ODD_IDS)
+def test_a_session_may_be_called_anything(page: Page, server: Server, session: str) -> None:
+    store(server, Stored(session, title=f"Called {session}", messages=("hello", f"I am {session}")))
+    link(page, f"Called {session}").click()
+    answer = page.get_by_role("article", name="Answer")
+    expect(answer).to_contain_text(f"I am {session[:3]}")
+    assert page.url == f"{server.url}/#/{quote(session, safe=_UNESCAPED)}"
+
+    page.reload()
+    expect(answer).to_be_visible()
+    page.get_by_role("textbox", name="Message", exact=True).fill("and who are you?")
+    page.keyboard.press("Enter")
+    expect(answer.last).to_contain_text("Reply to: and who are you?")
+    assert server.contents(session)[2] == "and who are you?"
+
+
+_UNESCAPED = "!*'()~"
+"""What `encodeURIComponent` leaves as it is."""
+
+
+def test_ctrl_shift_o_begins_a_new_conversation(open_page: Open, server: Server) -> None:
+    store(server, Stored("left behind"))
+    page = open_page("left behind")
+    link(page, "left behind").focus()
+    page.keyboard.press("Control+Shift+O")
+    expect(page.get_by_role("heading", level=1)).to_have_text("New chat")
+    expect(page.get_by_role("textbox", name="Message", exact=True)).to_be_focused()
+    assert page.url.endswith("#/")
