@@ -7,6 +7,7 @@ from playwright.sync_api import Page, Response, expect
 
 from tests.browser.conftest import Open
 from tests.browser.listing import Stored, asked, choose, link, links, store
+from tests.browser.page import answers, field, send
 from tests.process import Server, until
 from tests.upstream import Upstream
 
@@ -76,9 +77,8 @@ def test_a_title_that_a_person_gives_above_the_conversation_stays(
     expect(heading).to_have_text("Mine")
     expect(link(page, "Mine")).to_be_visible()
 
-    page.get_by_role("textbox", name="Message", exact=True).fill("and now?")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("article", name="Answer").last).to_contain_text("Reply to: and now?")
+    send(page, "and now?")
+    expect(answers(page).last).to_contain_text("Reply to: and now?")
     page.reload()
     expect(heading).to_have_text("Mine")
     assert server.sessions()["named"]["title_source"] == "user"
@@ -131,7 +131,7 @@ def test_a_deletion_that_is_undone_was_none(open_page: Open, server: Server) -> 
     page.get_by_role("button", name="Undo").click()
     expect(link(page, "to keep")).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_have_text("to keep")
-    expect(page.get_by_role("article", name="Answer")).to_be_visible()
+    expect(answers(page)).to_be_visible()
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)
     page.clock.fast_forward(UNDO_MS * 2)
     assert "to keep" in server.sessions()
@@ -144,7 +144,7 @@ def test_a_session_is_deleted_when_nobody_undoes_it(open_page: Open, server: Ser
     page.clock.install()
     link(page, "Lost").press("Delete")
     expect(page.get_by_role("heading", level=1)).to_have_text("New chat")
-    expect(page.get_by_role("textbox", name="Message", exact=True)).to_be_visible()
+    expect(field(page)).to_be_visible()
     assert "to lose" in server.sessions()
 
     with page.expect_response(is_deletion) as deletion:

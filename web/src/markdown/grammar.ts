@@ -4,8 +4,12 @@ import { formula, formulaBlock } from './maths';
 
 /** What is nested deeper is text: each level reads its contents once more, on the same stack. */
 const DEEPEST = 12;
-/** One paragraph, heading or cell that is longer is shown as it is: emphasis can cost the square. */
+/** One paragraph, heading or cell that is longer is shown as it is, */
 const INLINE_LIMIT = 20_000;
+/** and so is one with so many marks of emphasis: each may be searched for through the whole of it. */
+const SEARCH_LIMIT = 3_000_000;
+/** So is a word of this length: at each of its letters an address of mail may begin. */
+const LONG_WORD = /[\w.!#$%&'*+/=?^`{|}~-]{4000}/;
 
 class Guarded extends Tokenizer {
   #depth = 0;
@@ -81,10 +85,17 @@ function parseOrThrow(raw: string, links: Links): Token[] {
   const tokens = reader.blockTokens(raw);
   for (const { src, tokens: inner } of reader.inlineQueue) {
     reader.state.inRawBlock = false;
-    if (src.length > INLINE_LIMIT) inner.push({ type: 'text', raw: src, text: src });
+    if (tooDear(src)) inner.push({ type: 'text', raw: src, text: src });
     else reader.inlineTokens(src, inner);
   }
   return tokens;
+}
+
+function tooDear(src: string): boolean {
+  if (src.length > INLINE_LIMIT) return true;
+  const marks = src.match(/[*_~]{1,3}/g)?.length ?? 0;
+  // Pictures written in line are long words too, but read as one.
+  return marks * src.length > SEARCH_LIMIT || LONG_WORD.test(src.replace(/\]\([^()\s]*\)/g, ''));
 }
 
 /** What is shown where marked gives up, as it does with an error when it would not come to an end. */

@@ -1,0 +1,135 @@
+"""Conversations in files: dropped or chosen to come in, and carried away from the menu."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.listing import Stored, choose, expected, file_of, link, links, store
+from tests.browser.page import answers, questions
+from tests.process import Server
+
+
+def chatgpt(title: str) -> bytes:
+    """One conversation, as an export of ChatGPT has it in its `conversations.json`."""
+
+    def node(name: str, parent: str | None, children: list[str], message: Any) -> Any:
+        return {"id": name, "parent": parent, "children": children, "message": message}
+
+    def said(role: str, text: str) -> Any:
+        return {
+            "author": {"role": role},
+            "create_time": 1_764_090_229.36,
+            "content": {"content_type": "text", "parts": [text]},
+            "status": "finished_successfully",
+            "recipient": "all",
+            "metadata": {},
+        }
+
+    conversation = {
+        "title": title,
+        "create_time": 1_764_090_229.36,
+        "update_time": 1_764_090_289.36,
+        "conversation_id": f"gpt {title}",
+        "current_node": "c",
+        "mapping": {
+            "a": node("a", None, ["b"], None),
+            "b": node("b", "a", ["c"], said("user", "When is high tide?")),
+            "c": node("c", "b", [], said("assistant", "Twice a day.")),
+        },
+    }
+    return json.dumps([conversation]).encode()
+
+
+def drop(page: Page, name: str, content: bytes) -> None:
+    """Drag a file over the page and let it go there."""
+    transfer = page.evaluate_handle(
+        """([name, text]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([text], name));
+            return transfer;
+        }""",
+        [name, content.decode()],
+    )
+    page.dispatch_event("main", "dragenter", {"dataTransfer": transfer})
+    expect(page.get_by_text("Drop conversations here to import them")).to_be_visible()
+    page.dispatch_event("main", "dragover", {"dataTransfer": transfer})
+    page.dispatch_event("main", "drop", {"dataTransfer": transfer})
+    expect(page.get_by_text("Drop conversations here to import them")).to_have_count(0)
+
+
+def choose_file(page: Page, name: str, content: bytes) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Import").click()
+    chooser.value.set_files({"name": name, "mimeType": "", "buffer": content})
+
+
+@pytest.mark.parametrize("bring", [drop, choose_file])
+def test_a_file_of_our_own_is_brought_in(page: Page, bring: Any) -> None:
+    way = bring.__name__
+    file = file_of(Stored(f"one by {way}"), Stored(f"two by {way}", messages=("left alone",)))
+    bring(page, "chatkeep-export.jsonl", file)
+
+    expect(page.get_by_text("Imported 2 conversations with 3 messages.")).to_be_visible()
+    expect(link(page, f"two by {way}")).to_be_visible()
+    link(page, f"one by {way}").click()
+    expect(answers(page)).to_have_text("Hello to you.")
+
+    bring(page, "chatkeep-export.jsonl", file)
+    told = "Imported 0 conversations with 0 messages. Left out: 2 conversations."
+    expect(page.get_by_text(told)).to_be_visible()
+    expect(link(page, f"one by {way}")).to_have_count(1)
+
+
+@pytest.mark.parametrize("bring", [drop, choose_file])
+def test_a_file_of_another_product_is_brought_in(page: Page, bring: Any) -> None:
+    title = f"Tides by {bring.__name__}"
+    bring(page, "conversations.json", chatgpt(title))
+    expect(page.get_by_text("Imported 1 conversation with 2 messages.")).to_be_visible()
+    link(page, title).click()
+    expect(questions(page)).to_contain_text("When is high tide?")
+    expect(answers(page)).to_contain_text("Twice a day.")
+
+
+def test_a_file_that_cannot_be_read_says_why(page: Page, complaints: list[str]) -> None:
+    drop(page, "holiday.json", b"no export at all")
+    expect(page.get_by_text("holiday.json: This is no export that can be read.")).to_be_visible()
+    expect(page.get_by_text("Importing holiday.json…")).to_have_count(0)
+    expected(complaints, "422")
+
+
+def test_what_is_dropped_but_is_no_file_is_left_alone(page: Page) -> None:
+    before = links(page).count()
+    transfer = page.evaluate_handle(
+        """() => {
+            const transfer = new DataTransfer();
+            transfer.setData('text/plain', 'some words');
+            return transfer;
+        }"""
+    )
+    for event in ("dragenter", "dragover", "drop"):
+        page.dispatch_event("main", event, {"dataTransfer": transfer})
+        expect(page.get_by_text("Drop conversations here")).to_have_count(0)
+    assert links(page).count() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "suffix", "within"),
+    [("Export as Markdown", ".md", "## "), ("Export as JSON", ".jsonl", '{"type":"chatkeep"')],
+)
+def test_a_session_is_carried_away_as_a_file(
+    page: Page, server: Server, option: str, suffix: str, within: str
+) -> None:
+    session = f"away/{suffix} ü?&#"
+    store(server, Stored(session, messages=("Where to?", "To the *sea*.")))
+    page.reload()
+    with page.expect_download() as download:
+        choose(page, session, option)
+    assert Path(download.value.suggested_filename).suffix == suffix
+    text = Path(download.value.path()).read_text()
+    assert "Where to?" in text
+    assert "To the *sea*." in text
+    assert within in text
+    expect(link(page, session)).to_be_visible()

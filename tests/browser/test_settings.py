@@ -1,0 +1,189 @@
+"""The settings of a session: what is chosen reaches the model, and is still there later."""
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Open
+from tests.browser.page import answers, button, ended, send, session_of
+from tests.process import Server
+from tests.upstream import Upstream
+
+SCRIPTED, OTHER = "openai:scripted", "openai:other"
+RHYME = "Answer in rhyme, always."
+
+
+@pytest.fixture(scope="module")
+def running_server(
+    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
+) -> Iterator[Server]:
+    env = {**running_upstream.env, "CHATKEEP_MODEL": SCRIPTED, "CHATKEEP_MODELS": OTHER}
+    with Server(tmp_path_factory.mktemp("data"), env) as running:
+        yield running
+
+
+def opened(page: Page) -> Locator:
+    """The dialog, as somebody opens it."""
+    button(page, "Settings of this conversation").click()
+    return page.get_by_role("dialog", name="Settings of this conversation")
+
+
+def choose(page: Page, *, model: str = OTHER, prompt: str = RHYME, size: str = "1") -> None:
+    dialog = opened(page)
+    dialog.get_by_role("combobox", name="Model").select_option(model)
+    dialog.get_by_label("My own").check()
+    dialog.get_by_role("textbox", name="System prompt").fill(prompt)
+    dialog.get_by_label("Earlier messages that the model reads").fill(size)
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+
+
+def stored(server: Server, session: str) -> tuple[str | None, str | None, int | None]:
+    found = server.get(f"/sessions/{quote(session, safe='')}")
+    return found["model"], found["system_prompt"], found["context_messages"]
+
+
+def test_what_is_set_reaches_the_model_from_the_next_message_on(
+    open_page: Open, server: Server, upstream: Upstream, session: str
+) -> None:
+    server.chat(session, "before")
+    page = open_page(session)
+    choose(page)
+    assert stored(server, session) == (OTHER, RHYME, 1)
+    send(page, "after")
+    expect(answers(page).last).to_contain_text("Reply to: after")
+    expect(answers(page).last).to_contain_text(OTHER)
+    assert upstream.replies[-1].body["model"] == "other"
+    assert upstream.replies[-1].messages == [
+        ("system", RHYME),
+        ("assistant", "Reply to: before"),
+        ("user", "after"),
+    ]
+
+    page.reload()
+    expect(page.get_by_role("combobox", name="Model")).to_have_value(OTHER)
+    dialog = opened(page)
+    expect(dialog.get_by_role("combobox", name="Model")).to_have_value(OTHER)
+    expect(dialog.get_by_role("textbox", name="System prompt")).to_have_value(RHYME)
+    expect(dialog.get_by_label("Earlier messages that the model reads")).to_have_value("1")
+
+
+def test_what_is_set_for_a_new_session_holds_from_its_first_message_on(
+    page: Page, server: Server, upstream: Upstream
+) -> None:
+    choose(page)
+    dialog = opened(page)
+    expect(dialog.get_by_role("textbox", name="System prompt")).to_have_value(RHYME)
+    dialog.get_by_role("button", name="Cancel").click()
+    send(page, "one")
+    ended(page)
+    first = upstream.replies[-1]
+    assert (first.body["model"], first.messages) == ("other", [("system", RHYME), ("user", "one")])
+    assert stored(server, session_of(page)) == (OTHER, RHYME, 1)
+    send(page, "two")
+    expect(answers(page).last).to_contain_text("Reply to: two")
+    assert upstream.replies[-1].body["model"] == "other"
+    assert upstream.replies[-1].messages == [
+        ("system", RHYME),
+        ("assistant", "Reply to: one"),
+        ("user", "two"),
+    ]
+
+    page.get_by_role("link", name="New chat").first.click()
+    expect(page.get_by_role("combobox", name="Model")).to_have_value(SCRIPTED)
+    send(page, "elsewhere")
+    expect(answers(page)).to_contain_text("Reply to: elsewhere")
+    ended(page)
+    assert upstream.replies[-1].body["model"] == "scripted"
+    assert upstream.replies[-1].messages[0] != ("system", RHYME)
+    assert stored(server, session_of(page)) == (None, None, None)
+
+
+def test_an_empty_system_prompt_is_none_at_all(
+    page: Page, server: Server, upstream: Upstream
+) -> None:
+    choose(page, prompt="", size="0")
+    for text in ("one", "two"):
+        send(page, text)
+        expect(answers(page).last).to_contain_text(f"Reply to: {text}")
+        ended(page)
+        assert upstream.replies[-1].messages == [("user", text)]
+    assert stored(server, session_of(page)) == (OTHER, "", 0)
+
+
+def test_settings_can_be_given_back_to_the_server(
+    open_page: Open, server: Server, upstream: Upstream, session: str
+) -> None:
+    server.chat(session, "before")
+    page = open_page(session)
+    choose(page)
+    dialog = opened(page)
+    dialog.get_by_role("combobox", name="Model").select_option(label=f"The server's: {SCRIPTED}")
+    dialog.get_by_role("radio", name="The server's").check()
+    expect(dialog.get_by_role("textbox", name="System prompt")).to_have_count(0)
+    dialog.get_by_label("Earlier messages that the model reads").fill("")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    assert stored(server, session) == (None, None, None)
+    send(page, "after")
+    expect(answers(page).last).to_contain_text(SCRIPTED)
+    assert [text for _, text in upstream.replies[-1].messages[1:]] == [
+        "before",
+        "Reply to: before",
+        "after",
+    ]
+
+
+def test_cancel_and_escape_and_a_size_that_cannot_be_change_nothing(
+    open_page: Open, server: Server, session: str
+) -> None:
+    server.chat(session, "before")
+    page = open_page(session)
+    for way in ("Cancel", "Escape", "Save"):
+        dialog = opened(page)
+        dialog.get_by_role("combobox", name="Model").select_option(OTHER)
+        size = dialog.get_by_label("Earlier messages that the model reads")
+        size.fill("1001" if way == "Save" else "3")
+        if way == "Escape":
+            page.keyboard.press("Escape")
+        else:
+            dialog.get_by_role("button", name=way).click()
+        if way == "Save":
+            expect(size).to_be_focused()
+            assert size.evaluate("field => field.validity.rangeOverflow")
+        else:
+            expect(dialog).to_have_count(0)
+            expect(button(page, "Settings of this conversation")).to_be_focused()
+    assert stored(server, session) == (None, None, None)
+
+
+def test_the_model_is_chosen_beside_the_message_too_and_other_tabs_follow(
+    open_page: Open, server: Server, upstream: Upstream, session: str
+) -> None:
+    server.chat(session, "before")
+    page, second = open_page(session), open_page(session)
+    for tab in (page, second):
+        expect(tab.get_by_role("combobox", name="Model")).to_have_value(SCRIPTED)
+    page.get_by_role("combobox", name="Model").select_option(OTHER)
+    expect(second.get_by_role("combobox", name="Model")).to_have_value(OTHER)
+    send(second, "after")
+    for tab in (page, second):
+        expect(answers(tab).last).to_contain_text("Reply to: after")
+        expect(answers(tab).last).to_contain_text(OTHER)
+    second.get_by_role("combobox", name="Model").select_option(SCRIPTED)
+    expect(page.get_by_role("combobox", name="Model")).to_have_value(SCRIPTED)
+    assert stored(server, session)[0] is None
+
+
+def test_the_model_of_a_new_session_is_chosen_beside_its_first_message(
+    page: Page, server: Server, upstream: Upstream
+) -> None:
+    page.get_by_role("combobox", name="Model").select_option(OTHER)
+    send(page, "one")
+    expect(answers(page)).to_contain_text(OTHER)
+    ended(page)
+    assert upstream.replies[-1].body["model"] == "other"
+    expect(page.get_by_role("combobox", name="Model")).to_have_value(OTHER)
+    assert stored(server, session_of(page)) == (OTHER, None, None)
