@@ -1,4 +1,4 @@
-"""What a turn, a page of sessions, an open stream and a search cost, at any size of the database.
+"""What turns, lists, open streams, a search and the web page cost, at any size of the database.
 
 The server is a real process with full durability; its model answers at once, so that what is
 measured is everything but the model. Sizes take turns, round by round, so that a machine that
@@ -6,6 +6,7 @@ slows down slows them all.
 """
 
 import argparse
+import importlib.util
 import statistics
 import tempfile
 import time
@@ -16,7 +17,7 @@ import httpx2
 
 from benchmarks import searching, streams
 from benchmarks.filling import fill
-from benchmarks.processes import cpu_seconds, server, upstream
+from benchmarks.processes import CHROMIUM, cpu_seconds, server, upstream
 
 HISTORIES, QUICK_HISTORIES = (10, 1_000, 100_000), (10, 1_000, 20_000)
 SESSIONS, QUICK_SESSIONS = (100, 100_000), (100, 20_000)
@@ -25,22 +26,42 @@ SESSIONS, QUICK_SESSIONS = (100, 100_000), (100, 20_000)
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds: does it work?")
-    quick = parser.parse_args().quick
-    rounds, repeats = (2, 10) if quick else (8, 50)
+    parser.add_argument("--only", choices=PARTS, help="measure nothing else")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, upstream() as model_url:
-        histories = QUICK_HISTORIES if quick else HISTORIES
-        turns(Path(folder), model_url, histories, rounds, repeats)
-        lists(Path(folder), model_url, QUICK_SESSIONS if quick else SESSIONS, rounds, repeats)
-        streams.run(Path(folder) / "streams", model_url, quick=quick)
-        searching.run(Path(folder) / "searching", model_url, quick=quick)
+        for name, measure in PARTS.items():
+            if given.only in {None, name}:
+                measure(Path(folder) / name, model_url, given.quick)
+
+
+def _turns(folder: Path, model_url: str, quick: bool) -> None:
+    turns(folder, model_url, QUICK_HISTORIES if quick else HISTORIES, *_repeated(quick))
+
+
+def _lists(folder: Path, model_url: str, quick: bool) -> None:
+    lists(folder, model_url, QUICK_SESSIONS if quick else SESSIONS, *_repeated(quick))
+
+
+def _page(folder: Path, model_url: str, quick: bool) -> None:
+    if importlib.util.find_spec("playwright") is None or not CHROMIUM.exists():
+        print(f"\nThe page is not measured: it takes playwright and {CHROMIUM}.")
+        return
+    # Imported here: the other parts run without playwright.
+    from benchmarks import page
+
+    page.run(folder, model_url, quick=quick)
+
+
+def _repeated(quick: bool) -> tuple[int, int]:
+    """Rounds, and repetitions in each."""
+    return (2, 10) if quick else (8, 50)
 
 
 def turns(
     folder: Path, model_url: str, histories: tuple[int, ...], rounds: int, repeats: int
 ) -> None:
-    data = folder / "turns"
-    fill(_made(data), histories=histories, listed=0)
-    with server(data, model_url) as (client, pid):
+    fill(_made(folder), histories=histories, listed=0)
+    with server(folder, model_url) as (client, pid):
 
         def turn(length: int) -> None:
             body = {"session_id": f"history-{length}", "message": "A walk in the park?"}
@@ -52,7 +73,7 @@ def turns(
 def lists(folder: Path, model_url: str, sizes: tuple[int, ...], rounds: int, repeats: int) -> None:
     figures = {}
     for size in sizes:
-        data = folder / f"lists-{size}"
+        data = folder / str(size)
         fill(_made(data), histories=(), listed=size)
         with server(data, model_url) as (client, pid):
 
@@ -106,6 +127,14 @@ def _made(folder: Path) -> Path:
     folder.mkdir(parents=True)
     return folder / "chatkeep.db"
 
+
+PARTS: dict[str, Callable[[Path, str, bool], object]] = {
+    "turns": _turns,
+    "lists": _lists,
+    "streams": lambda folder, url, quick: streams.run(folder, url, quick=quick),
+    "searching": lambda folder, url, quick: searching.run(folder, url, quick=quick),
+    "page": _page,
+}
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
-PROGRAM = "/usr/bin/chromium"
+from benchmarks.processes import CHROMIUM
+
 # It is to ask nobody but our server.
 QUIET = [
     "--no-sandbox",
@@ -80,10 +81,10 @@ class Tab:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start it."""
+    """Start it; it belongs to this thread, which cannot run an event loop of its own meanwhile."""
     with (
         sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=PROGRAM, args=QUIET) as browser,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET) as browser,
     ):
         yield browser
 
@@ -113,7 +114,12 @@ def _tasks(events: list[dict[str, Any]]) -> Tasks:
     }
     found: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
     for event in events:
-        if event["name"] == "RunTask" and (event["pid"], event["tid"]) in threads:
+        # The last one may have been cut off.
+        if (
+            event["name"] == "RunTask"
+            and "dur" in event
+            and (event["pid"], event["tid"]) in threads
+        ):
             found[event["pid"], event["tid"]].append(event)
     tasks = max(found.values(), key=lambda those: sum(task["dur"] for task in those))
     took = sorted(task["dur"] / 1_000 for task in tasks)

@@ -1,5 +1,9 @@
-"""The page in a browser: its size, its start, what it holds, and how smoothly an answer grows."""
+"""The page in a browser: its size, its start, what it holds, and how smoothly an answer grows.
 
+What does not work ends the measurement: the list has to show, and the answer to grow.
+"""
+
+import itertools
 import statistics
 import time
 from pathlib import Path
@@ -7,19 +11,22 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx2
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from benchmarks import texts
-from benchmarks.chromium import MIB, PATIENCE_MS, Memory, Tab, Tasks, chromium, tab
+from benchmarks.chromium import LONG_MS, Memory, Tab, Tasks, chromium, tab
 from benchmarks.filling import fill
 from benchmarks.processes import server
 
 LISTED, QUICK_LISTED = 100_000, 1_000
 SHORT, LONG, QUICK_LONG = 10, 10_000, 200
-ROUNDS, QUICK_ROUNDS = 5, 2
+ROUNDS, QUICK_ROUNDS = 5, 1
 STREAMED_SECONDS, QUICK_STREAMED_SECONDS = 20, 1
 SCROLLING_SECONDS = 60
 """After that the list has been scrolled enough."""
+
+KINDS = {"prose": texts.prose, "code": texts.code}
+"""What is written, 200 tokens a second."""
 
 FAR = 10_000_000
 """Pixels by which the wheel is turned."""
@@ -35,9 +42,6 @@ new MutationObserver((_, observer) => {
   observer.disconnect();
   requestAnimationFrame(() => setTimeout(() => (window.readyAfter = performance.now())));
 }).observe(document, { childList: true, subtree: true });
-window.longTasks = 0;
-new PerformanceObserver((list) => (window.longTasks += list.getEntries().length))
-  .observe({ entryTypes: ['longtask'] });
 """
 SIZES = """
 [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
@@ -106,12 +110,13 @@ def run(folder: Path, model_url: str, *, quick: bool) -> Figures:
             client.delete("/sessions/warm-up").raise_for_status()
             _first_view(browser, client, figures)
             _starts("no conversation", browser, client, sizes, figures)
-        kinds = [f"openai:{kind}-{sizes.seconds}" for kind in ("prose", "code")]
+        kinds = [f"openai:{kind}-{sizes.seconds}" for kind in KINDS]
         with server(full, model_url, CHATKEEP_MODELS=",".join(kinds)) as (client, _pid):
             _starts(f"{sizes.listed:,} conversations", browser, client, sizes, figures)
-            _list_to_its_end(browser, client, figures)
+            _list_to_its_end(browser, client, sizes, figures)
             for length in (SHORT, sizes.long):
                 _conversation(browser, client, length, sizes, figures)
+    _show_streams(figures.streamed)
     return figures
 
 
@@ -129,16 +134,18 @@ def _first_view(browser: Browser, client: httpx2.Client, figures: Figures) -> No
 def _starts(
     what: str, browser: Browser, client: httpx2.Client, sizes: Sizes, figures: Figures
 ) -> None:
-    """Open the page in a new profile each time. The first time is not measured."""
+    """Open the page in a new profile each time."""
     took: list[Start] = []
-    for _ in range(sizes.rounds + 1):
+    for _ in range(sizes.rounds):
         with tab(browser, READY) as opened:
             took.append(Start(_ready(opened, client), opened.memory()))
-    figures.starts[what] = _middle(took[1:])
+    figures.starts[what] = _middle(took)
     _show(what, figures.starts[what])
 
 
-def _list_to_its_end(browser: Browser, client: httpx2.Client, figures: Figures) -> None:
+def _list_to_its_end(
+    browser: Browser, client: httpx2.Client, sizes: Sizes, figures: Figures
+) -> None:
     with tab(browser, READY) as opened:
         pages: list[str] = []
         opened.page.on("response", lambda answer: pages.append(answer.url))
@@ -149,9 +156,10 @@ def _list_to_its_end(browser: Browser, client: httpx2.Client, figures: Figures) 
         while not last.count() and time.monotonic() - began < SCROLLING_SECONDS:
             opened.page.mouse.wheel(0, FAR)
         took = time.monotonic() - began
-        rows = PAGE_OF_LIST * sum("pinned=false" in url for url in pages)
-        end = "its end" if last.count() else "not its end"
-        what = f"the list, {rows:,} rows, {end}"
+        rows = min(PAGE_OF_LIST * sum("pinned=false" in url for url in pages), sizes.listed)
+        if rows < QUICK_LISTED:
+            raise SystemExit(f"the list does not scroll on: it has {rows} rows")
+        what = f"  scrolled to row {rows:,}"
         figures.scrolled[what] = opened.memory()
     _show(what, Start(took * 1_000, figures.scrolled[what]))
 
@@ -175,42 +183,46 @@ def _conversation(
         _ready(opened, client)
         opened.page.evaluate(OPEN, [session, keys[-1]])
         if length != SHORT:
-            ms = _to_its_beginning(opened.page, keys[0])
             what = "  scrolled to its beginning"
+            ms = _to_its_beginning(opened, keys[0])
             figures.scrolled[what] = opened.memory()
             _show(what, Start(ms, figures.scrolled[what]))
             opened.page.get_by_role("button", name="Go to the end").click()
             opened.page.wait_for_function(IN_VIEW, arg=keys[-1])
-        for kind in ("prose", "code"):
-            model = f"openai:{kind}-{sizes.seconds}"
-            client.patch(f"/sessions/{session}", json={"model": model}).raise_for_status()
-            tasks = _stream(browser, opened, sizes.seconds)
-            what = f"{kind} below {length:,} messages"
-            figures.streamed[what] = tasks
-            print(what, tasks, opened.page.evaluate("longTasks"))
+        for kind in KINDS:
+            what = f"{kind}, below {length:,} messages"
+            figures.streamed[what] = _stream(browser, client, opened, session, kind, sizes.seconds)
 
 
-def _to_its_beginning(page: Page, key: str) -> float:
+def _to_its_beginning(opened: Tab, key: str) -> float:
     """Press Home until there is no more before the first message; milliseconds."""
-    page.get_by_role("region", name="Messages").focus()
+    opened.page.get_by_role("region", name="Messages").focus()
     began = time.monotonic()
-    while not page.evaluate(IN_VIEW, key):
-        page.keyboard.press("Home")
-        if time.monotonic() - began > 4 * PATIENCE_MS / 1_000:
+    while not opened.page.evaluate(IN_VIEW, key):
+        opened.page.keyboard.press("Home")
+        if time.monotonic() - began > 4 * SCROLLING_SECONDS:
             raise SystemExit("the page does not scroll to the first message")
     return (time.monotonic() - began) * 1_000
 
 
-def _stream(browser: Browser, opened: Tab, seconds: int) -> Tasks:
+def _stream(
+    browser: Browser, client: httpx2.Client, opened: Tab, session: str, kind: str, seconds: int
+) -> Tasks:
+    """Have an answer written at the end of the conversation that is open."""
     page = opened.page
-    ends = page.get_by_role("button", name="Answer once more")
+    model = {"model": f"openai:{kind}-{seconds}"}
+    client.patch(f"/sessions/{session}", json=model).raise_for_status()
     with opened.traced(browser) as found:
         page.get_by_role("textbox", name="Message", exact=True).fill("Write on.")
         page.keyboard.press("Enter")
-        # Whoever waits in the page for its end would be measured too.
+        page.locator("article[aria-busy=true] .markdown").wait_for()
+        # Whoever waits in the page for the end would be measured too.
         page.wait_for_timeout(seconds * 1_000)
-        page.locator(".row.last").get_by_role("button", name="Answer once more").wait_for()
-    assert ends.count()
+        answer = page.get_by_role("article", name="Answer").last
+        answer.get_by_role("button", name="Answer once more").wait_for()
+    reply = client.get(f"/history/{session}", params={"limit": 1}).json()[0]["content"]
+    if reply != "".join(itertools.islice(KINDS[kind](), seconds * 200)):
+        raise SystemExit(f"another reply than the model wrote: {reply[:200]}")
     return found[0]
 
 
@@ -221,6 +233,8 @@ def _ready(opened: Tab, client: httpx2.Client) -> float:
     field = opened.page.get_by_role("textbox", name="Message", exact=True)
     field.fill("It can be used.")
     field.fill("")
+    for newest in client.get("/sessions", params={"limit": 1}).json():
+        opened.page.locator(f'[data-session="{newest["session_id"]}"]').wait_for()
     return float(waited.json_value())
 
 
@@ -237,6 +251,13 @@ def _middle(took: list[Start]) -> Start:
 def _show(what: str, start: Start) -> None:
     ms, (heap, nodes) = start
     print(f"  {what:38}{ms:>8.0f}{heap:>11.1f}{nodes:>11,}", flush=True)
+
+
+def _show_streams(streamed: dict[str, Tasks]) -> None:
+    print("\n200 tokens a second: tasks of the page's main thread, milliseconds")
+    print(f"{'':40}{'longest':>8}{'its CPU':>9}{'p99':>7}{f'over {LONG_MS}':>9}{'busy':>7}")
+    for what, (longest, cpu, late, long, busy) in streamed.items():
+        print(f"  {what:38}{longest:>8.1f}{cpu:>9.1f}{late:>7.1f}{long:>9}{busy:>7.0%}")
 
 
 def _made(folder: Path) -> Path:

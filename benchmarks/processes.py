@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 
 TICK = os.sysconf("SC_CLK_TCK")
+CHROMIUM = Path("/usr/bin/chromium")
 
 
 def resident_bytes(pid: int) -> int:
@@ -31,8 +32,10 @@ def upstream() -> Iterator[str]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield process.stdout.readline().decode().strip()
-        process.stdin.close()
+        try:
+            yield process.stdout.readline().decode().strip()
+        finally:
+            process.stdin.close()
 
 
 @contextmanager
@@ -52,9 +55,11 @@ def server(data: Path, model_url: str, **settings: str) -> Iterator[tuple[httpx2
         if "Chatkeep answers on " not in said:
             raise SystemExit(f"the server did not start: {said}{process.stderr.read()}")
         url = said.split("Chatkeep answers on ")[1].split(" ")[0]
-        with httpx2.Client(base_url=url, timeout=120) as client:
-            # The first turn waits until the model's client is loaded, in a thread of the server.
-            warm_up = {"session_id": "warm-up", "message": "Are you ready?"}
-            client.post("/chat", json=warm_up).raise_for_status()
-            yield client, process.pid
-        process.send_signal(signal.SIGTERM)
+        try:
+            with httpx2.Client(base_url=url, timeout=120) as client:
+                # The first turn waits until the model's client is loaded, in another thread.
+                warm_up = {"session_id": "warm-up", "message": "Are you ready?"}
+                client.post("/chat", json=warm_up).raise_for_status()
+                yield client, process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)

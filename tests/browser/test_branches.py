@@ -202,3 +202,22 @@ def test_a_growing_other_answer_takes_the_place_of_the_first(
     for tab in (page, second):
         shows(tab, "hello", "Another answer")
         expect(answers(tab)).to_contain_text("2/2")
+
+
+def test_another_answer_in_the_middle_keeps_what_followed_the_first(
+    page: Page, open_page: Open, counting: None
+) -> None:
+    for text in ("one", "two"):
+        send(page, text)
+        expect(answers(page).last).to_contain_text(f"to: {text}")
+        ended(page)
+    second = open_page(session_of(page))
+    shows(second, "one", "Reply 1", "two", "Reply 2")
+    answers(page).first.hover()
+    answers(page).first.get_by_role("button", name="Answer once more").click()
+    for tab in (page, second):
+        shows(tab, "one", "Reply 3 to: one")
+        expect(answers(tab)).to_contain_text("2/2")
+    button(page, "Previous branch").click()
+    for tab in (page, second):
+        shows(tab, "one", "Reply 1", "two", "Reply 2")

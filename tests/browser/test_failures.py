@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open, Pace
 from tests.browser.page import (
@@ -20,7 +20,7 @@ from tests.browser.page import (
     shows,
 )
 from tests.process import Server
-from tests.upstream import Answer, Call, Upstream, polite
+from tests.upstream import Answer, Upstream, polite
 
 MOST = 60
 """Characters of a message that this server takes."""
@@ -33,7 +33,6 @@ def running_server(
     env = {
         **running_upstream.env,
         "CHATKEEP_MODEL": "openai:scripted",
-        "CHATKEEP_MODEL_TIMEOUT": "1",
         "CHATKEEP_MODEL_RETRIES": "0",
         "CHATKEEP_MAX_MESSAGE_CHARS": str(MOST),
         "CHATKEEP_MAX_QUEUED_TURNS": "1",
@@ -51,7 +50,6 @@ FAILURES = {
         Answer(status=401),
         "The model's provider refused this server's key (HTTP 401).",
     ),
-    "says nothing": (Answer(hang=True), "The model did not answer in time."),
     "has no time": (Answer(status=429), "The model's provider limits this server"),
 }
 
@@ -118,6 +116,57 @@ def test_another_answer_that_fails_leaves_the_one_before(
     expect(note).to_have_count(0)
     ended(page)
     assert server.contents(session_of(page)) == ["hello", "Another one"]
+
+
+def test_another_answer_that_fails_never_hides_the_one_before(
+    page: Page, upstream: Upstream
+) -> None:
+    """Not even until the history was read again, which may take its time."""
+    send(page, "hello")
+    shows(page, "hello", "Reply to: hello")
+    ended(page)
+    upstream.script = replying(Answer(status=401))
+    held: list[Route] = []
+    page.route("**/history/**", lambda route: held.append(route))
+    button(page, "Answer once more").click()
+    expect(page.get_by_role("alert")).to_contain_text("There is no other answer.")
+    shows(page, "hello", "Reply to: hello")
+    for route in held:
+        route.fallback()
+
+
+def test_another_answer_that_is_stopped_before_its_first_word_leaves_the_one_before(
+    page: Page, upstream: Upstream, pace: Pace
+) -> None:
+    send(page, "hello")
+    shows(page, "hello", "Reply to: hello")
+    ended(page)
+    upstream.script = replying(Answer(["Another one"], pace=pace.semaphore))
+    button(page, "Answer once more").click()
+    expect(page.get_by_label("The model is thinking")).to_be_visible()
+    page.keyboard.press("Escape")
+    shows(page, "hello", "Reply to: hello")
+    ended(page)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(button(page, "Try again")).to_have_count(0)
+
+
+def test_an_answer_that_is_stopped_before_its_first_word_can_be_had_after_all(
+    page: Page, server: Server, upstream: Upstream, pace: Pace
+) -> None:
+    upstream.script = only_first(Answer(["Never"], pace=pace.semaphore))
+    send(page, "hello")
+    expect(page.get_by_label("The model is thinking")).to_be_visible()
+    button(page, "Stop").click()
+    expect(page.get_by_text("Stopped.")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_text("Stopped.")).to_be_visible()
+    button(page, "Try again").click()
+    shows(page, "hello", "Reply to: hello")
+    ended(page)
+    expect(page.get_by_text("Stopped.")).to_have_count(0)
+    assert server.contents(session_of(page)) == ["hello", "Reply to: hello"]
 
 
 def test_a_failure_between_answers_is_still_told_afterwards(page: Page, upstream: Upstream) -> None:

@@ -1,7 +1,5 @@
 """Messages that wait for the answer before them."""
 
-from collections.abc import Callable
-
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -16,7 +14,7 @@ from tests.browser.page import (
     session_of,
     shows,
 )
-from tests.process import Server, until
+from tests.process import Server
 from tests.upstream import Answer, Call, Upstream, polite
 
 WAITS = "Waits for the answer before it"
@@ -125,21 +123,38 @@ def test_stopping_the_running_answer_lets_the_next_one_begin(
     expect(answers(page).first).to_contain_text("word0 word1")
 
 
-def test_however_many_wait_in_two_tabs_the_page_answers_what_is_pressed(
+def test_however_many_wait_in_two_tabs_the_page_does_what_is_pressed(
     page: Page, open_page: Open, slow_first: None, pace: Pace
 ) -> None:
     """A browser has six connections to a server."""
     begin(page, pace)
-    second = open_page(session_of(page))
     for number in range(2, 9):
         send(page, f"message {number}")
-    for tab in (page, second):
-        expect(tab.get_by_text(WAITS)).to_have_count(7)
+        expect(questions(page).last).to_contain_text(f"message {number}")
+        expect(questions(page).last).to_contain_text(WAITS)
+    second = open_page(session_of(page))
+    expect(questions(second).last).to_contain_text("message 8")
+    expect(questions(second).last).to_contain_text(WAITS)
     button(second, "Stop").click()
     for tab in (page, second):
-        expect(answers(tab).first).to_contain_text("Stopped.")
         expect(answers(tab).last).to_contain_text("Reply to: message 8")
-        expect(answers(tab)).to_have_count(8)
+        ended(tab)
+        expect(tab.get_by_text(WAITS)).to_have_count(0)
+
+
+def test_a_tab_that_is_open_already_shows_what_begins_to_wait(
+    page: Page, open_page: Open, slow_first: None, pace: Pace
+) -> None:
+    begin(page, pace)
+    second = open_page(session_of(page))
+    shows(second, "first", "word1")
+    send(page, "second")
+    expect(questions(page).last).to_contain_text(WAITS)
+    shows(second, "first", "word1", "second")
+    expect(questions(second).last).to_contain_text(WAITS)
+    button(second, "Cancel").click()
+    for tab in (page, second):
+        expect(tab.get_by_text(WAITS)).to_have_count(0)
 
 
 def test_a_message_for_another_branch_waits_at_its_place(

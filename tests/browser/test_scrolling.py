@@ -84,8 +84,8 @@ def test_a_long_session_opens_at_its_end_with_little_in_the_document(open_page: 
     expect(message(page, MESSAGES)).to_be_in_viewport()
     assert page.get_by_role("article").count() < 60
     expect(button(page, "Go to the end")).to_have_count(0)
-    for _ in range(12):
-        wheel(page, -700)
+    for _ in range(6):
+        wheel(page, -1_500)
         assert page.get_by_role("article").count() < 60
     expect(message(page, MESSAGES)).not_to_be_in_viewport()
     button(page, "Go to the end").click()
@@ -200,20 +200,47 @@ def test_who_goes_back_to_the_end_is_taken_along_again(
     expect(paragraph(page, 49)).to_be_in_viewport()
 
 
+@pytest.mark.parametrize("step", [5, 60])
 def test_even_a_little_turn_of_the_wheel_keeps_the_view_from_being_pulled_down(
+    page: Page, upstream: Upstream, pace: Pace, step: int
+) -> None:
+    """A touchpad turns in many small steps, with words in between."""
+    upstream.script = replying(Answer(paragraphs(60), pace=pace.semaphore))
+    send(page, "write a lot")
+    pace.write(30)
+    expect(paragraph(page, 29)).to_be_in_viewport()
+    settle(page)
+    seen = paragraph(page, 20)
+    before = top(seen)
+    for number in range(30, 36):
+        wheel(page, -step)
+        pace.write(1)
+        expect(answers(page)).to_contain_text(f"Paragraph {number},")
+        settle(page)
+    assert abs(top(seen) - before - 6 * step) <= STILL
+
+
+def test_the_keyboard_leads_up_too_while_a_text_grows(
     page: Page, upstream: Upstream, pace: Pace
 ) -> None:
     upstream.script = replying(Answer(paragraphs(60), pace=pace.semaphore))
     send(page, "write a lot")
     pace.write(30)
     expect(paragraph(page, 29)).to_be_in_viewport()
-    wheel(page, -60)
-    seen = paragraph(page, 20)
+    view(page).focus()
+    page.keyboard.press("PageUp")
+    settle(page)
+    expect(paragraph(page, 29)).not_to_be_in_viewport()
+    seen = paragraph(page, 12)
     before = top(seen)
     pace.write(10)
     expect(answers(page)).to_contain_text("Paragraph 39,")
     settle(page)
     assert abs(top(seen) - before) <= STILL
+    page.keyboard.press("End")
+    settle(page)
+    pace.write(10)
+    expect(paragraph(page, 49)).to_be_in_viewport()
 
 
 def test_sending_a_message_leads_to_the_end(open_page: Open) -> None:

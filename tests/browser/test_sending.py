@@ -3,10 +3,20 @@
 import threading
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open, Pace
-from tests.browser.page import answers, button, ended, field, questions, replying, send, session_of
+from tests.browser.page import (
+    answers,
+    button,
+    ended,
+    field,
+    questions,
+    replying,
+    send,
+    session_of,
+    shows,
+)
 from tests.process import Server, until
 from tests.upstream import Answer, Upstream
 
@@ -174,3 +184,21 @@ def test_every_letter_of_a_message_arrives(page: Page, server: Server) -> None:
     session = session_of(page)
     assert until(lambda: server.contents(session))[0] == text
     expect(questions(page).locator(".bubble")).to_have_text(text, use_inner_text=True)
+
+
+def test_a_message_that_is_sent_before_the_session_was_read_stands_at_its_end(
+    open_page: Open, server: Server, session: str
+) -> None:
+    server.chat(session, "an old tale")
+    page = open_page()
+    held: list[Route] = []
+    page.route("**/history/**", lambda route: held.append(route))
+    page.get_by_role("link", name="an old tale").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("an old tale")
+    send(page, "at once")
+    expect(answers(page).last).to_contain_text("Reply to: at once")
+    page.unroute("**/history/**")
+    for route in held:
+        route.fallback()
+    shows(page, "an old tale", "Reply to: an old tale", "at once", "Reply to: at once")
+    ended(page)

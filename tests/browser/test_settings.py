@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Open
 from tests.browser.page import answers, button, ended, send, session_of
@@ -187,3 +187,28 @@ def test_the_model_of_a_new_session_is_chosen_beside_its_first_message(
     assert upstream.replies[-1].body["model"] == "other"
     expect(page.get_by_role("combobox", name="Model")).to_have_value(OTHER)
     assert stored(server, session_of(page)) == (OTHER, None, None)
+
+
+def test_settings_are_not_shown_before_they_were_read(
+    open_page: Open, server: Server, session: str
+) -> None:
+    """Else whoever saves the dialog would overwrite what it did not show."""
+    server.chat(session, "something that is set")
+    with server.client() as client:
+        path = f"/sessions/{quote(session, safe='')}"
+        assert client.patch(path, json={"model": OTHER, "system_prompt": RHYME}).status_code == 200
+    page = open_page()
+    held: list[Route] = []
+    page.route("**/sessions/*", lambda route: held.append(route))
+    page.get_by_role("link", name="something that is").click()
+    expect(page.get_by_role("article", name="Your message")).to_be_visible()
+    opener = button(page, "Settings of this conversation")
+    # It may wait with the dialog or with the button.
+    opener.evaluate("button => button.click()")
+    held[0].fallback()
+    expect(page.locator("form select[aria-label=Model]")).to_have_value(OTHER)
+    dialog = page.get_by_role("dialog")
+    if dialog.count() == 0:
+        opener.click()
+    expect(dialog.get_by_role("combobox", name="Model")).to_have_value(OTHER)
+    expect(dialog.get_by_role("textbox", name="System prompt")).to_have_value(RHYME)

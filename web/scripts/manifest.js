@@ -18,5 +18,10 @@ function files(folder) {
 
 const lines = files('')
   .sort()
-  .map((path) => `${createHash('sha256').update(readFileSync(join(root, path))).digest('hex')}  ${path}`);
+  .map(
+    (path) =>
+      `${createHash('sha256')
+        .update(readFileSync(join(root, path)))
+        .digest('hex')}  ${path}`,
+  );
 writeFileSync(join(root, '../src/chatkeep/page/SOURCES'), `${lines.join('\n')}\n`);

@@ -52,7 +52,8 @@ export class Blocks {
   }
 
   #show(tokens: Token[], links: Links, streaming: boolean): void {
-    const known = this.#known + tokens.map((token) => (token.type === 'def' ? token.raw : '')).join('');
+    const known =
+      this.#known + tokens.map((token) => (token.type === 'def' ? token.raw : '')).join('');
     const shown = tokens.filter(isShown);
     if (streaming && shown.length > 1 && UNDECIDED.test(shown.at(-1)?.raw ?? '')) shown.pop();
     const count = this.#kept + shown.length;
@@ -97,7 +98,8 @@ export class Blocks {
   #growFence(): boolean {
     const cell = this.cells[this.#kept];
     const node = cell?.node;
-    if (!cell || this.cells.length !== this.#kept + 1 || node?.kind !== 'code' || !node.growing) return false;
+    if (!cell || this.cells.length !== this.#kept + 1 || node?.kind !== 'code' || !node.growing)
+      return false;
     const raw = this.#text.slice(this.#settled);
     const fence = OPEN_FENCE.exec(raw);
     if (!fence?.[1]) return false;
@@ -107,7 +109,10 @@ export class Blocks {
     // The last line may become the closing fence.
     const end = /\n(?: {0,3}[`~]{0,2})?$/.exec(raw.slice(-6))?.[0].length ?? 0;
     cell.source = raw;
-    cell.node = { ...node, text: raw.slice(fence[0].length, Math.max(raw.length - end, fence[0].length)) };
+    cell.node = {
+      ...node,
+      text: raw.slice(fence[0].length, Math.max(raw.length - end, fence[0].length)),
+    };
     return true;
   }
 }

@@ -6,13 +6,14 @@ import { formula, formulaBlock } from './maths';
 const DEEPEST = 12;
 /** One paragraph, heading or cell that is longer is shown as it is, */
 const INLINE_LIMIT = 20_000;
-/** and so is one with so many marks of emphasis: each may be searched for through the whole of it. */
-const SEARCH_LIMIT = 3_000_000;
-/** So is a word of this length: at each of its letters an address of mail may begin. */
+/** So many letters of one block are searched for the ends of emphasis; what comes later has none. */
+const SEARCH_LIMIT = 6_000_000;
+/** As text is shown too what holds such a word: at each of its letters an address of mail may begin. */
 const LONG_WORD = /[\w.!#$%&'*+/=?^`{|}~-]{4000}/;
 
 class Guarded extends Tokenizer {
   #depth = 0;
+  #searched = 0;
 
   override blockquote(src: string): Tokens.Blockquote | undefined {
     return this.#deeper(() => super.blockquote(src));
@@ -22,11 +23,17 @@ class Guarded extends Tokenizer {
     return this.#deeper(() => super.list(src));
   }
 
-  override emStrong(src: string, masked: string, before?: string): Tokens.Em | Tokens.Strong | undefined {
+  override emStrong(
+    src: string,
+    masked: string,
+    before?: string,
+  ): Tokens.Em | Tokens.Strong | undefined {
+    if (!/^[*_]/.test(src) || this.#isTired(masked)) return undefined;
     return this.#deeper(() => super.emStrong(src, masked, before));
   }
 
   override del(src: string, masked: string, before?: string): Tokens.Del | undefined {
+    if (!src.startsWith('~') || this.#isTired(masked)) return undefined;
     return this.#deeper(() => super.del(src, masked, before));
   }
 
@@ -37,6 +44,11 @@ class Guarded extends Tokenizer {
   /** A footnote's text would vanish as the target of a link. */
   override def(src: string): Tokens.Def | undefined {
     return /^ {0,3}\[\^/.test(src) ? undefined : super.def(src);
+  }
+
+  #isTired(searched: string): boolean {
+    this.#searched += searched.length;
+    return this.#searched > SEARCH_LIMIT;
   }
 
   #deeper<T>(read: () => T): T | undefined {
@@ -93,9 +105,8 @@ function parseOrThrow(raw: string, links: Links): Token[] {
 
 function tooDear(src: string): boolean {
   if (src.length > INLINE_LIMIT) return true;
-  const marks = src.match(/[*_~]{1,3}/g)?.length ?? 0;
   // Pictures written in line are long words too, but read as one.
-  return marks * src.length > SEARCH_LIMIT || LONG_WORD.test(src.replace(/\]\([^()\s]*\)/g, ''));
+  return LONG_WORD.test(src.replace(/\]\([^()\s]*\)/g, ''));
 }
 
 /** What is shown where marked gives up, as it does with an error when it would not come to an end. */

@@ -20,7 +20,7 @@ export function tameImages(fragment: DocumentFragment): void {
 function isShown(source: string): boolean {
   if (INLINE.test(source)) return true;
   const url = URL.canParse(source) ? new URL(source) : undefined;
-  return url?.protocol === 'https:' && allowedHosts().some((host) => covers(host, url.hostname));
+  return url?.protocol === 'https:' && allowedHosts().some((host) => covers(host, url));
 }
 
 /** The hosts that whoever runs the server trusts, as the page's own `<meta>` lists them. */
@@ -29,10 +29,10 @@ function allowedHosts(): string[] {
   return (list ?? '').split(/\s+/).filter(Boolean);
 }
 
-function covers(pattern: string, host: string): boolean {
+/** As in a Content-Security-Policy: a name covers the usual port, `*.` what is below a name. */
+function covers(pattern: string, { host }: URL): boolean {
   if (pattern === '*') return true;
-  if (pattern.startsWith('*.')) return host.endsWith(pattern.slice(1).toLowerCase());
-  return host === pattern.toLowerCase();
+  return pattern.startsWith('*.') ? host.endsWith(pattern.slice(1)) : host === pattern;
 }
 
 function mention(image: Element, source: string): Element {

@@ -4,6 +4,8 @@ import { escape } from './escape';
 
 /** Longer sources stay text: no formula is that long, and an attack may be. */
 export const FORMULA_LIMIT = 10_000;
+/** Within a line of text they are shorter; so far the end of each beginning is looked for. */
+const INLINE_LIMIT = 1_000;
 
 /** `$x$`: nothing blank inside its dollars, no letter or digit after them, so "$5 and $10" is text. */
 const DOLLARS = /^\$(?![\s$])((?:\\[^\n]|[^\\$\n]|\n(?!\s*\n)){1,1000}?)(?<!\s)\$(?![\w$])/;
@@ -19,9 +21,14 @@ function render(token: Tokens.Generic): string {
 }
 
 /** The formula at the very start of `src` between `open` and `close`, with no blank line in it. */
-function between(src: string, open: string, close: string): { raw: string; text: string } | undefined {
+function between(
+  src: string,
+  open: string,
+  close: string,
+  limit = INLINE_LIMIT,
+): { raw: string; text: string } | undefined {
   if (!src.startsWith(open)) return undefined;
-  const end = src.slice(0, FORMULA_LIMIT).indexOf(close, open.length);
+  const end = src.slice(0, limit).indexOf(close, open.length);
   const text = end < 0 ? '' : src.slice(open.length, end).trim();
   if (!text || /\n[ \t]*\n/.test(text)) return undefined;
   return { raw: src.slice(0, end + close.length), text };
@@ -31,7 +38,8 @@ function blockAt(src: string): Tokens.Generic | undefined {
   const margin = /^ {0,3}(?=\$\$|\\\[)/.exec(src)?.[0];
   if (margin === undefined) return undefined;
   const rest = src.slice(margin.length);
-  const found = between(rest, '$$', '$$') ?? between(rest, '\\[', '\\]');
+  const found =
+    between(rest, '$$', '$$', FORMULA_LIMIT) ?? between(rest, '\\[', '\\]', FORMULA_LIMIT);
   const tail = found && /^[ \t]*(?:\n|$)/.exec(rest.slice(found.raw.length))?.[0];
   if (!found || tail === undefined) return undefined;
   return { type: 'formulaBlock', raw: margin + found.raw + tail, text: found.text, display: true };
@@ -46,7 +54,8 @@ export const formulaBlock: TokenizerAndRendererExtension = {
     const paragraph = end < 0 ? src : src.slice(0, end);
     let tries = TRIES;
     for (const match of paragraph.matchAll(BLOCK_START)) {
-      if (blockAt(src.slice(match.index + 1, match.index + 1 + FORMULA_LIMIT))) return match.index + 1;
+      if (blockAt(src.slice(match.index + 1, match.index + 1 + FORMULA_LIMIT)))
+        return match.index + 1;
       if ((tries -= 1) === 0) break;
     }
     return undefined;

@@ -3,13 +3,37 @@ import type { Links, Token, Tokens } from 'marked';
 import { html, parse } from './grammar';
 import { tidy } from './tidy';
 
-export interface Html { kind: 'html'; html: string }
-export interface Code { kind: 'code'; language: string; text: string; growing: boolean }
-export interface Quote { kind: 'quote'; children: Node[] }
+export interface Html {
+  kind: 'html';
+  html: string;
+}
+export interface Code {
+  kind: 'code';
+  language: string;
+  text: string;
+  growing: boolean;
+}
+export interface Quote {
+  kind: 'quote';
+  children: Node[];
+}
 /** Several blocks that only stand together. */
-export interface Group { kind: 'group'; children: Node[] }
-export interface Item { task: boolean; checked: boolean; children: Node[] }
-export interface List { kind: 'list'; ordered: boolean; start: number; loose: boolean; items: Item[] }
+export interface Group {
+  kind: 'group';
+  children: Node[];
+}
+export interface Item {
+  task: boolean;
+  checked: boolean;
+  children: Node[];
+}
+export interface List {
+  kind: 'list';
+  ordered: boolean;
+  start: number;
+  loose: boolean;
+  items: Item[];
+}
 export type Node = Html | Code | Quote | Group | List;
 
 const CLOSED_FENCE = /^[^\n]*\n(?:[\s\S]*\n)? {0,3}(?:`{3,}|~{3,})[ \t]*\n*$/;
@@ -24,14 +48,17 @@ export function read(raw: string, links: Links, growing: boolean): Node {
 }
 
 function nodes(tokens: Token[], growing: boolean): Node[] {
-  const shown = tokens.filter(({ type }) => type !== 'space' && type !== 'def' && type !== 'checkbox');
+  const shown = tokens.filter(
+    ({ type }) => type !== 'space' && type !== 'def' && type !== 'checkbox',
+  );
   return shown.map((token, at) => node(token, growing && at === shown.length - 1));
 }
 
 function node(token: Token, growing: boolean): Node {
   if (token.type === 'code') return code(token as Tokens.Code, growing);
   if (token.type === 'list') return list(token as Tokens.List, growing);
-  if (token.type === 'blockquote') return { kind: 'quote', children: nodes(token.tokens ?? [], growing) };
+  if (token.type === 'blockquote')
+    return { kind: 'quote', children: nodes(token.tokens ?? [], growing) };
   return { kind: 'html', html: html([token]) };
 }
 

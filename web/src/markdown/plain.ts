@@ -2,7 +2,14 @@
 import type { Token, Tokens } from 'marked';
 import { noLinks, parse } from './grammar';
 
-const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', '#39': "'", nbsp: ' ' };
+const ENTITIES: Record<string, string> = {
+  amp: '&',
+  lt: '<',
+  gt: '>',
+  quot: '"',
+  '#39': "'",
+  nbsp: ' ',
+};
 
 /** The words of one block without its markup; code is only named. */
 export function plainText(markdown: string): string {
@@ -32,7 +39,9 @@ function say(token: Token): string {
     case 'formulaBlock':
       return `${token.text} `;
     case 'list':
-      return (token as Tokens.List).items.map((item) => `${sentence(speak(item.tokens))} `).join('');
+      return (token as Tokens.List).items
+        .map((item) => `${sentence(speak(item.tokens))} `)
+        .join('');
     case 'table':
       return table(token as Tokens.Table);
     case 'image':

@@ -115,7 +115,9 @@ function quiet(html: string): string {
   return html
     .replace(/<style\b[\s\S]*?(?:<\/style\b[^>]*>|$)/gi, '')
     .replace(/<base\b/gi, '<i')
-    .replace(/<[a-z][^<>]*/gi, (tag) => tag.replace(/([\s"'/])(?:style|on\w+)(?=\s*=)/gi, '$1data-off'));
+    .replace(/<[a-z][^<>]*/gi, (tag) =>
+      tag.replace(/([\s"'/])(?:style|on\w+)(?=\s*=)/gi, '$1data-off'),
+    );
 }
 
 /** Whether a link may lead there. A relative one could steer the page itself, so it may not. */
@@ -152,7 +154,7 @@ function wrapTables(fragment: DocumentFragment): void {
     const scroll = table.ownerDocument.createElement('div');
     scroll.className = 'table-scroll';
     scroll.tabIndex = 0;
-    scroll.setAttribute('role', 'region');
+    scroll.setAttribute('role', 'group');
     scroll.setAttribute('aria-label', 'Table');
     table.replaceWith(scroll);
     scroll.append(table);

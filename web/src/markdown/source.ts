@@ -5,7 +5,11 @@ import { sanitise } from './sanitise';
 const PART_LINES = 50;
 
 /** `html` is what its colours were made from: empty for none, missing if they are no longer whole. */
-interface Part { element: HTMLElement; text: string; html: string | undefined }
+interface Part {
+  element: HTMLElement;
+  text: string;
+  html: string | undefined;
+}
 
 export class Source {
   #root: HTMLElement;

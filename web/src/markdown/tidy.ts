@@ -44,7 +44,11 @@ function tidyTable(raw: string): string | undefined {
 }
 
 function closed(paragraph: string): string {
-  let text = paragraph.trimEnd().replace(HALF_LINK, '$1').replace(HALF_IMAGE, '').replace(HALF_STRIKE, '');
+  let text = paragraph
+    .trimEnd()
+    .replace(HALF_LINK, '$1')
+    .replace(HALF_IMAGE, '')
+    .replace(HALF_STRIKE, '');
   const open: string[] = [];
   const runs = new RegExp(RUN);
   for (let match = runs.exec(text); match; match = runs.exec(text)) {

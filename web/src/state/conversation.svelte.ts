@@ -179,7 +179,10 @@ export class Conversation {
     if (known()) return;
     const live = Live.of(turnId);
     const params = { path: { turn_id: turnId } };
-    const [turn] = await Promise.all([api.GET('/turns/{turn_id}', { params }), this.readNewest(NEWS)]);
+    const [turn] = await Promise.all([
+      api.GET('/turns/{turn_id}', { params }),
+      this.readNewest(NEWS),
+    ]);
     if (turn.data === undefined || known()) return;
     const asked = turn.data.messages.find(({ role }) => role === 'user');
     live.question = asked?.content ?? null;

@@ -90,9 +90,8 @@ export class Live {
     if (this.body === null) return;
     put({ key: this.key, body: this.body });
     const response = await this.post(this.body);
-    const [, turnId] = /\/turns\/([^/]+)\/events/.exec(
-      response.headers.get('Content-Location') ?? '',
-    ) ?? [];
+    const [, turnId] =
+      /\/turns\/([^/]+)\/events/.exec(response.headers.get('Content-Location') ?? '') ?? [];
     this.turnId = turnId ?? null;
     this.phase = 'accepted';
     this.trouble = null;
@@ -170,7 +169,9 @@ export class Live {
   private append(text: string): void {
     this.arrived += text;
     if (this.frame !== 0) return;
-    const draw = document.hidden ? (show: () => void) => setTimeout(show, 250) : requestAnimationFrame;
+    const draw = document.hidden
+      ? (show: () => void) => setTimeout(show, 250)
+      : requestAnimationFrame;
     this.frame = draw(() => this.show()) as number;
   }
 

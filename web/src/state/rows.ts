@@ -139,7 +139,8 @@ export function arrange(
       if (from >= 0) rows = rows.slice(0, from + 1);
     } else {
       const parent = live.body?.parent_id;
-      if (parent !== undefined) rows = rows.slice(0, rows.findLastIndex(({ id }) => id === parent) + 1);
+      if (parent !== undefined)
+        rows = rows.slice(0, rows.findLastIndex(({ id }) => id === parent) + 1);
       rows = [...rows, question];
       keys.keep(live.userMessageId, question.key);
     }

@@ -1,0 +1,236 @@
+"""The page for people who see, hear or move otherwise: what axe finds, what is read out."""
+
+import json
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Open, Pace
+from tests.browser.listing import Stored, choose, expected, link, store
+from tests.browser.page import answers, button, ended, questions, replying, send
+from tests.process import Server
+from tests.upstream import Answer, Call, Upstream, polite
+
+RICH = """# A heading
+
+Some *words*, **strong** ones, `code`, ~~gone~~ and [a link](https://example.com).
+
+- one
+- [x] done
+- [ ] to do
+
+1. first
+2. second
+
+> A quote
+
+| left | right |
+|------|------:|
+| a    | 1     |
+
+```python
+def long(name: str) -> str:  # a comment
+    return f"A line of code that is far longer than the measure of the page is wide, {name}" * 100
+```
+
+Euler: $e^{i\\pi} + 1 = 0$, and
+
+$$\\int_0^1 x^2 \\, dx = \\frac{1}{3}$$
+
+![an image](https://example.com/image.png)
+"""
+
+
+class Faults:
+    """What axe finds in each state of a page, light and dark."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.axe = Axe()
+        self.found: list[str] = []
+
+    def look(self, state: str, *, without: tuple[str, ...] = ()) -> None:
+        contrast = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+        every = {"rules": {rule: {"enabled": False} for rule in without}}
+        looks: tuple[tuple[Any, dict[str, Any]], ...] = (("dark", contrast), ("light", every))
+        for scheme, rules in looks:
+            self.page.emulate_media(color_scheme=scheme)
+            options = {"resultTypes": ["violations"], **rules}
+            for fault in self.axe.run(self.page, options=options).response["violations"]:
+                for node in fault["nodes"]:
+                    said = f"{state}, {scheme}: {fault['id']} {node['target']}"
+                    self.found.append(f"{said}\n{node['html'][:200]}\n{node['failureSummary']}")
+
+
+def script(call: Call) -> Answer:
+    if call.is_title:
+        return polite(call)
+    if "fail" in call.messages[-1][1]:
+        return Answer(status=400, body=b"{}")
+    return Answer([RICH])
+
+
+def test_axe_finds_nothing_in_a_conversation(page: Page, upstream: Upstream) -> None:
+    upstream.script = script
+    faults = Faults(page)
+    faults.look("nothing yet")
+    send(page, "Show me everything")
+    ended(page)
+    expect(answers(page).locator("math").first).to_be_attached()
+    faults.look("an answer")
+    questions(page).first.hover()
+    button(page, "Edit the message").click()
+    faults.look("editing")
+    page.keyboard.press("Escape")
+    button(page, "What the model was sent").click()
+    expect(page.get_by_role("dialog").get_by_text("Nothing.")).to_be_visible()
+    faults.look("the receipt")
+    page.keyboard.press("Escape")
+    send(page, "Please fail")
+    expect(page.get_by_role("alert")).to_be_visible()
+    faults.look("a failure")
+    assert not faults.found, "\n\n".join(faults.found)
+
+
+def test_axe_finds_nothing_in_the_list_its_menu_and_what_is_told(
+    open_page: Open, server: Server, complaints: list[str]
+) -> None:
+    store(server, *(Stored(f"session {place}") for place in range(3)))
+    page = open_page("session 0")
+    faults = Faults(page)
+    choose(page, "session 1", "Pin")
+    expect(page.get_by_role("heading", name="Pinned")).to_be_visible()
+    page.get_by_role("navigation").get_by_role("button", name="Options for session 0").click()
+    expect(page.get_by_role("menuitem")).to_have_count(6)
+    # It stands at the end of the document, where nothing cuts it off, and has the focus.
+    faults.look("a menu", without=("region",))
+    page.keyboard.press("Escape")
+    link(page, "session 0").press("F2")
+    expect(page.get_by_role("textbox", name="Title")).to_be_focused()
+    faults.look("renaming")
+    page.keyboard.press("Escape")
+    choose(page, "session 2", "Delete")
+    expect(button(page, "Undo")).to_be_visible()
+    faults.look("a toast")
+    button(page, "Undo").click()
+    button(page, "Archive").click()
+    expect(page.get_by_text("The archive is empty.")).to_be_visible()
+    faults.look("the archive")
+    page.goto("#/nobody")
+    expect(page.get_by_text("It may have been deleted.")).to_be_visible()
+    faults.look("no such conversation")
+    expected(complaints, "404")
+    assert not faults.found, "\n\n".join(faults.found)
+
+
+def test_axe_finds_nothing_in_the_dialogs(page: Page, server: Server) -> None:
+    store(server, Stored("found", messages=("axolotl", "An axolotl lives in water.")))
+    faults = Faults(page)
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox").fill("axolotl")
+    expect(page.get_by_role("option").locator("mark").first).to_be_visible()
+    faults.look("search")
+    page.get_by_role("combobox").fill("nowheretobefound")
+    expect(page.get_by_text("Nothing was found.")).to_be_visible()
+    faults.look("nothing found")
+    page.keyboard.press("Escape")
+    button(page, "Settings of this conversation").click()
+    page.get_by_role("radio", name="My own").check()
+    expect(page.get_by_role("textbox", name="System prompt")).to_be_visible()
+    faults.look("settings")
+    page.keyboard.press("Escape")
+    button(page, "Help").click()
+    expect(page.get_by_role("dialog", name="Help")).to_be_visible()
+    faults.look("help")
+    assert not faults.found, "\n\n".join(faults.found)
+
+
+def test_axe_finds_nothing_on_a_small_screen(open_page: Open, server: Server) -> None:
+    store(server, Stored("small", messages=("hello", RICH)))
+    page = open_page("small")
+    page.set_viewport_size({"width": 390, "height": 844})
+    faults = Faults(page)
+    expect(answers(page)).to_be_visible()
+    faults.look("a conversation")
+    button(page, "Open the list").click()
+    expect(page.get_by_role("complementary")).to_be_in_viewport()
+    faults.look("the list")
+    assert not faults.found, "\n\n".join(faults.found)
+
+
+def test_everything_that_can_be_used_has_a_name(page: Page, upstream: Upstream) -> None:
+    upstream.script = script
+    send(page, "Show me everything")
+    ended(page)
+    tree = page.locator("body").aria_snapshot()
+    roles = ("button", "link", "textbox", "combobox", "checkbox", "radio", "img", "region")
+    lines = [line.strip().removeprefix("- ").strip("'") for line in tree.splitlines()]
+    used = [line for line in lines if line.split(" ")[0].rstrip(":") in roles]
+    assert len(used) > 15
+    assert [line for line in used if '"' not in line and "/" not in line] == []
+
+
+def test_an_answer_is_read_out_paragraph_by_paragraph(
+    page: Page, upstream: Upstream, pace: Pace
+) -> None:
+    pieces = ["The first ", "paragraph.\n\n", "The *second* ", "one.\n\n", "The last"]
+    upstream.script = replying(Answer(pieces, pace=pace.semaphore))
+    # All that the live region ever says: a voice may be slower than a model.
+    page.evaluate(
+        """() => {
+            window.said = [];
+            const region = document.querySelector('[aria-live=polite]:not([role])');
+            const note = () => window.said.push(region.textContent);
+            new MutationObserver(note).observe(region, { childList: true, characterData: true,
+                subtree: true });
+        }"""
+    )
+    send(page, "Read to me")
+    pace.write(1)
+    expect(answers(page)).to_contain_text("The first")
+    assert page.evaluate("said") == []
+    pace.write(2)
+    expect(answers(page)).to_contain_text("The second")
+    assert page.evaluate("said") == ["The first paragraph."]
+    pace.write(1_000)
+    ended(page)
+    heard = " ".join(page.evaluate("said"))
+    assert heard == "The first paragraph. The second one. The last"
+
+
+def test_nothing_moves_for_who_wants_it_still(page: Page, upstream: Upstream, pace: Pace) -> None:
+    upstream.script = replying(Answer(["A", "B"], pace=pace.semaphore))
+    running = "document.getAnimations().filter((one) => one.playState === 'running').length"
+    send(page, "Hold on")
+    expect(page.get_by_label("The model is thinking")).to_be_visible()
+    assert page.evaluate(running) == 0
+    expect(page.get_by_role("img", name="Answering")).to_be_visible()
+    assert page.evaluate(running) == 0
+    pace.write(1_000)
+    ended(page)
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("combobox")).to_be_focused()
+    assert page.evaluate(running) == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_theme_that_is_chosen_wins_over_the_systems(page: Page, scheme: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
+    dark = "() => getComputedStyle(document.body).backgroundColor"
+    of_system = page.evaluate(dark)
+    seen = set()
+    for name in ("as the system", "light", "dark"):
+        seen.add(page.evaluate(dark))
+        button(page, f"Theme: {name}").click()
+    assert len(seen) == 2
+    assert page.evaluate(dark) == of_system
+    assert json.loads(page.evaluate("JSON.stringify(localStorage)")) == {}
+
+    other = "dark" if scheme == "light" else "light"
+    while page.locator("html").get_attribute("data-theme") != other:
+        page.get_by_role("button", name="Theme: ").click()
+    page.reload()
+    expect(button(page, f"Theme: {other}")).to_be_visible()
+    assert page.evaluate(dark) != of_system
