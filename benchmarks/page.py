@@ -255,9 +255,9 @@ def _show(what: str, start: Start) -> None:
 
 def _show_streams(streamed: dict[str, Tasks]) -> None:
     print("\n200 tokens a second: tasks of the page's main thread, milliseconds")
-    print(f"{'':40}{'longest':>8}{'its CPU':>9}{'p99':>7}{f'over {LONG_MS}':>9}{'busy':>7}")
+    print(f"{'':40}{'longest':>8}{'most CPU':>10}{'p99':>7}{f'over {LONG_MS}':>9}{'busy':>7}")
     for what, (longest, cpu, late, long, busy) in streamed.items():
-        print(f"  {what:38}{longest:>8.1f}{cpu:>9.1f}{late:>7.1f}{long:>9}{busy:>7.0%}")
+        print(f"  {what:38}{longest:>8.1f}{cpu:>10.1f}{late:>7.1f}{long:>9}{busy:>7.0%}")
 
 
 def _made(folder: Path) -> Path:

@@ -144,6 +144,7 @@ def test_another_answer_that_is_stopped_before_its_first_word_leaves_the_one_bef
     upstream.script = replying(Answer(["Another one"], pace=pace.semaphore))
     button(page, "Answer once more").click()
     expect(page.get_by_label("The model is thinking")).to_be_visible()
+    expect(button(page, "Stop")).to_be_visible()
     page.keyboard.press("Escape")
     shows(page, "hello", "Reply to: hello")
     ended(page)

@@ -29,7 +29,7 @@ def tab_to(page: Page, wanted: Locator, *, key: str = "Tab") -> None:
     """Press Tab until the focus is there; it is always seen, and never on nothing."""
     for _ in range(MOST_TABS):
         page.keyboard.press(key)
-        assert is_outlined(page), page.evaluate("document.activeElement.outerHTML")
+        assert is_outlined(page), page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
         if page.locator(":focus").and_(wanted).count():
             return
     raise AssertionError(f"{wanted} cannot be reached")
@@ -68,6 +68,7 @@ def test_a_conversation_is_had_with_keys_alone(page: Page, server: Server) -> No
     expect(answers(page).get_by_role("group", name="Branches")).to_contain_text("2/2")
     ended(page)
     assert page.evaluate("document.activeElement !== document.body")
+    page.keyboard.press("/")
     tab_to(page, button(page, "What the model was sent"), key="Shift+Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()

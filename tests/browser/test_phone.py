@@ -1,6 +1,6 @@
 """A small screen that is touched: nothing is too wide, the list is a drawer, fingers suffice."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
@@ -120,12 +120,9 @@ def test_the_list_is_a_drawer_that_closes_on_choosing_a_session(page: Page) -> N
 
 
 def test_the_drawer_can_be_closed_in_three_ways(page: Page) -> None:
-    def close_by_button() -> None:
-        drawer(page).get_by_role("button", name="Close the list").tap()
-
-    ways = (
+    ways: tuple[Callable[[], None], ...] = (
         lambda: page.keyboard.press("Escape"),
-        close_by_button,
+        lambda: drawer(page).get_by_role("button", name="Close the list").tap(),
         lambda: page.touchscreen.tap(370, 400),
     )
     for close in ways:

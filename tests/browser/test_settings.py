@@ -198,6 +198,8 @@ def test_settings_are_not_shown_before_they_were_read(
         path = f"/sessions/{quote(session, safe='')}"
         assert client.patch(path, json={"model": OTHER, "system_prompt": RHYME}).status_code == 200
     page = open_page()
+    # What the dialog is made of has come when it is opened the second time.
+    opened(page).get_by_role("button", name="Cancel").click()
     held: list[Route] = []
     page.route("**/sessions/*", lambda route: held.append(route))
     page.get_by_role("link", name="something that is").click()
