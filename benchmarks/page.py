@@ -167,31 +167,41 @@ def _list_to_its_end(
 def _conversation(
     browser: Browser, client: httpx2.Client, length: int, sizes: Sizes, figures: Figures
 ) -> None:
-    """Open it, read all of it, and have answers written in it."""
+    """Open it, each time in a new profile, and go on in the last one."""
     session = f"history-{length}"
     keys = [message["id"] for message in client.get(f"/history/{session}").json()]
     what = f"a conversation of {length:,} messages"
     took: list[Start] = []
-    for _ in range(sizes.rounds):
+    for last in (number == sizes.rounds for number in range(1, sizes.rounds + 1)):
         with tab(browser, READY) as opened:
             _ready(opened, client)
             ms = opened.page.evaluate(OPEN, [session, keys[-1]])
             took.append(Start(ms, opened.memory()))
-    figures.opened[what] = _middle(took)
-    _show(what, figures.opened[what])
-    with tab(browser, READY) as opened:
-        _ready(opened, client)
-        opened.page.evaluate(OPEN, [session, keys[-1]])
-        if length != SHORT:
-            what = "  scrolled to its beginning"
-            ms = _to_its_beginning(opened, keys[0])
-            figures.scrolled[what] = opened.memory()
-            _show(what, Start(ms, figures.scrolled[what]))
-            opened.page.get_by_role("button", name="Go to the end").click()
-            opened.page.wait_for_function(IN_VIEW, arg=keys[-1])
-        for kind in KINDS:
-            what = f"{kind}, below {length:,} messages"
-            figures.streamed[what] = _stream(browser, client, opened, session, kind, sizes.seconds)
+            if last:
+                figures.opened[what] = _middle(took)
+                _show(what, figures.opened[what])
+                _conversed(browser, client, opened, keys, sizes, figures)
+
+
+def _conversed(
+    browser: Browser,
+    client: httpx2.Client,
+    opened: Tab,
+    keys: list[str],
+    sizes: Sizes,
+    figures: Figures,
+) -> None:
+    """Read all of the conversation that is open, and have answers written at its end."""
+    if len(keys) != SHORT:
+        what = "  scrolled to its beginning"
+        ms = _to_its_beginning(opened, keys[0])
+        figures.scrolled[what] = opened.memory()
+        _show(what, Start(ms, figures.scrolled[what]))
+        opened.page.get_by_role("button", name="Go to the end").click()
+        opened.page.wait_for_function(IN_VIEW, arg=keys[-1])
+    for kind in KINDS:
+        session, what = f"history-{len(keys)}", f"{kind}, below {len(keys):,} messages"
+        figures.streamed[what] = _stream(browser, client, opened, session, kind, sizes.seconds)
 
 
 def _to_its_beginning(opened: Tab, key: str) -> float:

@@ -98,6 +98,21 @@ def test_a_message_that_is_sent_while_the_server_is_away_is_sent_when_it_is_back
     assert [call.messages[-1][1] for call in upstream.replies] == ["before", "meanwhile"]
 
 
+def test_messages_are_sent_in_the_order_in_which_they_were_written(
+    page: Page, server: Behind
+) -> None:
+    send(page, "before")
+    ended(page)
+    server.proxy.is_closed = True
+    send(page, "one")
+    expect(questions(page).last).to_contain_text("The server cannot be reached.")
+    server.proxy.is_closed = False
+    send(page, "two")
+    replies = ["Reply to: before", "one", "Reply to: one", "two", "Reply to: two"]
+    shows(page, "before", *replies)
+    assert server.contents(session_of(page)) == ["before", *replies]
+
+
 @pytest.mark.parametrize("earlier", ["in a session", "as the first of a session"])
 def test_a_message_that_was_not_sent_survives_a_reload(
     page: Page, server: Behind, complaints: list[str], earlier: str

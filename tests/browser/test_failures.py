@@ -135,41 +135,6 @@ def test_another_answer_that_fails_never_hides_the_one_before(
         route.fallback()
 
 
-def test_another_answer_that_is_stopped_before_its_first_word_leaves_the_one_before(
-    page: Page, upstream: Upstream, pace: Pace
-) -> None:
-    send(page, "hello")
-    shows(page, "hello", "Reply to: hello")
-    ended(page)
-    upstream.script = replying(Answer(["Another one"], pace=pace.semaphore))
-    button(page, "Answer once more").click()
-    expect(page.get_by_label("The model is thinking")).to_be_visible()
-    expect(button(page, "Stop")).to_be_visible()
-    page.keyboard.press("Escape")
-    shows(page, "hello", "Reply to: hello")
-    ended(page)
-    expect(page.get_by_role("alert")).to_have_count(0)
-    expect(button(page, "Try again")).to_have_count(0)
-
-
-def test_an_answer_that_is_stopped_before_its_first_word_can_be_had_after_all(
-    page: Page, server: Server, upstream: Upstream, pace: Pace
-) -> None:
-    upstream.script = only_first(Answer(["Never"], pace=pace.semaphore))
-    send(page, "hello")
-    expect(page.get_by_label("The model is thinking")).to_be_visible()
-    button(page, "Stop").click()
-    expect(page.get_by_text("Stopped.")).to_be_visible()
-    expect(page.get_by_role("alert")).to_have_count(0)
-    page.reload()
-    expect(page.get_by_text("Stopped.")).to_be_visible()
-    button(page, "Try again").click()
-    shows(page, "hello", "Reply to: hello")
-    ended(page)
-    expect(page.get_by_text("Stopped.")).to_have_count(0)
-    assert server.contents(session_of(page)) == ["hello", "Reply to: hello"]
-
-
 def test_a_failure_between_answers_is_still_told_afterwards(page: Page, upstream: Upstream) -> None:
     send(page, "one")
     ended(page)
@@ -206,6 +171,25 @@ def refused(complaints: list[str]) -> Iterator[list[str]]:
     found = [re.findall(r"status of (\d+)", line)[0] for line in complaints]
     assert found == expected
     complaints.clear()
+
+
+def test_another_answer_that_is_refused_leaves_the_one_before(
+    page: Page, upstream: Upstream, pace: Pace, refused: list[str]
+) -> None:
+    refused += ["429"]
+    send(page, "hello")
+    shows(page, "hello", "Reply to: hello")
+    ended(page)
+    upstream.script = replying(Answer(["slow"], pace=pace.semaphore))
+    send(page, "second")
+    expect(button(page, "Stop")).to_be_visible()
+    send(page, "third")
+    expect(page.get_by_text("Waits for the answer before it")).to_be_visible()
+    answers(page).first.hover()
+    button(page, "Answer once more").first.click()
+    expect(page.get_by_role("alert")).to_contain_text("There is no other answer.")
+    shows(page, "hello", "Reply to: hello", "second", "", "third")
+    expect(page.get_by_role("alert")).to_have_count(1)
 
 
 def test_a_message_that_is_refused_can_be_discarded(

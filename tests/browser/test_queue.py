@@ -58,9 +58,9 @@ def test_a_message_that_waits_can_be_cancelled_and_is_kept(
     page: Page, server: Server, upstream: Upstream, slow_first: None, pace: Pace
 ) -> None:
     begin(page, pace)
-    send(page, "second")
-    send(page, "third")
-    expect(page.get_by_text(WAITS)).to_have_count(2)
+    for number, text in enumerate(("second", "third"), start=1):
+        send(page, text)
+        expect(page.get_by_text(WAITS)).to_have_count(number)
     button(page, "Cancel").first.click()
     expect(page.get_by_text(WAITS)).to_have_count(1)
 

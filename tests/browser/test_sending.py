@@ -11,6 +11,7 @@ from tests.browser.page import (
     button,
     ended,
     field,
+    only_first,
     questions,
     replying,
     send,
@@ -75,6 +76,41 @@ def test_a_stopped_answer_keeps_what_was_written(
     page.reload()
     expect(answers(page)).to_contain_text("word0 word1 word2")
     expect(answers(page)).to_contain_text("Stopped.")
+
+
+def test_another_answer_that_is_stopped_before_its_first_word_leaves_the_one_before(
+    page: Page, upstream: Upstream, pace: Pace
+) -> None:
+    send(page, "hello")
+    shows(page, "hello", "Reply to: hello")
+    ended(page)
+    upstream.script = replying(Answer(["Another one"], pace=pace.semaphore))
+    button(page, "Answer once more").click()
+    expect(page.get_by_label("The model is thinking")).to_be_visible()
+    expect(button(page, "Stop")).to_be_visible()
+    page.keyboard.press("Escape")
+    shows(page, "hello", "Reply to: hello")
+    ended(page)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(button(page, "Try again")).to_have_count(0)
+
+
+def test_an_answer_that_is_stopped_before_its_first_word_can_be_had_after_all(
+    page: Page, server: Server, upstream: Upstream, pace: Pace
+) -> None:
+    upstream.script = only_first(Answer(["Never"], pace=pace.semaphore))
+    send(page, "hello")
+    expect(page.get_by_label("The model is thinking")).to_be_visible()
+    button(page, "Stop").click()
+    expect(page.get_by_text("Stopped.")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_text("Stopped.")).to_be_visible()
+    button(page, "Try again").click()
+    shows(page, "hello", "Reply to: hello")
+    ended(page)
+    expect(page.get_by_text("Stopped.")).to_have_count(0)
+    assert server.contents(session_of(page)) == ["hello", "Reply to: hello"]
 
 
 def test_escape_in_a_dialog_closes_it_and_stops_nothing(
