@@ -77,7 +77,7 @@ def is_closed(page: Page) -> None:
     expect(page.locator("main[inert]")).to_have_count(0)
 
 
-def test_nothing_wide_makes_the_page_wide(open_page: Open) -> None:
+def test_nothing_wide_makes_the_page_wide(open_page: Open, server: Server) -> None:
     page = open_page("wide")
     expect(answers(page).locator("math")).to_be_attached()
     assert fits(page)
@@ -94,8 +94,10 @@ def test_nothing_wide_makes_the_page_wide(open_page: Open) -> None:
         )
         assert reached
     assert fits(page)
-    page.get_by_role("region", name="Messages").press("Home")
+
+    page = open_page("wide", server.history("wide")[0]["id"])
     expect(questions(page)).to_be_in_viewport()
+    assert fits(page)
     box = questions(page).locator(".bubble").bounding_box()
     assert box is not None
     assert box["x"] >= 0

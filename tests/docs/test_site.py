@@ -38,6 +38,7 @@ NOT_RUN = {
     "chatkeep sessions delete": "it asks a person",
     "/events\n": "it has no end",
     "sqlite3 ": "the program need not be there",
+    "npm ": "it needs Node and installs; CI builds the page by the same commands",
     "-m benchmarks": "it takes a while; the README's is run by its own test",
 }
 """Why a block in `sh` is not run: what is in it, and the reason."""

@@ -152,7 +152,7 @@ class Coming:
             await self._give_up("its last line is another session's", at)
             return
         try:
-            await self._store.write(
+            created = await self._store.write(
                 imports.finish, tenant=self._tenant, pk=coming.pk, line=coming.line
             )
         except CannotImport as error:
@@ -162,8 +162,7 @@ class Coming:
         self._skips = False
         self._report.imported += 1
         self._report.messages += coming.messages
-        told = {"session_id": coming.line.session_id, "title": coming.line.title}
-        self._feed.tell(self._tenant, "session.created", told)
+        self._feed.tell(self._tenant, "session.created", created)
 
     async def _give_up(self, reason: str, at: int | None) -> None:
         coming, self._coming, self._lines = self._coming, None, []

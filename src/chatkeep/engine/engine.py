@@ -208,15 +208,17 @@ class Engine:
         if isinstance(accepted, Repeated):
             return accepted
         live = self._live.open(accepted.turn, caller.tenant)
-        if accepted.is_first:
-            created = {"session_id": request.session_id, "title": accepted.title}
-            self._feed.tell(caller.tenant, "session.created", created)
+        if accepted.created is not None:
+            self._feed.tell(caller.tenant, "session.created", accepted.created)
         if accepted.first_message is not None:
             call = self._titling.begin(caller.tenant, accepted.session_pk, accepted.first_message)
             if call is not None:
-                _tell_title(call, live, awaited=accepted.is_first)
+                _tell_title(call, live, awaited=accepted.created is not None)
         if accepted.begun is not None:
             self._running.begin(accepted.begun, caller.tenant)
+        else:
+            waits = {"turn_id": accepted.turn.turn_id, "session_id": accepted.turn.session_id}
+            self._feed.tell(caller.tenant, "turn.queued", waits)
         if accepted.running is not None and request.on_busy is OnBusy.INTERRUPT:
             running = self._live.get(accepted.running)
             if running is not None:

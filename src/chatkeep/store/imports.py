@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain import Role, Status, TurnCancelled, TurnInterrupted, rfc3339
+from chatkeep.domain import Role, Session, Status, TurnCancelled, TurnInterrupted, rfc3339
 from chatkeep.records import (
     CallLine,
     Line,
@@ -73,8 +73,8 @@ def add(conn: sa.Connection, *, tenant: str, pk: int, lines: Iterable[Line]) -> 
         raise CannotImport("some of it is here already, or contradicts itself") from None
 
 
-def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> None:
-    """Let a session be seen that has come in whole. Raises `CannotImport`."""
+def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> Session:
+    """Let a session be seen that has come in whole, and tell it. Raises `CannotImport`."""
     last = conn.execute(_LAST, {"session": pk}).one()
     if conn.execute(_LOOSE, {"session": pk}).first() is not None:
         raise CannotImport("a turn names a message that is not there")
@@ -94,6 +94,7 @@ def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> N
         )
     except sa.exc.IntegrityError:
         raise CannotImport("another session has this id") from None
+    return sessions.listed(conn, tenant=tenant, pk=pk)
 
 
 def discard(conn: sa.Connection, *, tenant: str, pk: int) -> None:

@@ -10,6 +10,7 @@ from chatkeep.domain import (
     MessageNotFound,
     OnBusy,
     QueueFull,
+    Session,
     SessionBusy,
     Status,
     Turn,
@@ -29,17 +30,16 @@ QUEUE_RETRY_SECONDS = 5
 class Accepted:
     """A turn that is on disk. `begun` is `None` while another turn of its session runs.
 
-    `running` is that other turn's id. `first_message` is there as long as the session's title is
-    still owed.
+    `running` is that other turn's id. `created` is the session, as it is listed, if this is its
+    first turn. `first_message` is there as long as the session's title is still owed.
     """
 
     turn: Turn
     session_pk: int
     begun: Begun | None
     running: str | None
-    is_first: bool
+    created: Session | None
     first_message: str | None
-    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,8 @@ def accept(
         session.pk,
         begun,
         running,
-        is_first=session.turn_count == 0,
+        created=None if session.turn_count else sessions.listed(conn, tenant=tenant, pk=session.pk),
         first_message=first_message,
-        title=session.title,
     )
 
 

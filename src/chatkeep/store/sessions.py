@@ -143,6 +143,11 @@ def by_keys(conn: sa.Connection, *, tenant: str, pks: Sequence[int]) -> list[Ses
     return [found[pk] for pk in pks if pk in found]
 
 
+def listed(conn: sa.Connection, *, tenant: str, pk: int) -> Session:
+    """A session that is there, as it is listed."""
+    return by_keys(conn, tenant=tenant, pks=[pk])[0]
+
+
 def _filtered(statement: sa.Select[Any], only: SessionFilter) -> sa.Select[Any]:
     if only.archived is not None:
         statement = statement.where(sessions.c.archived == only.archived)

@@ -37,9 +37,9 @@ export interface paths {
          * Watch the sessions
          * @description Stream what happens from now on, whoever caused it, or what happened since an event.
          *
-         *     `session.created`, `session.titled`, `session.updated`, `session.deleted`, `turn.started`,
-         *     `turn.ended`; and `events.missed` for a reader that was away for too long, or too slow: it
-         *     reads `GET /sessions` again.
+         *     `session.created`, `session.titled`, `session.updated`, `session.deleted`, `turn.queued`,
+         *     `turn.started`, `turn.ended`; and `events.missed` for a reader that was away for too long, or
+         *     too slow: it reads `GET /sessions` again.
          */
         get: operations["watch_events_get"];
         put?: never;

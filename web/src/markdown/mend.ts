@@ -2,23 +2,40 @@
 
 /** Promises that `old` has the children of `fresh`; a selection in unchanged ones survives. */
 export function mend(old: Element, fresh: Node): void {
-  const before = [...old.childNodes];
-  const after = [...fresh.childNodes];
-  after.forEach((node, at) => {
-    const was = before[at];
+  let was = old.firstChild;
+  let node = fresh.firstChild;
+  while (node) {
+    const [nextWas, next]: [ChildNode | null, ChildNode | null] = [
+      was?.nextSibling ?? null,
+      node.nextSibling,
+    ];
     if (!was) old.append(node);
-    else if (!was.isEqualNode(node)) mendOne(was, node);
-  });
-  for (const surplus of before.slice(after.length)) surplus.remove();
+    else mendOne(was, node);
+    [was, node] = [nextWas, next];
+  }
+  while (was) {
+    const next: ChildNode | null = was.nextSibling;
+    was.remove();
+    was = next;
+  }
 }
 
 function mendOne(was: ChildNode, node: ChildNode): void {
-  if (was instanceof Text && node.nodeType === Node.TEXT_NODE) was.data = node.textContent ?? '';
-  else if (was instanceof Element && sameTag(was, node)) mend(was, node);
-  else was.replaceWith(node);
+  if (was instanceof Text && node instanceof Text) {
+    if (was.data !== node.data) was.data = node.data;
+  } else if (was instanceof Element && node instanceof Element && sameTag(was, node)) {
+    mend(was, node);
+  } else {
+    was.replaceWith(node);
+  }
 }
 
-/** Compared without their children. */
-function sameTag(was: Element, node: ChildNode): node is Element & ChildNode {
-  return was.cloneNode(false).isEqualNode(node.cloneNode(false));
+/** Whether two elements are the same but for their children. */
+function sameTag(one: Element, other: Element): boolean {
+  return (
+    one.localName === other.localName &&
+    one.namespaceURI === other.namespaceURI &&
+    one.attributes.length === other.attributes.length &&
+    [...one.attributes].every(({ name, value }) => other.getAttribute(name) === value)
+  );
 }

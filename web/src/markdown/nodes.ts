@@ -6,6 +6,7 @@ import { tidy } from './tidy';
 export interface Html {
   kind: 'html';
   html: string;
+  heading: boolean;
 }
 export interface Code {
   kind: 'code';
@@ -59,7 +60,7 @@ function node(token: Token, growing: boolean): Node {
   if (token.type === 'list') return list(token as Tokens.List, growing);
   if (token.type === 'blockquote')
     return { kind: 'quote', children: nodes(token.tokens ?? [], growing) };
-  return { kind: 'html', html: html([token]) };
+  return { kind: 'html', html: html([token]), heading: token.type === 'heading' };
 }
 
 function code(token: Tokens.Code, growing: boolean): Code {

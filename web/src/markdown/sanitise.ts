@@ -94,7 +94,11 @@ const DEEPEST = 40;
 
 /** Elements in elements in elements: laid out again at each level, they can stop the page for seconds. */
 function tooDeep(parent: ParentNode, left = DEEPEST): boolean {
-  return left === 0 || [...parent.children].some((child) => tooDeep(child, left - 1));
+  if (left === 0) return true;
+  for (let child = parent.firstElementChild; child; child = child.nextElementSibling) {
+    if (tooDeep(child, left - 1)) return true;
+  }
+  return false;
 }
 
 function paragraph(inside: string | undefined, bare = ''): DocumentFragment {

@@ -18,6 +18,8 @@ import { arrange, Keys, type Row } from './rows';
 const PAGE = 50;
 /** Messages that a turn's end brings, and one to find their place by. */
 const NEWS = 4;
+/** A page of older messages, and when one of them is looked for. */
+const OLDER = 100;
 const MOST = 500;
 
 export type Settings = Pick<SessionRecord, 'model' | 'system_prompt' | 'context_messages'>;
@@ -41,6 +43,10 @@ export class Conversation {
   );
   /** The turn whose answer is being written; the others wait for it. */
   readonly running = $derived(this.line.find(({ phase }) => phase === 'accepted') ?? null);
+  /** Whether there is something to stop. */
+  readonly busy = $derived(
+    this.lives.some(({ phase }) => phase === 'sending' || phase === 'accepted'),
+  );
   readonly rows: readonly Row[] = $derived(
     arrange(this.history, this.line, this.running, this.keys),
   );
@@ -77,6 +83,7 @@ export class Conversation {
     const { context_messages: size, ...turn } = settings;
     const set = Object.entries(turn).filter(([, value]) => value !== null);
     const live = this.send(text, Object.fromEntries(set));
+    void live.settled.then(() => (live.turnId === null ? null : this.readRecord()));
     const given = Object.fromEntries(
       Object.entries({ ...turn, context_messages: size }).filter(([, value]) => value != null),
     );
@@ -110,8 +117,13 @@ export class Conversation {
     this.lives = this.lives.filter((other) => other !== live);
   }
 
-  /** Stop a turn, or with none the one that runs. */
+  /** Stop a turn, or with none the one that runs, or will as soon as it is sent. */
   async stop(turnId = this.running?.turnId ?? null): Promise<void> {
+    if (turnId === null) {
+      const sending = this.lives.find(({ phase }) => phase === 'sending');
+      await sending?.settled;
+      turnId = sending?.turnId ?? null;
+    }
     if (turnId === null) return;
     await api.POST('/turns/{turn_id}/cancel', { params: { path: { turn_id: turnId } } });
   }
@@ -135,7 +147,7 @@ export class Conversation {
   }
 
   /** Read another page of older messages. */
-  grow(limit = PAGE): Promise<void> {
+  grow(limit = OLDER): Promise<void> {
     this.reading ??= this.readOlder(limit).finally(() => (this.reading = null));
     return this.reading;
   }
@@ -145,7 +157,7 @@ export class Conversation {
     await this.loading;
     if (name === 'session.deleted') this.state = 'missing';
     if (this.state !== 'ready') return;
-    if (name === 'turn.started' || name === 'turn.ended') {
+    if (name === 'turn.queued' || name === 'turn.started' || name === 'turn.ended') {
       // What was just sent from here learns its own turn first.
       await Promise.all(this.lives.map((live) => live.settled));
       const known = this.lives.find((live) => live.turnId === said.turn_id);
@@ -167,9 +179,13 @@ export class Conversation {
   }
 
   private begin(live: Live): Live {
+    const before = this.lives.at(-1)?.settled;
     this.lives = [...this.lives, live];
     void live.settled.then(() => this.running?.go());
-    void live.run().then(() => this.finish(live));
+    // One after the other: the server has them in the order in which they were written.
+    void Promise.resolve(before)
+      .then(() => live.run())
+      .then(() => this.finish(live));
     return live;
   }
 
@@ -193,16 +209,20 @@ export class Conversation {
 
   private async finish(live: Live): Promise<void> {
     this.running?.go();
-    if (live.phase === 'refused') return;
+    const regenerated = live.body?.regenerate;
+    if (live.problem && regenerated && live.text === '') {
+      this.failure = { turnId: live.turnId ?? regenerated, problem: live.problem };
+    }
+    if (live.phase === 'refused') {
+      if (regenerated) this.discard(live);
+      return;
+    }
     if (live.phase !== 'ended') {
       this.lives = this.lives.filter((other) => other !== live);
       return;
     }
-    if (live.problem && live.turnId && live.body?.regenerate && live.text === '') {
-      this.failure = { turnId: live.turnId, problem: live.problem };
-    }
     try {
-      await Promise.all([this.readNewest(NEWS), this.record ? null : this.readRecord()]);
+      await this.readNewest(NEWS);
     } catch {
       // What is shown of it stays until the server is there again.
     }

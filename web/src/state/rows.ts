@@ -130,8 +130,12 @@ export function arrange(
   for (const live of lives) {
     if (live.messageId !== null && rows.some(({ id }) => id === live.messageId)) continue;
     const { question, answer } = keys.rows(live);
+    // Another answer that there is not leaves the one before; it is told elsewhere.
+    const isOver = live.phase === 'refused' || (live.phase === 'ended' && live.text === '');
+    if (isOver && live.body?.regenerate) continue;
     const asked = rows.findLastIndex(({ id }) => id !== null && id === live.userMessageId);
     if (asked >= 0) {
+      if (isOver) continue;
       rows = rows.slice(0, asked + 1);
     } else if (live.body?.regenerate) {
       const of = rows.findLastIndex(({ turnId }) => turnId === live.body?.regenerate);

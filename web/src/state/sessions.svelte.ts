@@ -3,7 +3,9 @@
 import { api, cursor, data, type Session, type SessionChange } from '../api/client';
 import type { ServerEvent } from '../api/stream';
 
-const PAGE = 100;
+/** Sessions of the first page, and of those that are scrolled to. */
+const FIRST_PAGE = 100;
+const PAGE = 500;
 
 /** Sessions in the order of their activity, newest first, as far as they were read. */
 class Listing {
@@ -33,10 +35,10 @@ class Listing {
   }
 
   private async page(generation: number, first = false): Promise<void> {
-    const after = this.next === undefined ? {} : { after: this.next };
+    const after: { after?: string } = this.next === undefined ? {} : { after: this.next };
     try {
       const answer = await api.GET('/sessions', {
-        params: { query: { ...this.only, ...after, limit: PAGE } },
+        params: { query: { ...this.only, ...after, limit: after.after ? PAGE : FIRST_PAGE } },
       });
       const found = data(answer);
       if (generation !== this.generation) return;
