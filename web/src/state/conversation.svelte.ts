@@ -12,7 +12,7 @@ import {
 } from '../api/client';
 import type { ServerEvent } from '../api/stream';
 import { Live } from './live.svelte';
-import { drop, parcels, type Body } from './outbox';
+import { drop, parcels, put, type Body } from './outbox';
 import { arrange, Keys, type Row } from './rows';
 
 const PAGE = 50;
@@ -21,6 +21,8 @@ const NEWS = 4;
 /** A page of older messages, and when one of them is looked for. */
 const OLDER = 100;
 const MOST = 500;
+/** Until a turn is asked for again that could not be read. */
+const AGAIN_MS = 1_000;
 
 export type Settings = Pick<SessionRecord, 'model' | 'system_prompt' | 'context_messages'>;
 
@@ -74,7 +76,7 @@ export class Conversation {
       if (!this.lives.some((live) => live.key === key)) void this.begin(new Live(key, body));
     }
     const { running_turn: running, queued_turns: queued = [] } = this.record ?? {};
-    for (const turnId of running ? [running, ...queued] : queued) void this.attach(turnId);
+    for (const turnId of running ? [running, ...queued] : queued) this.follow(turnId);
   }
 
   /** Begin a session that the server does not know yet. */
@@ -83,13 +85,13 @@ export class Conversation {
     const { context_messages: size, ...turn } = settings;
     const set = Object.entries(turn).filter(([, value]) => value !== null);
     const live = this.send(text, Object.fromEntries(set));
-    void live.settled.then(() => (live.turnId === null ? null : this.readRecord()));
     const given = Object.fromEntries(
       Object.entries({ ...turn, context_messages: size }).filter(([, value]) => value != null),
     );
-    if (Object.keys(given).length === 0) return;
     // A session has settings when it is there; the first turn has brought its own.
-    void live.settled.then(() => (live.turnId === null ? null : this.change(given)));
+    const isSet = Object.keys(given).length > 0;
+    const known = live.settled.then(() => (isSet ? this.change(given) : this.readRecord()));
+    known.catch((error: unknown) => (this.problem = error));
   }
 
   send(text: string, more: Partial<Body> = {}): Live {
@@ -164,7 +166,7 @@ export class Conversation {
       // One that was cancelled in the line ends before its place comes.
       if (known) return name === 'turn.ended' ? known.go() : undefined;
       if (name === 'turn.ended') await this.readNewest(NEWS);
-      else await this.attach(said.turn_id as string);
+      else this.follow(said.turn_id as string);
     } else if (name === 'session.updated') {
       await this.readRecord();
       const last = this.history.at(-1)?.id ?? null;
@@ -179,6 +181,7 @@ export class Conversation {
   }
 
   private begin(live: Live): Live {
+    if (live.body) put({ key: live.key, body: live.body });
     const before = this.lives.at(-1)?.settled;
     this.lives = [...this.lives, live];
     void live.settled.then(() => this.running?.go());
@@ -190,6 +193,13 @@ export class Conversation {
   }
 
   /** Read along with a turn that was sent from elsewhere, or before a reload. */
+  private follow(turnId: string): void {
+    this.attach(turnId).catch((error: unknown) => {
+      // The server is away; what it refuses, it refuses for good.
+      if (!(error instanceof Problem)) setTimeout(() => this.follow(turnId), AGAIN_MS);
+    });
+  }
+
   private async attach(turnId: string): Promise<void> {
     const known = () => this.lives.some((live) => live.turnId === turnId);
     if (known()) return;

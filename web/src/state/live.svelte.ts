@@ -2,7 +2,7 @@
 
 import { Problem, words, type Status } from '../api/client';
 import { follow, open, pause, read, LAST, type ServerEvent } from '../api/stream';
-import { drop, put, type Body } from './outbox';
+import { drop, type Body } from './outbox';
 
 export type Phase = 'sending' | 'refused' | 'accepted' | 'ended';
 
@@ -88,7 +88,6 @@ export class Live {
 
   private async send(): Promise<void> {
     if (this.body === null) return;
-    put({ key: this.key, body: this.body });
     const response = await this.post(this.body);
     const [, turnId] =
       /\/turns\/([^/]+)\/events/.exec(response.headers.get('Content-Location') ?? '') ?? [];
