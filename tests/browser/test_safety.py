@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, BrowserContext, Frame, Page, Route, exp
 
 from tests.browser.conftest import Open
 from tests.browser.hostile import HOSTILE
-from tests.browser.listing import Stored, expected, store
+from tests.browser.listing import Stored, expected, links, store
 from tests.browser.page import answers, ended, field
 from tests.process import PATIENCE, Server
 from tests.upstream import Answer, Call, Upstream
@@ -160,7 +160,7 @@ def test_no_title_is_more_than_its_letters(open_page: Open, server: Server) -> N
 
     store(server, *(Stored(f"title {at}", title=title) for at, title in enumerate(TITLES)))
     page.reload()
-    expect(page.locator('[data-session="titled"]')).to_be_attached()
+    expect(links(page).first).to_be_visible()
     shown = page.evaluate(
         """async () => {
             const frame = () => new Promise(requestAnimationFrame);
