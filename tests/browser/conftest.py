@@ -24,8 +24,9 @@ QUIET = [
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """One for this folder: as long as it is there, an event loop runs, and others may not."""
     expect.set_options(timeout=PATIENCE * 1_000)
     with (
         sync_playwright() as playwright,

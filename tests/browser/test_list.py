@@ -76,6 +76,7 @@ def test_what_one_tab_changes_the_others_show(open_page: Open, server: Server) -
     store(server, *(Stored(f"{change} me") for change in ("rename", "pin", "archive", "delete")))
     here, there = open_page(), open_page()
     choose(there, "rename me", "Rename")
+    expect(there.get_by_role("textbox", name="Title")).to_be_focused()
     there.keyboard.type("renamed there")
     there.keyboard.press("Enter")
     choose(there, "pin me", "Pin")

@@ -72,6 +72,7 @@ def test_a_title_that_a_person_gives_above_the_conversation_stays(
     page = open_page("named")
     heading = page.get_by_role("heading", level=1)
     heading.get_by_role("button").click()
+    expect(page.get_by_role("textbox", name="Title")).to_be_focused()
     page.keyboard.type("Mine")
     page.keyboard.press("Enter")
     expect(heading).to_have_text("Mine")

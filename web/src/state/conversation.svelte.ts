@@ -90,7 +90,10 @@ export class Conversation {
     );
     // A session has settings when it is there; the first turn has brought its own.
     const isSet = Object.keys(given).length > 0;
-    const known = live.settled.then(() => (isSet ? this.change(given) : this.readRecord()));
+    const known = live.settled.then(() => {
+      if (live.turnId === null) return undefined;
+      return isSet ? this.change(given) : this.readRecord();
+    });
     known.catch((error: unknown) => (this.problem = error));
   }
 
