@@ -8,7 +8,7 @@ import statistics
 import time
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 from playwright.sync_api import Browser
@@ -31,7 +31,6 @@ KINDS = {"prose": texts.prose, "code": texts.code}
 FAR = 10_000_000
 """Pixels by which the wheel is turned."""
 
-PAGE_OF_LIST = 100
 
 # When something can be written and the list is there, what it shows is drawn with the next frame.
 READY = """
@@ -156,7 +155,10 @@ def _list_to_its_end(
         while not last.count() and time.monotonic() - began < SCROLLING_SECONDS:
             opened.page.mouse.wheel(0, FAR)
         took = time.monotonic() - began
-        rows = min(PAGE_OF_LIST * sum("pinned=false" in url for url in pages), sizes.listed)
+        limits = [
+            parse_qs(urlsplit(url).query)["limit"][0] for url in pages if "pinned=false" in url
+        ]
+        rows = min(sum(map(int, limits)), sizes.listed)
         if rows < QUICK_LISTED:
             raise SystemExit(f"the list does not scroll on: it has {rows} rows")
         what = f"  scrolled to row {rows:,}"
