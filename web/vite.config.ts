@@ -16,8 +16,8 @@ export default defineConfig({
   build: {
     outDir: '../src/chatkeep/page',
     emptyOutDir: true,
-    // Those that know light-dark() in CSS: browsers since May 2024.
-    target: ['chrome123', 'firefox120', 'safari17.5'],
+    // Those that know light-dark() in CSS and AbortSignal.any(): browsers since May 2024.
+    target: ['chrome123', 'firefox124', 'safari17.5'],
     assetsInlineLimit: 0,
     // It would add a script of its own in line, and every browser of the target has it.
     modulePreload: { polyfill: false },

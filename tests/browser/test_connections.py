@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Error, Page, expect
+from playwright.sync_api import Error, Page, Route, expect
 
 from tests.browser.behind import Behind
 from tests.browser.conftest import Pace
@@ -246,3 +246,28 @@ def test_stop_is_told_to_fail_while_the_server_is_away(
     server.proxy.is_closed = False
     button(page, "Stop").click()
     expect(answers(page)).to_contain_text("Stopped.")
+
+
+def test_a_message_whose_acceptance_is_never_heard_of_is_sent_again_and_answered_once(
+    page: Page, server: Behind
+) -> None:
+    page.clock.install()
+    swallowed: list[Route] = []
+
+    def swallow(route: Route) -> None:
+        if swallowed:
+            route.fallback()
+            return
+        swallowed.append(route)
+        # The server has it; the page waits for an answer that never begins.
+        route.fetch()
+
+    page.route("**/chat", swallow)
+    with page.expect_request("**/chat"):
+        send(page, "into nowhere")
+    with page.expect_request("**/chat"):
+        page.clock.fast_forward(41_000)
+        page.clock.fast_forward(2_000)
+    expect(answers(page)).to_contain_text("Reply to: into nowhere")
+    shown = page.url.partition("#/")[2]
+    assert server.contents(shown) == ["into nowhere", "Reply to: into nowhere"]

@@ -27,11 +27,17 @@ const HIDDEN_MS = 20_000;
 /** Ask for a stream. Throws `Problem` when the server refused, anything else when it was not reached. */
 export async function open(path: string, init: RequestInit): Promise<Response> {
   const headers = { Accept: 'text/event-stream', ...init.headers };
-  const response = await fetch(BASE + path, { ...init, headers, cache: 'no-store' });
-  if (!response.ok) {
+  // A stream begins at once: what says nothing for so long is a connection into nowhere.
+  const waiting = new AbortController();
+  const timer = setTimeout(() => waiting.abort(), SILENCE_MS);
+  const signal = AbortSignal.any([waiting.signal, ...(init.signal ? [init.signal] : [])]);
+  try {
+    const response = await fetch(BASE + path, { ...init, headers, signal, cache: 'no-store' });
+    if (response.ok) return response;
     throw Problem.from(await response.json().catch(() => null), response.status);
+  } finally {
+    clearTimeout(timer);
   }
-  return response;
 }
 
 /** The events of one response, until it ends or breaks. */

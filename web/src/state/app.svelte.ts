@@ -161,6 +161,7 @@ class App {
       // Read when events come already: nothing that happens in between is missed.
       if (is && !listed) void this.sessions.load();
       listed ||= is;
+      if (is && this.conversation?.state === 'failed') void this.conversation.load();
     };
     for await (const event of follow('/events', { signal, connected })) {
       const { session_id: concerned } = event.data;
