@@ -168,6 +168,7 @@ def make_providers(settings: Settings) -> Providers:
         timeout=settings.model_timeout,
         retries=settings.model_retries,
         max_reply_chars=settings.max_reply_chars,
+        direct=settings.model_client == "direct",
         embedded=EmbeddedOptions(
             threads=settings.local_threads,
             context_tokens=settings.local_context_tokens,

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     context_messages: int = Field(
         5, ge=0, le=1_000, description="Prior messages that the model reads."
     )
+    model_client: Literal["direct", "langchain"] = Field(
+        "direct", description="Who speaks to OpenAI's protocol: the server, or LangChain's client."
+    )
     model_timeout: float = Field(
         60, gt=0, description="Seconds without a token before a call is given up."
     )

@@ -17,14 +17,17 @@ TIME_LIMIT = 60
 """Seconds within which every answer has to be there, on a machine that is busy with others."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["direct", "langchain"])
 def running_server(
-    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    running_upstream: Upstream,
 ) -> Iterator[Server]:
     """The models of all three providers on one server that gives up soon."""
     env = {
         **running_upstream.env,
         "CHATKEEP_MODEL": "openai:scripted",
+        "CHATKEEP_MODEL_CLIENT": request.param,
         "CHATKEEP_MODELS": "anthropic:scripted,ollama:scripted",
         "CHATKEEP_MODEL_TIMEOUT": str(MODEL_TIMEOUT),
         "CHATKEEP_BODY_TIMEOUT": "1",

@@ -12,13 +12,16 @@ from tests.upstream import Answer, Call, Upstream, polite
 OPENING = ("user", "(The beginning of this conversation is left out.)")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["direct", "langchain"])
 def running_server(
-    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    running_upstream: Upstream,
 ) -> Iterator[Server]:
     env = {
         **running_upstream.env,
         "CHATKEEP_MODEL": "openai:scripted",
+        "CHATKEEP_MODEL_CLIENT": request.param,
         "CHATKEEP_MODELS": "anthropic:scripted, ollama:scripted",
         "CHATKEEP_TITLE_MODEL": "ollama:titles",
         "CHATKEEP_SYSTEM_PROMPT": "Be kind.",

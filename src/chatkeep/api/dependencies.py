@@ -14,18 +14,18 @@ from chatkeep.store import Store
 from chatkeep.turns import TurnLog
 
 
-def caller() -> Caller:
+async def caller() -> Caller:
     """Who calls: the one tenant that there is while no API key exists."""
     return Caller()
 
 
-def engine(request: Request) -> Engine:
+async def engine(request: Request) -> Engine:
     """The engine of this server."""
     found: Engine = request.app.state.engine
     return found
 
 
-def store(request: Request) -> Store:
+async def store(request: Request) -> Store:
     """The store of this server."""
     found: Store = request.app.state.store
     return found
@@ -47,13 +47,13 @@ def stream(
     )
 
 
-def feed(request: Request) -> Feed:
+async def feed(request: Request) -> Feed:
     """What happens to the sessions of this server."""
     found: Feed = request.app.state.feed
     return found
 
 
-def providers(request: Request) -> Providers:
+async def providers(request: Request) -> Providers:
     """The models of this server."""
     found: Providers = request.app.state.providers
     return found

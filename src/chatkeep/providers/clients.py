@@ -34,6 +34,8 @@ class ProviderOptions:
     retries: int
     max_reply_chars: int
     embedded: EmbeddedOptions
+    direct: bool = True
+    """Whether the server's own clients are used where they speak what a model needs."""
     openai_api_key: str | None = field(default=None, repr=False)
     openai_base_url: str | None = None
     anthropic_api_key: str | None = field(default=None, repr=False)
@@ -100,19 +102,43 @@ def load(name: str, options: ProviderOptions, address: Address | None) -> "BaseC
 
 async def close(model: "BaseChatModel") -> None:
     """Close a model's connections, if they are its own."""
-    connections = getattr(model, "http_async_client", None)
-    if connections is not None:
+    if (close_all := getattr(model, "close", None)) is not None:
+        await close_all()
+    elif (connections := getattr(model, "http_async_client", None)) is not None:
         await connections.aclose()
 
 
 def _openai(model: str, options: ProviderOptions, address: Address | None) -> "BaseChatModel":
-    from langchain_openai import ChatOpenAI
-    from openai import DefaultAsyncHttpxClient
+    from chatkeep.providers import openai
 
     url = f"{address.url}/v1" if address else options.openai_base_url
     key = address.key if address else options.openai_api_key
     # A server of one's own often wants no key; the client wants one all the same.
     key = key or ("none" if url else None)
+    if not options.direct or not openai.speaks(model):
+        return _langchains_openai(model, options, address, url, key)
+    if key is None:
+        raise ValueError("no API key")
+    return openai.OpenAI(
+        model="local" if address else model,
+        url=f"{(url or openai.URL).rstrip('/')}/chat/completions",
+        headers={"Authorization": f"Bearer {key}", **openai.account()},
+        timeout=options.timeout,
+        # What listens on loopback is not reached through the proxies of the environment.
+        trusts_env=address is None,
+    )
+
+
+def _langchains_openai(
+    model: str,
+    options: ProviderOptions,
+    address: Address | None,
+    url: str | None,
+    key: str | None,
+) -> "BaseChatModel":
+    from langchain_openai import ChatOpenAI
+    from openai import DefaultAsyncHttpxClient
+
     return ChatOpenAI(
         model="local" if address else model,
         base_url=url,
@@ -121,8 +147,7 @@ def _openai(model: str, options: ProviderOptions, address: Address | None) -> "B
         stream_chunk_timeout=None,
         max_retries=0,
         stream_usage=True,
-        # Our own, so that it can be closed; what listens on loopback is not reached through the
-        # proxies of the environment.
+        # Our own, so that it can be closed.
         http_async_client=DefaultAsyncHttpxClient(trust_env=address is None),
     )
 

@@ -22,8 +22,8 @@ MAX_DETAIL_CHARS = 300
 _SECRET = re.compile(
     r"\b(?:sk|key|xai|gsk)[-_][A-Za-z0-9*_-]{4,}|\bAIza[A-Za-z0-9_-]{4,}|https?://\S+|/(?:\w+/)+\S*"
 )
-# By name, because providers' clients use two descendants of one HTTP library.
-_CONNECTION = {"TransportError", "APIConnectionError", "StreamError"}
+# By name, because providers' clients use several HTTP libraries.
+_CONNECTION = {"TransportError", "APIConnectionError", "StreamError", "ClientError"}
 _TOO_LONG = ("context size", "context length", "context_length", "prompt is too long")
 
 
