@@ -15,6 +15,7 @@ from chatkeep.domain import Position, Reply
 from chatkeep.engine import lease
 from chatkeep.engine.running import Running
 from chatkeep.store import connection, imports, leases, messages, repeats, rows, search
+from chatkeep.store.compiled import Compiled
 
 
 def no_sync() -> None:
@@ -102,7 +103,7 @@ def deaf_to_restarts() -> None:
 
 def newest_first() -> None:
     """Of those who wait, the last to come is the next."""
-    rows.NEXT = rows.NEXT.order_by(None).order_by(sa.desc("seq"))
+    rows.NEXT = Compiled(rows.NEXT.statement.order_by(None).order_by(sa.desc("seq")))  # type: ignore[union-attr]  # it is a select
 
 
 def hasty_stop() -> None:

@@ -20,7 +20,7 @@ from chatkeep.cli.reach import database_path
 from chatkeep.domain import CallKind, ChatError, Prompt, Role
 from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables
 from chatkeep.store import backup
-from chatkeep.store.connection import address_of_holder
+from chatkeep.store.lock import address_of_holder
 
 MIN_FREE_BYTES = 1_073_741_824
 MODEL_SECONDS = 120

@@ -44,7 +44,7 @@ def server(url: str | None, key: str | None, *, answers: bool = False) -> Iterat
 @contextmanager
 def local(settings: Settings, *, answers: bool) -> Iterator[str]:
     """The address of the server that holds the local database; of one of our own if none does."""
-    from chatkeep.store.connection import address_of_holder
+    from chatkeep.store.lock import address_of_holder
 
     holder = address_of_holder(database_path(settings))
     if holder:

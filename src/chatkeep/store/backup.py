@@ -14,7 +14,7 @@ from pathlib import Path
 
 from chatkeep.domain import ChatError
 from chatkeep.store import migrations
-from chatkeep.store.connection import claim
+from chatkeep.store.lock import claim
 
 
 class NoBackup(Exception):

@@ -110,7 +110,7 @@ def _choose_branch(conn: sa.Connection, session: Any, message_id: str, at: int) 
     last = conn.execute(_LAST_OF_BRANCH, {"session": session.pk, "message": message_id}).first()
     if last is None:
         raise MessageNotFound("There is no such message in this session.")
-    running = rows.running_turn(conn, session.pk)
+    running = rows.line(conn, session.pk).running
     if running is not None:
         raise SessionBusy(turn_id=running, session_id=session.session_id)
     at = max(at, session.updated_at)

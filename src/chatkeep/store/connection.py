@@ -4,15 +4,15 @@ Every store function is plain and takes `conn` first. What a function means is n
 """
 
 import asyncio
-import fcntl
 import os
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
@@ -20,6 +20,7 @@ from sqlalchemy.pool import QueuePool
 from chatkeep import telemetry
 from chatkeep.domain import ChatError, Overloaded, StoreUnavailable
 from chatkeep.store import migrations
+from chatkeep.store.lock import claim
 
 log = telemetry.logger("store")
 
@@ -166,27 +167,43 @@ class Store:
 
     def _commit(self, batch: list[_Write]) -> None:
         """One transaction for all: each write in a savepoint, one sync at the end."""
+        conn = self._connection
+        driver: Any = conn.connection.driver_connection
+        run = driver.execute
         try:
-            with self._connection.begin():
+            run("BEGIN IMMEDIATE")
+            try:
                 for write in batch:
                     # Alone in its transaction a write needs no savepoint of its own.
-                    scope = self._connection.begin_nested() if len(batch) > 1 else None
-                    try:
-                        write.result = write.work(self._connection)
-                    except Exception as error:
-                        write.error = error
-                        if scope is None:
-                            raise
-                        scope.rollback()
+                    if len(batch) == 1:
+                        write.result = write.work(conn)
                     else:
-                        if scope is not None:
-                            scope.commit()
+                        _within_savepoint(write, conn, run)
+                run("COMMIT")
+            except BaseException:
+                # Some failures, such as a full disk, have done so already.
+                if driver.in_transaction:
+                    run("ROLLBACK")
+                raise
         except Exception as error:  # noqa: BLE001  (it goes to whoever asked)
             for write in batch:
                 write.error = write.error or error
+        finally:
+            # SQLAlchemy has a transaction of its own where a write let it run something.
+            conn.rollback()
         for write in batch:
-            if isinstance(write.error, sa.exc.DBAPIError):
+            if isinstance(write.error, sa.exc.DBAPIError | sqlite3.Error):
                 write.error = _unavailable(write.error)
+
+
+def _within_savepoint(write: _Write, conn: sa.Connection, run: Callable[[str], Any]) -> None:
+    run("SAVEPOINT one_of_many")
+    try:
+        write.result = write.work(conn)
+    except Exception as error:  # noqa: BLE001  (it goes to whoever asked)
+        write.error = error
+        run("ROLLBACK TO one_of_many")
+    run("RELEASE one_of_many")
 
 
 def _answer(batch: list[_Write]) -> None:
@@ -206,48 +223,14 @@ def _settle(writes: list[_Write]) -> None:
         write.settle()
 
 
-def _unavailable(error: sa.exc.DBAPIError) -> ChatError:
-    log.error("database_failed", error=str(error.orig), statement=error.statement)
+def _unavailable(error: sa.exc.DBAPIError | sqlite3.Error) -> ChatError:
+    statement = getattr(error, "statement", None)
+    log.error("database_failed", error=str(getattr(error, "orig", error)), statement=statement)
     return StoreUnavailable(retry_after=1)
 
 
 def _lower(value: str | None) -> str | None:
     return None if value is None else value.lower()
-
-
-def claim(path: Path) -> IO[str]:
-    """Hold the database for this process alone, until the returned file is closed.
-
-    Raises `StoreUnavailable`.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = Path(f"{path}.lock").open("a+")  # noqa: SIM115  (open as long as the store)
-    except OSError as error:
-        raise StoreUnavailable(f"The data folder cannot be used: {error}.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise StoreUnavailable(f"Another Chatkeep is using {path}.") from None
-    lock.truncate(0)
-    return lock
-
-
-def address_of_holder(path: Path) -> str | None:
-    """Where the process that holds a database answers; `None` if none holds it.
-
-    Empty while it does not say.
-    """
-    lock = Path(f"{path}.lock")
-    if not lock.exists():
-        return None
-    with lock.open() as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return held.read().strip()
-    return None
 
 
 def _sqlite(url: str, readers: int) -> sa.Engine:
@@ -279,7 +262,9 @@ def _sqlite(url: str, readers: int) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(conn: sa.Connection) -> None:
-        writer = threading.current_thread().name == "store-writer"
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+        # The writer has begun by itself.
+        driver: Any = conn.connection.driver_connection
+        if not driver.in_transaction:
+            driver.execute("BEGIN")
 
     return engine

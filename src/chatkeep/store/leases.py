@@ -74,14 +74,14 @@ def take_over(conn: sa.Connection, *, owner: str, dead: Lease) -> list[Unfinishe
         ended = conn.execute(_DELETE_STILL, {"who": dead.owner, "still": dead.beat})
         if ended.rowcount != 1:
             return []
-    left = [row for row in conn.execute(rows.UNFINISHED).all() if row.owner == dead.owner]
+    left = [row for row in rows.UNFINISHED.all(conn, {}) if row.owner == dead.owner]
     return _taken(conn, owner, left)
 
 
 def take_all(conn: sa.Connection, *, owner: str) -> list[Unfinished]:
     """Make every turn that has not ended the owner's: right for who holds the database alone."""
     conn.execute(leases.delete().where(leases.c.owner != owner))
-    return _taken(conn, owner, conn.execute(rows.UNFINISHED).all())
+    return _taken(conn, owner, rows.UNFINISHED.all(conn, {}))
 
 
 def _taken(conn: sa.Connection, owner: str, left: Iterable[Any]) -> list[Unfinished]:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from chatkeep.domain import Message, MessageNotFound, Role, SessionNotFound, Status, rfc3339
 from chatkeep.store import search
+from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import messages, sessions
 
 MAX_UNANSWERED = 1_000
@@ -22,9 +23,11 @@ class Path:
     seqs: tuple[int, ...]
 
 
-_INSERT = messages.insert()
-_SET_STATUS = messages.update().where(
-    messages.c.session_pk == sa.bindparam("session"), messages.c.seq == sa.bindparam("at_seq")
+_INSERT = Compiled(messages.insert())
+_SET_STATUS = Compiled(
+    messages.update().where(
+        messages.c.session_pk == sa.bindparam("session"), messages.c.seq == sa.bindparam("at_seq")
+    )
 )
 
 
@@ -45,8 +48,8 @@ def insert(
 ) -> None:
     """Add one message below its parent, and let the tenant find it."""
     key = search.message_key(conn, at)
-    conn.execute(
-        _INSERT,
+    _INSERT.run(
+        conn,
         {
             "session_pk": session_pk,
             "seq": seq,
@@ -66,7 +69,7 @@ def insert(
 
 def set_status(conn: sa.Connection, *, session_pk: int, seq: int, status: Status) -> None:
     """Give a message the status of its turn."""
-    conn.execute(_SET_STATUS, {"session": session_pk, "at_seq": seq, "status": status.value})
+    _SET_STATUS.run(conn, {"session": session_pk, "at_seq": seq, "status": status.value})
 
 
 def window(
@@ -81,7 +84,7 @@ def window(
     if head_seq is None or limit == 0:
         return []
     place = {"session": session_pk, "head": head_seq, "limit": limit, "until": until}
-    return conn.execute(_WINDOW, place).all()
+    return _WINDOW.all(conn, place)
 
 
 def context(
@@ -139,14 +142,19 @@ def _window_statement() -> sa.Select[Any]:
     ).order_by(walk.c.step)
 
 
-_WINDOW = _window_statement()
+_WINDOW = Compiled(_window_statement())
 
 
-_HEAD = sa.select(sessions.c.pk, sessions.c.head_seq).where(
-    sessions.c.tenant_id == sa.bindparam("tenant"), sessions.c.session_id == sa.bindparam("name")
+_HEAD = Compiled(
+    sa.select(sessions.c.pk, sessions.c.head_seq).where(
+        sessions.c.tenant_id == sa.bindparam("tenant"),
+        sessions.c.session_id == sa.bindparam("name"),
+    )
 )
-_PARENT = sa.select(messages.c.parent_seq).where(
-    messages.c.session_pk == sa.bindparam("session"), messages.c.id == sa.bindparam("message")
+_PARENT = Compiled(
+    sa.select(messages.c.parent_seq).where(
+        messages.c.session_pk == sa.bindparam("session"), messages.c.id == sa.bindparam("message")
+    )
 )
 
 
@@ -162,18 +170,18 @@ def path(
 
     Raises `SessionNotFound`, or `MessageNotFound` when `before` is not in the session.
     """
-    session = conn.execute(_HEAD, {"tenant": tenant, "name": session_id}).one_or_none()
+    session = _HEAD.one(conn, {"tenant": tenant, "name": session_id})
     if session is None:
         raise SessionNotFound
     start = session.head_seq
     if before is not None:
-        known = conn.execute(_PARENT, {"session": session.pk, "message": before}).one_or_none()
+        known = _PARENT.one(conn, {"session": session.pk, "message": before})
         if known is None:
             raise MessageNotFound
         start = known.parent_seq
     if start is None:
         return Path(session.pk, ())
-    rows = conn.execute(_PATH, {"session": session.pk, "head": start, "limit": limit or -1}).all()
+    rows = _PATH.all(conn, {"session": session.pk, "head": start, "limit": limit or -1})
     return Path(session.pk, tuple(row.seq for row in rows))
 
 
@@ -196,7 +204,7 @@ def _path_statement() -> sa.Select[tuple[int]]:
     return sa.select(walk.c.seq).order_by(walk.c.step)
 
 
-_PATH = _path_statement()
+_PATH = Compiled(_path_statement())
 
 
 _PARENTS = messages.alias("parent")
@@ -249,7 +257,7 @@ def newest_ids(
     conn: sa.Connection, *, session_pk: int, head_seq: int, limit: int
 ) -> tuple[str, ...]:
     """The ids of the newest `limit` messages of the path to `head_seq`, newest first."""
-    rows = conn.execute(_PATH, {"session": session_pk, "head": head_seq, "limit": limit}).all()
+    rows = _PATH.all(conn, {"session": session_pk, "head": head_seq, "limit": limit})
     found = of_path(conn, session_pk=session_pk, seqs=[row.seq for row in rows])
     return tuple(message.id for message in found)
 

@@ -20,7 +20,7 @@ from chatkeep.domain import (
     turn_id,
 )
 from chatkeep.store import repeats, rows, sessions
-from chatkeep.store.turns import ROOT, Begun, Runner, begin_next
+from chatkeep.store.turns import ROOT, Begun, Runner, begin_at_once, begin_next
 
 QUEUE_RETRY_SECONDS = 5
 """What a client is told to wait when a session's queue is full."""
@@ -76,38 +76,40 @@ def accept(
         session = sessions.create(
             conn, tenant=tenant, session_id=request.session_id, title=title, at=at
         )
-    running = rows.running_turn(conn, session.pk)
-    waiting = rows.waiting_count(conn, session.pk)
-    if running and request.on_busy is OnBusy.REJECT:
-        raise SessionBusy(turn_id=running, session_id=session.session_id)
-    if running and waiting >= max_queued:
-        raise QueueFull(retry_after=QUEUE_RETRY_SECONDS, turn_id=running)
+    line = rows.line(conn, session.pk)
+    if line.running and request.on_busy is OnBusy.REJECT:
+        raise SessionBusy(turn_id=line.running, session_id=session.session_id)
+    if line.running and line.waiting >= max_queued:
+        raise QueueFull(retry_after=QUEUE_RETRY_SECONDS, turn_id=line.running)
     at = max(at, session.updated_at)
     turn = _turn(session, request, place, runner)
-    rows.insert_turn(
-        conn,
-        turn,
-        tenant_id=tenant,
-        session_pk=session.pk,
-        seq=session.turn_count + 1,
-        idempotency_key=request.idempotency_key,
-        request_digest=request.digest,
-        input=request.message,
-        branch_seq=place.branch_seq,
-        regenerates=place.original.id if place.original else None,
-        created_at=at,
-    )
-    rows.update_session(conn, session.pk, turn_count=session.turn_count + 1, updated_at=at)
-    # It waits like any other; where none runs, its turn has come.
-    begun = None if running else begin_next(conn, session_pk=session.pk, runner=runner, at=at)
-    first_message = _first_message(conn, session, request.message)
-    if begun is not None and begun.turn.turn_id == turn.turn_id:
+    values = {
+        "tenant_id": tenant,
+        "session_pk": session.pk,
+        "seq": session.turn_count + 1,
+        "idempotency_key": request.idempotency_key,
+        "request_digest": request.digest,
+        "branch_seq": place.branch_seq,
+        "regenerates": place.original.id if place.original else None,
+        "created_at": at,
+    }
+    begun = None
+    if line.running or line.waiting:
+        rows.insert_turn(conn, turn, input=request.message, **values)
+        counted = {"turn_count": session.turn_count + 1, "updated_at": at}
+        rows.update_session(conn, session.pk, **counted)
+        # It waits like any other; where none runs, the turn has come of who waits longest.
+        if not line.running:
+            begun = begin_next(conn, session_pk=session.pk, runner=runner, at=at)
+    else:
+        begun = begin_at_once(conn, session, turn, request.message, runner, values)
         turn = begun.turn
+    first_message = _first_message(conn, session, request.message)
     return Accepted(
         turn,
         session.pk,
         begun,
-        running,
+        line.running,
         created=None if session.turn_count else sessions.listed(conn, tenant=tenant, pk=session.pk),
         first_message=first_message,
     )

@@ -9,6 +9,7 @@ import orjson
 import sqlalchemy as sa
 
 from chatkeep.domain import Status, Turn, TurnOptions
+from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import WAITING, messages, sessions, system_prompts, turns
 
 # Written out, not bound: only so does a planner see that the partial index fits.
@@ -16,11 +17,12 @@ _UNFINISHED = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_colu
 _QUEUED = turns.c.status == sa.literal_column("'queued'")
 _RUNNING = turns.c.status == sa.literal_column("'running'")
 _WAITING = sa.text(f"({WAITING})")
+_IN_LINE = turns.c.session_pk == sa.bindparam("session")
 
-_INSERT = turns.insert()
-_UPDATE_TURN = turns.update().where(turns.c.id == sa.bindparam("turn"))
-BY_ID = sa.select(turns).where(turns.c.id == sa.bindparam("turn")).with_for_update()
-OF_TENANT = (
+_INSERT = Compiled(turns.insert())
+_UPDATE_TURN = Compiled(turns.update().where(turns.c.id == sa.bindparam("turn")))
+BY_ID = Compiled(sa.select(turns).where(turns.c.id == sa.bindparam("turn")).with_for_update())
+OF_TENANT = Compiled(
     sa.select(
         turns,
         sessions.c.session_id,
@@ -30,7 +32,7 @@ OF_TENANT = (
     .join(sessions, sessions.c.pk == turns.c.session_pk)
     .where(sessions.c.tenant_id == sa.bindparam("tenant"), turns.c.id == sa.bindparam("turn"))
 )
-_BY_KEY = (
+_BY_KEY = Compiled(
     sa.select(
         turns.c.id,
         turns.c.request_digest,
@@ -43,31 +45,37 @@ _BY_KEY = (
         turns.c.idempotency_key == sa.bindparam("idempotency"),
     )
 )
-_NEWEST = (
+_NEWEST = Compiled(
     sa.select(turns.c.id, turns.c.request_digest, turns.c.created_at, turns.c.status)
     .where(turns.c.session_pk == sa.bindparam("session"))
     .order_by(turns.c.seq.desc())
     .limit(sa.bindparam("limit", type_=sa.Integer))
 )
-NEXT = (
+NEXT = Compiled(
     sa.select(turns)
     .where(turns.c.session_pk == sa.bindparam("session"), _WAITING)
     .order_by(turns.c.seq)
     .limit(1)
 )
-_RUNNING_OF = sa.select(turns.c.id).where(turns.c.session_pk == sa.bindparam("session"), _RUNNING)
-_QUEUED_OF = (
+_QUEUED_OF = Compiled(
     sa.select(turns.c.id)
     .where(turns.c.session_pk == sa.bindparam("session"), _WAITING, _QUEUED)
     .order_by(turns.c.seq)
 )
-_COUNT_WAITING = (
-    sa.select(sa.func.count())
-    .select_from(turns)
-    .where(turns.c.session_pk == sa.bindparam("session"), _WAITING)
+_LINE = Compiled(
+    sa.select(
+        sa.select(turns.c.id).where(_IN_LINE, _RUNNING).scalar_subquery().label("running"),
+        sa.select(sa.func.count())
+        .select_from(turns)
+        .where(_IN_LINE, _WAITING)
+        .scalar_subquery()
+        .label("waiting"),
+    )
 )
-_SESSION = sa.select(sessions).where(sessions.c.pk == sa.bindparam("key")).with_for_update()
-_UPDATE_SESSION = sessions.update().where(sessions.c.pk == sa.bindparam("key"))
+_SESSION = Compiled(
+    sa.select(sessions).where(sessions.c.pk == sa.bindparam("key")).with_for_update()
+)
+_UPDATE_SESSION = Compiled(sessions.update().where(sessions.c.pk == sa.bindparam("key")))
 _MESSAGE = (
     messages.c.seq,
     messages.c.id,
@@ -75,16 +83,47 @@ _MESSAGE = (
     messages.c.depth,
     messages.c.content,
 )
-_IN_SESSION = messages.c.session_pk == sa.bindparam("session")
-_MESSAGE_AT = sa.select(*_MESSAGE).where(_IN_SESSION, messages.c.seq == sa.bindparam("at_seq"))
-_MESSAGE_NAMED = sa.select(*_MESSAGE).where(_IN_SESSION, messages.c.id == sa.bindparam("message"))
-_PROMPT = sa.select(system_prompts.c.content).where(
-    system_prompts.c.session_pk == sa.bindparam("session"),
-    system_prompts.c.digest == sa.bindparam("digest"),
+RUNNING = Compiled(
+    sa.select(
+        turns.c.session_pk,
+        turns.c.status,
+        turns.c.owner,
+        turns.c.regenerates,
+        turns.c.message_id,
+        turns.c.user_seq,
+        turns.c.tenant_id.label("turn_tenant"),
+        sessions.c.tenant_id,
+        sessions.c.title,
+        sessions.c.last_seq,
+        sessions.c.updated_at,
+        messages.c.depth,
+    )
+    .join(sessions, sessions.c.pk == turns.c.session_pk)
+    .join(
+        messages,
+        sa.and_(messages.c.session_pk == turns.c.session_pk, messages.c.seq == turns.c.user_seq),
+    )
+    .where(turns.c.id == sa.bindparam("turn"))
+    .with_for_update(of=[turns, sessions])
 )
-_INSERT_PROMPT = system_prompts.insert()
+"""A turn that was begun, with its session and the depth of the message that it answers."""
 
-UNFINISHED = (
+_IN_SESSION = messages.c.session_pk == sa.bindparam("session")
+_MESSAGE_AT = Compiled(
+    sa.select(*_MESSAGE).where(_IN_SESSION, messages.c.seq == sa.bindparam("at_seq"))
+)
+_MESSAGE_NAMED = Compiled(
+    sa.select(*_MESSAGE).where(_IN_SESSION, messages.c.id == sa.bindparam("message"))
+)
+_PROMPT = Compiled(
+    sa.select(system_prompts.c.content).where(
+        system_prompts.c.session_pk == sa.bindparam("session"),
+        system_prompts.c.digest == sa.bindparam("digest"),
+    )
+)
+_INSERT_PROMPT = Compiled(system_prompts.insert())
+
+UNFINISHED = Compiled(
     sa.select(turns, sessions.c.session_id)
     .join(sessions, sessions.c.pk == turns.c.session_pk)
     .where(_UNFINISHED)
@@ -95,8 +134,8 @@ UNFINISHED = (
 
 def insert_turn(conn: sa.Connection, turn: Turn, **values: object) -> None:
     """Add a turn's row: what the turn says, and the columns that it does not speak of."""
-    conn.execute(
-        _INSERT,
+    _INSERT.run(
+        conn,
         {
             "id": turn.turn_id,
             "status": turn.status.value,
@@ -115,56 +154,51 @@ def turn_by_key(conn: sa.Connection, *, tenant: str, key: str) -> Any:
 
     `is_there` is false when its session has been deleted.
     """
-    return conn.execute(_BY_KEY, {"tenant": tenant, "idempotency": key}).one_or_none()
+    return _BY_KEY.one(conn, {"tenant": tenant, "idempotency": key})
 
 
 def newest_turns(conn: sa.Connection, *, session_pk: int, limit: int) -> Any:
     """The newest turns of a session, newest first."""
-    return conn.execute(_NEWEST, {"session": session_pk, "limit": limit}).all()
+    return _NEWEST.all(conn, {"session": session_pk, "limit": limit})
 
 
 def turn_of(conn: sa.Connection, *, tenant: str, turn_id: str) -> Any:
     """A tenant's turn with what its session says, or `None`."""
-    return conn.execute(OF_TENANT, {"tenant": tenant, "turn": turn_id}).one_or_none()
+    return OF_TENANT.one(conn, {"tenant": tenant, "turn": turn_id})
 
 
-def running_turn(conn: sa.Connection, session_pk: int) -> str | None:
-    """The id of the turn that a session runs."""
-    found: str | None = conn.scalar(_RUNNING_OF, {"session": session_pk})
-    return found
+def line(conn: sa.Connection, session_pk: int) -> Any:
+    """The id of the turn that a session is `running`, and how many are `waiting`.
+
+    Among these are those that were cancelled while they waited.
+    """
+    return _LINE.one(conn, {"session": session_pk})
 
 
 def queued_turns(conn: sa.Connection, session_pk: int) -> tuple[str, ...]:
     """The ids of the turns of a session that wait to be run, in their order."""
-    return tuple(conn.scalars(_QUEUED_OF, {"session": session_pk}))
-
-
-def waiting_count(conn: sa.Connection, session_pk: int) -> int:
-    """How many turns of a session wait, those included that were cancelled while they do."""
-    return conn.scalar(_COUNT_WAITING, {"session": session_pk}) or 0
+    return tuple(row.id for row in _QUEUED_OF.all(conn, {"session": session_pk}))
 
 
 def session(conn: sa.Connection, pk: int) -> Any:
     """A session's row by its key, locked against other writers until the transaction ends."""
-    return conn.execute(_SESSION, {"key": pk}).one()
+    return _SESSION.one(conn, {"key": pk})
 
 
 def message_at(conn: sa.Connection, *, session_pk: int, seq: int) -> Any:
     """A session's message by its place, or `None`."""
-    return conn.execute(_MESSAGE_AT, {"session": session_pk, "at_seq": seq}).one_or_none()
+    return _MESSAGE_AT.one(conn, {"session": session_pk, "at_seq": seq})
 
 
 def message_named(conn: sa.Connection, *, session_pk: int, message_id: str) -> Any:
     """A session's message by its id, or `None`."""
-    return conn.execute(
-        _MESSAGE_NAMED, {"session": session_pk, "message": message_id}
-    ).one_or_none()
+    return _MESSAGE_NAMED.one(conn, {"session": session_pk, "message": message_id})
 
 
 def system_prompt(conn: sa.Connection, *, session_pk: int, digest: bytes | None) -> str | None:
     """The system prompt that a turn's model was sent."""
-    found: str | None = conn.scalar(_PROMPT, {"session": session_pk, "digest": digest})
-    return found
+    row = _PROMPT.one(conn, {"session": session_pk, "digest": digest})
+    return None if row is None else str(row.content)
 
 
 def keep_system_prompt(
@@ -172,19 +206,17 @@ def keep_system_prompt(
 ) -> None:
     """Keep a system prompt of a session once, however many turns use it."""
     if system_prompt(conn, session_pk=session_pk, digest=digest) is None:
-        conn.execute(
-            _INSERT_PROMPT, {"session_pk": session_pk, "digest": digest, "content": content}
-        )
+        _INSERT_PROMPT.run(conn, {"session_pk": session_pk, "digest": digest, "content": content})
 
 
 def update_session(conn: sa.Connection, pk: int, **values: object) -> None:
     """Set columns of a session."""
-    conn.execute(_UPDATE_SESSION, {"key": pk, **values})
+    _UPDATE_SESSION.run(conn, {"key": pk, **values})
 
 
 def update_turn(conn: sa.Connection, turn_id: str, **values: object) -> None:
     """Set columns of a turn."""
-    conn.execute(_UPDATE_TURN, {"turn": turn_id, **values})
+    _UPDATE_TURN.run(conn, {"turn": turn_id, **values})
 
 
 def turn(

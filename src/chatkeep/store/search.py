@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from chatkeep.domain import Role, SearchHit, rfc3339
 from chatkeep.store import words
+from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import messages, sessions
 
 WINDOW = 200
@@ -231,27 +232,19 @@ def _tenant_word(tenant: str) -> str:
     return "t" + blake2b(tenant.encode(), digest_size=8).hexdigest()
 
 
-def _free(conn: sa.Connection, taken: sa.Select[Any], wanted: int) -> int:
+def _free(conn: sa.Connection, taken: Compiled, wanted: int) -> int:
     key, within = wanted, _NEAR
-    while conn.scalar(taken, {"wanted": key}) is not None:
+    while taken.one(conn, {"wanted": key}) is not None:
         # Somewhere near: many messages of an import may claim the same second.
         key, within = wanted + 2 * random.randrange(within), within * 2  # noqa: S311  (no secret)
     return key
 
 
-def _change(conn: sa.Connection, statement: sa.TextClause, entries: Sequence[Entry]) -> None:
-    if entries:
-        conn.execute(
-            statement,
-            [
-                {
-                    "key": entry.key,
-                    "body": words.searchable(entry.text),
-                    "scope": f"{_tenant_word(entry.tenant)} s{entry.session_pk} r{entry.kind}",
-                }
-                for entry in entries
-            ],
-        )
+def _change(conn: sa.Connection, statement: Compiled, entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        scope = f"{_tenant_word(entry.tenant)} s{entry.session_pk} r{entry.kind}"
+        body = words.searchable(entry.text)
+        statement.run(conn, {"key": entry.key, "body": body, "scope": scope})
 
 
 def _changes(conn: sa.Connection) -> int:
@@ -260,19 +253,23 @@ def _changes(conn: sa.Connection) -> int:
     return changes
 
 
-_ADD = sa.text("INSERT INTO search (rowid, body, scope) VALUES (:key, :body, :scope)")
-_REMOVE = sa.text(
-    "INSERT INTO search (search, rowid, body, scope) VALUES ('delete', :key, :body, :scope)"
+_ADD = Compiled(sa.text("INSERT INTO search (rowid, body, scope) VALUES (:key, :body, :scope)"))
+_REMOVE = Compiled(
+    sa.text(
+        "INSERT INTO search (search, rowid, body, scope) VALUES ('delete', :key, :body, :scope)"
+    )
 )
 _MERGE = sa.text("INSERT INTO search (search, rank) VALUES ('merge', :pages)")
 _NEWEST = sa.text(
     "SELECT rowid FROM search WHERE search MATCH :match AND rowid >= :since AND rowid < :before "
     "AND rowid % 2 = :titles ORDER BY rowid DESC LIMIT :limit"
 )
-_MESSAGE_KEY = sa.select(messages.c.search_key).where(
-    messages.c.search_key == sa.bindparam("wanted")
+_MESSAGE_KEY = Compiled(
+    sa.select(messages.c.search_key).where(messages.c.search_key == sa.bindparam("wanted"))
 )
-_TITLE_KEY = sa.select(sessions.c.search_key).where(sessions.c.search_key == sa.bindparam("wanted"))
+_TITLE_KEY = Compiled(
+    sa.select(sessions.c.search_key).where(sessions.c.search_key == sa.bindparam("wanted"))
+)
 # In a function, so that many keys do not make a planner go through all of a tenant's sessions.
 _OF_TENANT = sa.func.coalesce(sessions.c.tenant_id, "") == sa.bindparam("tenant")
 _MESSAGES = (

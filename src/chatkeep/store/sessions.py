@@ -16,6 +16,7 @@ from chatkeep.domain import (
     rfc3339,
 )
 from chatkeep.store import rows, search
+from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import sessions
 
 _LISTED = (
@@ -41,7 +42,7 @@ class Position:
     session_id: str
 
 
-_FIND = (
+_FIND = Compiled(
     sa.select(sessions)
     .where(
         sessions.c.tenant_id == sa.bindparam("tenant"),
@@ -49,8 +50,11 @@ _FIND = (
     )
     .with_for_update()
 )
-_READ = sa.select(sessions).where(
-    sessions.c.tenant_id == sa.bindparam("tenant"), sessions.c.session_id == sa.bindparam("name")
+_READ = Compiled(
+    sa.select(sessions).where(
+        sessions.c.tenant_id == sa.bindparam("tenant"),
+        sessions.c.session_id == sa.bindparam("name"),
+    )
 )
 _INSERT = sessions.insert()
 _BY_ACTIVITY = (sessions.c.updated_at.desc(), sessions.c.session_id.desc())
@@ -72,7 +76,7 @@ _BY_KEYS = sa.select(sessions.c.pk, *_LISTED).where(
 
 def find(conn: sa.Connection, *, tenant: str, session_id: str) -> Any:
     """Return the session's row, locked against other writers until the transaction ends."""
-    return conn.execute(_FIND, {"tenant": tenant, "name": session_id}).one_or_none()
+    return _FIND.one(conn, {"tenant": tenant, "name": session_id})
 
 
 def create(conn: sa.Connection, *, tenant: str, session_id: str, title: str, at: int) -> Any:
@@ -164,7 +168,7 @@ def _filtered(statement: sa.Select[Any], only: SessionFilter) -> sa.Select[Any]:
 
 def record(conn: sa.Connection, *, tenant: str, session_id: str) -> SessionRecord:
     """A session with all that can be set of it. Raises `SessionNotFound`."""
-    row = conn.execute(_READ, {"tenant": tenant, "name": session_id}).one_or_none()
+    row = _READ.one(conn, {"tenant": tenant, "name": session_id})
     if row is None:
         raise SessionNotFound
     return of_row(conn, row)
@@ -183,7 +187,7 @@ def of_row(conn: sa.Connection, row: Any) -> SessionRecord:
         context_messages=row.context_messages,
         metadata=orjson.loads(row.metadata),
         head=head,
-        running_turn=rows.running_turn(conn, row.pk),
+        running_turn=rows.line(conn, row.pk).running,
         queued_turns=rows.queued_turns(conn, row.pk),
     )
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from chatkeep.domain import Call, CallKind, Status, UsageRow
+from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import calls, sessions
 
 DAY_MICROSECONDS = 24 * 3_600 * 1_000_000
@@ -24,13 +25,11 @@ def add(
     at: int,
 ) -> None:
     """Write calls down. Those of a session that is gone count for its tenant."""
-    if not made:
-        return
-    if session_pk is not None and conn.scalar(_IS_THERE, {"key": session_pk}) is None:
+    if made and session_pk is not None and _IS_THERE.one(conn, {"key": session_pk}) is None:
         session_pk = turn_id = None
-    conn.execute(
-        _INSERT,
-        [
+    for call in made:
+        _INSERT.run(
+            conn,
             {
                 "tenant_id": tenant,
                 "session_pk": session_pk,
@@ -43,10 +42,8 @@ def add(
                 "output_tokens": call.output_tokens,
                 "is_estimated": call.is_estimated,
                 "created_at": at,
-            }
-            for call in made
-        ],
-    )
+            },
+        )
 
 
 def summed(
@@ -108,8 +105,8 @@ def _count(condition: Any, value: Any = 1) -> Any:
     return sa.func.coalesce(sa.func.sum(sa.case((condition, value), else_=0)), 0)
 
 
-_INSERT = calls.insert()
-_IS_THERE = sa.select(sessions.c.pk).where(sessions.c.pk == sa.bindparam("key"))
+_INSERT = Compiled(calls.insert())
+_IS_THERE = Compiled(sa.select(sessions.c.pk).where(sessions.c.pk == sa.bindparam("key")))
 _COLUMNS: dict[str, Any] = {
     "day": calls.c.created_at // DAY_MICROSECONDS,
     "model": calls.c.model,
