@@ -98,11 +98,12 @@ def create_app(
     engine = Engine(store, providers, titling, feed, _engine_options(settings))
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         warming = None
         if answers:
             await engine.start()
-            warming = asyncio.create_task(providers.warm_up())
+            # Who serves may wait for it: then the heavy packages are there.
+            app.state.warming = warming = asyncio.create_task(providers.warm_up())
         else:
             engine.rest()
         try:

@@ -6,7 +6,7 @@ A turn here belongs to the server: who reads it may go away. What a model is, is
 import asyncio
 import contextlib
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 
 from chatkeep.domain import (
@@ -116,18 +116,14 @@ class TurnLog:
     def stop(self, reason: ChatError) -> None:
         """End the time of the turn now."""
         self.stopped = self.stopped or reason
-        if self._limit is not None and not self._limit.expired():
-            self._limit.reschedule(asyncio.get_running_loop().time())
+        if self._limit is not None:
+            with contextlib.suppress(RuntimeError):  # its time is over already
+                self._limit.reschedule(asyncio.get_running_loop().time())
 
-    @contextlib.asynccontextmanager
-    async def limited(self, seconds: float) -> AsyncIterator[None]:
+    def limited(self, seconds: float) -> asyncio.Timeout:
         """Give what runs inside so many seconds. Raises `TimeoutError`, also when stopped."""
-        async with asyncio.timeout(0 if self.stopped else seconds) as limit:
-            self._limit = limit
-            try:
-                yield
-            finally:
-                self._limit = None
+        self._limit = asyncio.timeout(0 if self.stopped else seconds)
+        return self._limit
 
     async def result(self, *, title: bool) -> Reply:
         """Wait for the reply, or raise the error that it ended with; with its `title` if wanted."""
@@ -221,6 +217,8 @@ class TurnLog:
         return joined[start : start + MAX_DELTA_CHARS]
 
     async def _until(self, is_so: Callable[[], bool], seconds: float) -> None:
+        if is_so():
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not is_so():

@@ -4,16 +4,16 @@ from hashlib import blake2b
 from typing import Annotated, Literal
 
 import orjson
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from chatkeep.api import accept, bodies, problems, sse
 from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable
-from chatkeep.api.dependencies import CallerOf, EngineOf, stream
+from chatkeep.api.dependencies import PlainRoute, caller, engine, stream
 from chatkeep.domain import Branch, InvalidRequest, OnBusy, Reply, TurnOptions, TurnRequest
 from chatkeep.records import is_session_id
 
-router = APIRouter(tags=["chat"])
+router = APIRouter(tags=["chat"], route_class=PlainRoute)
 
 JSON, TEXT = "application/json", "text/plain"
 MAX_ID_CHARS = 255
@@ -107,14 +107,31 @@ class ChatRequest(BaseModel):
         )
 
 
+def _header(name: str, description: str) -> dict[str, object]:
+    """The OpenAPI entry of a header that may be sent."""
+    schema = {"type": "string"}
+    return {"name": name, "in": "header", "schema": schema, "description": description}
+
+
 @router.post(
     "/chat",
     summary="Send a message and get the answer",
     openapi_extra={
+        "parameters": [
+            _header(
+                "Idempotency-Key",
+                "1 to 255 visible ASCII characters. The same key with the same body, "
+                "within 24 hours, gives the same turn.",
+            ),
+            _header(
+                "X-Stainless-Retry-Count",
+                "Sent by stock clients that repeat a request: a repeat joins its turn.",
+            ),
+        ],
         "requestBody": {
             "required": True,
             "content": {JSON: {"schema": {"$ref": "#/components/schemas/ChatRequest"}}},
-        }
+        },
     },
     responses={
         200: {
@@ -150,32 +167,18 @@ class ChatRequest(BaseModel):
         **problems.documented(400, 404, 406, 408, 409, 413, 415, 422, 429, 502, 503, 504),
     },
 )
-async def chat(
-    request: Request,
-    caller: CallerOf,
-    engine: EngineOf,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            description="1 to 255 visible ASCII characters. The same key with the same body, "
-            "within 24 hours, gives the same turn."
-        ),
-    ] = None,
-    x_stainless_retry_count: Annotated[
-        str | None,
-        Header(description="Sent by stock clients that repeat a request: a repeat joins its turn."),
-    ] = None,
-) -> Response:
+async def chat(request: Request) -> Response:
     """Store the message, ask the model with the newest messages before it, store its answer.
 
     Once the message is accepted the turn goes on, even when you go away.
     """
     media_type = accept.choose(request.headers.get("accept"), (JSON, TEXT, sse.MEDIA_TYPE))
-    key = _key(idempotency_key)
-    count = (x_stainless_retry_count or "").strip()
+    key = _key(request.headers.get("idempotency-key"))
+    count = request.headers.get("x-stainless-retry-count", "").strip()
     is_repeat = count.isdecimal() and count.strip("0") != ""
     body = await bodies.read(request, ChatRequest)
-    log, is_replay = await engine.post(caller, body.as_turn(key=key, is_repeat=is_repeat))
+    turn = body.as_turn(key=key, is_repeat=is_repeat)
+    log, is_replay = await engine(request).post(caller(request), turn)
     headers = request.state.headers = REPLAYED if is_replay else {}
     if media_type == sse.MEDIA_TYPE:
         # With the headers, so that the turn is known before its first event (RFC 9110, 8.7).

@@ -1,8 +1,10 @@
 """What the routes are given: who calls, and the parts of the server that answer."""
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Query, Request, Response
+from fastapi.routing import APIRoute
 
 from chatkeep.api.paging import MAX_LIMIT
 from chatkeep.api.sse import EventStream
@@ -13,19 +15,33 @@ from chatkeep.providers import Providers
 from chatkeep.store import Store
 from chatkeep.turns import TurnLog
 
+T = TypeVar("T")
 
-async def caller() -> Caller:
+
+class PlainRoute(APIRoute):
+    """A route whose function takes the request and nothing else, and reads it by itself.
+
+    To have parameters and dependencies filled in costs as much as the rest of a request.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers: the function itself."""
+        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return handler
+
+
+def caller(_request: Request) -> Caller:
     """Who calls: the one tenant that there is while no API key exists."""
     return Caller()
 
 
-async def engine(request: Request) -> Engine:
+def engine(request: Request) -> Engine:
     """The engine of this server."""
     found: Engine = request.app.state.engine
     return found
 
 
-async def store(request: Request) -> Store:
+def store(request: Request) -> Store:
     """The store of this server."""
     found: Store = request.app.state.store
     return found
@@ -47,23 +63,32 @@ def stream(
     )
 
 
-async def feed(request: Request) -> Feed:
+def feed(request: Request) -> Feed:
     """What happens to the sessions of this server."""
     found: Feed = request.app.state.feed
     return found
 
 
-async def providers(request: Request) -> Providers:
+def providers(request: Request) -> Providers:
     """The models of this server."""
     found: Providers = request.app.state.providers
     return found
 
 
-CallerOf = Annotated[Caller, Depends(caller)]
-EngineOf = Annotated[Engine, Depends(engine)]
-FeedOf = Annotated[Feed, Depends(feed)]
-ProvidersOf = Annotated[Providers, Depends(providers)]
-StoreOf = Annotated[Store, Depends(store)]
+def _given(part: Callable[[Request], T]) -> Any:
+    """A part of the server as a dependency: a coroutine, for FastAPI runs the others in threads."""
+
+    async def depends(request: Request) -> T:
+        return part(request)
+
+    return Depends(depends)
+
+
+CallerOf = Annotated[Caller, _given(caller)]
+EngineOf = Annotated[Engine, _given(engine)]
+FeedOf = Annotated[Feed, _given(feed)]
+ProvidersOf = Annotated[Providers, _given(providers)]
+StoreOf = Annotated[Store, _given(store)]
 Limit = Annotated[
     int | None,
     Query(ge=1, le=MAX_LIMIT, description="Entries on a page; without it, all of them."),

@@ -1,6 +1,7 @@
 """The server as a process: its socket, its signals, its last words."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -18,6 +19,9 @@ from chatkeep.settings import Settings
 LAST_WORDS_SECONDS = 5
 """What connections get beyond the turns, to send their answers."""
 
+GARBAGE = (10_000, 20, 50)
+"""New objects, and rounds, after which the next generation is looked through for garbage."""
+
 
 def run(settings: Settings) -> None:
     """Serve until a signal ends it."""
@@ -30,6 +34,8 @@ def run(settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=int(settings.drain_seconds) + LAST_WORDS_SECONDS,
     )
+    # A turn makes few cycles, and there are half a million objects of libraries to look through.
+    gc.set_threshold(*GARBAGE)
     # Bound before anything else: a second server on this port must not touch the data.
     try:
         listener = config.bind_socket()
@@ -55,6 +61,7 @@ def run(settings: Settings) -> None:
         async def startup(self, sockets: list[Any] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
+                app.state.warming.add_done_callback(lambda _: gc.freeze())
                 app.state.store.announce(f"http://{shown}:{port}")
                 typer.echo(
                     f"Chatkeep answers on http://{shown}:{port} with {settings.model}.", err=True

@@ -172,7 +172,7 @@ class Running:
             system_prompt=begun.system_prompt,
         )
         completion, error = Completion(), None
-        calls = _lost(turn, turn.attempt - 1, estimated(prompt))
+        calls = _lost(turn, turn.attempt - 1, estimated(prompt)) if turn.attempt > 1 else []
         try:
             async with live.limited(self._options.turn_timeout):
                 completion = await self._providers.answer(

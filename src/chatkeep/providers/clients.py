@@ -16,12 +16,21 @@ from chatkeep.providers.embedded import Address, EmbeddedOptions
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
-    from langchain_core.messages import BaseMessage
 
 log = telemetry.logger("providers")
 
 USER_FIRST = {"anthropic", "local"}
 """Providers that may refuse a conversation which begins with the assistant."""
+
+SPEAKERS = {
+    Role.USER: "user",
+    Role.ASSISTANT: "assistant",
+    # Those of imported conversations too: what a tool said belongs to the answer, and not every
+    # provider takes a system's message in the middle.
+    Role.SYSTEM: "user",
+    Role.TOOL: "assistant",
+}
+"""Who says something, as LangChain names them."""
 
 OPENING = "(The beginning of this conversation is left out.)"
 
@@ -50,24 +59,12 @@ def opening(name: str, first: Role) -> tuple[Role, str] | None:
     return None
 
 
-def messages(name: str, prompt: Prompt) -> "list[BaseMessage]":
+def messages(name: str, prompt: Prompt) -> list[tuple[str, str]]:
     """Translate a prompt, opening it with a user's line where a provider may demand one."""
-    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
-
-    # Those of imported conversations too: what a tool said belongs to the answer, and not every
-    # provider takes a system's message in the middle.
-    kinds: dict[Role, type[BaseMessage]] = {
-        Role.USER: HumanMessage,
-        Role.ASSISTANT: AIMessage,
-        Role.SYSTEM: HumanMessage,
-        Role.TOOL: AIMessage,
-    }
-    translated: list[BaseMessage] = []
-    if prompt.system is not None:
-        translated.append(SystemMessage(prompt.system))
+    translated = [] if prompt.system is None else [("system", prompt.system)]
     if (line := opening(name, prompt.messages[0][0])) is not None:
-        translated.append(kinds[line[0]](line[1]))
-    translated += [kinds[role](content) for role, content in prompt.messages]
+        translated.append((SPEAKERS[line[0]], line[1]))
+    translated += [(SPEAKERS[role], content) for role, content in prompt.messages]
     return translated
 
 

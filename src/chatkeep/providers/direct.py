@@ -30,6 +30,11 @@ from pydantic import Field
 
 from chatkeep import __version__
 
+SPEAKERS = {"human": "user", "ai": "assistant", "system": "system"}
+
+Said = list[tuple[str, Any]]
+"""Who says what: `user`, `assistant` or `system`, and a text."""
+
 KEEPALIVE_SECONDS = 30
 """How long an unused connection is kept for the next call: a handshake costs round trips."""
 
@@ -101,9 +106,7 @@ class DirectModel(BaseChatModel):
         return f"chatkeep-{type(self).__name__.lower()}"
 
     @abstractmethod
-    def _asked(
-        self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _asked(self, said: Said, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
         """The body of a request."""
 
     @abstractmethod
@@ -126,8 +129,7 @@ class DirectModel(BaseChatModel):
             async for message in super().astream(input, config, stop=stop, **kwargs):
                 yield message
             return
-        messages = self._convert_input(input).to_messages()
-        async with aclosing(self._told(messages, stop, kwargs)) as told:
+        async with aclosing(self._told(self._said(input), stop, kwargs)) as told:
             async for message in told:
                 yield message
 
@@ -143,7 +145,7 @@ class DirectModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        async with aclosing(self._told(messages, stop, kwargs)) as told:
+        async with aclosing(self._told(self._said(messages), stop, kwargs)) as told:
             async for message in told:
                 chunk = ChatGenerationChunk(message=message)
                 if run_manager is not None:
@@ -162,16 +164,23 @@ class DirectModel(BaseChatModel):
     def _generate(self, *_: Any, **__: Any) -> ChatResult:
         raise NotImplementedError("This model is asked on an event loop.")
 
+    def _said(self, given: LanguageModelInput) -> Said:
+        """Who says what. Pairs are what LangChain takes too: here they are not made into more."""
+        if isinstance(given, list) and all(isinstance(said, tuple) for said in given):
+            return given
+        messages = self._convert_input(given).to_messages()
+        return [(SPEAKERS[message.type], message.content) for message in messages]
+
     async def _told(
-        self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
+        self, said: Said, stop: list[str] | None, given: dict[str, Any]
     ) -> AsyncGenerator[AIMessageChunk, None]:
         """Ask, and pass on what is told. Raises `ProviderError` and what aiohttp raises."""
-        body = orjson.dumps(self._asked(messages, stop, given))
+        body = orjson.dumps(self._asked(said, stop, given))
         async with self._connections.post(self.url, data=body, proxy=self._proxy) as response:
             if response.status != 200:
-                said = await response.content.read(MAX_ERROR_BYTES)
+                answer = await response.content.read(MAX_ERROR_BYTES)
                 raise ProviderError(
-                    response.status, _decoded(said, said.decode("latin-1")), response
+                    response.status, _decoded(answer, answer.decode("latin-1")), response
                 )
             heard = Heard()
             begun = b""

@@ -3,10 +3,10 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from chatkeep import telemetry
 from chatkeep.domain import (
@@ -25,11 +25,14 @@ from chatkeep.domain import (
 from chatkeep.providers import clients, tokens
 from chatkeep.providers.clients import ProviderOptions
 from chatkeep.providers.embedded import Address, Embedded
+from chatkeep.providers.patience import Patience
 from chatkeep.providers.text import Cleaner, storable
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
     from langchain_core.messages import AIMessageChunk
+
+    _Stream = AsyncGenerator[AIMessageChunk, None]
 
 log = telemetry.logger("providers")
 
@@ -91,8 +94,8 @@ class Providers:
     async def warm_up(self) -> None:
         """Start the default model now if it is embedded, and import its client."""
         try:
-            async with self._model(self.default):
-                pass
+            async with self._seat(self.default) as address:
+                await self._loaded(self.default, address)
         except ChatError as error:
             log.error("model_not_ready", model=self.default, code=error.code, detail=error.detail)
         except Exception:
@@ -186,15 +189,16 @@ class Providers:
             if length >= self._options.max_reply_chars:
                 raise _ReplyTooLongError
 
-        async with self._model(name) as model:
-            stream = model.astream(
-                clients.messages(name, prompt), **clients.parameters(name, prompt)
-            )
-            loop, seconds = asyncio.get_running_loop(), self._options.timeout
+        async with self._seat(name) as address:
+            model = await self._loaded(name, address)
+            asked = clients.messages(name, prompt)
+            stream = model.astream(asked, **clients.parameters(name, prompt))
+            seconds = self._options.timeout
             try:
-                async with asyncio.timeout(seconds) as patience, _closing(stream):
+                # What is left in the middle lets go of its connection.
+                async with Patience(seconds) as patience, aclosing(cast("_Stream", stream)):
                     async for chunk in stream:
-                        patience.reschedule(loop.time() + seconds)
+                        patience.heard()
                         take(cleaner.clean(chunk.text))
                         ending.read(chunk)
                 take(cleaner.end())
@@ -206,17 +210,15 @@ class Providers:
             raise ModelFailed("The model's answer was cut off.")
         return Completion(ending.usage, ending.finish_reason)
 
-    @asynccontextmanager
-    async def _model(self, name: str) -> AsyncIterator["BaseChatModel"]:
-        """Hold a LangChain model; an embedded one for as long as the answer takes."""
+    def _seat(self, name: str) -> AbstractAsyncContextManager[Address | None]:
+        """Hold a place at a model that is embedded, for as long as the answer takes."""
         embedded = self._embedded.get(name)
-        if embedded is None:
-            yield await self._loaded(name, None)
-            return
-        async with embedded.seat() as address:
-            yield await self._loaded(name, address)
+        return nullcontext() if embedded is None else embedded.seat()
 
     async def _loaded(self, name: str, address: Address | None) -> "BaseChatModel":
+        loaded = self._models.get(name)
+        if loaded is not None and loaded.address == address:
+            return loaded.model
         async with self._loading:
             loaded = self._models.get(name)
             if loaded is None or loaded.address != address:
@@ -261,16 +263,6 @@ class _Ending:
 def _counted(tokens: int) -> int | None:
     """A count that can be true: no prompt and no answer is empty, so a zero is no count."""
     return tokens if 0 < tokens < 2**63 else None
-
-
-@asynccontextmanager
-async def _closing(stream: AsyncIterator[Any]) -> AsyncIterator[None]:
-    """Close the connection behind a stream that is left before its end."""
-    try:
-        yield
-    finally:
-        if isinstance(stream, AsyncGenerator):
-            await stream.aclose()
 
 
 def _delay(attempt: int, retry_after: float | None) -> float:

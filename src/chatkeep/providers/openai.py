@@ -7,13 +7,9 @@ import os
 import re
 from typing import Any
 
-from langchain_core.messages import BaseMessage
-
-from chatkeep.providers.direct import DirectModel, Heard
+from chatkeep.providers.direct import DirectModel, Heard, Said
 
 URL = "https://api.openai.com/v1"
-
-ROLES = {"human": "user", "ai": "assistant", "system": "system"}
 
 _RESPONSES_ONLY = re.compile(r"codex|^gpt-5(\.\d+)?-pro|^gpt-5\.6-sol")
 _REASONING = re.compile(r"^o\d")
@@ -36,15 +32,12 @@ def account() -> dict[str, str]:
 class OpenAI(DirectModel):
     """A model behind `POST /chat/completions`."""
 
-    def _asked(
-        self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _asked(self, said: Said, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
         # The name that reasoning models know the system by.
-        system = "developer" if _REASONING.match(self.model) else "system"
-        roles = {**ROLES, "system": system}
+        named = {"system": "developer"} if _REASONING.match(self.model) else {}
         asked = {
             "model": self.model,
-            "messages": [{"role": roles[said.type], "content": said.content} for said in messages],
+            "messages": [{"role": named.get(who, who), "content": text} for who, text in said],
             "stream": True,
             "stream_options": {"include_usage": True},
             **given.pop("extra_body", {}),

@@ -74,7 +74,8 @@ class Store:
         except BaseException:
             self._lock.close()
             raise
-        self._writes: queue.Queue[_Write | None] = queue.Queue(write_queue)
+        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._max_writes = write_queue
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-reader")
         # A daemon, so that a server which fails to start can end; nobody waits for it then.
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
@@ -119,10 +120,9 @@ class Store:
         return emptied
 
     def _enqueue(self, write: _Write) -> None:
-        try:
-            self._writes.put_nowait(write)
-        except queue.Full:
-            raise Overloaded("Too many writes wait for the database.", retry_after=1) from None
+        if self._writes.qsize() >= self._max_writes:
+            raise Overloaded("Too many writes wait for the database.", retry_after=1)
+        self._writes.put(write)
 
     def close(self) -> None:
         """Finish the writes that wait, copy the write-ahead log into the file, and let go."""

@@ -924,9 +924,9 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description 1 to 255 visible ASCII characters. The same key with the same body, within 24 hours, gives the same turn. */
-                "idempotency-key"?: string | null;
+                "Idempotency-Key"?: string;
                 /** @description Sent by stock clients that repeat a request: a repeat joins its turn. */
-                "x-stainless-retry-count"?: string | null;
+                "X-Stainless-Retry-Count"?: string;
             };
             path?: never;
             cookie?: never;
