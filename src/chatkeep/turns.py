@@ -18,6 +18,7 @@ from chatkeep.domain import (
     Turn,
     error_named,
 )
+from chatkeep.silence import Silence
 
 MAX_DELTA_CHARS = 16_384
 """Text in one event at most: a reader who is far behind catches up in bounded steps."""
@@ -157,50 +158,60 @@ class TurnLog:
         Without a position all events are told. One that this log cannot know (of an attempt
         that was given up) is told that its text is void.
         """
-        at = after
-        told = ""
-        while True:
-            event = self._next(at)
-            if event is not None:
-                at = Position.parse(event.id)
-                yield event
-                if at.is_end:
+        at, told = after, ""
+        waiter = self._waiter()
+        silence = Silence(idle_seconds, lambda: _answer(waiter, False))
+        try:
+            while True:
+                step = self._next(at)
+                if step is not None:
+                    event, at = step
+                    yield event
+                    if at.is_end:
+                        return
+                elif self._is_left or (at is not None and at.is_end):
                     return
-            elif self._is_left or (at is not None and at.is_end):
-                return
-            elif self.remark != told:
-                told = self.remark
-                yield told
-            elif not await self._news(idle_seconds):
-                yield ""
+                elif self.remark != told:
+                    told = self.remark
+                    yield told
+                else:
+                    waiter = self._waiter()
+                    if await waiter:
+                        continue
+                    yield ""
+                silence.heard()
+        finally:
+            silence.stop()
+            self._waiters.discard(waiter)
 
-    def _opening(self, at: Position | None) -> Event:
+    def _opening(self, at: Position | None) -> tuple[Event, Position]:
         start = Position(self.attempt, is_titled=at is not None and at.is_titled)
         turn = self.turn
         if at is not None:
-            return Event(
-                str(start), "turn.restarted", {"turn_id": turn.turn_id, "attempt": self.attempt}
-            )
-        return Event(str(start), "turn.started", turn.start())
+            again = {"turn_id": turn.turn_id, "attempt": self.attempt}
+            return Event(str(start), "turn.restarted", again), start
+        return Event(str(start), "turn.started", turn.start()), start
 
-    def _next(self, at: Position | None) -> Event | None:
-        """The event that follows a position; `None` while there is none."""
-        if at is None or at.attempt != self.attempt or at.offset > self._length:
+    def _next(self, at: Position | None) -> tuple[Event, Position] | None:
+        """The event that follows a position, and the one after it; `None` while there is none."""
+        length, attempt = self._length, self.attempt
+        if at is None or at.attempt != attempt or at.offset > length:
             return self._opening(at)
         if self._title is not None and not at.is_titled:
             there = replace(at, is_titled=True)
             data = {"session_id": self.turn.session_id, "title": self._title}
-            return Event(str(there), "session.titled", data)
-        if at.offset < self._length:
+            return Event(str(there), "session.titled", data), there
+        if at.offset < length:
             text = self._text_from(at.offset)
-            there = replace(at, offset=at.offset + len(text))
-            return Event(str(there), "message.delta", {"text": text})
+            there = Position(attempt, at.offset + len(text), at.is_titled)
+            return Event(str(there), "message.delta", {"text": text}), there
         if not self.is_closed or self._end is None or at.is_end:
             return None
         end = self._end
         if isinstance(end, Reply) and self._title:
             end = replace(end, title=self._title)
-        return Event(str(replace(at, is_end=True)), self._last_name(), end)
+        there = replace(at, is_end=True)
+        return Event(str(there), self._last_name(), end), there
 
     def _last_name(self) -> str:
         if isinstance(self._end, Failure):
@@ -224,18 +235,19 @@ class TurnLog:
                 while not is_so():
                     await self._news()
 
-    async def _news(self, seconds: float | None = None) -> bool:
-        """Wait until something changes; whether it did within so many seconds."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
-        self._waiters.add(waiter)
-        alarm = None if seconds is None else loop.call_later(seconds, _answer, waiter, False)
+    async def _news(self) -> None:
+        """Wait until something changes."""
+        waiter = self._waiter()
         try:
-            return await waiter
+            await waiter
         finally:
             self._waiters.discard(waiter)
-            if alarm is not None:
-                alarm.cancel()
+
+    def _waiter(self) -> asyncio.Future[bool]:
+        """What is answered with `True` when something changes."""
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        return waiter
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, set()

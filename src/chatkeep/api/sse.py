@@ -10,6 +10,7 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from chatkeep.domain import ChatError, Event, Failure
+from chatkeep.silence import Silence
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -47,28 +48,28 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         loop = asyncio.get_running_loop()
         events = self._events
+        stay = asyncio.timeout(None)
+
+        def leave(_: object = None) -> None:
+            with contextlib.suppress(RuntimeError):  # the stream is over already
+                stay.reschedule(loop.time())
+
         gone = asyncio.create_task(_gone(receive))
+        gone.add_done_callback(leave)
+        taking = Silence(self._reader_seconds, leave)
+        taking.pause()
         try:
-            async with asyncio.timeout(None) as stay, contextlib.aclosing(events):
-
-                def leave(_: object) -> None:
-                    with contextlib.suppress(RuntimeError):  # the stream is over already
-                        stay.reschedule(loop.time())
-
-                gone.add_done_callback(leave)
+            async with stay, contextlib.aclosing(events):
                 async for event in events:
-                    async with asyncio.timeout(self._reader_seconds):
-                        await send(
-                            {
-                                "type": "http.response.body",
-                                "body": self._encode(event),
-                                "more_body": True,
-                            }
-                        )
+                    body = self._encode(event)
+                    taking.heard()
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                    taking.pause()
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
             return  # the reader has gone, or takes nothing: it can read on when it is back
         finally:
+            taking.stop()
             gone.cancel()
 
     def _encode(self, event: Event | str) -> bytes:

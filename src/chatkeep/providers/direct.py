@@ -113,7 +113,7 @@ class DirectModel(BaseChatModel):
     def _hear(self, data: Any, heard: Heard) -> None:
         """Read one decoded line of an answer."""
 
-    async def astream(
+    def astream(
         self,
         input: LanguageModelInput,  # noqa: A002  (LangChain's name)
         config: RunnableConfig | None = None,
@@ -126,12 +126,8 @@ class DirectModel(BaseChatModel):
         That keeps all chunks until the end, and costs as much as the call.
         """
         if config or self._is_traced:
-            async for message in super().astream(input, config, stop=stop, **kwargs):
-                yield message
-            return
-        async with aclosing(self._told(self._said(input), stop, kwargs)) as told:
-            async for message in told:
-                yield message
+            return super().astream(input, config, stop=stop, **kwargs)
+        return self._told(self._said(input), stop, kwargs)
 
     async def close(self) -> None:
         """Close the connections."""

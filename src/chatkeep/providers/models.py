@@ -3,8 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,8 +25,8 @@ from chatkeep.domain import (
 from chatkeep.providers import clients, tokens
 from chatkeep.providers.clients import ProviderOptions
 from chatkeep.providers.embedded import Address, Embedded
-from chatkeep.providers.patience import Patience
 from chatkeep.providers.text import Cleaner, storable
+from chatkeep.silence import Silence
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
@@ -196,9 +196,9 @@ class Providers:
             seconds = self._options.timeout
             try:
                 # What is left in the middle lets go of its connection.
-                async with Patience(seconds) as patience, aclosing(cast("_Stream", stream)):
+                async with _patient(seconds) as silence, aclosing(cast("_Stream", stream)):
                     async for chunk in stream:
-                        patience.heard()
+                        silence.heard()
                         take(cleaner.clean(chunk.text))
                         ending.read(chunk)
                 take(cleaner.end())
@@ -263,6 +263,18 @@ class _Ending:
 def _counted(tokens: int) -> int | None:
     """A count that can be true: no prompt and no answer is empty, so a zero is no count."""
     return tokens if 0 < tokens < 2**63 else None
+
+
+@asynccontextmanager
+async def _patient(seconds: float) -> AsyncIterator[Silence]:
+    """Raise `TimeoutError` when the silence is that long."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+        silence = Silence(seconds, lambda: limit.reschedule(loop.time()))
+        try:
+            yield silence
+        finally:
+            silence.stop()
 
 
 def _delay(attempt: int, retry_after: float | None) -> float:
