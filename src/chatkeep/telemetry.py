@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Any, Literal
 
+import orjson
 import structlog
 
 LEVELS = {
@@ -27,8 +28,14 @@ def configure(*, level: str, form: Literal["auto", "console", "json"]) -> None:
         # Plain, because a rich traceback shows local variables: message texts and keys.
         plain = structlog.dev.plain_traceback
         tail: list[Any] = [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
+        printed: Any = structlog.PrintLoggerFactory(sys.stderr)
+        rendered = tail
     else:
-        tail = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        exceptions = structlog.processors.format_exc_info
+        tail = [exceptions, structlog.processors.JSONRenderer()]
+        # Ours go past the logging of the standard library, which costs more than a line.
+        printed = structlog.BytesLoggerFactory(sys.stderr.buffer)
+        rendered = [exceptions, structlog.processors.JSONRenderer(orjson.dumps, default=str)]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
@@ -40,12 +47,11 @@ def configure(*, level: str, form: Literal["auto", "console", "json"]) -> None:
     # Libraries talk only when something is wrong: their "info" would name every request.
     root.setLevel(max(LEVELS[level], logging.WARNING))
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, *rendered],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=printed,
         cache_logger_on_first_use=True,
     )
-    logging.getLogger("chatkeep").setLevel(LEVELS[level])
 
 
 def logger(name: str) -> Any:
