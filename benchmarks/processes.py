@@ -1,12 +1,15 @@
 """The processes that take part: the server, its model, and what they use (proc(5))."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx2
 
@@ -44,18 +47,14 @@ def server(data: Path, model_url: str, **settings: str) -> Iterator[tuple[httpx2
     env = os.environ | {
         "CHATKEEP_DATA_DIR": str(data),
         "CHATKEEP_MODEL": "openai:instant",
-        "CHATKEEP_LOG_LEVEL": "warning",
         "OPENAI_BASE_URL": model_url,
         **settings,
     }
-    command = [sys.executable, "-m", "chatkeep", "serve", "--port", "0"]
-    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = process.stderr.readline()
-        if "Chatkeep answers on " not in said:
-            raise SystemExit(f"the server did not start: {said}{process.stderr.read()}")
-        url = said.split("Chatkeep answers on ")[1].split(" ")[0]
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "log").open("a+") as log:
+        process = started(env, log)
         try:
+            url = address(process, log)
             with httpx2.Client(base_url=url, timeout=120) as client:
                 # The first turn waits until the model's client is loaded, in another thread.
                 warm_up = {"session_id": "warm-up", "message": "Are you ready?"}
@@ -63,3 +62,22 @@ def server(data: Path, model_url: str, **settings: str) -> Iterator[tuple[httpx2
                 yield client, process.pid
         finally:
             process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def started(env: Mapping[str, str], log: IO[str]) -> subprocess.Popen[str]:
+    """A server that begins to start, and writes its log, as it does by default, to a file."""
+    command = [sys.executable, "-m", "chatkeep", "serve", "--port", "0"]
+    return subprocess.Popen(command, env=env, stderr=log, text=True)
+
+
+def address(process: subprocess.Popen[str], log: IO[str]) -> str:
+    """Where a server answers, as soon as it does."""
+    while True:
+        log.seek(0)
+        if (found := re.search(r"Chatkeep answers on (\S+)", log.read())) is not None:
+            return found[1]
+        if process.poll() is not None:
+            log.seek(0)
+            raise SystemExit(f"the server did not start: {log.read()}")
+        time.sleep(0.01)

@@ -1,23 +1,79 @@
-"""Many readers of slow streams: what each costs, how far it falls behind, who is dropped."""
+"""Many open streams: what each costs, how far it falls behind, who is dropped."""
 
 import asyncio
 import re
 import socket
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
+from benchmarks import driver
 from benchmarks.processes import cpu_seconds, resident_bytes, server
+from benchmarks.subjects import chatkeep
 
 READERS, TURNS, SECONDS, STUCK = 500, 10, 20, 20
 QUICK_READERS, QUICK_SECONDS = 50, 2
 
+RATE = 20
+"""Tokens a second where each stream is a turn of its own."""
+
+LATE_SECONDS = 1.0
+"""A token that comes so late has fallen behind."""
+
 _TOKEN = re.compile(rb'"text":"((?:\d+\.\d{6} )+)"')
 
 
-def run(folder: Path, model_url: str, *, quick: bool) -> None:
-    """Read slow streams twice: alone, and beside readers that take nothing."""
+def turns(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
+    """Read as many streams, each a turn of its own, at the same time."""
+    count, seconds = (QUICK_READERS, QUICK_SECONDS) if quick else (READERS, SECONDS)
+    with chatkeep(folder, url, "direct") as server:
+        assert server.stream is not None
+        server.drive([[f"warm-up-{number}"] for number in range(16)], 10, "A walk in the park?")
+        rest = resident_bytes(server.pid)
+        seen: list[tuple[float, float, int]] = []
+
+        def look() -> None:
+            """In the middle, when all are open and none has ended."""
+            for pause in (seconds * 0.3, seconds * 0.5):
+                time.sleep(pause)
+                cpu, memory = cpu_seconds(server.pid), resident_bytes(server.pid)
+                seen.append((time.monotonic(), cpu, memory))
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        names = [f"stream-{number}" for number in range(count)]
+        message = f"Walk on. [{seconds * RATE} tokens, {RATE} a second]"
+        found = driver.streams(server.port, server.stream, names, message)
+        looking.join()
+    (began, cpu, _), (ended, cpu_then, memory) = seen
+    lags = sorted(lag for stream in found for lag in stream.lags)
+    figures = {
+        "streams": count,
+        "memory_at_rest_mib": rest / 2**20,
+        "kib_per_stream": (memory - rest) / count / 1_024,
+        "share_of_a_core": (cpu_then - cpu) / (ended - began),
+        "tokens": len(lags),
+        "tokens_expected": count * seconds * RATE,
+        "tokens_behind": sum(lag > LATE_SECONDS for lag in lags),
+        "lag_p50_ms": lags[len(lags) // 2] * 1_000,
+        "lag_p99_ms": lags[len(lags) * 99 // 100] * 1_000,
+        "lag_most_ms": lags[-1] * 1_000,
+    }
+    print(
+        f"\n{count} streams of {RATE} tokens a second, each a turn of its own: "
+        f"{figures['share_of_a_core']:.0%} of a core, {figures['kib_per_stream']:.0f} KiB each "
+        f"beside {figures['memory_at_rest_mib']:.0f} MiB at rest, late by "
+        f"{figures['lag_p50_ms']:.1f} ms (p50) {figures['lag_p99_ms']:.1f} ms (p99) "
+        f"{figures['lag_most_ms']:.1f} ms (at most)"
+    )
+    return figures
+
+
+def readers(folder: Path, model_url: str, *, quick: bool) -> None:
+    """Read few turns' slow streams twice: alone, and beside readers that take nothing."""
     readers, seconds = (QUICK_READERS, QUICK_SECONDS) if quick else (READERS, SECONDS)
     folder.mkdir()
     models = f"openai:paced-{seconds},openai:huge"

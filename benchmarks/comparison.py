@@ -1,0 +1,190 @@
+"""Turns and streamed tokens: Chatkeep beside the floor below it, and beside its rivals.
+
+Everybody runs at the same time, and has its turn in each round, so that a machine that slows down
+slows them all. CPU time is that of the process, user and system, and the median of the rounds.
+"""
+
+import itertools
+import math
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks import driver
+from benchmarks.subjects import Subject, everything, rival, upstream_itself
+
+CLIENTS = (1, 16, 64, 256)
+OPENING = 3
+"""Turns of a new session before any is measured: its title is made, and the context is full."""
+
+LONGEST = 10
+"""Turns of a session that are measured: so long is a conversation."""
+
+FAST, SLOW = 1_024, 128
+"""Turns that are measured in a round: many where they are short."""
+
+MESSAGE = "A walk in the park?"
+READERS, TOKENS, RATE = 32, 200, 50
+Figures = dict[str, Any]
+
+_numbers = itertools.count()
+
+
+def turns(folder: Path, url: str, *, quick: bool, rivals: bool) -> Figures:
+    """CPU time, latency and syncs of turns, for each number of clients."""
+    figures: Figures = {}
+    clients, rounds = (CLIENTS[1:2], 1) if quick else (CLIENTS, 3)
+    with everything(folder, url, rivals=rivals) as subjects, upstream_itself(url) as below:
+        for count in clients:
+            print(
+                f"\nturns, {count} clients{'cpu ms':>34}{'turns/s':>10}{'p50 ms':>10}{'p99 ms':>10}"
+            )
+            measured: dict[str, list[Figures]] = {one.name: [] for one in (*subjects, below)}
+            for _ in range(rounds):
+                for one in (*subjects, below):
+                    measured[one.name].append(_turns(one, count, quick=quick))
+            for name, found in measured.items():
+                figures.setdefault(name, {})[str(count)] = median = _median(found)
+                print(
+                    f"  {name:42}{median['cpu_ms']:>10.2f}{median['turns_per_second']:>10.0f}"
+                    f"{median['p50_ms']:>10.2f}{median['p99_ms']:>10.2f}"
+                )
+        for one in subjects:
+            figures[one.name]["first_turn_cpu_ms"] = _first_turns(one, quick=quick)
+        figures["syncs_per_turn"] = _syncs(subjects[0], clients)
+    if rivals:
+        with rival("tutorial", folder / "unsynced", url, SYNC="OFF") as unsynced:
+            found = [_turns(unsynced, count=64, quick=quick) for _ in range(rounds)]
+            figures[f"{unsynced.name}, synchronous OFF"] = {"64": _median(found)}
+    return figures
+
+
+def tokens(folder: Path, url: str, *, quick: bool, rivals: bool) -> Figures:
+    """CPU time of a streamed token, those that come at once and those that come alone."""
+    figures: Figures = {}
+    rounds = 1 if quick else 3
+    with everything(folder, url, rivals=rivals) as subjects, upstream_itself(url) as below:
+        print(f"\ntokens of streams{'at once, µs':>41}{'alone, µs':>12}{'first token p50 ms':>22}")
+        for one in (*subjects, below):
+            # The first stream of a process imports what streams need.
+            _stream(one, _names(2), MESSAGE, turns=1)
+            found = [_tokens(one, quick=quick) for _ in range(rounds)]
+            figures[one.name] = median = _median(found)
+            print(
+                f"  {one.name:42}{median['at_once_us']:>14.1f}{median['alone_us']:>12.1f}"
+                f"{median['first_token_p50_ms']:>22.2f}"
+            )
+    return figures
+
+
+def _turns(one: Subject, count: int, *, quick: bool) -> Figures:
+    """One round of one subject, in sessions that are new and then have had their first turns."""
+    wanted = (FAST if one.is_fast else SLOW) // (4 if quick else 1)
+    each = max(1, min(LONGEST, math.ceil(wanted / count)))
+    sessions = _sessions(count, math.ceil(wanted / count / each))
+    one.drive(sessions, OPENING, MESSAGE)
+    before, began = _cpu(one), time.perf_counter()
+    took = sorted(one.drive(sessions, each, MESSAGE))
+    seconds, cpu = time.perf_counter() - began, _cpu(one) - before
+    return {
+        "cpu_ms": cpu / len(took) * 1_000,
+        "turns_per_second": len(took) / seconds,
+        "p50_ms": statistics.median(took) * 1_000,
+        "p99_ms": took[int(len(took) * 0.99)] * 1_000,
+    }
+
+
+def _first_turns(one: Subject, *, quick: bool) -> float:
+    """CPU milliseconds of a session's first turn, with its title where it gets one."""
+    count = 32 if quick else 128
+    before = _cpu(one)
+    one.drive(_sessions(16, count // 16), 1, MESSAGE)
+    # The title may be made beside the answer, and be stored a moment later.
+    time.sleep(0.2)
+    return (_cpu(one) - before) / count * 1_000
+
+
+def _tokens(one: Subject, *, quick: bool) -> Figures:
+    readers, repeats = (8, 4) if quick else (READERS, 8)
+    sessions = _names(readers)
+    one.drive([[session] for session in sessions], OPENING, MESSAGE)
+    spent: dict[int, float] = {}
+    for count in (1, TOKENS):
+        before = _cpu(one)
+        _stream(one, sessions, f"Go on. [{count} tokens]", turns=repeats)
+        spent[count] = (_cpu(one) - before) / readers / repeats
+    before = _cpu(one)
+    first = _stream(one, sessions, f"Go on. [{TOKENS} tokens, {RATE} a second]", turns=1)
+    paced = (_cpu(one) - before) / readers
+    return {
+        "at_once_us": (spent[TOKENS] - spent[1]) / (TOKENS - 1) * 1e6,
+        "alone_us": (paced - spent[1]) / (TOKENS - 1) * 1e6,
+        "first_token_p50_ms": statistics.median(first) * 1_000 if first else math.nan,
+    }
+
+
+def _stream(one: Subject, sessions: list[str], message: str, *, turns: int) -> list[float]:
+    """Read streams of sessions; seconds to the first token of each, where it can be seen."""
+    if one.stream is None:
+        one.drive([[session] for session in sessions], turns, message)
+        return []
+    return [
+        streamed.first
+        for _ in range(turns)
+        for streamed in driver.streams(one.port, one.stream, sessions, message)
+    ]
+
+
+def _syncs(one: Subject, clients: tuple[int, ...]) -> Figures:
+    """How often the disk is waited for, in a turn."""
+    if shutil.which("strace") is None:
+        print("\nSyncs are not counted: that takes strace.")
+        return {}
+    figures = {}
+    for count in clients:
+        sessions = _sessions(count, 1)
+        one.drive(sessions, OPENING, MESSAGE)
+        with _counted_syncs(one.pid) as syncs:
+            one.drive(sessions, LONGEST, MESSAGE)
+        figures[str(count)] = syncs[0] / count / LONGEST
+    shown = ", ".join(f"{value:.3f} with {count} clients" for count, value in figures.items())
+    print(f"\nsyncs in a turn: {shown}")
+    return figures
+
+
+@contextmanager
+def _counted_syncs(pid: int) -> Iterator[list[int]]:
+    """Count the syncs of a process; the count is there after the block."""
+    count = [0]
+    with tempfile.NamedTemporaryFile("r") as found:
+        only = ["-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "signal=none"]
+        command = ["strace", *only, "-o", found.name, "-p", str(pid)]
+        tracer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        time.sleep(0.5)
+        yield count
+        tracer.terminate()
+        tracer.wait()
+        count[0] = sum("sync(" in line for line in found)
+
+
+def _sessions(clients: int, each: int) -> list[list[str]]:
+    return [_names(each) for _ in range(clients)]
+
+
+def _names(count: int) -> list[str]:
+    """Names of sessions that nobody has used."""
+    return [f"session-{next(_numbers)}" for _ in range(count)]
+
+
+def _cpu(one: Subject) -> float:
+    return one.cpu() if one.pid else 0.0
+
+
+def _median(found: list[Figures]) -> Figures:
+    return {name: statistics.median(each[name] for each in found) for name in found[0]}

@@ -1,0 +1,34 @@
+"""A turn at any length of its session's history."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from benchmarks.driver import turns
+from benchmarks.filling import fill
+from benchmarks.processes import cpu_seconds, server
+from benchmarks.subjects import chat
+
+HISTORIES, QUICK_HISTORIES = (10, 1_000, 100_000), (10, 1_000, 20_000)
+
+
+def run(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
+    """CPU milliseconds of a turn at each length; the lengths take turns, round by round."""
+    folder.mkdir()
+    histories = QUICK_HISTORIES if quick else HISTORIES
+    rounds, repeats = (2, 10) if quick else (9, 100)
+    fill(folder / "chatkeep.db", histories=histories, listed=0)
+    spent: dict[int, list[float]] = {length: [] for length in histories}
+    with server(folder, url) as (client, pid):
+        port = client.base_url.port or 0
+        for _ in range(rounds + 1):
+            for length in histories:
+                before = cpu_seconds(pid)
+                turns(port, chat, [[f"history-{length}"]], repeats, "A walk in the park?")
+                spent[length].append((cpu_seconds(pid) - before) / repeats * 1_000)
+    # The first round warms up.
+    figures = {str(length): statistics.median(found[1:]) for length, found in spent.items()}
+    print(f"\na turn at any length of its history{'CPU ms':>30}")
+    for length, cpu in figures.items():
+        print(f"  {int(length):>9,} messages{cpu:>46.2f}")
+    return figures

@@ -1,0 +1,167 @@
+"""The goals, and the figures as a table, as JSON and as a picture."""
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+Figures = dict[str, Any]
+
+DIRECT, LANGCHAIN = "Chatkeep, direct client", "Chatkeep, langchain client"
+FLOOR = "floor: LangChain's client alone"
+TUTORIAL = "tutorial: RunnableWithMessageHistory"
+RIVALS = (TUTORIAL, "LangGraph with its SQLite checkpointer", "Agno AgentOS", "GraphServe")
+UNSYNCED = f"{TUTORIAL}, synchronous OFF"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure, or one for each number of clients, and what it may be."""
+
+    words: str
+    limit: float
+    values: Callable[[Figures], dict[str, float]]
+    at_least: bool = False
+
+    def is_met(self, value: float) -> bool:
+        """Whether a value is good enough."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+
+def _cpu(one: str, other: str) -> Callable[[Figures], dict[str, float]]:
+    def values(figures: Figures) -> dict[str, float]:
+        found = figures["turns"]
+        return {
+            f"{clients} clients": measured["cpu_ms"] / found[other][clients]["cpu_ms"]
+            for clients, measured in found[one].items()
+            if clients.isdecimal()
+        }
+
+    return values
+
+
+def _token(figures: Figures, how: str) -> dict[str, float]:
+    found = figures["tokens"]
+    return {how.replace("_us", "").replace("_", " "): found[DIRECT][how] / found[FLOOR][how]}
+
+
+def _rate(figures: Figures) -> dict[str, float]:
+    found = figures["turns"]
+    rates = [found[name]["64"]["turns_per_second"] for name in (DIRECT, UNSYNCED)]
+    return {"": rates[0] / rates[1]}
+
+
+def _lengths(figures: Figures) -> dict[str, float]:
+    found = figures["lengths"]
+    return {"": found["100000"] / found["10"]}
+
+
+def _rows(figures: Figures) -> dict[str, float]:
+    found = figures["rows"]
+    return {
+        name: sizes["1000000"]["cpu_ms"] / sizes["1000"]["cpu_ms"] for name, sizes in found.items()
+    }
+
+
+GOALS = (
+    Goal("CPU of a turn: LangChain's client / floor", 1.3, _cpu(LANGCHAIN, FLOOR)),
+    Goal("CPU of a turn: direct client / floor", 1 / 3, _cpu(DIRECT, FLOOR)),
+    Goal("CPU of a streamed token / floor", 0.1, lambda f: _token(f, "at_once_us")),
+    Goal("CPU of a streamed token / floor", 0.1, lambda f: _token(f, "alone_us")),
+    *(Goal(f"CPU of a turn / {name}", 0.1, _cpu(DIRECT, name)) for name in RIVALS),
+    Goal("turns a second at 64 clients / tutorial without sync", 3, _rate, at_least=True),
+    Goal("CPU of a turn: 100,000 messages / 10", 1.1, _lengths),
+    Goal("CPU of a page: 1,000,000 rows / 1,000", 1.5, _rows),
+    Goal("500 streams: tokens that fell behind", 0, lambda f: {"": f["streams"]["tokens_behind"]}),
+    Goal("500 streams: KiB each", 60, lambda f: {"": f["streams"]["kib_per_stream"]}),
+    Goal("500 streams: share of a core", 0.6, lambda f: {"": f["streams"]["share_of_a_core"]}),
+    Goal("syncs in a turn, 64 clients", 0.2, lambda f: {"": f["turns"]["syncs_per_turn"]["64"]}),
+    Goal("seconds from start to ready", 1.5, lambda f: {"": f["starts"]["ready_seconds"]}),
+)
+
+
+def summary(figures: Figures) -> list[dict[str, Any]]:
+    """Each goal with what was measured; nothing where it was not."""
+    rows = []
+    for goal in GOALS:
+        try:
+            values = goal.values(figures)
+        except KeyError:
+            values = {}
+        met = {name: goal.is_met(value) for name, value in values.items()}
+        rows.append(
+            {"figure": goal.words, "goal": goal.limit, "at_least": goal.at_least}
+            | {"values": values, "met": met}
+        )
+    return rows
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print the goals."""
+    print(f"\n{'figure':58}{'goal':>10}  measured")
+    for row in rows:
+        words = "at least" if row["at_least"] else "at most"
+        shown = [
+            f"{value:.3g}{f' ({name})' if name else ''}{'' if row['met'][name] else ' MISSED'}"
+            for name, value in row["values"].items()
+        ]
+        limit = f"{words[3:]} {row['goal']:.3g}"
+        print(f"{row['figure']:58}{limit:>10}  {', '.join(shown) or 'not measured'}")
+
+
+def machine() -> Figures:
+    """Where and with what it was measured."""
+    packages = ("chatkeep", "fastapi", "langchain-core", "langchain-openai", "uvicorn")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "load": os.getloadavg(),
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+WIDTH, BAR, LABEL, LINE = 760, 360, 300, 26
+
+
+def picture(figures: Figures) -> str:
+    """Bars of what a turn and a token cost, as SVG for light and dark pages."""
+    found = figures["turns"]
+    turn = {
+        name: one["16"]["cpu_ms"] for name, one in found.items() if "cpu_ms" in one.get("16", {})
+    }
+    token = {name: one["at_once_us"] for name, one in figures["tokens"].items()}
+    charts = (
+        ("CPU time of a turn at 16 clients, milliseconds", turn),
+        ("CPU time of a streamed token, microseconds", token),
+    )
+    lines: list[str] = []
+    top = 0
+    for title, values in charts:
+        top += LINE + 8
+        lines.append(f'<text x="0" y="{top}" font-weight="bold">{escape(title)}</text>')
+        shown = {name: value for name, value in values.items() if value > 0.05}
+        most = max(shown.values())
+        for name, value in sorted(shown.items(), key=lambda pair: pair[1]):
+            top += LINE
+            length = max(2, value / most * BAR)
+            colour = "#0a7d5c" if name.startswith("Chatkeep") else "#8a8f98"
+            lines += [
+                f'<text x="{LABEL - 8}" y="{top}" text-anchor="end">{escape(name)}</text>',
+                f'<rect x="{LABEL}" y="{top - 13}" width="{length:.0f}" height="17" rx="3" '
+                f'fill="{colour}"/>',
+                f'<text x="{LABEL + length + 8:.0f}" y="{top}">{value:.2g}</text>',
+            ]
+        top += 8
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top + LINE}" '
+        'font-family="system-ui, sans-serif" font-size="14" role="img">\n'
+        "<title>What a turn and a streamed token cost</title>\n"
+        "<style>text { fill: #24292f } @media (prefers-color-scheme: dark) "
+        "{ text { fill: #e6edf3 } }</style>\n" + "\n".join(lines) + "\n</svg>\n"
+    )
