@@ -111,7 +111,7 @@ def _first_turns(one: Subject, *, quick: bool) -> float:
 
 
 def _tokens(one: Subject, *, quick: bool) -> Figures:
-    readers, repeats = (8, 4) if quick else (READERS, 8)
+    readers, repeats = (8, 4) if quick else (READERS, 8) if one.is_fast else (READERS, 1)
     sessions = _names(readers)
     one.drive([[session] for session in sessions], OPENING, MESSAGE)
     spent: dict[int, float] = {}

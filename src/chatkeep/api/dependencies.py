@@ -1,10 +1,11 @@
 """What the routes are given: who calls, and the parts of the server that answer."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
 from chatkeep.api.paging import MAX_LIMIT
 from chatkeep.api.sse import EventStream
@@ -24,10 +25,13 @@ class PlainRoute(APIRoute):
     To have parameters and dependencies filled in costs as much as the rest of a request.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What answers: the function itself."""
-        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        return handler
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the function answer."""
+        if scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        response: Response = await self.endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
 
 
 def caller(_request: Request) -> Caller:
