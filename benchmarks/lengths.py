@@ -16,7 +16,7 @@ def run(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
     """CPU milliseconds of a turn at each length; the lengths take turns, round by round."""
     folder.mkdir()
     histories = QUICK_HISTORIES if quick else HISTORIES
-    rounds, repeats = (2, 10) if quick else (9, 100)
+    rounds, repeats = (2, 10) if quick else (9, 200)
     fill(folder / "chatkeep.db", histories=histories, listed=0)
     spent: dict[int, list[float]] = {length: [] for length in histories}
     with server(folder, url) as (client, pid):

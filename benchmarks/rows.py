@@ -20,7 +20,7 @@ FOUND = 10
 def run(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
     """Milliseconds of CPU and of wall time for each page at each size: medians."""
     figures: dict[str, Any] = {}
-    repeats = 20 if quick else 100
+    repeats = 20 if quick else 400
     print(f"\npages at any number of rows{'CPU ms':>38}{'wall ms':>10}")
     for size in QUICK_SIZES if quick else SIZES:
         data = folder / str(size)

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep import cli, turns
+from chatkeep import cli, growing, turns
 from chatkeep.domain import Position, Reply
 from chatkeep.engine import lease
 from chatkeep.engine.running import Running
@@ -80,13 +80,13 @@ def forgotten_repeats() -> None:
 
 def wrong_offset() -> None:
     """A position counts bytes, as if all text were ASCII."""
-    text_from = turns.TurnLog._text_from
+    since = growing.GrowingText.since
 
-    def in_bytes(self: turns.TurnLog, offset: int) -> str:
-        encoded = self.text.encode()
-        return text_from(self, len(encoded[:offset].decode(errors="ignore")))
+    def in_bytes(self: growing.GrowingText, offset: int, limit: int) -> str:
+        encoded = str(self).encode()
+        return since(self, len(encoded[:offset].decode(errors="ignore")), limit)
 
-    turns.TurnLog._text_from = in_bytes  # type: ignore[method-assign]  # that is what sabotage is
+    growing.GrowingText.since = in_bytes  # type: ignore[method-assign]  # that is what sabotage is
 
 
 def deaf_to_restarts() -> None:

@@ -11,6 +11,8 @@ class Silence:
     the last one was.
     """
 
+    __slots__ = ("_act", "_loop", "_seconds", "_since", "_timer")
+
     def __init__(self, seconds: float, act: Callable[[], None]) -> None:
         """Begin to count, on the running event loop."""
         self._seconds = seconds

@@ -5,7 +5,6 @@ A turn here belongs to the server: who reads it may go away. What a model is, is
 
 import asyncio
 import contextlib
-from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from chatkeep.domain import (
     Turn,
     error_named,
 )
+from chatkeep.growing import GrowingText
 from chatkeep.silence import Silence
 
 MAX_DELTA_CHARS = 16_384
@@ -27,14 +27,30 @@ MAX_DELTA_CHARS = 16_384
 class TurnLog:
     """A turn's text as it grows, its session's title, its end. Anyone may read, from anywhere."""
 
+    __slots__ = (
+        "__weakref__",
+        "_abandoned",
+        "_awaits_title",
+        "_blank",
+        "_end",
+        "_is_left",
+        "_limit",
+        "_text",
+        "_title",
+        "_waiters",
+        "remark",
+        "stopped",
+        "tenant",
+        "turn",
+    )  # fmt: skip
+
     def __init__(self, turn: Turn, tenant: str) -> None:
         """Take the turn as it was accepted, and whose it is."""
         self.turn = turn
         self.tenant = tenant
         self.remark = ""
         self.stopped: ChatError | None = None
-        self._pieces: list[str] = []
-        self._ends: list[int] = []
+        self._text = GrowingText()
         self._blank = ""
         self._title: str | None = None
         self._awaits_title = False
@@ -47,11 +63,7 @@ class TurnLog:
     @property
     def text(self) -> str:
         """The reply so far. White space alone is no reply."""
-        return "".join(self._pieces)
-
-    @property
-    def _length(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return str(self._text)
 
     @property
     def attempt(self) -> int:
@@ -74,14 +86,13 @@ class TurnLog:
 
     def append(self, piece: str) -> None:
         """Add to the reply what the model has just written."""
-        if not self._pieces:
+        if not self._text.length:
             # Held back: a reply of white space alone is not stored, so nobody may see it.
             piece, self._blank = self._blank + piece, ""
             if not piece.strip():
                 self._blank = piece
                 return
-        self._ends.append(self._length + len(piece))
-        self._pieces.append(piece)
+        self._text.append(piece)
         self._wake()
 
     def await_title(self) -> None:
@@ -194,7 +205,7 @@ class TurnLog:
 
     def _next(self, at: Position | None) -> tuple[Event, Position] | None:
         """The event that follows a position, and the one after it; `None` while there is none."""
-        length, attempt = self._length, self.attempt
+        length, attempt = self._text.length, self.attempt
         if at is None or at.attempt != attempt or at.offset > length:
             return self._opening(at)
         if self._title is not None and not at.is_titled:
@@ -202,7 +213,7 @@ class TurnLog:
             data = {"session_id": self.turn.session_id, "title": self._title}
             return Event(str(there), "session.titled", data), there
         if at.offset < length:
-            text = self._text_from(at.offset)
+            text = self._text.since(at.offset, MAX_DELTA_CHARS)
             there = Position(attempt, at.offset + len(text), at.is_titled)
             return Event(str(there), "message.delta", {"text": text}), there
         if not self.is_closed or self._end is None or at.is_end:
@@ -218,14 +229,6 @@ class TurnLog:
             kinds = {"turn-cancelled": "cancelled", "turn-interrupted": "interrupted"}
             return f"turn.{kinds.get(self._end.error.code, 'failed')}"
         return "turn.completed"
-
-    def _text_from(self, offset: int) -> str:
-        """What the model has written since, up to a limit."""
-        first = bisect_right(self._ends, offset)
-        last = bisect_right(self._ends, offset + MAX_DELTA_CHARS)
-        joined = "".join(self._pieces[first : max(last, first + 1)])
-        start = offset - (self._ends[first] - len(self._pieces[first]))
-        return joined[start : start + MAX_DELTA_CHARS]
 
     async def _until(self, is_so: Callable[[], bool], seconds: float) -> None:
         if is_so():

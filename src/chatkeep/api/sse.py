@@ -84,6 +84,8 @@ class EventStream(Response):
 
 def _one_line(json: bytes) -> bytes:
     """The same JSON without characters that are ends of lines for some readers, though not here."""
+    if json.isascii():
+        return json
     for mark, escape in _LINE_ENDS:
         if mark in json:
             json = json.replace(mark, escape)

@@ -61,6 +61,8 @@ class ProviderError(Exception):
 class Heard:
     """What has been heard of an answer since it was last passed on."""
 
+    __slots__ = ("finish_reason", "is_whole", "text", "usage")
+
     def __init__(self) -> None:
         """Begin an answer."""
         self.text = ""
@@ -171,8 +173,13 @@ class DirectModel(BaseChatModel):
         self, said: Said, stop: list[str] | None, given: dict[str, Any]
     ) -> AsyncGenerator[AIMessageChunk, None]:
         """Ask, and pass on what is told. Raises `ProviderError` and what aiohttp raises."""
-        body = orjson.dumps(self._asked(said, stop, given))
-        async with self._connections.post(self.url, data=body, proxy=self._proxy) as response:
+        asking = self._connections.post(
+            self.url, data=orjson.dumps(self._asked(said, stop, given)), proxy=self._proxy
+        )
+        # The prompt is not needed while its answer comes.
+        del said
+        async with asking as response:
+            del asking
             if response.status != 200:
                 answer = await response.content.read(MAX_ERROR_BYTES)
                 raise ProviderError(
@@ -180,7 +187,7 @@ class DirectModel(BaseChatModel):
                 )
             heard = Heard()
             begun = b""
-            async for data in response.content.iter_any():
+            while data := await response.content.readany():
                 *lines, begun = (begun + data).split(b"\n")
                 if len(begun) > MAX_LINE_BYTES:
                     raise ValueError("a line without end")

@@ -7,6 +7,8 @@ HIGH = ("\ud800", "\udbff")
 class Cleaner:
     """Cleans one answer, piece by piece; the pieces joined are the cleaned whole."""
 
+    __slots__ = ("_half",)
+
     def __init__(self) -> None:
         """Begin an answer."""
         self._half = ""
