@@ -28,20 +28,8 @@ class TurnLog:
     """A turn's text as it grows, its session's title, its end. Anyone may read, from anywhere."""
 
     __slots__ = (
-        "__weakref__",
-        "_abandoned",
-        "_awaits_title",
-        "_blank",
-        "_end",
-        "_is_left",
-        "_limit",
-        "_text",
-        "_title",
-        "_waiters",
-        "remark",
-        "stopped",
-        "tenant",
-        "turn",
+        "__weakref__", "_abandoned", "_awaits_title", "_blank", "_end", "_is_left", "_limit",
+        "_text", "_title", "_waiters", "remark", "stopped", "tenant", "turn",
     )  # fmt: skip
 
     def __init__(self, turn: Turn, tenant: str) -> None:
