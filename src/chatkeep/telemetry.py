@@ -4,7 +4,6 @@ import logging
 import sys
 from typing import Any, Literal
 
-import orjson
 import structlog
 
 LEVELS = {
@@ -28,14 +27,8 @@ def configure(*, level: str, form: Literal["auto", "console", "json"]) -> None:
         # Plain, because a rich traceback shows local variables: message texts and keys.
         plain = structlog.dev.plain_traceback
         tail: list[Any] = [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
-        printed: Any = structlog.PrintLoggerFactory(sys.stderr)
-        rendered = tail
     else:
-        exceptions = structlog.processors.format_exc_info
-        tail = [exceptions, structlog.processors.JSONRenderer()]
-        # Ours go past the logging of the standard library, which costs more than a line.
-        printed = structlog.BytesLoggerFactory(sys.stderr.buffer)
-        rendered = [exceptions, structlog.processors.JSONRenderer(orjson.dumps, default=str)]
+        tail = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
@@ -47,9 +40,10 @@ def configure(*, level: str, form: Literal["auto", "console", "json"]) -> None:
     # Libraries talk only when something is wrong: their "info" would name every request.
     root.setLevel(max(LEVELS[level], logging.WARNING))
     structlog.configure(
-        processors=[*shared, *rendered],
+        processors=[*shared, *tail],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=printed,
+        # Ours go past the logging of the standard library, which costs more than the line.
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
 
