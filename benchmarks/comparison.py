@@ -26,7 +26,7 @@ OPENING = 3
 LONGEST = 10
 """Turns of a session that are measured: so long is a conversation."""
 
-FAST, SLOW = 1_024, 128
+FAST, SLOW = 512, 64
 """Turns that are measured in a round: many where they are short."""
 
 MESSAGE = "A walk in the park?"

@@ -110,7 +110,8 @@ class ChatRequest(BaseModel):
 def _header(name: str, description: str) -> dict[str, object]:
     """The OpenAPI entry of a header that may be sent."""
     schema = {"type": "string"}
-    return {"name": name, "in": "header", "schema": schema, "description": description}
+    entry = {"name": name, "in": "header", "required": False, "schema": schema}
+    return {**entry, "description": description}
 
 
 @router.post(
