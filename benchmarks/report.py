@@ -133,7 +133,9 @@ def picture(figures: Figures) -> str:
     """Bars of what a turn and a token cost, as SVG for light and dark pages."""
     found = figures["turns"]
     turn = {
-        name: one["16"]["cpu_ms"] for name, one in found.items() if "cpu_ms" in one.get("16", {})
+        name: one["16"]["cpu_ms"]
+        for name, one in found.items()
+        if name != "syncs_per_turn" and "16" in one
     }
     token = {name: one["at_once_us"] for name, one in figures["tokens"].items()}
     charts = (
