@@ -152,12 +152,13 @@ def picture(figures: Figures) -> str:
         for name, value in sorted(shown.items(), key=lambda pair: pair[1]):
             top += LINE
             length = max(2, value / most * BAR)
+            figure = f"{value:.0f}" if value >= 10 else f"{value:.1f}"
             colour = "#0a7d5c" if name.startswith("Chatkeep") else "#8a8f98"
             lines += [
                 f'<text x="{LABEL - 8}" y="{top}" text-anchor="end">{escape(name)}</text>',
                 f'<rect x="{LABEL}" y="{top - 13}" width="{length:.0f}" height="17" rx="3" '
                 f'fill="{colour}"/>',
-                f'<text x="{LABEL + length + 8:.0f}" y="{top}">{value:.2g}</text>',
+                f'<text x="{LABEL + length + 8:.0f}" y="{top}">{figure}</text>',
             ]
         top += 8
     return (

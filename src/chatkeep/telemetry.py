@@ -27,8 +27,12 @@ def configure(*, level: str, form: Literal["auto", "console", "json"]) -> None:
         # Plain, because a rich traceback shows local variables: message texts and keys.
         plain = structlog.dev.plain_traceback
         tail: list[Any] = [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
+        lines: Any = structlog.PrintLoggerFactory(sys.stderr)
+        end: list[Any] = []
     else:
         tail = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        lines = structlog.BytesLoggerFactory(sys.stderr.buffer)
+        end = [_encoded]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
@@ -40,12 +44,16 @@ def configure(*, level: str, form: Literal["auto", "console", "json"]) -> None:
     # Libraries talk only when something is wrong: their "info" would name every request.
     root.setLevel(max(LEVELS[level], logging.WARNING))
     structlog.configure(
-        processors=[*shared, *tail],
+        processors=[*shared, *tail, *end],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        # Ours go past the logging of the standard library, which costs more than the line.
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Ours go past the logging of the standard library, and as bytes: that costs a tenth.
+        logger_factory=lines,
         cache_logger_on_first_use=True,
     )
+
+
+def _encoded(_logger: object, _method: str, line: str) -> bytes:
+    return line.encode()
 
 
 def logger(name: str) -> Any:
