@@ -68,7 +68,7 @@ def turns(folder: Path, url: str, *, quick: bool, rivals: bool) -> Figures:
 def tokens(folder: Path, url: str, *, quick: bool, rivals: bool) -> Figures:
     """CPU time of a streamed token, those that come at once and those that come alone."""
     figures: Figures = {}
-    rounds = 1 if quick else 3
+    rounds = 1 if quick else 2
     with everything(folder, url, rivals=rivals) as subjects, upstream_itself(url) as below:
         print(f"\ntokens of streams{'at once, µs':>41}{'alone, µs':>12}{'first token p50 ms':>22}")
         for one in (*subjects, below):
