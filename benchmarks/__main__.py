@@ -24,14 +24,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds: does it work?")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="measure nothing else")
-    parser.add_argument("--without-rivals", action="store_true", help="Chatkeep and its floor")
+    beside = parser.add_mutually_exclusive_group()
+    beside.add_argument(
+        "--rivals", action="store_true", default=None, help="with --quick, too: it takes minutes"
+    )
+    beside.add_argument(
+        "--without-rivals", action="store_false", dest="rivals", help="Chatkeep and its floor"
+    )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--picture", type=Path, help="where to write them as SVG")
     given = parser.parse_args()
     chosen = given.only or list(PARTS)
-    rivals = not (given.quick or given.without_rivals)
-    if rivals and {"turns", "tokens"} & set(chosen):
-        subjects.install_rivals()
+    rivals = not given.quick if given.rivals is None else given.rivals
+    if {"turns", "tokens"} & set(chosen):
+        if rivals:
+            subjects.install_rivals()
+        else:
+            print("The rivals are left out: --rivals takes them in.")
     figures: dict[str, Any] = {"machine": report.machine()}
     with tempfile.TemporaryDirectory() as folder, upstream() as url:
         for name in chosen:

@@ -12,11 +12,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import driver
 from benchmarks.subjects import Subject, everything, rival, upstream_itself
 
 CLIENTS = (1, 16, 64, 256)
@@ -31,6 +31,10 @@ FAST, SLOW = 512, 64
 
 MESSAGE = "A walk in the park?"
 READERS, TOKENS, RATE = 32, 200, 50
+ADDED = ("added p50", "added p99")
+UNSYNCED = 64
+"""Clients with which the tutorial is measured without syncs, too."""
+
 Figures = dict[str, Any]
 
 _numbers = itertools.count()
@@ -40,28 +44,33 @@ def turns(folder: Path, url: str, *, quick: bool, rivals: bool) -> Figures:
     """CPU time, latency and syncs of turns, for each number of clients."""
     figures: Figures = {}
     clients, rounds = (CLIENTS[1:2], 1) if quick else (CLIENTS, 3)
-    with everything(folder, url, rivals=rivals) as subjects, upstream_itself(url) as below:
+    with (
+        everything(folder, url, rivals=rivals) as subjects,
+        upstream_itself(url) as below,
+        _unsynced(folder, url) if rivals else nullcontext() as unsynced,
+    ):
         for count in clients:
-            print(
-                f"\nturns, {count} clients{'cpu ms':>34}{'turns/s':>10}{'p50 ms':>10}{'p99 ms':>10}"
-            )
-            measured: dict[str, list[Figures]] = {one.name: [] for one in (*subjects, below)}
+            racing = [below, *subjects, *([unsynced] if unsynced and count == UNSYNCED else [])]
+            measured: dict[str, list[Figures]] = {one.name: [] for one in racing}
             for _ in range(rounds):
-                for one in (*subjects, below):
+                for one in racing:
                     measured[one.name].append(_turns(one, count, quick=quick))
+            print(f"\n{f'turns, {count} clients':59}", end="")
+            print("".join(f"{words:>11}" for words in ("CPU ms", "turns/s", *ADDED, "p50", "p99")))
             for name, found in measured.items():
                 figures.setdefault(name, {})[str(count)] = median = _median(found)
+                for late in ("p50_ms", "p99_ms"):
+                    directly = figures[below.name][str(count)][late]
+                    median[f"added_{late}"] = median[late] - directly
                 print(
-                    f"  {name:42}{median['cpu_ms']:>10.2f}{median['turns_per_second']:>10.0f}"
-                    f"{median['p50_ms']:>10.2f}{median['p99_ms']:>10.2f}"
+                    f"  {name:57}{median['cpu_ms']:>11.2f}{median['turns_per_second']:>11.0f}",
+                    end="",
                 )
+                shown = ("added_p50_ms", "added_p99_ms", "p50_ms", "p99_ms")
+                print("".join(f"{median[each]:>11.2f}" for each in shown))
         for one in subjects:
             figures[one.name]["first_turn_cpu_ms"] = _first_turns(one, quick=quick)
         figures["syncs_per_turn"] = _syncs(subjects[0], clients)
-    if rivals:
-        with rival("tutorial", folder / "unsynced", url, SYNC="OFF") as unsynced:
-            found = [_turns(unsynced, count=64, quick=quick) for _ in range(rounds)]
-            figures[f"{unsynced.name}, synchronous OFF"] = {"64": _median(found)}
     return figures
 
 
@@ -70,16 +79,22 @@ def tokens(folder: Path, url: str, *, quick: bool, rivals: bool) -> Figures:
     figures: Figures = {}
     rounds = 1 if quick else 2
     with everything(folder, url, rivals=rivals) as subjects, upstream_itself(url) as below:
-        print(f"\ntokens of streams{'at once, µs':>41}{'alone, µs':>12}{'first token p50 ms':>22}")
-        for one in (*subjects, below):
+        racing = [below, *subjects]
+        measured: dict[str, list[Figures]] = {one.name: [] for one in racing}
+        for one in racing:
             # The first stream of a process imports what streams need.
-            _stream(one, _names(2), MESSAGE, turns=1)
-            found = [_tokens(one, quick=quick) for _ in range(rounds)]
-            figures[one.name] = median = _median(found)
-            print(
-                f"  {one.name:42}{median['at_once_us']:>14.1f}{median['alone_us']:>12.1f}"
-                f"{median['first_token_p50_ms']:>22.2f}"
-            )
+            one.firsts(_names(2), MESSAGE)
+        for _ in range(rounds):
+            for one in racing:
+                measured[one.name].append(_tokens(one, quick=quick))
+        print(f"\n{'CPU of a token in µs, ms to the first token (p50)':49}", end="")
+        heads = ("at once", "alone", "1 reader", f"{READERS} readers")
+        print("".join(f"{words:>13}" for words in heads))
+        for name, found in measured.items():
+            figures[name] = median = _median(found)
+            print(f"  {name:47}{median['at_once_us']:>13.1f}{median['alone_us']:>13.1f}", end="")
+            shown = ("first_token_one_reader_p50_ms", "first_token_p50_ms")
+            print("".join(f"{median[each]:>13.2f}" for each in shown))
     return figures
 
 
@@ -117,28 +132,19 @@ def _tokens(one: Subject, *, quick: bool) -> Figures:
     spent: dict[int, float] = {}
     for count in (1, TOKENS):
         before = _cpu(one)
-        _stream(one, sessions, f"Go on. [{count} tokens]", turns=repeats)
+        for _ in range(repeats):
+            one.firsts(sessions, f"Go on. [{count} tokens]")
         spent[count] = (_cpu(one) - before) / readers / repeats
     before = _cpu(one)
-    first = _stream(one, sessions, f"Go on. [{TOKENS} tokens, {RATE} a second]", turns=1)
+    burst = one.firsts(sessions, f"Go on. [{TOKENS} tokens, {RATE} a second]")
     paced = (_cpu(one) - before) / readers
+    first = [each for session in sessions for each in one.firsts([session], "Go on. [2 tokens]")]
     return {
         "at_once_us": (spent[TOKENS] - spent[1]) / (TOKENS - 1) * 1e6,
         "alone_us": (paced - spent[1]) / (TOKENS - 1) * 1e6,
-        "first_token_p50_ms": statistics.median(first) * 1_000 if first else math.nan,
+        "first_token_p50_ms": statistics.median(burst) * 1_000,
+        "first_token_one_reader_p50_ms": statistics.median(first) * 1_000,
     }
-
-
-def _stream(one: Subject, sessions: list[str], message: str, *, turns: int) -> list[float]:
-    """Read streams of sessions; seconds to the first token of each, where it can be seen."""
-    if one.stream is None:
-        one.drive([[session] for session in sessions], turns, message)
-        return []
-    return [
-        streamed.first
-        for _ in range(turns)
-        for streamed in driver.streams(one.port, one.stream, sessions, message)
-    ]
 
 
 def _syncs(one: Subject, clients: tuple[int, ...]) -> Figures:
@@ -156,6 +162,13 @@ def _syncs(one: Subject, clients: tuple[int, ...]) -> Figures:
     shown = ", ".join(f"{value:.3f} with {count} clients" for count, value in figures.items())
     print(f"\nsyncs in a turn: {shown}")
     return figures
+
+
+@contextmanager
+def _unsynced(folder: Path, url: str) -> Iterator[Subject]:
+    """The tutorial without what it costs to be safe from a loss of power."""
+    with rival("tutorial", folder / "unsynced", url, SYNC="OFF") as one:
+        yield replace(one, name=f"{one.name}, synchronous OFF")
 
 
 @contextmanager

@@ -62,11 +62,11 @@ async def _fill(
     ]
     for start in range(0, len(rows), BATCH):
         await store.write(_insert, sessions, rows[start : start + BATCH])
-    for row in rows:
-        for start in range(1, row["last_seq"] + 1, BATCH):
-            end = min(start + BATCH, row["last_seq"] + 1)
+    for pk, (_, length) in enumerate(names, start=1):
+        for start in range(1, length + 1, BATCH):
+            end = min(start + BATCH, length + 1)
             await store.write(
-                _insert, messages, [_message(row["pk"], n, next(texts)) for n in range(start, end)]
+                _insert, messages, [_message(pk, n, next(texts)) for n in range(start, end)]
             )
 
 

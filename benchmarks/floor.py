@@ -1,8 +1,9 @@
 """The floor: LangChain's own OpenAI client in a bare event loop, with nothing around it.
 
 `python -m benchmarks.floor` reads lines of JSON, `{"clients", "turns", "message"}`, makes that many
-calls, and writes a line with the seconds of each. The model object is the one that Chatkeep uses
-with `CHATKEEP_MODEL_CLIENT=langchain`, and the prompt has as many messages.
+calls, and writes a line with the seconds of each to its first token and to its end. The model
+object is the one that Chatkeep uses with `CHATKEEP_MODEL_CLIENT=langchain`, and the prompt has as
+many messages.
 """
 
 import asyncio
@@ -37,13 +38,18 @@ async def main() -> None:
         http_async_client=DefaultAsyncHttpxClient(),
     )
 
-    async def call(turns: int, message: str) -> list[float]:
+    async def call(turns: int, message: str) -> list[tuple[float, float]]:
         took = []
         for _ in range(turns):
-            began = time.perf_counter()
+            began, first = time.perf_counter(), 0.0
             prompt = [("system", SYSTEM), *PRIOR, ("user", message)]
-            assert "".join([chunk.text async for chunk in model.astream(prompt)])
-            took.append(time.perf_counter() - began)
+            pieces: list[str] = []
+            async for chunk in model.astream(prompt):
+                if chunk.text and not pieces:
+                    first = time.perf_counter() - began
+                pieces.append(chunk.text)
+            assert "".join(pieces)
+            took.append((first, time.perf_counter() - began))
         return took
 
     while line := await asyncio.to_thread(sys.stdin.readline):

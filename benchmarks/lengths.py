@@ -29,6 +29,6 @@ def run(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
     # The first round warms up.
     figures = {str(length): statistics.median(found[1:]) for length, found in spent.items()}
     print(f"\na turn at any length of its history{'CPU ms':>30}")
-    for length, cpu in figures.items():
-        print(f"  {int(length):>9,} messages{cpu:>46.2f}")
+    for length in histories:
+        print(f"  {length:>9,} messages{figures[str(length)]:>46.3f}")
     return figures

@@ -13,7 +13,6 @@ from typing import IO
 
 import httpx2
 
-TICK = os.sysconf("SC_CLK_TCK")
 CHROMIUM = Path("/usr/bin/chromium")
 
 
@@ -23,9 +22,9 @@ def resident_bytes(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of one process so far, children not counted (proc(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    """User and system time of one process so far, children not counted."""
+    # Its clock (clock_getcpuclockid(3)), because proc(5) counts in ticks: a dozen turns in one.
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 @contextmanager

@@ -3,19 +3,23 @@
 import importlib.metadata
 import os
 import platform
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
+from pathlib import Path
 from typing import Any
 
 Figures = dict[str, Any]
 
 DIRECT, LANGCHAIN = "Chatkeep, direct client", "Chatkeep, langchain client"
+UPSTREAM = "the upstream itself"
 FLOOR = "floor: LangChain's client alone"
 TUTORIAL = "tutorial: RunnableWithMessageHistory"
 RIVALS = (TUTORIAL, "LangGraph with its SQLite checkpointer", "Agno AgentOS", "GraphServe")
 UNSYNCED = f"{TUTORIAL}, synchronous OFF"
+STREAMS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,15 @@ def _rows(figures: Figures) -> dict[str, float]:
     }
 
 
+def _streams(figure: str) -> Callable[[Figures], dict[str, float]]:
+    def values(figures: Figures) -> dict[str, float]:
+        found = figures["streams"]
+        # A quick run opens fewer: they meet what is meant for all of them.
+        return {"": found[figure]} if found["streams"] == STREAMS else {}
+
+    return values
+
+
 GOALS = (
     Goal("CPU of a turn: LangChain's client / floor", 1.3, _cpu(LANGCHAIN, FLOOR)),
     Goal("CPU of a turn: direct client / floor", 1 / 3, _cpu(DIRECT, FLOOR)),
@@ -76,9 +89,9 @@ GOALS = (
     Goal("turns a second at 64 clients / tutorial without sync", 3, _rate, at_least=True),
     Goal("CPU of a turn: 100,000 messages / 10", 1.1, _lengths),
     Goal("CPU of a page: 1,000,000 rows / 1,000", 1.5, _rows),
-    Goal("500 streams: tokens that fell behind", 0, lambda f: {"": f["streams"]["tokens_behind"]}),
-    Goal("500 streams: KiB each", 60, lambda f: {"": f["streams"]["kib_per_stream"]}),
-    Goal("500 streams: share of a core", 0.6, lambda f: {"": f["streams"]["share_of_a_core"]}),
+    Goal("500 streams: tokens that fell behind", 0, _streams("tokens_behind")),
+    Goal("500 streams: KiB each", 60, _streams("kib_per_stream")),
+    Goal("500 streams: share of a core", 0.6, _streams("share_of_a_core")),
     Goal("syncs in a turn, 64 clients", 0.2, lambda f: {"": f["turns"]["syncs_per_turn"]["64"]}),
     Goal("seconds from start to ready", 1.5, lambda f: {"": f["starts"]["ready_seconds"]}),
 )
@@ -120,10 +133,21 @@ def machine() -> Figures:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
         "machine": platform.machine(),
+        "processor": _processor(),
         "python": platform.python_version(),
         "load": os.getloadavg(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
+
+
+def _processor() -> str:
+    """What the system calls it (proc_cpuinfo(5)), where it says so."""
+    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    return found[1] if found else ""
+
+
+def _each(found: Figures, figure: str) -> dict[str, float]:
+    return {name: one[figure] for name, one in found.items()}
 
 
 WIDTH, BAR, LABEL, LINE = 760, 360, 300, 26
@@ -131,23 +155,26 @@ WIDTH, BAR, LABEL, LINE = 760, 360, 300, 26
 
 def picture(figures: Figures) -> str:
     """Bars of what a turn and a token cost, as SVG for light and dark pages."""
-    found = figures["turns"]
     turn = {
         name: one["16"]["cpu_ms"]
-        for name, one in found.items()
+        for name, one in figures.get("turns", {}).items()
         if name != "syncs_per_turn" and "16" in one
     }
-    token = {name: one["at_once_us"] for name, one in figures["tokens"].items()}
+    tokens = figures.get("tokens", {})
     charts = (
         ("CPU time of a turn at 16 clients, milliseconds", turn),
-        ("CPU time of a streamed token, microseconds", token),
+        ("CPU time of a streamed token, microseconds", _each(tokens, "at_once_us")),
+        ("CPU time of a streamed token that comes alone, microseconds", _each(tokens, "alone_us")),
     )
     lines: list[str] = []
     top = 0
     for title, values in charts:
+        # The upstream has no process of its own to be charged for.
+        shown = {name: value for name, value in values.items() if name != UPSTREAM}
+        if not shown:
+            continue
         top += LINE + 8
         lines.append(f'<text x="0" y="{top}" font-weight="bold">{escape(title)}</text>')
-        shown = {name: value for name, value in values.items() if value > 0.05}
         most = max(shown.values())
         for name, value in sorted(shown.items(), key=lambda pair: pair[1]):
             top += LINE

@@ -50,15 +50,18 @@ def turns(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
         looking.join()
     (began, cpu, _), (ended, cpu_then, memory) = seen
     lags = sorted(lag for stream in found for lag in stream.lags)
+    expected = count * seconds * RATE
     figures = {
         "streams": count,
         "memory_at_rest_mib": rest / 2**20,
         "kib_per_stream": (memory - rest) / count / 1_024,
         "share_of_a_core": (cpu_then - cpu) / (ended - began),
         "tokens": len(lags),
-        "tokens_expected": count * seconds * RATE,
-        "tokens_behind": sum(lag > LATE_SECONDS for lag in lags),
+        "tokens_expected": expected,
+        # One that never came is behind, too.
+        "tokens_behind": expected - sum(lag <= LATE_SECONDS for lag in lags),
         "lag_p50_ms": lags[len(lags) // 2] * 1_000,
+        "lag_p95_ms": lags[len(lags) * 95 // 100] * 1_000,
         "lag_p99_ms": lags[len(lags) * 99 // 100] * 1_000,
         "lag_most_ms": lags[-1] * 1_000,
     }
@@ -66,8 +69,9 @@ def turns(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
         f"\n{count} streams of {RATE} tokens a second, each a turn of its own: "
         f"{figures['share_of_a_core']:.0%} of a core, {figures['kib_per_stream']:.0f} KiB each "
         f"beside {figures['memory_at_rest_mib']:.0f} MiB at rest, late by "
-        f"{figures['lag_p50_ms']:.1f} ms (p50) {figures['lag_p99_ms']:.1f} ms (p99) "
-        f"{figures['lag_most_ms']:.1f} ms (at most)"
+        f"{figures['lag_p50_ms']:.1f} ms (p50) {figures['lag_p95_ms']:.1f} ms (p95) "
+        f"{figures['lag_p99_ms']:.1f} ms (p99) {figures['lag_most_ms']:.1f} ms (at most), "
+        f"{figures['tokens_behind']:,} of {expected:,} tokens behind"
     )
     return figures
 

@@ -5,6 +5,7 @@ Each is a process of its own, with the same upstream, and a turn of each is one 
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,10 +25,14 @@ ROOT = Path(__file__).parent.parent
 RIVALS = ROOT / ".venv-rivals"
 """The environment of what is not Chatkeep's."""
 
+UPSTREAM = "the upstream itself"
 START_SECONDS = 60
 
 Drive = Callable[[list[list[str]], int, str], list[float]]
 """Post so many turns in each session, a list of which is a client's; the seconds of each turn."""
+
+Firsts = Callable[[list[str], str], list[float]]
+"""Stream a turn of each session, all at the same time; the seconds to the first token of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,10 @@ class Subject:
     name: str
     pid: int
     drive: Drive
+    firsts: Firsts
     port: int = 0
     stream: Request | None = None
-    """How a streamed turn is asked for; `None` if it is not."""
+    """How a streamed turn is asked for; `None` if not by HTTP."""
     is_fast: bool = False
 
     def cpu(self) -> float:
@@ -59,7 +65,7 @@ def upstream_itself(url: str) -> Iterator[Subject]:
     def drive(sessions: list[list[str]], turns: int, message: str) -> list[float]:
         return driver.turns(port, request, sessions, turns, message)
 
-    yield Subject("the upstream itself", 0, drive, port, request, is_fast=True)
+    yield Subject(UPSTREAM, 0, drive, _streaming(port, request), port, request, is_fast=True)
 
 
 @contextmanager
@@ -71,17 +77,23 @@ def floor(url: str) -> Iterator[Subject]:
         command, env=env, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
 
-        def drive(sessions: list[list[str]], turns: int, message: str) -> list[float]:
+        def call(clients: int, turns: int, message: str) -> list[tuple[float, float]]:
             assert process.stdin is not None
             assert process.stdout is not None
-            asked = {"clients": len(sessions), "turns": turns * len(sessions[0])}
-            process.stdin.write(f"{json.dumps(asked | {'message': message})}\n")
+            asked = {"clients": clients, "turns": turns, "message": message}
+            process.stdin.write(f"{json.dumps(asked)}\n")
             process.stdin.flush()
-            took: list[float] = json.loads(process.stdout.readline())
+            took: list[tuple[float, float]] = json.loads(process.stdout.readline())
             return took
 
+        def drive(sessions: list[list[str]], turns: int, message: str) -> list[float]:
+            return [whole for _, whole in call(len(sessions), turns * len(sessions[0]), message)]
+
+        def firsts(sessions: list[str], message: str) -> list[float]:
+            return [first for first, _ in call(len(sessions), 1, message)]
+
         try:
-            yield Subject("floor: LangChain's client alone", process.pid, drive)
+            yield Subject("floor: LangChain's client alone", process.pid, drive, firsts)
         finally:
             assert process.stdin is not None
             process.stdin.close()
@@ -94,7 +106,8 @@ def chatkeep(folder: Path, url: str, client: str) -> Iterator[Subject]:
         port = http.base_url.port or 0
         drive = _posting(port, chat_request("/chat"))
         stream = chat_request("/chat", accept="text/event-stream")
-        yield Subject(f"Chatkeep, {client} client", pid, drive, port, stream, client == "direct")
+        firsts, is_fast = _streaming(port, stream), client == "direct"
+        yield Subject(f"Chatkeep, {client} client", pid, drive, firsts, port, stream, is_fast)
 
 
 @contextmanager
@@ -115,7 +128,7 @@ def rival(name: str, folder: Path, url: str, **env: str) -> Iterator[Subject]:
             drive = _posting(port, plain)
             # Alone: the tutorial's first requests fight about who makes the tables.
             drive([["warm-up"]], 1, "Are you ready?")
-            yield Subject(words, process.pid, drive, port, stream)
+            yield Subject(words, process.pid, drive, _streaming(port, stream), port, stream)
         finally:
             process.terminate()
             process.wait()
@@ -141,10 +154,15 @@ def install_rivals() -> None:
     """Make their environment, once."""
     if RIVALS.exists():
         return
-    subprocess.run([sys.executable, "-m", "venv", str(RIVALS)], check=True)
     lock = ROOT / "benchmarks/rivals/requirements.lock"
-    pip = [str(RIVALS / "bin/python"), "-m", "pip", "install", "--quiet", "--no-deps"]
-    subprocess.run([*pip, "--requirement", str(lock)], check=True)
+    pip = [str(RIVALS / "bin/python"), "-m", "pip", "install", "--quiet"]
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(RIVALS)], check=True)
+        subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(lock)], check=True)
+    except BaseException:
+        # Half of it would pass for all of it the next time.
+        shutil.rmtree(RIVALS, ignore_errors=True)
+        raise
 
 
 def _posting(port: int, request: Request) -> Drive:
@@ -152,6 +170,13 @@ def _posting(port: int, request: Request) -> Drive:
         return driver.turns(port, request, sessions, turns, message)
 
     return drive
+
+
+def _streaming(port: int, request: Request) -> Firsts:
+    def firsts(sessions: list[str], message: str) -> list[float]:
+        return [one.first for one in driver.streams(port, request, sessions, message)]
+
+    return firsts
 
 
 def chat_request(path: str, **headers: str) -> Request:

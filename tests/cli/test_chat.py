@@ -258,7 +258,8 @@ def test_a_reply_is_given_again_and_a_message_is_edited(
         terminal.type(" and a half" + ENTER)
         terminal.wait("Reply to: two and a half")
         terminal.type("/edit" + ENTER)
-        terminal.wait("› /edit\n› two and a half")
+        # The line of the first edit is still there.
+        until(lambda: terminal.shown.count("› /edit\n› two and a half") == 2)
         terminal.type(CTRL_C + "three" + ENTER)
         terminal.wait("Reply to: three")
     history = server.history(session)
