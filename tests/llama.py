@@ -16,7 +16,7 @@ CONFIG = {
     "context_tokens": 4096,
     "parallel": 2,
     "max_tokens": 64,
-    "temperature": 0.2,
+    "sampling": {"temp": 0.2},
 }
 
 

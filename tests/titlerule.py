@@ -8,7 +8,7 @@ import re
 import unicodedata
 
 QUOTES = set('"“”„«»「」『』`')
-MARKUP = set("*<>[]{}|~\\=")
+MARKUP = set("*<>[]{}|\\")
 CLOSING = set(".,;:!?…。！？、，：；")
 SPACELESS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "HALFWIDTH KATAKANA")
 
@@ -22,16 +22,18 @@ def broken_rules(title: str) -> list[str]:
     spaceless = sum(unicodedata.name(ch, "").startswith(SPACELESS) for ch in letters)
     words = title.split(" ")
     broken = []
+    # Where both kinds of script are mixed, either form will do.
+    has_words = 3 <= len(words) <= 5 and "" not in words
     if spaceless * 2 > len(letters):
         if not 2 <= len(title) <= 16:
             broken.append("2 to 16 characters")
-    elif not 3 <= len(words) <= 5 or "" in words:
+    elif not has_words and not (spaceless and 2 <= len(title) <= 16):
         broken.append("3 to 5 words, single spaces")
     if title != title.strip() or (not title.isprintable() and not _joiners_only(title)):
         broken.append("one line, no control characters")
     if QUOTES & set(title) or title[:1] in "'‘" or title[-1:] in "'’":
         broken.append("no quotes")
-    if MARKUP & set(title) or re.match(r"#|_|\d+\. |- ", title):
+    if MARKUP & set(title) or re.search(r"^(#|_|\d+\. |- )|~~|==|__", title):
         broken.append("no markup")
     if title[-1:] in CLOSING:
         broken.append("no closing punctuation")

@@ -95,7 +95,7 @@ def create_app(
             model=settings.title_model or settings.model, timeout=settings.title_timeout
         ),
     )
-    engine = Engine(store, providers, titling, feed, _engine_options(settings))
+    engine = Engine(store, providers, titling, feed, _engine_options(settings, providers))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -185,9 +185,12 @@ def make_providers(settings: Settings) -> Providers:
     return Providers(settings.models_on_offer, options, hidden=hidden)
 
 
-def _engine_options(settings: Settings) -> EngineOptions:
+def _engine_options(settings: Settings, providers: Providers) -> EngineOptions:
+    # A prompt that somebody chose holds for every model.
+    is_chosen = "system_prompt" in settings.model_fields_set
+    prompts = {} if is_chosen else providers.system_prompts
     return EngineOptions(
-        system_prompt=settings.system_prompt,
+        system_prompts=domain.SystemPrompts(settings.system_prompt, prompts),
         context_messages=settings.context_messages,
         turn_timeout=settings.turn_timeout,
         title_wait=settings.title_wait,

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -224,6 +225,18 @@ class Turn:
             "message_id": self.message_id,
             "model": self.model,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPrompts:
+    """The server's system prompt, and those of models that have a default of their own."""
+
+    default: str
+    by_model: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, model: str) -> str:
+        """The system prompt of a turn with this model where nobody chose one."""
+        return self.by_model.get(model, self.default)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ import asyncio
 import random
 from dataclasses import dataclass, replace
 
-from chatkeep import context, telemetry, titles
+from chatkeep import telemetry, titles
 from chatkeep.domain import (
-    DEFAULT_TENANT,
     Call,
     CallKind,
     ChatError,
     ContextTooLong,
     ModelMisconfigured,
+    Prompt,
     now,
 )
 from chatkeep.feed import Feed
@@ -24,8 +24,8 @@ ATTEMPTS = 3
 RETRY_SECONDS = 1
 """Pause before a title call is tried again; it doubles, and half of it is random."""
 
-AT_ONCE, SMALL_AT_ONCE = 16, 1
-"""Title calls under way; the embedded model has few places, and the replies need them."""
+AT_ONCE, EMBEDDED_AT_ONCE = 16, 1
+"""Title calls under way; an embedded model has few slots, and the replies need them."""
 
 MAX_CALLS = 256
 """Title calls that are under way or wait for it, while the model that makes them is slow."""
@@ -53,8 +53,8 @@ class Titling:
         self._feed = feed
         self._providers = providers
         self._options = options
-        small = providers.is_small(options.model)
-        self._free = asyncio.Semaphore(SMALL_AT_ONCE if small else AT_ONCE)
+        embedded = providers.is_embedded(options.model)
+        self._free = asyncio.Semaphore(EMBEDDED_AT_ONCE if embedded else AT_ONCE)
         self._calls: dict[int, asyncio.Task[str | None]] = {}
         self._resuming: asyncio.Task[None] | None = None
 
@@ -69,7 +69,7 @@ class Titling:
         if call is None:
             if len(self._calls) >= MAX_CALLS:
                 return None
-            read = first_message[: context.TITLE_MESSAGE_CHARS]
+            read = first_message[: titles.READ_CHARS]
             call = asyncio.create_task(self._title(tenant, session_pk, read))
             self._calls[session_pk] = call
             call.add_done_callback(lambda _: self._calls.pop(session_pk, None))
@@ -94,27 +94,22 @@ class Titling:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _resume(self) -> None:
-        owed = await self._store.read(
-            changes.untitled, tenant=DEFAULT_TENANT, limit=RESUMED_AT_START
-        )
-        for session in owed:
-            call = self.begin(DEFAULT_TENANT, session.pk, session.first_message)
+        for session in await self._store.read(changes.untitled, limit=RESUMED_AT_START):
+            call = self.begin(session.tenant, session.pk, session.first_message)
             if call is not None:
                 await asyncio.wait({call})
 
     async def _title(self, tenant: str, session_pk: int, message: str) -> str | None:
+        """Make and store a session's title; return it if it is the model's."""
         try:
-            calls: list[Call] = []
-            try:
-                answer = await self._ask(message, calls)
-            finally:
-                if calls:
-                    await asyncio.shield(self._count(tenant, session_pk, calls))
-            if answer is None:
-                return None
-            small = self._providers.is_small(self._options.model)
-            title = titles.from_model(answer, message, small_model=small)
-            changed = await self._store.write(
+            prompt = self._prompt(message)
+            title = None
+            if prompt is not None:
+                answer = await self._counted_answer(prompt, tenant, session_pk)
+                if answer is None:
+                    return None
+                title = titles.title_from_answer(answer, message)
+            session_id = await self._store.write(
                 changes.settle_title, tenant=tenant, pk=session_pk, title=title
             )
         except ChatError as error:
@@ -124,10 +119,25 @@ class Titling:
             log.exception("title_crashed")
             return None
         log.info("titled", source="model" if title else "provisional")
-        if title is None or changed is None:
+        if title is None or session_id is None:
             return None
-        self._feed.tell(tenant, "session.titled", {"session_id": changed, "title": title})
+        self._feed.tell(tenant, "session.titled", {"session_id": session_id, "title": title})
         return title
+
+    def _prompt(self, message: str) -> Prompt | None:
+        """What the model is asked; `None` if it is small and the message has nothing to choose."""
+        if self._providers.is_small(self._options.model):
+            return titles.choice_prompt(message)
+        return titles.title_prompt(message)
+
+    async def _counted_answer(self, prompt: Prompt, tenant: str, session_pk: int) -> str | None:
+        """The model's answer, with its calls added to the session's usage whatever happens."""
+        calls: list[Call] = []
+        try:
+            return await self._answer(prompt, calls)
+        finally:
+            if calls:
+                await asyncio.shield(self._count(tenant, session_pk, calls))
 
     async def _count(self, tenant: str, session_pk: int, calls: list[Call]) -> None:
         made = [replace(call, is_retry=number > 0) for number, call in enumerate(calls)]
@@ -135,10 +145,9 @@ class Titling:
             usage.add, tenant=tenant, session_pk=session_pk, turn_id=None, made=made, at=now()
         )
 
-    async def _ask(self, message: str, calls: list[Call]) -> str | None:
+    async def _answer(self, prompt: Prompt, calls: list[Call]) -> str | None:
         """The model's answer; `None` when it gave none, so that it is asked again later."""
         model = self._options.model
-        prompt = context.title_prompt(message, small_model=self._providers.is_small(model))
         for attempt in range(ATTEMPTS):
             if attempt:
                 jitter = random.uniform(0.5, 1)  # noqa: S311  (jitter is no secret)

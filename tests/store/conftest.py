@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chatkeep.domain import Completion, Status, TurnRequest
+from chatkeep.domain import Completion, Status, SystemPrompts, TurnRequest
 from chatkeep.store import Store, posts, repeats, turns
 
-RUNNER = turns.Runner("test", "openai:any", "Be kind.", 5)
+RUNNER = turns.Runner("test", "openai:any", SystemPrompts("Be kind."), 5)
 
 
 @pytest.fixture
@@ -42,11 +42,16 @@ async def accept(
 
 
 async def post(
-    store: Store, request: TurnRequest, *, at: int = 1, max_queued: int = 16
+    store: Store,
+    request: TurnRequest,
+    *,
+    at: int = 1,
+    max_queued: int = 16,
+    tenant: str = "default",
 ) -> posts.Accepted | repeats.Repeated:
     return await store.write(
         posts.accept,
-        tenant="default",
+        tenant=tenant,
         request=request,
         runner=RUNNER,
         max_queued=max_queued,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chatkeep.domain import IdempotencyKeyReused, Status, TurnRequest
+from chatkeep.domain import IdempotencyKeyReused, Status, SystemPrompts, TurnRequest
 from chatkeep.engine.lease import Lease
 from chatkeep.store import Store, leases, posts, turns
 from chatkeep.store.repeats import KEY_MICROSECONDS, REPEAT_MICROSECONDS, Repeated
@@ -114,7 +114,7 @@ def test_a_lease_that_moves_is_left_alone(store: Store) -> None:
     async def work() -> None:
         alive = Lease(store, seconds=3_600)
         await store.write(leases.claim, owner=alive.owner)
-        runner = turns.Runner(alive.owner, "openai:any", "", 5)
+        runner = turns.Runner(alive.owner, "openai:any", SystemPrompts(""), 5)
         request = TurnRequest("s", b"x", "one")
         await store.write(
             posts.accept,

@@ -247,7 +247,7 @@ def test_a_receipt_names_what_was_read_and_what_was_not(store: Store) -> None:
 
         assert [m.content for m in receipt.messages[:-1]] == await read_by(last)
         assert receipt.messages[-1].content == "last"
-        assert receipt.system_prompt == RUNNER.system_prompt
+        assert receipt.system_prompt == RUNNER.system_prompts.default
         unanswered, older = receipt.left_out
         assert unanswered.message_ids == (failed.turn.user_message_id,)
         assert (older.rule, older.count, len(older.message_ids)) == ("context_messages", 115, 100)

@@ -5,11 +5,12 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from chatkeep.domain import QueueFull, Role, Status, TurnOptions
-from chatkeep.store import Store, leases, messages, posts, sessions, turns
+from chatkeep.domain import QueueFull, Role, Status, TurnOptions, TurnRequest
+from chatkeep.store import Store, changes, leases, messages, posts, sessions, turns
 from chatkeep.store.tables import sessions as sessions_table
+from chatkeep.store.tables import tenants
 from chatkeep.store.tables import turns as turns_table
-from tests.store.conftest import RUNNER, accept, end, run
+from tests.store.conftest import RUNNER, accept, end, post, run
 
 
 def test_a_second_question_waits_for_the_first_and_then_reads_its_answer(store: Store) -> None:
@@ -211,5 +212,23 @@ def test_pages_of_sessions_follow_each_other_while_sessions_are_added(store: Sto
                 break
         assert len(seen) == len(set(seen)) == 25
         assert seen[0] == "s24"
+
+    run(work)
+
+
+def test_titles_that_are_owed_are_found_for_every_tenant(store: Store) -> None:
+    async def work() -> None:
+        await store.write(
+            lambda conn: conn.execute(tenants.insert().values(id="acme", created_at=1))
+        )
+        await accept(store, "s", "ours")
+        await post(store, TurnRequest("s", b"", "theirs"), tenant="acme")
+
+        owed = await store.read(changes.untitled, limit=10)
+
+        assert [(session.tenant, session.first_message) for session in owed] == [
+            ("acme", "theirs"),
+            ("default", "ours"),
+        ]
 
     run(work)

@@ -10,6 +10,9 @@ from chatkeep.titling import MAX_CALLS, Titling, TitlingOptions
 class Slow:
     """Models that never answer."""
 
+    def is_embedded(self, _name: str) -> bool:
+        return False
+
     def is_small(self, _name: str) -> bool:
         return False
 

@@ -179,7 +179,8 @@ def _as_lines(found: foreign.Conversation) -> tuple[SessionLine, list[Line]]:
     session = dict(found.session)
     if not session["title"]:
         first = next((m["content"] for m in found.messages if m["role"] == "user"), "")
-        session["title"] = titles.fallback(first, microseconds(session["created_at"]) or now())
+        at = microseconds(session["created_at"]) or now()
+        session["title"] = titles.provisional_title(first, at)
     line = SessionLine.model_validate(session)
     return line, [MessageLine.model_validate(message) for message in found.messages]
 

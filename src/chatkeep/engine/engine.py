@@ -202,7 +202,7 @@ class Engine:
             request=request,
             runner=self._running.runner,
             max_queued=self._options.max_queued_turns,
-            make_title=titles.fallback,
+            make_title=titles.provisional_title,
             at=now(),
         )
         if isinstance(accepted, Repeated):

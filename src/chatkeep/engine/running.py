@@ -20,6 +20,7 @@ from chatkeep.domain import (
     Reply,
     Status,
     StoreUnavailable,
+    SystemPrompts,
     Turn,
     TurnCancelled,
     TurnInterrupted,
@@ -49,7 +50,7 @@ END_LAST_DELAY_SECONDS = 30
 class EngineOptions:
     """The rules of a turn; times are in seconds."""
 
-    system_prompt: str
+    system_prompts: SystemPrompts
     context_messages: int
     turn_timeout: float
     title_wait: float
@@ -85,12 +86,8 @@ class Running:
     @property
     def runner(self) -> Runner:
         """Who runs turns from now on, and with what by default."""
-        return Runner(
-            owner=self._lease.owner,
-            model=self._providers.default,
-            system_prompt=self._options.system_prompt,
-            context_messages=self._options.context_messages,
-        )
+        options, model = self._options, self._providers.default
+        return Runner(self._lease.owner, model, options.system_prompts, options.context_messages)
 
     def begin(self, begun: Begun, tenant: str) -> TurnLog:
         """Run a turn that has begun in the database."""

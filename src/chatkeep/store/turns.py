@@ -14,6 +14,7 @@ from chatkeep.domain import (
     Completion,
     Role,
     Status,
+    SystemPrompts,
     Turn,
 )
 from chatkeep.store import messages, rows, usage
@@ -28,7 +29,7 @@ class Runner:
 
     owner: str
     model: str
-    system_prompt: str
+    system_prompts: SystemPrompts
     context_messages: int
 
 
@@ -255,7 +256,8 @@ def _sent(conn: sa.Connection, session: Any, turn: Turn, runner: Runner) -> _Sen
     """Choose what a turn's model is sent, and keep its system prompt."""
     size = session.context_messages
     limit = runner.context_messages if size is None else size
-    chosen = (turn.options.system_prompt, session.system_prompt, runner.system_prompt)
+    default = runner.system_prompts.of(turn.model)
+    chosen = (turn.options.system_prompt, session.system_prompt, default)
     system = next((text for text in chosen if text is not None), None) or None
     digest = None
     if system is not None:
