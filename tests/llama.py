@@ -16,7 +16,6 @@ CONFIG = {
     "context_tokens": 4096,
     "parallel": 2,
     "max_tokens": 64,
-    "sampling": {"temp": 0.2},
 }
 
 

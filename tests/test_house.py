@@ -1,4 +1,4 @@
-"""The structure of the code: who may import whom, and how long a file may be."""
+"""The structure of the code: who may import whom, and how long a function may be."""
 
 import ast
 from pathlib import Path
@@ -21,9 +21,27 @@ FLOORS = {
 """Each room's floor. A room imports from floors below its own; a folder is one room."""
 
 READERS_OF_SETTINGS = {"app", "cli"}
-LIMIT = 300
-LONGER = {"domain.py": "a list of words, each a few lines that are read alone"}
-"""Files that may be longer than the limit, with the reason."""
+LIMIT = 40
+LONGER = {
+    "api/search.py:find",
+    "api/sessions.py:history",
+    "api/sessions.py:list_sessions",
+    "api/usage.py:read_usage",
+    "app.py:create_app",
+    "cli/archive.py:export",
+    "cli/archive.py:import_",
+    "cli/look.py:usage",
+    "cli/serve.py:run",
+    "cli/talk.py:chat",
+    "engine/running.py:_end",
+    "providers/embedded.py:_launch",
+    "providers/models.py:answer",
+    "store/messages.py:_window_statement",
+    "store/posts.py:accept",
+    "store/records.py:receipt",
+    "store/turns.py:end",
+}
+"""Functions that are longer than the limit: this list only gets shorter."""
 
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -53,10 +71,16 @@ def test_a_room_imports_from_below(path: Path) -> None:
         assert other != "settings" or here in READERS_OF_SETTINGS
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_a_file_can_be_read_in_five_minutes(path: Path) -> None:
-    name = str(path.relative_to(SOURCE))
-    assert len(path.read_text().splitlines()) <= LIMIT or name in LONGER
+def test_a_function_fits_on_a_screen() -> None:
+    longer = {
+        f"{path.relative_to(SOURCE)}:{node.name}"
+        for path in FILES
+        if "migrations" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or node.lineno) - node.lineno >= LIMIT
+    }
+    assert longer == LONGER
 
 
 def test_every_error_has_a_status_and_a_code_of_its_own() -> None:

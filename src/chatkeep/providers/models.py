@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -205,7 +205,8 @@ class Providers:
         async with self._seat(name) as address:
             model = await self._loaded(name, address)
             asked = clients.messages(name, prompt)
-            stream = model.astream(asked, **clients.parameters(name, prompt))
+            parameters = clients.parameters(name, prompt, self._sampling(name))
+            stream = model.astream(asked, **parameters)
             seconds = self._options.timeout
             try:
                 # What is left in the middle lets go of its connection.
@@ -222,6 +223,10 @@ class Providers:
         if ending.finish_reason is None:
             raise ModelFailed("The model's answer was cut off.")
         return Completion(ending.usage, ending.finish_reason)
+
+    def _sampling(self, name: str) -> Mapping[str, Any] | None:
+        embedded = self._embedded.get(name)
+        return embedded.built_in.sampling if embedded and embedded.built_in else None
 
     def _seat(self, name: str) -> AbstractAsyncContextManager[Address | None]:
         """Hold a place at a model that is embedded, for as long as the answer takes."""
