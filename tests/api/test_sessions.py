@@ -192,6 +192,7 @@ def test_the_models_on_offer_are_listed(client: TestClient) -> None:
     assert client.get("/models").json() == {
         "default": "openai:scripted",
         "models": [{"id": "openai:scripted", "provider": "openai"}],
+        "notice": None,
     }
 
 

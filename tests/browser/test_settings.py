@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Open
-from tests.browser.page import answers, button, ended, send, session_of
+from tests.browser.page import answers, button, ended, send, session_of, shows
 from tests.process import Server
 from tests.upstream import Upstream
 
@@ -128,6 +128,7 @@ def test_settings_can_be_given_back_to_the_server(
     expect(dialog).to_have_count(0)
     assert stored(server, session) == (None, None, None)
     send(page, "after")
+    shows(page, "before", "Reply to: before", "after", "Reply to: after")
     expect(answers(page).last).to_contain_text(SCRIPTED)
     assert [text for _, text in upstream.replies[-1].messages[1:]] == [
         "before",

@@ -72,7 +72,7 @@ def test_an_answer_is_seen_as_markdown_while_it_comes(
         assert terminal.style("bold").bold
         assert "second" not in terminal.shown
         pace.release(WHOLE)
-        terminal.wait("• second", "The end.", "Tell me Tell ·")
+        terminal.wait("• second", "The end.", "Tell me. Tell ·")
         assert terminal.shown.count("The Title") == 1
         terminal.type(CTRL_D)
         assert terminal.end() == 0

@@ -7,6 +7,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from chatkeep import examples
 from chatkeep.api import accept, bodies, problems, sse
 from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable
 from chatkeep.api.dependencies import PlainRoute, caller, engine, stream
@@ -158,7 +159,7 @@ def _header(name: str, description: str) -> dict[str, object]:
                         "turn_id": "turn_01a2058719d1766ebad13f34039a02d3",
                         "user_message_id": "msg_01a2058d321777799d99f4a2f92f6a97",
                         "message_id": "msg_01a2058d321b75598013149ac14bb6fc",
-                        "model": "openai:gpt-5-mini",
+                        "model": examples.OPENAI,
                         "usage": {"input_tokens": 42, "output_tokens": 9},
                         "finish_reason": "stop",
                     }

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from chatkeep import examples
 from chatkeep.api.dependencies import CallerOf, ProvidersOf
 
 router = APIRouter(tags=["models"])
@@ -11,7 +12,7 @@ router = APIRouter(tags=["models"])
 class Model(BaseModel):
     """A model on offer."""
 
-    id: str = Field(examples=["openai:gpt-5-mini"])
+    id: str = Field(examples=[examples.OPENAI])
     provider: str = Field(examples=["openai"])
 
 
@@ -20,10 +21,13 @@ class Models(BaseModel):
 
     default: str
     models: list[Model]
+    notice: str | None = Field(
+        description="What a person should know of the default model, as one line of Markdown."
+    )
 
 
 @router.get("/models", summary="List the models on offer")
 async def list_models(_caller: CallerOf, providers: ProvidersOf) -> Models:
     """Tell which models `POST /chat` and a session may name, the default first."""
     listed = [Model(id=name, provider=name.partition(":")[0]) for name in providers.names]
-    return Models(default=providers.default, models=listed)
+    return Models(default=providers.default, models=listed, notice=providers.notice)

@@ -89,7 +89,7 @@ def serve(
     \b
     Examples:
       chatkeep serve
-      chatkeep serve --port 9000 --model openai:gpt-5-mini
+      chatkeep serve --port 9000 --model openai:gpt-6-luna
     """
     from chatkeep import telemetry
     from chatkeep.cli.serve import run

@@ -2,7 +2,7 @@
 
 import secrets
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx2
@@ -21,6 +21,14 @@ class Refused(Exception):
         """Take the sentence to show, and the status where the server has answered."""
         super().__init__(one_line(words))
         self.status = status
+
+
+class ModelsOnOffer(NamedTuple):
+    """The models of a server, and what to know of the default one; empty if there is nothing."""
+
+    default: str
+    names: list[str]
+    notice: str
 
 
 def fresh_id() -> str:
@@ -91,15 +99,17 @@ class Api:
             raise
         return one_line(str(found["title"]))
 
-    def models(self) -> tuple[str, list[str]] | None:
-        """The default model and all on offer; `None` if the server does not tell."""
+    def models(self) -> ModelsOnOffer | None:
+        """The models on offer; `None` if the server does not tell."""
         try:
             found = self._get("/models")
         except Refused as refused:
             if refused.status == NOT_FOUND:
                 return None
             raise
-        return one_line(found["default"]), [one_line(model["id"]) for model in found["models"]]
+        names = [one_line(model["id"]) for model in found["models"]]
+        notice = one_line(found.get("notice") or "").replace("`", "")
+        return ModelsOnOffer(one_line(found["default"]), names, notice)
 
     def _list(self, path: str, **query: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._get(path, **query)

@@ -71,11 +71,16 @@ class Conversation:
     def run(self) -> None:
         """Take messages and commands until the person leaves."""
         self._say("Write a message. /help shows the commands, Ctrl-D leaves.")
+        self._try(self._show_notice)
         if self._is_known:
             self._try(self._show_session)
         while not self._is_over:
             self._try(self._step)
         self._say(f"This was the session {self._session_id}")
+
+    def _show_notice(self) -> None:
+        if (offer := self._api.models()) is not None and offer.notice:
+            self._say(offer.notice)
 
     def _step(self) -> None:
         draft, self._draft = self._draft, ""
@@ -183,7 +188,8 @@ class Conversation:
         if offer is None and not name:
             self._say("Which models there are is not available from this server.")
             return
-        default, self._models = offer or ("", self._models)
+        default = offer.default if offer else ""
+        self._models = offer.names if offer else self._models
         if not name:
             for found in self._models:
                 mark = "→" if found == (self._model or default) else " "

@@ -66,6 +66,8 @@ def run(settings: Settings) -> None:
                 typer.echo(
                     f"Chatkeep answers on http://{shown}:{port} with {settings.model}.", err=True
                 )
+                if (notice := app.state.providers.notice) is not None:
+                    typer.echo(notice.replace("`", ""), err=True)
 
         async def shutdown(self, sockets: list[Any] | None = None) -> None:
             # Beside uvicorn's own wait: turns end, or whoever waits for them is told why not.

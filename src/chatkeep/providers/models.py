@@ -92,6 +92,12 @@ class Providers:
         return name in self._embedded and self._embedded[name].built_in is not None
 
     @property
+    def notice(self) -> str | None:
+        """What a person should know of the default model, as one line of Markdown."""
+        embedded = self._embedded.get(self.default)
+        return embedded.built_in.notice if embedded and embedded.built_in else None
+
+    @property
     def system_prompts(self) -> dict[str, str]:
         """The default system prompt of each model that has one of its own."""
         return {

@@ -539,7 +539,7 @@ export interface components {
         Model: {
             /**
              * Id
-             * @example openai:gpt-5-mini
+             * @example openai:gpt-6-luna
              */
             id: string;
             /**
@@ -557,6 +557,11 @@ export interface components {
             default: string;
             /** Models */
             models: components["schemas"]["Model"][];
+            /**
+             * Notice
+             * @description What a person should know of the default model, as one line of Markdown.
+             */
+            notice: string | null;
         };
         /**
          * Problem
@@ -955,7 +960,7 @@ export interface operations {
                      *       "turn_id": "turn_01a2058719d1766ebad13f34039a02d3",
                      *       "user_message_id": "msg_01a2058d321777799d99f4a2f92f6a97",
                      *       "message_id": "msg_01a2058d321b75598013149ac14bb6fc",
-                     *       "model": "openai:gpt-5-mini",
+                     *       "model": "openai:gpt-6-luna",
                      *       "usage": {
                      *         "input_tokens": 42,
                      *         "output_tokens": 9
