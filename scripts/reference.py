@@ -1,6 +1,6 @@
-"""The reference pages of the documentation, written from what the code says of itself.
+"""What of the documentation is made from the code: the reference, and the models in examples.
 
-`python scripts/reference.py` writes them; `--check` compares them and ends with 1 if one is stale.
+`python scripts/reference.py` writes it; `--check` compares and ends with 1 if something is stale.
 """
 
 import json
@@ -14,13 +14,23 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field, TypeAdapter
 
-from chatkeep import records
+from chatkeep import examples, records
 from chatkeep.app import STATUS, create_app
 from chatkeep.cli import cli
 from chatkeep.cli.show import FAILED, NOT_THERE, STOPPED, WRONG
 from chatkeep.settings import PREFIX, Settings
 
-FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs" / "reference"
+
+EXAMPLE_MODEL = re.compile(r"\b(openai|anthropic|ollama):[\w.-]*\w(?::[\w.-]*\w)?")
+"""A model in an example. `openai:…` stands for any."""
+
+NAMES_MODELS = ("README.md", "docs/**/*.md", "src/chatkeep/cli/*.py")
+"""The files whose examples name models, apart from those that import `chatkeep.examples`."""
+
+NO_EXAMPLES = {"openai:any"}
+"""What the code itself says where any model will do."""
 
 SETTINGS = """\
 # Settings
@@ -340,20 +350,38 @@ def pages() -> dict[str, str]:
     return found
 
 
+def with_example_models(text: str) -> str:
+    """The text with the models of `chatkeep.examples` in its examples."""
+    current = {model.partition(":")[0]: model for model in examples.MODELS}
+
+    def replaced(model: re.Match[str]) -> str:
+        return model[0] if model[0] in NO_EXAMPLES else current[model[1]]
+
+    return EXAMPLE_MODEL.sub(replaced, text)
+
+
+def documents() -> dict[Path, str]:
+    """Each file that is written, wholly or in its examples, as it should be."""
+    written = {FOLDER / name: with_example_models(text) for name, text in pages().items()}
+    named = {path for pattern in NAMES_MODELS for path in ROOT.glob(pattern)} - set(written)
+    return written | {path: with_example_models(path.read_text()) for path in named}
+
+
 def main() -> int:
-    """Write the reference, or say which files of it are stale."""
-    wanted = pages()
-    there = {name: FOLDER / name for name in wanted if (FOLDER / name).is_file()}
-    stale = [
-        name for name in wanted if name not in there or there[name].read_text() != wanted[name]
-    ]
+    """Write what is made from the code, or say which files are stale."""
+    stale = {
+        path: text
+        for path, text in documents().items()
+        if not path.is_file() or path.read_text() != text
+    }
     if "--check" in sys.argv[1:]:
-        for name in stale:
-            sys.stderr.write(f"docs/reference/{name} is stale: run python scripts/reference.py\n")
+        for path in sorted(stale):
+            name = path.relative_to(ROOT)
+            sys.stderr.write(f"{name} is stale: run python scripts/reference.py\n")
         return 1 if stale else 0
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in stale:
-        (FOLDER / name).write_text(wanted[name])
+    for path, text in stale.items():
+        path.write_text(text)
     return 0
 
 

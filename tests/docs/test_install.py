@@ -1,0 +1,52 @@
+"""The page about installing is true: a wheel is built, and every way to run it runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.reader import ROOT, blocks
+from tests.docs.test_readme import INSTALL_SECONDS, bash, serving
+from tests.upstream import Upstream
+
+REPOSITORY, WHEEL, PIP, PIPX, UVX, UVX_EMBEDDED = (
+    block.text for block in blocks("install.md") if block.language == "sh"
+)
+TOOLS = ["uv", "pipx"]
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a copy of the repository, in which the wheel is built as the page says."""
+    home = tmp_path_factory.mktemp("home")
+    subprocess.run(["git", "clone", "--quiet", ROOT, home / "chatkeep"], check=True)
+    bash(WHEEL, home / "chatkeep")
+    bash(f"{sys.executable} -m venv tools && tools/bin/pip install --quiet {' '.join(TOOLS)}", home)
+    return home
+
+
+def answer(machine: Path, commands: str, env: dict[str, str]) -> str:
+    """Run the commands, the last of which serves, and ask for an answer."""
+    path = f"{machine}/tools/bin:{machine}/.local/bin:{os.environ['PATH']}"
+    env = {"HOME": str(machine), "XDG_DATA_HOME": "", "PATH": path, **env}
+    with serving(commands, machine / "chatkeep", env, INSTALL_SECONDS) as url:
+        body = '{"session_id": "s", "message": "Say hello to me, please", "max_tokens": 8}'
+        return bash(f"curl -sSf {url}/chat --json '{body}'", machine)
+
+
+def test_the_wheel_runs_as_it_is_installed_by_pip_and_by_uv(
+    machine: Path, full: bool, upstream: Upstream
+) -> None:
+    """With `--full` by pipx too, which is pip in an environment of its own."""
+    for way in (PIP, UVX_EMBEDDED, *([PIPX] if full else [])):
+        assert '"model":"local:smollm2-135m-instruct"' in answer(machine, way, {})
+    without_weights = answer(machine, UVX, {"OLLAMA_HOST": upstream.url})
+    assert '"response":"Reply to: Say hello to me, please"' in without_weights
+
+
+def test_the_repositorys_own_way_is_the_readmes() -> None:
+    from tests.docs.test_readme import SERVE
+
+    assert [line.strip() for line in REPOSITORY.splitlines()] == SERVE.strip().split(" && ")
