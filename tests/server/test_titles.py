@@ -67,6 +67,8 @@ def test_thirty_first_messages_get_titles_and_answers_from_the_embedded_model(
         answers = [post.result().json() for post in posts]
         until(lambda: _ended_title_calls(server) == len(asked))
         sessions = server.sessions()
+        # Not even a connection that the model's server was closing.
+        assert "model_call_failed" not in server.log.read_text()
 
     show(f"Titles of {len(asked)} first messages by the embedded model:")
     for number, (kind, message) in enumerate(asked):

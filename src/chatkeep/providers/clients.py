@@ -131,6 +131,8 @@ def _openai(model: str, options: ProviderOptions, address: Address | None) -> "B
         timeout=options.timeout,
         # What listens on loopback is not reached through the proxies of the environment.
         trusts_env=address is None,
+        # llama.cpp's server closes them: the next call would find one that is just going.
+        keeps_connections=address is None,
     )
 
 

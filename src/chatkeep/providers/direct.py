@@ -102,6 +102,8 @@ class DirectModel(BaseChatModel):
     """Seconds to connect, and between two pieces of the answer."""
     trusts_env: bool = True
     """Whether the proxies of the environment are used."""
+    keeps_connections: bool = True
+    """False for a server that closes a connection behind its answer without saying so."""
 
     @property
     def _llm_type(self) -> str:
@@ -220,7 +222,8 @@ class DirectModel(BaseChatModel):
         """One pool for the life of the model; as many connections as there are turns."""
         connector = aiohttp.TCPConnector(
             limit=0,
-            keepalive_timeout=KEEPALIVE_SECONDS,
+            force_close=not self.keeps_connections,
+            keepalive_timeout=KEEPALIVE_SECONDS if self.keeps_connections else None,
             ssl=_trusted() if self._is_secure else True,
         )
         return aiohttp.ClientSession(

@@ -65,7 +65,7 @@ BUILT_IN = {
             # Else a line break ends what it sees as a repetition.
             "dry_sequence_breakers": ["<|im_end|>"],
             # <|im_end|>: it comes to an end sooner.
-            "logit_bias": [[2, 4.0]],
+            "logit_bias": [[2, 5.0]],
         },
     )
 }
