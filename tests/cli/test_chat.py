@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chatkeep import examples
 from tests.cli.terminal import ALT_ENTER, CTRL_C, CTRL_D, ENTER, Terminal
 from tests.process import PATIENCE, Server, until
 from tests.proxy import Proxy
@@ -54,6 +55,14 @@ def released(number: int) -> threading.Semaphore:
 
 WHOLE = 1_000
 """More than any answer here has pieces."""
+
+
+def test_a_conversation_with_the_embedded_model_begins_with_what_it_is(tmp_path: Path) -> None:
+    with Server(tmp_path) as server, open_chat(server.url) as terminal:
+        terminal.wait("small model for demonstrations", READY, "›")
+        assert examples.OPENAI in "".join(terminal.shown.split("\n"))
+        terminal.type(CTRL_D)
+        assert terminal.end() == 0
 
 
 def test_an_answer_is_seen_as_markdown_while_it_comes(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.reader import ROOT, blocks
-from tests.docs.test_readme import INSTALL_SECONDS, bash, serving
+from tests.docs.test_readme import INSTALL_SECONDS, QUICK, SERVE, bash, serving
 from tests.upstream import Upstream
 
 REPOSITORY, WHEEL, PIP, PIPX, UVX, UVX_EMBEDDED = (
@@ -30,7 +30,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def answer(machine: Path, commands: str, env: dict[str, str]) -> str:
     """Run the commands, the last of which serves, and ask for an answer."""
     path = f"{machine}/tools/bin:{machine}/.local/bin:{os.environ['PATH']}"
-    env = {"HOME": str(machine), "XDG_DATA_HOME": "", "PATH": path, **env}
+    env = {"HOME": str(machine), "XDG_DATA_HOME": "", "PATH": path, **QUICK, **env}
     with serving(commands, machine / "chatkeep", env, INSTALL_SECONDS) as url:
         body = '{"session_id": "s", "message": "Say hello to me, please", "max_tokens": 8}'
         return bash(f"curl -sSf {url}/chat --json '{body}'", machine)
@@ -47,6 +47,4 @@ def test_the_wheel_runs_as_it_is_installed_by_pip_and_by_uv(
 
 
 def test_the_repositorys_own_way_is_the_readmes() -> None:
-    from tests.docs.test_readme import SERVE
-
     assert [line.strip() for line in REPOSITORY.splitlines()] == SERVE.strip().split(" && ")

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 INSTALL_SECONDS = 3_000
+QUICK = {"PIP_NO_COMPILE": "1"}
+"""What is imported is compiled then, and only that."""
 
 SERVE = next(block for block in BLOCKS if block.rstrip().endswith("chatkeep serve"))
 SWITCHES = [block for block in BLOCKS if "chatkeep serve --model" in block]
@@ -84,7 +86,7 @@ def test_one_command_serves_on_a_fresh_machine_and_the_examples_do_what_is_said(
     clone, home = tmp_path / "clone", tmp_path / "home"
     home.mkdir()
     subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
-    env = {"HOME": str(home), "XDG_DATA_HOME": "", "CHATKEEP_MODEL_TIMEOUT": "600"}
+    env = {"HOME": str(home), "XDG_DATA_HOME": "", "CHATKEEP_MODEL_TIMEOUT": "600", **QUICK}
 
     with serving(SERVE, clone, env, INSTALL_SECONDS) as url:
 

@@ -192,7 +192,7 @@ def test_a_refused_connection_is_a_failed_model_and_leaves_no_turn_running(
                 assert failed.status_code == 502
                 assert failed.json()["type"] == "/problems/model-failed"
             assert [m["status"] for m in lonely.history(model)] == ["failed", "failed"]
-            assert lonely.sessions()[model]["title"].startswith("Anyone there 20")
+            assert lonely.sessions()[model]["title"].startswith("Anyone there, ")
 
 
 def test_a_missing_key_is_our_configuration(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ of its own, is held to choose among them.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -31,7 +31,7 @@ MIN_CANDIDATES, MAX_CANDIDATES = 4, 48
 MAX_DISTANCE = 3.0
 """How much less than the best one a title may be worth: a model need not choose a bad one."""
 
-READ_WORDS, READ_CLAUSES, READ_CLAUSE_CHARS = 60, 6, 40
+READ_WORDS, READ_CLAUSES, READ_CLAUSE_CHARS = 40, 6, 40
 
 _SENTENCE_END = re.compile(
     r"(?<=[.!?;…])\s+|(?<=[。！？；])|\n+|\s[-–—]+\s|[:：]\s+|(?<=\w)\s*[()]\s*"
@@ -39,7 +39,6 @@ _SENTENCE_END = re.compile(
 _CODE_BLOCK = re.compile(r"^ {0,3}(```|~~~).*?(?:^ {0,3}\1|\Z)", re.DOTALL | re.MULTILINE)
 _COMMA = re.compile(r"[,，]$")
 _SPACELESS_CLAUSE = re.compile(r"[\s。！？；：:，、,.!?;…()（）]+")
-_COMPOUND = re.compile(r"[-/_.,:;'’]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +60,31 @@ def candidates(message: str) -> list[str]:
 
     Empty if the message has too few words: one or two, or a single character.
     """
+    titles: list[str] = []
+    least = 0.0
+    for worth, title in _ranked(message):
+        if not titles:
+            least = worth - MAX_DISTANCE
+        if len(titles) >= (MIN_CANDIDATES if worth < least else MAX_CANDIDATES):
+            break
+        titles.append(title)
+    return titles
+
+
+def best_candidate(message: str) -> str | None:
+    """The first of the `candidates`; `None` if there are none."""
+    return next((title for _, title in _ranked(message)), None)
+
+
+def _ranked(message: str) -> Iterator[_Worth]:
+    """Each title once, the best one first; the form is looked at when it is its turn."""
     text = _prose(visible(message[:READ_CHARS]))
     worths: dict[str, float] = {}
     for worth, title in _runs_of(text) if is_spaceless(text) else _spans_of(text):
+        worths[title] = max(worth, worths.get(title, worth))
+    for title in sorted(worths, key=lambda title: -worths[title]):
         if has_form(title):
-            worths[title] = max(worth, worths.get(title, worth))
-    titles = sorted(worths, key=lambda title: -worths[title])
-    best = worths[titles[0]] if titles else 0
-    return [
-        title
-        for index, title in enumerate(titles[:MAX_CANDIDATES])
-        if index < MIN_CANDIDATES or worths[title] >= best - MAX_DISTANCE
-    ]
+            yield worths[title], title
 
 
 def _prose(text: str) -> str:
@@ -142,7 +154,10 @@ def _without_articles(span: _Clause) -> Iterator[tuple[_Clause, int]]:
 
 
 def _value(clause: _Clause, start: int, end: int, index: int) -> float:
-    """What a span is worth: words that say something, whole phrases, an early place."""
+    """What a span is worth: words that say something, whole phrases, an early place.
+
+    The numbers were found by trying: `tests/titlecorpus.py` has the titles that they have to make.
+    """
     span = clause[start:end]
     content = [word.text.casefold() for word in span if word.is_content]
     said = set(content)
@@ -170,22 +185,28 @@ def _joined(span: _Clause) -> str:
 def _runs_of(text: str) -> list[_Worth]:
     """Runs of a clause's characters that begin and end where a word may."""
     clauses = [clause for clause in _SPACELESS_CLAUSE.split(text) if clause][:READ_CLAUSES]
-    for can_cut in (_may_cut, _is_whole_character):
-        runs = [
-            run for index, clause in enumerate(clauses) for run in _runs(clause, index, can_cut)
-        ]
-        if runs:
-            return runs
-    return []
+    runs = [run for index, clause in enumerate(clauses) for run in _runs(clause, index)]
+    # Where no word's end is known, at least no character is cut.
+    return runs or [
+        run for index, clause in enumerate(clauses) for run in _beginnings(clause, index)
+    ]
 
 
-def _runs(clause: str, index: int, can_cut: Callable[[str, int], bool]) -> Iterator[_Worth]:
+def _runs(clause: str, index: int) -> Iterator[_Worth]:
     clause = clause[:READ_CLAUSE_CHARS]
-    cuts = [0, *(at for at in range(1, len(clause)) if can_cut(clause, at)), len(clause)]
+    cuts = [0, *(at for at in range(1, len(clause)) if _may_cut(clause, at)), len(clause)]
     for start, end in combinations(cuts, 2):
-        run = trimmed(clause[start:end])
-        if MIN_CHARS <= len(run) <= MAX_CHARS and is_spaceless(run):
-            yield _value_of_run(run, start, index), run
+        if end - start <= MAX_CHARS:
+            run = trimmed(clause[start:end])
+            if len(run) >= MIN_CHARS and is_spaceless(run):
+                yield _value_of_run(run, start, index), run
+
+
+def _beginnings(clause: str, index: int) -> Iterator[_Worth]:
+    for end in range(MIN_CHARS, min(MAX_CHARS, len(clause) - 1) + 1):
+        run = trimmed(clause[:end])
+        if len(run) >= MIN_CHARS and is_spaceless(run) and _is_whole_character(clause, end):
+            yield _value_of_run(run, 0, index), run
 
 
 def _may_cut(clause: str, at: int) -> bool:

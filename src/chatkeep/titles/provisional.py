@@ -6,7 +6,7 @@ Pure: no clock, no I/O, no model.
 import unicodedata
 from datetime import UTC, datetime
 
-from chatkeep.titles.candidates import candidates
+from chatkeep.titles.candidates import best_candidate
 from chatkeep.titles.words import (
     MAX_CHARS,
     MAX_WORD_CHARS,
@@ -35,8 +35,8 @@ _MONTHS = {
 
 def provisional_title(message: str, at: int) -> str:
     """Cut a title out of a message; `at` (µs since 1970) gives a very short one a date."""
-    if titles := candidates(message):
-        return titles[0]
+    if (title := best_candidate(message)) is not None:
+        return title
     text = plain(visible(message[:READ_CHARS]))
     date = datetime.fromtimestamp(at / 1_000_000, UTC)
     if is_spaceless(text):
