@@ -36,6 +36,7 @@ READ_LINES, READ_LINE_CHARS = 6, 500
 MAX_REPAIRED_WORDS = 10
 """An answer longer than this is no title with a few words too many: it is something else."""
 
+_WORD = re.compile(r"[^\W_]+")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _ENTITY = re.compile(r"&(?:[a-z]{2,6}|#\d{1,6});")
 _THINKING = r"think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad"
@@ -256,6 +257,7 @@ def _is_example(title: str, message: str) -> bool:
 
 def _repeats_one_word(title: str, message: str) -> bool:
     """True if the title is one word said again and again, unless its message says so too."""
-    if " " not in title or len({word.casefold() for word in title.split()}) > 1:
+    words = _WORD.findall(title.casefold())
+    if " " not in title or len(set(words)) > 1:
         return False
-    return title.casefold() not in " ".join(plain(visible(message)).split()).casefold()
+    return _WORD.findall(message.casefold()).count(words[0]) < len(words)
