@@ -41,6 +41,12 @@ def ended(page: Page) -> None:
     expect(button(page, "Stop")).to_have_count(0)
 
 
+def stored(page: Page) -> None:
+    """The newest answer is shown as it is stored: what it took is there."""
+    ended(page)
+    expect(answers(page).last.locator(".figures")).to_be_visible()
+
+
 def session_of(page: Page) -> str:
     """The session that a page shows; a new one has a name once its first message is sent."""
     return unquote(page.url.partition("#/")[2].partition("?")[0])

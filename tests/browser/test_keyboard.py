@@ -5,7 +5,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Open
 from tests.browser.listing import Stored, link, store
-from tests.browser.page import answers, button, ended, field, questions
+from tests.browser.page import answers, button, field, questions, stored
 from tests.process import Server
 
 MOST_TABS = 60
@@ -45,7 +45,7 @@ def test_a_conversation_is_had_with_keys_alone(page: Page, server: Server) -> No
     expect(field(page)).to_be_focused()
     page.keyboard.type("Hello by key")
     page.keyboard.press("Enter")
-    ended(page)
+    stored(page)
     expect(field(page)).to_be_focused()
 
     tab_to(page, button(page, "Edit the message"), key="Shift+Tab")
@@ -60,13 +60,13 @@ def test_a_conversation_is_had_with_keys_alone(page: Page, server: Server) -> No
     page.keyboard.press("Enter")
     expect(questions(page)).to_contain_text("Hello by key, edited")
     expect(answers(page)).to_contain_text("Reply to: Hello by key, edited")
-    ended(page)
+    stored(page)
     expect(field(page)).to_be_focused()
 
     tab_to(page, button(page, "Answer once more"), key="Shift+Tab")
     page.keyboard.press("Enter")
     expect(answers(page).get_by_role("group", name="Branches")).to_contain_text("2/2")
-    ended(page)
+    stored(page)
     assert page.evaluate("document.activeElement !== document.body")
     page.keyboard.press("/")
     tab_to(page, button(page, "What the model was sent"), key="Shift+Tab")
