@@ -93,6 +93,11 @@ def test_a_bad_answer_is_repaired_or_refused(message: str, answer: str, title: s
         "Budget Under $1,000",
         "E=mc² Explained Simply",
         "I Can't Sleep at Night",
+        "I Am Afraid of Flying",
+        "Apologies in Business Emails",
+        "Name of the Wind: Summary",
+        "Session Name - Best Practices",
+        "Great Wall of China",
         "TypeScript型エラー",
         "Docker Compose 入门",
     ],
@@ -120,6 +125,12 @@ def test_signs_that_belong_to_a_title_stay(title: str) -> None:
         ("Sure!\n\n**Python List Sorting**", "Python List Sorting"),
         ("Python List Sorting. This title says what it is about.", "Python List Sorting"),
         ("列表排序方法", "列表排序方法"),
+        ("Sure! Python List Sorting", "Python List Sorting"),
+        ("好的，列表排序方法", "列表排序方法"),
+        ("以下是标题：列表排序方法", "列表排序方法"),
+        ("Python List Sorting (3 words total)", "Python List Sorting"),
+        ("列表排序方法（6个字）", "列表排序方法"),
+        ("Python List Sorting:", "Python List Sorting"),
     ],
 )
 def test_an_answer_is_repaired(answer: str, title: str) -> None:
@@ -134,6 +145,9 @@ def test_an_answer_is_repaired(answer: str, title: str) -> None:
         "To sort a list in Python you can call its sort method, or the function sorted.",
         "Sort Sort Sort",
         "I cannot sort lists",
+        "I'm sorry, I can't",
+        "Here is a title:",
+        "Sure, here you go:",
         "Centre Div With Flexbox",
     ],
 )
@@ -141,9 +155,15 @@ def test_what_is_no_title_is_refused(answer: str) -> None:
     assert title_from_answer(answer, "How can I sort a list in Python?") is None
 
 
+def test_what_sounds_like_a_refusal_is_a_title_where_the_message_says_so() -> None:
+    assert title_from_answer("抱歉信写作", "怎么写一封抱歉信") == "抱歉信写作"
+    assert title_from_answer("抱歉，我无法提供", "怎么写信") is None
+
+
 def test_an_example_of_the_prompt_is_a_title_where_the_message_is_about_that() -> None:
     title = "Centre Div With Flexbox"
     assert title_from_answer(title, "how do i centre a div") == title
+    assert title_from_answer("日本の首都", "日本国の首都を教えて") == "日本の首都"
 
 
 @pytest.mark.parametrize(

@@ -143,9 +143,14 @@ def _langchains_openai(
     url: str | None,
     key: str | None,
 ) -> "BaseChatModel":
+    import httpx2
     from langchain_openai import ChatOpenAI
     from openai import DefaultAsyncHttpxClient
 
+    connecting: dict[str, Any] = {"trust_env": address is None}
+    if address is not None:
+        # llama.cpp's server closes connections behind an answer.
+        connecting["limits"] = httpx2.Limits(max_keepalive_connections=0)
     return ChatOpenAI(
         model="local" if address else model,
         base_url=url,
@@ -155,7 +160,7 @@ def _langchains_openai(
         max_retries=0,
         stream_usage=True,
         # Our own, so that it can be closed.
-        http_async_client=DefaultAsyncHttpxClient(trust_env=address is None),
+        http_async_client=DefaultAsyncHttpxClient(**connecting),
     )
 
 

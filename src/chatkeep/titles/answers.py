@@ -37,6 +37,9 @@ MAX_REPAIRED_WORDS = 10
 """An answer longer than this is no title with a few words too many: it is something else."""
 
 _WORD = re.compile(r"[^\W_]+")
+MIN_CAPITAL_CHARS = 4
+"""Letters from which on a word has a capital in a title, wherever titles have them."""
+
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _ENTITY = re.compile(r"&(?:[a-z]{2,6}|#\d{1,6});")
 _THINKING = r"think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad"
@@ -45,10 +48,10 @@ _REASONING = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _REASONING_END = re.compile(rf"\A.*(?:</(?:{_THINKING})\s*>|\[/THINK\])", re.DOTALL | re.IGNORECASE)
-_CHANNEL = re.compile(r"(?:.*<\|channel\|>)?\s*(\w+)?[^<|]*<\|message\|>", re.DOTALL)
+_CHANNEL = re.compile(r"(?:.*<\|channel\|>)?\s*(\w{1,40})?[^<|]{0,200}<\|message\|>", re.DOTALL)
 _CHANNEL_MARK = re.compile(r"<\|[^<>|]{0,40}\|>")
 _LOST_CHANNEL_MARKS = re.compile(r"\Aanalysis(?=[A-Z]).*assistantfinal", re.DOTALL)
-_FENCE = re.compile(r"^\s*(?:```|~~~)\s*[\w-]*\s*$", re.MULTILINE)
+_FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)[^\S\n]*[\w-]*[^\S\n]*$", re.MULTILINE)
 _JSON_TITLE = re.compile(
     r"[\"'](?:\w*_)?(?:titles?|name)[\"']\s*:\s*\[?\s*([\"'])(.*?)(?:\1|\Z)", re.DOTALL
 )
@@ -68,15 +71,24 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _LABEL_ALONE = re.compile(rf"\W*(?:{_LABELS})\W*", re.IGNORECASE)
+_STRONG_LABEL = re.compile(
+    rf"\W*(?:(?:chat|conversation)\s+)?(?:{_LABELS})\s*[:：=]", re.IGNORECASE
+)
+_INTERJECTION = re.compile(
+    "^\\W*(?:sure|certainly|of course|absolutely|okay|ok|great|klar|gerne|claro|bien sûr|certo"
+    "|конечно|好的|当然|はい|もちろん|네|물론)[!！,，、.。]\\s*",
+    re.IGNORECASE,
+)
 _INTRODUCTION = re.compile(
-    r"^\W*(?:sure|certainly|of course|absolutely|okay|ok|alright|great|got it"
+    r"^\W*(?:(?:sure|certainly|of course|absolutely|okay|ok|alright|great|got it"
     "|here(?:['’]s| is| are)|klar|gerne|natürlich|hier ist|bien sûr|voici|claro|por supuesto"
-    r"|aquí (?:está|tienes)|certo|ecco|конечно|вот|当然|好的|以下是|はい|もちろん|네|물론)\b"
+    r"|aquí (?:está|tienes)|certo|ecco|конечно|вот)\b|当然|好的|以下是|はい|もちろん|네|물론)"
     r"[^:：\n]{0,100}(?:[:：]\s*|[!.！。]?\s*$)",
     re.IGNORECASE,
 )
 _NOTE = re.compile(
-    r"\s*[(\[（][^()\[\]（）]*\b(?:words?|characters?|Wörter|mots|palabras)[)\]）]\s*$",
+    r"\s*[(\[（][^()\[\]（）]*(?:\b(?:words?|characters?|Wörter|mots|palabras)\b|字|単語)"
+    r"[^()\[\]（）]*[)\]）]\s*$",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(rf"[{QUOTES}]([^{QUOTES}\n]{{5,100}})[{QUOTES}]")
@@ -113,7 +125,7 @@ def title_from_answer(answer: str, message: str) -> str | None:
     in the answer.
     """
     text = _without_reasoning(answer[:READ_CHARS])
-    if _REFUSAL.match(text) or _REFUSAL_SENTENCE.match(text):
+    if _is_refusal(text, message):
         return None
     for line in _lines(text):
         title = _title_of_line(line)
@@ -124,6 +136,23 @@ def title_from_answer(answer: str, message: str) -> str | None:
 
 def _is_no_title(title: str, message: str) -> bool:
     return _is_example(title, message) or _repeats_one_word(title, message)
+
+
+def _is_refusal(text: str, message: str) -> bool:
+    """True if an answer says that there will be none.
+
+    A title may begin in the same way: where its words have capitals (“Apologies in Business
+    Emails”), or where the message itself says so.
+    """
+    if _REFUSAL_SENTENCE.match(text):
+        return True
+    refusal = _REFUSAL.match(text)
+    if refusal is None:
+        return False
+    words = [word for word in text.split() if len(word) >= MIN_CAPITAL_CHARS and word[0].isalpha()]
+    is_titled = len(words) > 1 and all(word[0].isupper() for word in words)
+    is_said = refusal[0].strip().casefold() in message.casefold()
+    return not (has_form(_tidy(text)) and (is_titled or is_said))
 
 
 def _without_reasoning(answer: str) -> str:
@@ -183,18 +212,35 @@ def _lines(text: str) -> Iterator[str]:
         if _LABEL_ALONE.fullmatch(plain(line)) or (not is_last and line.rstrip()[-1:] in ":："):
             continue
         text = _without_label(line)
-        introduction = _INTRODUCTION.match(text)
-        if introduction is not None and not has_form(trimmed(text)):
-            rest = _without_label(text[introduction.end() :])
-            if not rest.strip() and not _QUOTED.search(text):
-                continue
-            text = rest if rest.strip() else text
-        yield text
+        if text := _without_introduction(text):
+            yield text
+
+
+def _without_introduction(text: str) -> str:
+    """What comes behind “Sure! Here is a title:”; empty if nothing does."""
+    for pattern in (_INTRODUCTION, _INTERJECTION):
+        beginning = pattern.match(text)
+        if beginning is None:
+            continue
+        rest = _without_label(text[beginning.end() :])
+        if has_form(_tidy(rest)) or (rest.strip() and not has_form(_tidy(text))):
+            return rest
+        if not rest.strip() and _says_that_a_title_comes(text):
+            return text if _QUOTED.search(text) else ""
+    return text
+
+
+def _says_that_a_title_comes(line: str) -> bool:
+    """True for “Here is a title:” and “Sure!”; “Great Wall of China” is a title."""
+    return line.rstrip()[-1:] in ":：" or not has_form(_tidy(line))
 
 
 def _without_label(line: str) -> str:
     text = without_tags(line).replace("*", "").replace("__", "")
     while (rest := _LABEL.sub("", text, count=1)) != text and rest.strip():
+        # “Name of the Wind: Summary” begins like a label.
+        if not (_STRONG_LABEL.match(text) or has_form(_tidy(rest))) and has_form(_tidy(text)):
+            break
         text = rest
     return text
 
@@ -251,8 +297,10 @@ def _is_example(title: str, message: str) -> bool:
     """True if the title is one of our prompt's examples, and this message is not about that."""
     if title.casefold() not in {example.casefold() for _, example in EXAMPLES}:
         return False
-    words = {word.casefold() for word in title.split()}
-    return not any(word in message.casefold() for word in words if len(word) > MIN_WORDS)
+    parts = {word for word in title.casefold().split() if len(word) > MIN_WORDS}
+    if is_spaceless(title):
+        parts = {title[start : start + 2] for start in range(len(title) - 1)}
+    return not any(part in message.casefold() for part in parts)
 
 
 def _repeats_one_word(title: str, message: str) -> bool:
