@@ -225,6 +225,17 @@ def test_a_small_model_chooses_words_of_the_message_in_their_order(kind: str, me
             position = letters.index(bare, position) + len(bare)
 
 
+def test_a_small_model_can_write_its_longest_choice_to_the_end() -> None:
+    prompt = choice_prompt(" ".join(["𝒜𝒷𝒸" * 8, "𝒟𝑒𝒻" * 8, "𝒢𝒽𝒾" * 8, "𝒥𝓀𝓁" * 8, "𝓂𝓃𝑜" * 8]))
+    assert prompt is not None
+    assert prompt.grammar is not None
+    longest = max(len(title.encode()) for title in re.findall(r'"([^"]*)"', prompt.grammar))
+    assert longest == 5 * 24 * 4 + 4
+    assert prompt.max_tokens is not None
+    # A token is a byte at least.
+    assert prompt.max_tokens >= longest
+
+
 def test_a_title_sees_the_first_2000_characters_as_data() -> None:
     role, content = title_prompt("x" * 5_000).messages[-1]
     assert role is Role.USER

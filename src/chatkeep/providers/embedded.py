@@ -43,6 +43,7 @@ FOREIGN_BEGINNINGS = (
     *"Le La Il Para El Les Los L Una Un Ich Je En Se É Alle".split(),
     " Para",
 )
+"""Words with which the built-in model may not begin: see its `logit_bias`."""
 
 BUILT_IN = {
     "smollm2-135m-instruct": BuiltIn(

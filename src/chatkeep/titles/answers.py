@@ -151,8 +151,8 @@ def _is_refusal(text: str, message: str) -> bool:
         return False
     words = [word for word in text.split() if len(word) >= MIN_CAPITAL_CHARS and word[0].isalpha()]
     is_titled = len(words) > 1 and all(word[0].isupper() for word in words)
-    is_said = refusal[0].strip().casefold() in message.casefold()
-    return not (has_form(_tidy(text)) and (is_titled or is_said))
+    is_quoted = refusal[0].strip().casefold() in message.casefold()
+    return not (has_form(_tidy(text)) and (is_titled or is_quoted))
 
 
 def _without_reasoning(answer: str) -> str:

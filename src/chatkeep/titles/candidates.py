@@ -140,13 +140,13 @@ def _spans(clause: _Clause, index: int, is_strict: bool) -> Iterator[_Worth]:
             if is_strict and not (span[0].is_content and span[-1].is_content):
                 continue
             value = _value(clause, start, end, index)
-            for kept, left_out in _without_articles(span):
-                if MIN_WORDS <= len(kept) <= MAX_WORDS:
-                    yield value - left_out, _joined(kept)
+            for words, penalty in _with_and_without_articles(span):
+                if MIN_WORDS <= len(words) <= MAX_WORDS:
+                    yield value - penalty, _joined(words)
 
 
-def _without_articles(span: _Clause) -> Iterator[tuple[_Clause, int]]:
-    """The span, and the span without one or all of its inner articles."""
+def _with_and_without_articles(span: _Clause) -> Iterator[tuple[_Clause, int]]:
+    """The span, and the span without its inner articles, which is worth less by the number."""
     articles = [index for index, word in enumerate(span) if word.is_article and index > 0]
     yield span, 0
     if articles:
@@ -160,11 +160,11 @@ def _value(clause: _Clause, start: int, end: int, index: int) -> float:
     """
     span = clause[start:end]
     content = [word.text.casefold() for word in span if word.is_content]
-    said = set(content)
-    worths = [2.0 if word.replace("'", "").isalpha() else 1.0 for word in said]
+    distinct = set(content)
+    worths = [2.0 if word.replace("'", "").isalpha() else 1.0 for word in distinct]
     worths.sort(reverse=True)
     value = sum(worths[:3]) + 0.5 * sum(worths[3:])
-    value -= len(content) - len(said) + 2 * sum(word.has_comma for word in span[:-1])
+    value -= len(content) - len(distinct) + 2 * sum(word.has_comma for word in span[:-1])
     if not span[0].is_content:
         value -= 3
     if not span[-1].is_content:
@@ -224,6 +224,8 @@ def _is_whole_character(clause: str, at: int) -> bool:
 def _value_of_run(run: str, start: int, index: int) -> float:
     particles = function_words.SPACELESS_PARTICLES
     loose = (run[0] in particles) + (run[-1] in particles)
-    said = sum(ch not in particles for ch in run)
+    content = sum(ch not in particles for ch in run)
     asks = sum(word in run for word in function_words.SPACELESS_QUESTIONS)
-    return min(said, 4) + 0.3 * min(said, 9) - 4.0 * loose - 4.0 * asks - 2 * index - 0.2 * start
+    return (
+        min(content, 4) + 0.3 * min(content, 9) - 4.0 * loose - 4.0 * asks - 2 * index - 0.2 * start
+    )

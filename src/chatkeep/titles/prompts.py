@@ -48,8 +48,9 @@ CHOICE_EXAMPLES = (
 CHOICE_READ_CHARS = 600
 """Characters that the small model reads: it takes in some 70 tokens a second."""
 
-CHOICE_MAX_TOKENS = 192
-"""More than the longest candidate has; the grammar ends the answer."""
+CHOICE_MAX_TOKENS = 512
+"""More than any candidate has: 5 words of 24 characters are 484 bytes at most, and a token is at
+least one byte. The grammar ends the answer."""
 
 
 def title_prompt(message: str) -> Prompt:

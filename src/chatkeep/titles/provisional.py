@@ -50,9 +50,9 @@ def provisional_title(message: str, at: int) -> str:
 
 def _dated(words: list[str], date: datetime) -> str:
     """`Hi, 25 November 2026`, `Hello there, 25 November`: natural, and not the next one's too."""
-    said = " ".join(words)
-    said = said[:1].upper() + said[1:]
-    script = _script(said)
+    text = " ".join(words)
+    text = text[:1].upper() + text[1:]
+    script = _script(text)
     if script == "HANGUL":
         day = f"{date.month}월 {date.day}일"
     else:
@@ -60,8 +60,8 @@ def _dated(words: list[str], date: datetime) -> str:
         day = f"{date.day} {months[date.month - 1]}"
     if len(words) == 1 and script != "HANGUL":
         day += f" {date.year}"
-    comma = "" if unicodedata.category(said[-1]) == "So" else ","
-    return f"{said}{comma} {day}"
+    comma = "" if unicodedata.category(text[-1]) == "So" else ","
+    return f"{text}{comma} {day}"
 
 
 def _script(text: str) -> str:
