@@ -14,6 +14,15 @@ import uuid_utils
 DEFAULT_TENANT = "default"
 _POSITION = re.compile(r"([1-9]\d{0,8})-(0|[1-9]\d{0,11})(t?)(e?)")
 _EPOCH = datetime(1970, 1, 1)  # in UTC, as every time here
+_VISIBLE = re.compile(
+    r"[^\s\x00-\x1f\x7f-\x9f\u2800"
+    # Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties.txt): soft hyphen, fillers,
+    # marks of direction, joiners, variation selectors, tags. Then the marks of annotations.
+    r"\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    r"\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    r"\U000e0000-\U000e0fff\ufff9-\ufffb]"
+)
+"""A character that is seen: no white space, no control character, none that leaves no ink."""
 
 
 def now() -> int:
@@ -35,6 +44,11 @@ def turn_id() -> str:
 def message_id() -> str:
     """A new message's id: a time-ordered UUIDv7 (RFC 9562) behind its prefix."""
     return "msg_" + uuid_utils.uuid7().hex
+
+
+def is_blank(text: str) -> bool:
+    """Whether a reader sees nothing: the text is empty, or of invisible characters alone."""
+    return _VISIBLE.search(text) is None
 
 
 class Role(StrEnum):

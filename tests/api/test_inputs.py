@@ -62,7 +62,7 @@ def test_a_session_id_that_could_not_be_named_again_is_refused(
     assert response.json()["errors"][0]["pointer"] == "#/session_id"
 
 
-@pytest.mark.parametrize("message", ["", " \n\t ", "\u3000", "a\0b"])
+@pytest.mark.parametrize("message", ["", " \n\t ", "\u3000", "\u200b\ufeff", "a\0b"])
 def test_a_message_that_says_nothing_or_cannot_be_stored_is_refused(
     client: TestClient, message: str
 ) -> None:

@@ -221,3 +221,12 @@ def test_every_name_that_a_session_can_have_can_be_read_changed_and_deleted(
 def test_a_weak_tag_is_no_proof_that_nothing_has_changed(client: TestClient, name: str) -> None:
     weak = {"if-match": f"W/{read(client, name).headers['etag']}"}
     assert client.patch(f"/sessions/{name}", json={"title": "x"}, headers=weak).status_code == 412
+
+
+def test_a_title_that_nobody_sees_is_refused(client: TestClient) -> None:
+    client.post("/chat", json={"session_id": "untitled", "message": "m"})
+
+    response = client.patch("/sessions/untitled", json={"title": "\u200b\u3164"})
+
+    assert response.status_code == 422
+    assert response.json()["errors"] == [{"pointer": "#/title", "detail": "must not be blank"}]

@@ -11,7 +11,15 @@ from chatkeep import examples
 from chatkeep.api import accept, bodies, problems, sse
 from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable
 from chatkeep.api.dependencies import PlainRoute, caller, engine, stream
-from chatkeep.domain import Branch, InvalidRequest, OnBusy, Reply, TurnOptions, TurnRequest
+from chatkeep.domain import (
+    Branch,
+    InvalidRequest,
+    OnBusy,
+    Reply,
+    TurnOptions,
+    TurnRequest,
+    is_blank,
+)
 from chatkeep.records import is_session_id
 
 router = APIRouter(tags=["chat"], route_class=PlainRoute)
@@ -75,7 +83,7 @@ class ChatRequest(BaseModel):
             raise ValueError("must be there, unless regenerate names a turn")
         if value is not None and regenerates:
             raise ValueError("must not be there beside regenerate, which names the message")
-        if value is not None and not value.strip():
+        if value is not None and is_blank(value):
             raise ValueError("must not be blank")
         return value
 

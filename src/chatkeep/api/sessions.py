@@ -19,6 +19,7 @@ from chatkeep.domain import (
     SessionFilter,
     SessionNotFound,
     SessionRecord,
+    is_blank,
 )
 from chatkeep.records import is_metadata, is_title
 from chatkeep.store import details, messages, sessions
@@ -117,6 +118,8 @@ class SessionChange(BaseModel):
     @field_validator("title")
     @classmethod
     def _is_title(cls, value: str) -> str:
+        if is_blank(value):
+            raise ValueError("must not be blank")
         return is_title(value.strip())
 
     @field_validator("metadata")
