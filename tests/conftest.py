@@ -13,6 +13,7 @@ from tests.upstream import Upstream, polite
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="try every point of every sweep")
+    parser.addoption("--write-shapes", action="store_true", help="write shapes.md anew")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 TITLE_MARK = "You name conversations."
 
@@ -42,6 +42,18 @@ def _text(content: Any) -> str:
 
 
 @dataclass
+class Wire:
+    """The exact bytes of an answer. `end`: what becomes of the connection behind them."""
+
+    pieces: list[bytes]
+    head: bytes = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+    is_chunked: bool = True
+    end: Literal["end", "cut", "hang"] = "end"
+    pause: float = 0
+    """Seconds between the pieces."""
+
+
+@dataclass
 class Answer:
     """What to do with a request. `pieces` are sent one by one; `gate` is waited for first.
 
@@ -55,6 +67,7 @@ class Answer:
     cut_after: int | None = None
     hang: bool = False
     finish: bool = True
+    wire: Wire | None = None
     gate: threading.Event | None = None
     pace: threading.Semaphore | None = None
 
@@ -155,6 +168,8 @@ class Upstream:
             await reader.read(1)
             self.gone()
             return False
+        if answer.wire is not None:
+            return await _send(reader, writer, answer.wire)
         await self._answer(writer, call, answer)
         await writer.drain()
         call.ended = time.monotonic()
@@ -178,6 +193,24 @@ class Upstream:
             writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             await writer.drain()
         writer.write(b"0\r\n\r\n")
+
+
+async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> bool:
+    """Send these bytes; whether the connection can be used again."""
+    framing = b"Transfer-Encoding: chunked\r\n" if wire.is_chunked else b""
+    writer.write(wire.head + framing + b"\r\n")
+    # An empty chunk would be the end.
+    for piece in filter(None, wire.pieces):
+        writer.write(b"%x\r\n%s\r\n" % (len(piece), piece) if wire.is_chunked else piece)
+        await writer.drain()
+        await asyncio.sleep(wire.pause)
+    if wire.end == "hang":
+        await reader.read(1)
+    elif wire.end == "end" and wire.is_chunked:
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
+    return False
 
 
 def _head(status: int, headers: dict[str, str]) -> bytes:

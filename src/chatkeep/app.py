@@ -32,6 +32,7 @@ from chatkeep.api.sessions import SessionChange
 from chatkeep.engine import Engine, EngineOptions
 from chatkeep.feed import Feed
 from chatkeep.providers import EmbeddedOptions, ProviderOptions, Providers
+from chatkeep.redaction import Redactor
 from chatkeep.settings import Settings
 from chatkeep.store import Store
 from chatkeep.titling import Titling, TitlingOptions
@@ -60,6 +61,11 @@ STATUS: dict[type[domain.ChatError], int] = {
     domain.InternalError: 500,
     domain.TurnInterrupted: 500,
     domain.ModelFailed: 502,
+    domain.AnswerUnreadable: 502,
+    domain.AnswerWithheld: 502,
+    domain.AnswerWithoutText: 502,
+    domain.ModelOutOfTokens: 502,
+    domain.ModelQuotaExhausted: 502,
     domain.ModelMisconfigured: 502,
     domain.ContextTooLong: 502,
     domain.ModelBusy: 503,
@@ -167,6 +173,7 @@ def make_providers(settings: Settings) -> Providers:
     openai, anthropic = settings.openai_api_key, settings.anthropic_api_key
     options = ProviderOptions(
         timeout=settings.model_timeout,
+        first_token_timeout=settings.first_token_timeout,
         retries=settings.model_retries,
         max_reply_chars=settings.max_reply_chars,
         direct=settings.model_client == "direct",
@@ -180,6 +187,7 @@ def make_providers(settings: Settings) -> Providers:
         anthropic_api_key=anthropic.get_secret_value() if anthropic else None,
         anthropic_base_url=settings.anthropic_base_url,
         ollama_host=settings.ollama_host,
+        redactor=Redactor(settings.secrets),
     )
     hidden = (settings.title_model,) if settings.title_model else ()
     return Providers(settings.models_on_offer, options, hidden=hidden)

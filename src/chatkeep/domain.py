@@ -641,6 +641,36 @@ class ModelFailed(ChatError):
     code = "model-failed"
 
 
+class AnswerUnreadable(ChatError):
+    """The model's answer could not be read."""
+
+    code = "model-answer-unreadable"
+
+
+class AnswerWithheld(ChatError):
+    """The model's provider withheld the answer."""
+
+    code = "model-answer-withheld"
+
+
+class AnswerWithoutText(ChatError):
+    """The model's answer has no text."""
+
+    code = "model-answer-without-text"
+
+
+class ModelOutOfTokens(ChatError):
+    """The model used all its tokens before it wrote an answer."""
+
+    code = "model-out-of-tokens"
+
+
+class ModelQuotaExhausted(ChatError):
+    """The account at the model's provider has no credit left."""
+
+    code = "model-quota-exhausted"
+
+
 class ModelMisconfigured(ChatError):
     """The model's provider refuses this server's configuration."""
 

@@ -85,8 +85,17 @@ class Settings(BaseSettings):
     model_client: Literal["direct", "langchain"] = Field(
         "direct", description="Who speaks to OpenAI's protocol: the server, or LangChain's client."
     )
+    first_token_timeout: float = Field(
+        300,
+        gt=0,
+        description="Seconds without a sign of life before an answer's first token: a model may "
+        "think in silence.",
+    )
     model_timeout: float = Field(
-        60, gt=0, description="Seconds without a token before a call is given up."
+        60,
+        gt=0,
+        description="Seconds without a sign of life (text, reasoning, a comment) after the first "
+        "token, before a call is given up.",
     )
     model_retries: int = Field(
         2, ge=0, le=10, description="Times that a failed call is repeated before any text came."
@@ -260,6 +269,12 @@ class Settings(BaseSettings):
         """Days for which each tenant's sessions are kept; `None` is every other tenant."""
         pairs = [entry.rpartition("=") for entry in self.retention_days]
         return {tenant.strip() if equals else None: int(days) for tenant, equals, days in pairs}
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that nobody may see: those of every setting that is a secret."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
     @property
     def models_on_offer(self) -> tuple[str, ...]:

@@ -25,6 +25,13 @@ class Silence:
         """Begin to count anew."""
         self._since = self._loop.time()
 
+    def allow(self, seconds: float) -> None:
+        """Act after so many seconds from now on, and begin to count anew."""
+        self._timer.cancel()
+        self._seconds = seconds
+        self._since = self._loop.time()
+        self._timer = self._loop.call_later(seconds, self._look)
+
     def pause(self) -> None:
         """Do not count until something is heard."""
         self._since = None

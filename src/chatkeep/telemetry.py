@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any, Literal
 
 import structlog
@@ -14,8 +15,16 @@ LEVELS = {
 }
 
 
-def configure(*, level: str, form: Literal["auto", "console", "json"]) -> None:
-    """Send every log line, ours and the libraries', to standard error in one form."""
+def configure(
+    *,
+    level: str,
+    form: Literal["auto", "console", "json"],
+    redact: Callable[[str], str] = lambda line: line,
+) -> None:
+    """Send every log line, ours and the libraries', to standard error in one form.
+
+    `redact` strikes secrets out of a line.
+    """
     colours = sys.stderr.isatty()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -23,16 +32,34 @@ def configure(*, level: str, form: Literal["auto", "console", "json"]) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    if form == "console" or (form == "auto" and colours):
-        # Plain, because a rich traceback shows local variables: message texts and keys.
-        plain = structlog.dev.plain_traceback
-        tail: list[Any] = [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
+    is_console = form == "console" or (form == "auto" and colours)
+    tail = [*_renderers(colours=colours, is_console=is_console), lambda *line: redact(line[-1])]
+    if is_console:
         lines: Any = structlog.PrintLoggerFactory(sys.stderr)
         end: list[Any] = []
     else:
-        tail = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         lines = structlog.BytesLoggerFactory(sys.stderr.buffer)
         end = [_encoded]
+    _configure_libraries(shared, tail, LEVELS[level])
+    structlog.configure(
+        processors=[*shared, *tail, *end],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        # Ours go past the logging of the standard library, and as bytes: that costs a tenth.
+        logger_factory=lines,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _renderers(*, colours: bool, is_console: bool) -> list[Any]:
+    if not is_console:
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    # Plain, because a rich traceback shows local variables: message texts and keys.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
+
+
+def _configure_libraries(shared: list[Any], tail: list[Any], level: int) -> None:
+    """Have what libraries log look as our lines do."""
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
@@ -42,14 +69,7 @@ def configure(*, level: str, form: Literal["auto", "console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # Libraries talk only when something is wrong: their "info" would name every request.
-    root.setLevel(max(LEVELS[level], logging.WARNING))
-    structlog.configure(
-        processors=[*shared, *tail, *end],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        # Ours go past the logging of the standard library, and as bytes: that costs a tenth.
-        logger_factory=lines,
-        cache_logger_on_first_use=True,
-    )
+    root.setLevel(max(level, logging.WARNING))
 
 
 def _encoded(_logger: object, _method: str, line: str) -> bytes:

@@ -16,6 +16,7 @@ from chatkeep.domain import (
     Reply,
     Turn,
     error_named,
+    is_blank,
 )
 from chatkeep.growing import GrowingText
 from chatkeep.silence import Silence
@@ -39,7 +40,7 @@ class TurnLog:
         self.remark = ""
         self.stopped: ChatError | None = None
         self._text = GrowingText()
-        self._blank = ""
+        self._blank: list[str] = []
         self._title: str | None = None
         self._awaits_title = False
         self._end: Reply | Failure | None = None
@@ -50,7 +51,7 @@ class TurnLog:
 
     @property
     def text(self) -> str:
-        """The reply so far. White space alone is no reply."""
+        """The reply so far. White space and other invisible characters alone are no reply."""
         return str(self._text)
 
     @property
@@ -75,11 +76,12 @@ class TurnLog:
     def append(self, piece: str) -> None:
         """Add to the reply what the model has just written."""
         if not self._text.length:
-            # Held back: a reply of white space alone is not stored, so nobody may see it.
-            piece, self._blank = self._blank + piece, ""
-            if not piece.strip():
-                self._blank = piece
+            # Held back: a reply of which nothing is seen is not stored, so nobody may read it.
+            self._blank.append(piece)
+            if is_blank(piece):
                 return
+            piece = "".join(self._blank)
+            self._blank.clear()
         self._text.append(piece)
         self._wake()
 

@@ -17,6 +17,7 @@ def running_server(
     env = {
         **running_upstream.env,
         "CHATKEEP_MODEL": "openai:scripted",
+        "CHATKEEP_FIRST_TOKEN_TIMEOUT": "2",
         "CHATKEEP_MODEL_TIMEOUT": "2",
         "CHATKEEP_MODEL_RETRIES": "0",
     }

@@ -29,6 +29,7 @@ def running_server(
         "CHATKEEP_MODEL": "openai:scripted",
         "CHATKEEP_MODEL_CLIENT": request.param,
         "CHATKEEP_MODELS": "anthropic:scripted,ollama:scripted",
+        "CHATKEEP_FIRST_TOKEN_TIMEOUT": str(MODEL_TIMEOUT),
         "CHATKEEP_MODEL_TIMEOUT": str(MODEL_TIMEOUT),
         "CHATKEEP_BODY_TIMEOUT": "1",
     }
@@ -62,7 +63,7 @@ CASES = {
     "cut mid-answer": (Answer(["one ", "two ", "three"], cut_after=3), 502, "model-failed"),
     "ends without an end": (Answer(["one ", "two"], finish=False), 502, "model-failed"),
     "empty": (Answer([]), 502, "model-failed"),
-    "garbage": (Answer(body=b"<html>not what you asked for</html>"), 502, "model-failed"),
+    "no API": (Answer(body=b"<html>not for you</html>"), 502, "model-misconfigured"),
 }
 
 

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 
+from chatkeep.domain import ModelBusy
 from chatkeep.providers import openai
 from chatkeep.providers.direct import ProviderError
+from chatkeep.providers.failures import named
 from chatkeep.providers.openai import OpenAI
+from chatkeep.redaction import Redactor
 
 PROMPT = [("system", "Be kind."), ("user", "Hello?")]
 END = b"data: [DONE]\n\n"
@@ -52,7 +55,9 @@ def talk(provider: Provider, work: Callable[[OpenAI], Awaitable[Any]], model: st
     async def main() -> Any:
         server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()
-        client = OpenAI(model=model, url=f"http://{host}:{port}/", headers={}, timeout=5)
+        client = OpenAI(
+            model=model, url=f"http://{host}:{port}/", headers={}, timeout=5, silence_timeout=5
+        )
         try:
             return await work(client)
         finally:
@@ -97,7 +102,7 @@ def test_an_error_in_the_middle_of_an_answer_has_its_status() -> None:
     said = b'data: {"error": {"message": "too many", "code": 429}}\n\n'
     with pytest.raises(ProviderError) as raised:
         talk(Provider(event("Half"), said), texts)
-    assert raised.value.status_code == 429
+    assert isinstance(named(raised.value, Redactor()).error, ModelBusy)
     assert "too many" in str(raised.value)
 
 

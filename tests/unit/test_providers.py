@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chatkeep.domain import ContextTooLong, ModelBusy, ModelFailed, ModelMisconfigured
 from chatkeep.providers.failures import named
 from chatkeep.providers.text import Cleaner
+from chatkeep.redaction import Redactor
 
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60)
 
@@ -41,6 +42,9 @@ def test_any_text_can_be_stored_after_it_was_cleaned(text: str) -> None:
     cleaned.encode()
 
 
+NOTHING = Redactor()
+
+
 class ProviderError(Exception):
     def __init__(self, status: int, said: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(said)
@@ -53,14 +57,14 @@ class ProviderError(Exception):
 def test_a_providers_words_are_passed_on_without_keys_addresses_and_paths() -> None:
     said = "Bad value for sk-abcdef123456 at https://internal.example/x in /srv/app/main.py"
 
-    error = named(ProviderError(400, said)).error
+    error = named(ProviderError(400, said), NOTHING).error
 
     assert isinstance(error, ModelFailed)
     assert error.detail.endswith("Bad value for … at … in …")
 
 
 def test_a_refused_key_is_our_configuration() -> None:
-    error = named(ProviderError(401, "Incorrect API key provided: sk-abcdef")).error
+    error = named(ProviderError(401, "Incorrect API key provided: sk-abcdef"), NOTHING).error
 
     assert isinstance(error, ModelMisconfigured)
     assert "sk-" not in error.detail
@@ -69,14 +73,14 @@ def test_a_refused_key_is_our_configuration() -> None:
 @pytest.mark.parametrize("status", [400, 413, 500])
 def test_a_conversation_that_is_too_long_has_its_own_error(status: int) -> None:
     said = "This model's maximum context length is 8192 tokens"
-    assert isinstance(named(ProviderError(status, said)).error, ContextTooLong)
+    assert isinstance(named(ProviderError(status, said), NOTHING).error, ContextTooLong)
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
     later = datetime.now(UTC) + timedelta(seconds=100)
 
-    seconds = named(ProviderError(429, "slow down", {"retry-after": "7"}))
-    date = named(ProviderError(429, "slow down", {"retry-after": format_datetime(later)}))
+    seconds = named(ProviderError(429, "slow down", {"retry-after": "7"}), NOTHING)
+    date = named(ProviderError(429, "slow down", {"retry-after": format_datetime(later)}), NOTHING)
 
     assert isinstance(seconds.error, ModelBusy)
     assert seconds.error.retry_after == 7

@@ -93,9 +93,11 @@ def serve(
     """
     from chatkeep import telemetry
     from chatkeep.cli.serve import run
+    from chatkeep.redaction import Redactor
 
     settings = configuration.settings(host=host, port=port, model=model)
-    telemetry.configure(level=settings.log_level, form=settings.log_format)
+    redact = Redactor(settings.secrets).redact
+    telemetry.configure(level=settings.log_level, form=settings.log_format, redact=redact)
     for name in unknown_variables():
         telemetry.logger("cli").warning("unknown_setting", variable=name)
     run(settings)

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
-
 from chatkeep import telemetry
 from chatkeep.domain import ModelMisconfigured, Prompt, Role
 from chatkeep.providers.embedded import Address, EmbeddedOptions
+from chatkeep.redaction import Redactor
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
@@ -40,6 +39,9 @@ class ProviderOptions:
     """What all providers need to know; `None` leaves an address or key to the provider."""
 
     timeout: float
+    """Seconds to connect, and without a sign of life after an answer's first token."""
+    first_token_timeout: float
+    """Seconds without a sign of life before the first token."""
     retries: int
     max_reply_chars: int
     embedded: EmbeddedOptions
@@ -50,6 +52,12 @@ class ProviderOptions:
     anthropic_api_key: str | None = field(default=None, repr=False)
     anthropic_base_url: str | None = None
     ollama_host: str | None = None
+    redactor: Redactor = field(default_factory=Redactor)
+
+    @property
+    def silence_timeout(self) -> float:
+        """Seconds after which nothing is received any more, whatever an answer's state."""
+        return max(self.timeout, self.first_token_timeout)
 
 
 def opening(name: str, first: Role) -> tuple[Role, str] | None:
@@ -120,73 +128,49 @@ def _openai(model: str, options: ProviderOptions, address: Address | None) -> "B
     key = address.key if address else options.openai_api_key
     # A server of one's own often wants no key; the client wants one all the same.
     key = key or ("none" if url else None)
+    name = "local" if address else model
+    times = {"timeout": options.timeout, "silence_timeout": options.silence_timeout}
     if not options.direct or not openai.speaks(model):
-        return _langchains_openai(model, options, address, url, key)
+        from chatkeep.providers import langchains
+
+        return langchains.openai(name, url=url, key=key, is_local=address is not None, **times)
     if key is None:
         raise ValueError("no API key")
     return openai.OpenAI(
-        model="local" if address else model,
+        model=name,
         url=f"{(url or openai.URL).rstrip('/')}/chat/completions",
         headers={"Authorization": f"Bearer {key}", **openai.account()},
-        timeout=options.timeout,
         # What listens on loopback is not reached through the proxies of the environment.
         trusts_env=address is None,
         # llama.cpp's server closes them: the next call would find one that is just going.
         keeps_connections=address is None,
-    )
-
-
-def _langchains_openai(
-    model: str,
-    options: ProviderOptions,
-    address: Address | None,
-    url: str | None,
-    key: str | None,
-) -> "BaseChatModel":
-    import httpx2
-    from langchain_openai import ChatOpenAI
-    from openai import DefaultAsyncHttpxClient
-
-    connecting: dict[str, Any] = {"trust_env": address is None}
-    if address is not None:
-        # llama.cpp's server closes connections behind an answer.
-        connecting["limits"] = httpx2.Limits(max_keepalive_connections=0)
-    return ChatOpenAI(
-        model="local" if address else model,
-        base_url=url,
-        api_key=SecretStr(key) if key else None,
-        timeout=options.timeout,
-        stream_chunk_timeout=None,
-        max_retries=0,
-        stream_usage=True,
-        # Our own, so that it can be closed.
-        http_async_client=DefaultAsyncHttpxClient(**connecting),
+        **times,
     )
 
 
 def _anthropic(model: str, options: ProviderOptions, _address: Address | None) -> "BaseChatModel":
-    from langchain_anthropic import ChatAnthropic
+    from chatkeep.providers import langchains
 
     url, key = options.anthropic_base_url, options.anthropic_api_key
-    given: dict[str, Any] = {"base_url": url} if url else {}
     if not key and not url:
         raise ValueError("no API key")
-    return ChatAnthropic(
-        model_name=model,
-        api_key=SecretStr(key or "none"),
+    return langchains.anthropic(
+        model,
+        url=url,
+        key=key or "none",
         timeout=options.timeout,
-        max_retries=0,
-        **given,
+        silence_timeout=options.silence_timeout,
     )
 
 
 def _ollama(model: str, options: ProviderOptions, _address: Address | None) -> "BaseChatModel":
-    from langchain_ollama import ChatOllama
+    from chatkeep.providers import langchains
 
-    return ChatOllama(
-        model=model,
-        base_url=options.ollama_host,
-        async_client_kwargs={"timeout": options.timeout},
+    return langchains.ollama(
+        model,
+        host=options.ollama_host,
+        timeout=options.timeout,
+        silence_timeout=options.silence_timeout,
     )
 
 

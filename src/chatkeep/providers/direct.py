@@ -10,7 +10,7 @@ import contextlib
 import json
 import ssl
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from functools import cached_property
 from typing import Any
@@ -24,11 +24,14 @@ from langchain_core.callbacks import AsyncCallbackManager, AsyncCallbackManagerF
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.chat_models import BaseChatModel, agenerate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
 from pydantic import Field
 
 from chatkeep import __version__
+from chatkeep.domain import ModelMisconfigured
+from chatkeep.providers.events import NOT_AN_API, EventReader
 
 SPEAKERS = {"human": "user", "ai": "assistant", "system": "system"}
 
@@ -41,18 +44,26 @@ KEEPALIVE_SECONDS = 30
 LAST_BYTES_SECONDS = 0.2
 """How long the end of a response is waited for when its answer is whole."""
 
-MAX_LINE_BYTES = 64 * 1_024 * 1_024
 MAX_ERROR_BYTES = 64 * 1_024
 
 
 class ProviderError(Exception):
-    """What a provider said instead of an answer, with the HTTP status that it gave or named."""
+    """What a provider said instead of an answer; its HTTP status if that was one of failure."""
 
     def __init__(
-        self, status_code: int | None, body: object, response: aiohttp.ClientResponse
+        self,
+        status_code: int | None,
+        body: object,
+        response: aiohttp.ClientResponse,
+        *,
+        is_final: bool = False,
     ) -> None:
-        """Take the status, the decoded body, and the response with its headers."""
+        """Take the status, the decoded body, and the response with its headers.
+
+        `is_final`: it came in place of a stream, so that the same call would end the same way.
+        """
         super().__init__(str(body))
+        self.is_final = is_final
         self.status_code = status_code
         self.body = body
         self.response = response
@@ -61,15 +72,17 @@ class ProviderError(Exception):
 class Heard:
     """What has been heard of an answer since it was last passed on."""
 
-    __slots__ = ("finish_reason", "is_whole", "text", "usage")
+    __slots__ = ("calls_tool", "finish_reason", "is_answer", "reasoning", "text", "usage")
 
     def __init__(self) -> None:
         """Begin an answer."""
         self.text = ""
+        self.reasoning = ""
+        self.calls_tool = False
+        self.is_answer = False
+        """Whether anything came that belongs to an answer."""
         self.usage: dict[str, int] | None = None
         self.finish_reason: str | None = None
-        self.is_whole = False
-        """Whether nothing more will come."""
 
     def count(self, read: object, written: object) -> None:
         """Take note of token counts; what is no count is none."""
@@ -80,15 +93,20 @@ class Heard:
             "total_tokens": sum(tokens),
         }
 
-    def take(self) -> AIMessageChunk | None:
-        """What there is to pass on, which then is passed on."""
-        if not self.text and self.usage is None and self.finish_reason is None:
-            return None
-        ended = {"finish_reason": self.finish_reason} if self.finish_reason else {}
-        chunk = AIMessageChunk(
-            content=self.text, usage_metadata=self.usage, response_metadata=ended
-        )
-        self.text, self.usage, self.finish_reason = "", None, None
+    def take(self) -> AIMessageChunk:
+        """What there is to pass on, which then is passed on; empty where it was a sign of life."""
+        more: dict[str, Any] = {}
+        if self.finish_reason:
+            more["response_metadata"] = {"finish_reason": self.finish_reason}
+        if self.reasoning:
+            # Where LangChain's own clients have it.
+            more["additional_kwargs"] = {"reasoning_content": self.reasoning}
+        if self.calls_tool:
+            more["tool_call_chunks"] = [tool_call_chunk()]
+        chunk = AIMessageChunk(content=self.text, usage_metadata=self.usage, **more)
+        self.text = self.reasoning = ""
+        self.usage = self.finish_reason = None
+        self.calls_tool = False
         return chunk
 
 
@@ -99,7 +117,9 @@ class DirectModel(BaseChatModel):
     url: str
     headers: dict[str, str] = Field(repr=False)
     timeout: float
-    """Seconds to connect, and between two pieces of the answer."""
+    """Seconds to connect."""
+    silence_timeout: float
+    """Seconds between two pieces of an answer, of whatever kind."""
     trusts_env: bool = True
     """Whether the proxies of the environment are used."""
     keeps_connections: bool = True
@@ -115,7 +135,7 @@ class DirectModel(BaseChatModel):
 
     @abstractmethod
     def _hear(self, data: Any, heard: Heard) -> None:
-        """Read one decoded line of an answer."""
+        """Read one object of an answer. What is not as expected is left out."""
 
     def astream(
         self,
@@ -176,46 +196,49 @@ class DirectModel(BaseChatModel):
     ) -> AsyncGenerator[AIMessageChunk, None]:
         """Ask, and pass on what is told. Raises `ProviderError` and what aiohttp raises."""
         asking = self._connections.post(
-            self.url, data=orjson.dumps(self._asked(said, stop, given)), proxy=self._proxy
+            self.url,
+            data=orjson.dumps(self._asked(said, stop, given)),
+            proxy=self._proxy,
+            # The conversation goes to the address that was configured, and nowhere else.
+            allow_redirects=False,
         )
         # The prompt is not needed while its answer comes.
         del said
         async with asking as response:
             del asking
-            if response.status != 200:
-                answer = await response.content.read(MAX_ERROR_BYTES)
-                raise ProviderError(
-                    response.status, _decoded(answer, answer.decode("latin-1")), response
-                )
-            heard = Heard()
-            begun = b""
-            while data := await response.content.readany():
-                *lines, begun = (begun + data).split(b"\n")
-                if len(begun) > MAX_LINE_BYTES:
-                    raise ValueError("a line without end")
-                for line in lines:
-                    self._read(line, heard, response)
-                if (chunk := heard.take()) is not None:
-                    yield chunk
-                if heard.is_whole:
-                    await _finish(response.content)
-                    return
+            if not 200 <= response.status < 300:
+                raise ProviderError(response.status, await _body(response), response)
+            reader, heard = EventReader(), Heard()
+            while not reader.is_done:
+                received = await response.content.readany()
+                failure = None
+                try:
+                    payloads = reader.feed(received) if received else reader.end()
+                    self._read(payloads, heard, reader, response)
+                # What came before it in the same read is passed on first.
+                except Exception as raised:  # noqa: BLE001  (raised again below)
+                    failure = raised
+                yield heard.take()
+                if failure is not None:
+                    raise failure
+                if not received:
+                    break
+            if reader.has_payloads and not heard.is_answer:
+                raise ModelMisconfigured(NOT_AN_API)
+            await _finish(response.content)
 
-    def _read(self, line: bytes, heard: Heard, response: aiohttp.ClientResponse) -> None:
-        """Read a line of server-sent events whose data are JSON on one line, as providers send."""
-        if not line.startswith(b"data:"):
-            return
-        data = line[5:].strip()
-        if data == b"[DONE]":
-            heard.is_whole = True
-            return
-        decoded = _decoded(data)
-        if not isinstance(decoded, dict):
-            raise TypeError("not an object")
-        if (error := decoded.get("error")) is not None:
-            code = error.get("code") if isinstance(error, dict) else None
-            raise ProviderError(code if type(code) is int else None, decoded, response)
-        self._hear(decoded, heard)
+    def _read(
+        self,
+        payloads: Iterator[dict[str, Any]],
+        heard: Heard,
+        reader: EventReader,
+        response: aiohttp.ClientResponse,
+    ) -> None:
+        """Hear the objects that came. Raises `ProviderError` for one that is an error."""
+        for payload in payloads:
+            self._hear(payload, heard)
+            if payload.get("error"):
+                raise ProviderError(None, payload, response, is_final=bool(reader.is_document))
 
     @cached_property
     def _connections(self) -> aiohttp.ClientSession:
@@ -235,7 +258,7 @@ class DirectModel(BaseChatModel):
                 **self.headers,
             },
             timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=self.timeout, sock_read=self.timeout
+                total=None, sock_connect=self.timeout, sock_read=self.silence_timeout
             ),
         )
 
@@ -271,14 +294,12 @@ def _trusted() -> ssl.SSLContext:
     return context
 
 
-def _decoded(data: bytes, otherwise: object = None) -> Any:
-    """JSON, also with halves of characters in it, which the fast reader refuses."""
+async def _body(response: aiohttp.ClientResponse) -> object:
+    """The decoded body of an error, as far as it is read; its text if it is no JSON."""
+    body = bytearray()
+    while len(body) < MAX_ERROR_BYTES and (received := await response.content.readany()):
+        body += received
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError):
-            if otherwise is not None:
-                return otherwise
-            raise
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body.decode("utf-8", "replace")

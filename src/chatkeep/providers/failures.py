@@ -5,26 +5,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from langchain_core import exceptions as langchain
 
 from chatkeep.domain import (
+    AnswerUnreadable,
     ChatError,
     ContextTooLong,
     ModelBusy,
     ModelFailed,
     ModelMisconfigured,
+    ModelQuotaExhausted,
     ModelTimedOut,
 )
 from chatkeep.providers.text import storable
+from chatkeep.redaction import Redactor
 
 MAX_DETAIL_CHARS = 300
 _SECRET = re.compile(
-    r"\b(?:sk|key|xai|gsk)[-_][A-Za-z0-9*_-]{4,}|\bAIza[A-Za-z0-9_-]{4,}|https?://\S+|/(?:\w+/)+\S*"
+    r"""
+    \b(?:sk|key|xai|gsk|pk|rk|ghp|hf)[-_][A-Za-z0-9*_-]{4,} | \bAIza[A-Za-z0-9_-]{4,}  # keys
+    | \b(?:AKIA|ASIA)[A-Z0-9]{8,} | \beyJ[A-Za-z0-9_.-]{8,}
+    | \b(?:bearer|basic)\s+[^\s"',;]{6,}
+    | \b[a-z][a-z0-9+.-]*://\S+                          # addresses
+    | \b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b
+    | \b[a-z]:\\\S+ | (?<![\w/<])/\w[^\s"',;)]*         # paths
+    | \b(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{32,}              # anything else that nobody reads
+    """,
+    re.VERBOSE | re.IGNORECASE,
 )
 # By name, because providers' clients use several HTTP libraries.
 _CONNECTION = {"TransportError", "APIConnectionError", "StreamError", "ClientError"}
 _TOO_LONG = ("context size", "context length", "context_length", "prompt is too long")
+_NO_CREDIT = (
+    "insufficient_quota",
+    "insufficient credit",
+    "insufficient balance",
+    "credit balance is too low",
+    "exceeded your current quota",
+    "billing_not_active",
+    "billing_hard_limit",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,62 +58,119 @@ class Failure:
     retry_after: float | None = None
 
 
-def named(failure: Exception) -> Failure:
-    """Name what went wrong in a call to a provider, whichever client raised it."""
-    if isinstance(failure, ChatError):
-        return Failure(failure, retryable=isinstance(failure, ModelFailed))
+def named(failure: Exception, redactor: Redactor) -> Failure:
+    """Name what went wrong in a call to a provider, whichever client raised it.
+
+    What would end the same way again is not retryable: it costs as much each time.
+    """
+    if (ours := _ours(failure)) is not None:
+        return Failure(ours, retryable=isinstance(ours, ModelFailed))
     kinds = {kind.__name__ for kind in type(failure).__mro__}
     if isinstance(failure, TimeoutError | langchain.ModelTimeoutError) or "ReadTimeout" in kinds:
         return Failure(ModelTimedOut(), retryable=False)
     status = _status(failure)
-    if status in {401, 403}:
-        return Failure(
-            ModelMisconfigured(f"The model's provider refused this server's key (HTTP {status})."),
-            retryable=False,
-        )
-    if status == 404:
-        return Failure(
-            ModelMisconfigured(
-                "The model's provider does not know this model or address (HTTP 404)."
-            ),
-            retryable=False,
-        )
+    if status == 402 or _speaks_of(failure, _NO_CREDIT):
+        words = "The account of this server's key at the model's provider has no credit left."
+        return Failure(ModelQuotaExhausted(words), retryable=False)
     if status == 429:
         wait = _retry_after(failure)
         seconds = None if wait is None else max(1, round(wait))
         return Failure(ModelBusy(retry_after=seconds or 5), retryable=True, retry_after=wait)
-    if _is_too_long(failure):
+    if isinstance(failure, langchain.ContextOverflowError) or _speaks_of(failure, _TOO_LONG):
         return Failure(ContextTooLong(), retryable=False)
-    if status is not None and 400 <= status < 500 and status not in {408, 409, 425}:
-        detail = f"The model's provider refused the request (HTTP {status}): {_said(failure)}"
-        return Failure(ModelFailed(detail), retryable=False)
     if status is not None:
-        return Failure(
-            ModelFailed(f"The model's provider failed (HTTP {status})."),
-            retryable=True,
-            retry_after=_retry_after(failure),
-        )
+        return _of_status(status, failure, redactor)
+    if (reason := _words(failure, redactor)) is not None:
+        words = f"The model's provider reported an error: {reason}"
+        return Failure(ModelFailed(words), retryable=not getattr(failure, "is_final", False))
     if isinstance(failure, langchain.ModelConnectionError | OSError) or kinds & _CONNECTION:
         return Failure(
             ModelFailed("The connection to the model's provider failed."), retryable=True
         )
-    return Failure(ModelFailed("The model's answer could not be read."), retryable=True)
+    return Failure(AnswerUnreadable(), retryable=False)
+
+
+def _ours(failure: BaseException) -> ChatError | None:
+    """The error that we raised ourselves, perhaps within a client that wrapped it."""
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, ChatError):
+            return cause
+        cause = cause.__cause__
+    return None
+
+
+def _of_status(status: int, failure: Exception, redactor: Redactor) -> Failure:
+    """What an HTTP status means that is neither about limits nor about lengths."""
+    if status in {401, 403}:
+        words = f"The model's provider refused this server's key (HTTP {status})."
+        return Failure(ModelMisconfigured(words), retryable=False)
+    if status == 404:
+        words = "The model's provider does not know this model or address (HTTP 404)."
+        return Failure(ModelMisconfigured(words), retryable=False)
+    if status < 400:
+        words = (
+            f"The model's provider redirects to another address (HTTP {status}), which is not "
+            "followed: the conversation would go there. Set the provider's base URL to the "
+            "address itself."
+        )
+        return Failure(ModelMisconfigured(words), retryable=False)
+    if status < 500 and status not in {408, 409, 425}:
+        reason = _words(failure, redactor) or "it gave no reason"
+        words = f"The model's provider refused the request (HTTP {status}): {reason}"
+        return Failure(ModelFailed(words), retryable=False)
+    words = f"The model's provider failed (HTTP {status})."
+    return Failure(ModelFailed(words), retryable=True, retry_after=_retry_after(failure))
 
 
 def _status(failure: Exception) -> int | None:
     """The HTTP status, which every provider's client keeps in one of two places."""
     response = getattr(failure, "response", None)
     for status in (getattr(failure, "status_code", None), getattr(response, "status_code", None)):
-        if isinstance(status, int) and status >= 400:
+        if isinstance(status, int) and status >= 300:
             return status
+    return _status_in(_error_body(failure))
+
+
+_BY_KIND = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "model_not_found": 404,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "overloaded_error": 529,
+}
+"""The status of an error that came in a stream, which has no status of its own:
+https://docs.claude.com/en/api/errors and https://platform.openai.com/docs/guides/error-codes."""
+
+
+def _error_body(failure: Exception) -> Any:
+    """What a provider sent instead of an answer: an object or its words (Ollama's client)."""
+    body = getattr(failure, "body", None) or getattr(failure, "error", None)
+    return body.get("error", body) if isinstance(body, dict) else body
+
+
+def _status_in(error: object) -> int | None:
+    """The status that an error in a body names, by a number or by a word."""
+    if not isinstance(error, dict):
+        return None
+    for name in ("code", "status", "type"):
+        value = error.get(name)
+        if isinstance(value, str) and value in _BY_KIND:
+            return _BY_KIND[value]
+        if re.fullmatch("[45][0-9]{2}", number := str(value)):
+            return int(number)
     return None
 
 
-def _is_too_long(failure: Exception) -> bool:
-    text = str(failure).casefold()
-    return isinstance(failure, langchain.ContextOverflowError) or any(
-        phrase in text for phrase in _TOO_LONG
-    )
+def _speaks_of(failure: Exception, phrases: tuple[str, ...]) -> bool:
+    text = f"{failure} {getattr(failure, 'body', '')}".casefold()
+    return any(phrase in text for phrase in phrases)
 
 
 def _retry_after(failure: Exception) -> float | None:
@@ -108,10 +187,15 @@ def _retry_after(failure: Exception) -> float | None:
         return None
 
 
-def _said(failure: Exception) -> str:
+def _words(failure: Exception, redactor: Redactor) -> str | None:
     """The provider's own words, for the person who has to change the request."""
-    body = getattr(failure, "body", None)
-    inner = body.get("error", body) if isinstance(body, dict) else None
-    said = inner.get("message") if isinstance(inner, dict) else inner
-    text = said if isinstance(said, str) and said else "it gave no reason"
-    return storable(_SECRET.sub("…", " ".join(text.split()))[:MAX_DETAIL_CHARS])
+    error = _error_body(failure)
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail")
+    if not isinstance(error, str) or not error.strip():
+        return None
+    text = " ".join(error.split())
+    if text.startswith("<"):
+        return "it answered with a web page"
+    text = _SECRET.sub("…", redactor.redact(text))
+    return storable(text[:MAX_DETAIL_CHARS])

@@ -20,12 +20,12 @@ from chatkeep.domain import (
     Prompt,
     Role,
     Status,
-    Usage,
 )
 from chatkeep.providers import clients, tokens
+from chatkeep.providers.answer import Answer, ReplyTooLongError
 from chatkeep.providers.clients import ProviderOptions
 from chatkeep.providers.embedded import Address, Embedded
-from chatkeep.providers.text import Cleaner, storable
+from chatkeep.providers.text import Cleaner
 from chatkeep.silence import Silence
 
 if TYPE_CHECKING:
@@ -36,14 +36,12 @@ if TYPE_CHECKING:
 
 log = telemetry.logger("providers")
 
-MAX_REASON_CHARS = 100
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 20
 """A provider that asks for a longer pause than this is not waited for."""
 
-
-class _ReplyTooLongError(Exception):
-    """The reply has reached the limit; what there is of it counts."""
+LAST_WORDS_SECONDS = 3
+"""How long is waited behind a whole answer, for its usage and the end of its stream."""
 
 
 class Providers:
@@ -149,18 +147,11 @@ class Providers:
         if name not in self._known:
             raise ModelMisconfigured("The session's model is no longer on offer.")
         repeats = self._options.retries if retries is None else retries
-        seen = False
-
-        def pass_on(text: str) -> None:
-            nonlocal seen
-            seen = True
-            on_text(text)
-
         for attempt in range(repeats + 1):
-            started, ending = time.monotonic(), _Ending()
+            started, answer = time.monotonic(), self._answer(name, on_text)
 
-            def count(status: Status, ending: _Ending = ending) -> None:
-                written, usage = ending.bytes, ending.usage
+            def count(status: Status, answer: Answer = answer) -> None:
+                written, usage = answer.bytes, answer.usage
                 calls.append(
                     tokens.call(
                         kind, name, status, prompt=prompt, usage=usage, written_bytes=written
@@ -168,7 +159,7 @@ class Providers:
                 )
 
             try:
-                completion = await self._once(name, prompt, pass_on, ending)
+                completion = await self._once(name, prompt, answer)
                 count(Status.COMPLETED)
                 return completion
             except asyncio.CancelledError:
@@ -176,7 +167,7 @@ class Providers:
                 raise
             except Exception as raised:
                 count(Status.FAILED)
-                failure = named(raised)
+                failure = named(raised, self._options.redactor)
                 delay = _delay(attempt, failure.retry_after)
                 log.warning(
                     "model_call_failed",
@@ -186,49 +177,57 @@ class Providers:
                     attempt=attempt + 1,
                     seconds=round(time.monotonic() - started, 3),
                 )
-                last = attempt == repeats or seen or delay > LONGEST_DELAY_SECONDS
+                last = attempt == repeats or answer.has_text or delay > LONGEST_DELAY_SECONDS
                 if last or not failure.retryable:
                     raise failure.error from raised
             await asyncio.sleep(delay)
         raise ModelFailed
 
-    async def _once(
-        self, name: str, prompt: Prompt, on_text: Callable[[str], None], ending: "_Ending"
-    ) -> Completion:
-        cleaner = Cleaner(without_replacements=name in self._embedded)
-        length, blank = 0, True
+    def _answer(self, name: str, on_text: Callable[[str], None]) -> Answer:
+        cleaner = Cleaner(
+            without_replacements=name in self._embedded, redactor=self._options.redactor
+        )
+        return Answer(on_text, cleaner, max_chars=self._options.max_reply_chars)
 
-        def take(text: str) -> None:
-            nonlocal length, blank
-            length += len(text)
-            blank = blank and not text.strip()
-            ending.bytes += len(text.encode())
-            if text:
-                on_text(text)
-            if length >= self._options.max_reply_chars:
-                raise _ReplyTooLongError
+    async def _once(self, name: str, prompt: Prompt, answer: Answer) -> Completion:
+        """Ask a model once. What came before a failure is passed on, too."""
+        try:
+            async with self._seat(name) as address:
+                model = await self._loaded(name, address)
+                asked = clients.messages(name, prompt)
+                parameters = clients.parameters(name, prompt, self._sampling(name))
+                await self._read(model.astream(asked, **parameters), answer)
+            return answer.end()
+        except ReplyTooLongError:
+            return Completion(answer.usage, "length")
+        except BaseException:
+            answer.keep_rest()
+            raise
 
-        async with self._seat(name) as address:
-            model = await self._loaded(name, address)
-            asked = clients.messages(name, prompt)
-            parameters = clients.parameters(name, prompt, self._sampling(name))
-            stream = model.astream(asked, **parameters)
-            seconds = self._options.timeout
-            try:
-                # What is left in the middle lets go of its connection.
-                async with _patient(seconds) as silence, aclosing(cast("_Stream", stream)):
-                    async for chunk in stream:
-                        silence.heard()
-                        take(cleaner.clean(chunk.text))
-                        ending.read(chunk)
-                take(cleaner.end())
-            except _ReplyTooLongError:
-                return Completion(ending.usage, "length")
-        if blank:
-            raise ModelFailed("The model's answer was empty.")
-        if ending.finish_reason is None:
-            raise ModelFailed("The model's answer was cut off.")
-        return Completion(ending.usage, ending.finish_reason)
+    async def _read(self, stream: AsyncIterator["AIMessageChunk"], answer: Answer) -> None:
+        """Read a stream to its end. Raises what it raises, and `TimeoutError` when it is silent."""
+        options, was_whole = self._options, False
+        try:
+            # What is left in the middle lets go of its connection.
+            async with (
+                _patient(options.first_token_timeout) as silence,
+                aclosing(cast("_Stream", stream)),
+            ):
+                async for chunk in stream:
+                    had_begun = answer.has_begun
+                    answer.read(chunk)
+                    silence.heard()
+                    if answer.has_begun is not had_begun:
+                        silence.allow(options.timeout)
+                    if answer.is_whole is not was_whole:
+                        was_whole = answer.is_whole
+                        silence.allow(min(options.timeout, LAST_WORDS_SECONDS))
+        except ReplyTooLongError:
+            raise
+        except Exception as error:
+            if not answer.is_whole:
+                raise
+            log.info("answer_ended_untidily", cause=type(error).__name__)
 
     def _sampling(self, name: str) -> Mapping[str, Any] | None:
         embedded = self._embedded.get(name)
@@ -256,37 +255,6 @@ class Providers:
 class _Loaded:
     address: Address | None
     model: "BaseChatModel"
-
-
-class _Ending:
-    """What a stream says about itself, wherever its provider says it."""
-
-    def __init__(self) -> None:
-        self.finish_reason: str | None = None
-        self.bytes = 0
-        self._tokens: list[dict[str, Any]] = []
-
-    def read(self, chunk: "AIMessageChunk") -> None:
-        """Take note of a chunk's token counts and of its reason to end."""
-        if chunk.usage_metadata:
-            self._tokens.append(dict(chunk.usage_metadata))
-        metadata = chunk.response_metadata
-        for key in ("finish_reason", "stop_reason", "done_reason", "status"):
-            if metadata.get(key):
-                self.finish_reason = storable(str(metadata[key]))[:MAX_REASON_CHARS]
-                return
-
-    @property
-    def usage(self) -> Usage:
-        """The tokens of all chunks: providers count each token in one chunk only."""
-        read = sum(tokens["input_tokens"] for tokens in self._tokens)
-        written = sum(tokens["output_tokens"] for tokens in self._tokens)
-        return Usage(_counted(read), _counted(written))
-
-
-def _counted(tokens: int) -> int | None:
-    """A count that can be true: no prompt and no answer is empty, so a zero is no count."""
-    return tokens if 0 < tokens < 2**63 else None
 
 
 @asynccontextmanager

@@ -13,6 +13,8 @@ URL = "https://api.openai.com/v1"
 
 _RESPONSES_ONLY = re.compile(r"codex|^gpt-5(\.\d+)?-pro|^gpt-5\.6-sol")
 _REASONING = re.compile(r"^o\d")
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+"""Reasoning as DeepSeek, llama.cpp and vLLM spell it, OpenRouter, and others."""
 
 
 def speaks(model: str) -> bool:
@@ -48,11 +50,45 @@ class OpenAI(DirectModel):
             asked["max_completion_tokens"] = limit
         return asked | given
 
-    def _hear(self, data: Any, heard: Heard) -> None:
-        for choice in data.get("choices") or ():
-            text = (choice.get("delta") or {}).get("content")
-            if isinstance(text, str):
-                heard.text += text
-            heard.finish_reason = choice.get("finish_reason") or heard.finish_reason
-        if usage := data.get("usage"):
+    def _hear(self, data: dict[str, Any], heard: Heard) -> None:
+        choices = data.get("choices")
+        heard.is_answer = heard.is_answer or "choices" in data
+        for choice in choices if type(choices) is list else ():
+            # One is asked for.
+            if type(choice) is dict and not choice.get("index"):
+                # A whole answer, as servers give it that do not stream, is in `message`.
+                delta = choice.get("delta") or choice.get("message")
+                if type(delta) is dict:
+                    _hear_delta(delta, heard)
+                if reason := choice.get("finish_reason"):
+                    heard.finish_reason = str(reason)
+        usage = data.get("usage")
+        if type(usage) is dict:
             heard.count(usage.get("prompt_tokens"), usage.get("completion_tokens"))
+        if data.get("object") == "error" and not data.get("error"):
+            # So say vLLM and servers like it.
+            data["error"] = {name: data[name] for name in data if name != "object"}
+
+
+def _hear_delta(delta: dict[str, Any], heard: Heard) -> None:
+    content = delta.get("content")
+    if type(content) is str:
+        heard.text += content
+    elif type(content) is list:
+        heard.text += "".join(_text(part) for part in content)
+    for name in _REASONING_FIELDS:
+        if delta.get(name):
+            reasoning = delta[name]
+            heard.reasoning += reasoning if type(reasoning) is str else " "
+            break
+    if "refusal" in delta and type(delta["refusal"]) is str:
+        # The model's words are the reply, also where they say no.
+        heard.text += delta["refusal"]
+    if delta.get("tool_calls") or delta.get("function_call"):
+        heard.calls_tool = True
+
+
+def _text(part: object) -> str:
+    """The text of a part of a content; of other kinds, such as reasoning, there is none."""
+    text = part.get("text") if isinstance(part, dict) else None
+    return text if isinstance(text, str) else ""

@@ -1,7 +1,13 @@
 """What a model writes, made fit to be stored: UTF-8 without NUL, whatever the pieces were."""
 
+from chatkeep.redaction import STRUCK, Redactor
+
 HIGH = ("\ud800", "\udbff")
 """The first and the last high surrogate: half of a character that the next piece completes."""
+
+
+MIN_SECRET_CHARS = 8
+"""Characters that are most likely the beginning of a secret, when no more of it came."""
 
 
 class Cleaner:
@@ -10,25 +16,39 @@ class Cleaner:
     Args:
         without_replacements: Leave out U+FFFD, which llama.cpp writes where a model's token was
             half a character. Another server's is kept: the answer may be about it.
+        redactor: Strikes the server's secrets, should a provider answer with one.
 
     """
 
-    __slots__ = ("_half", "_without_replacements")
+    __slots__ = ("_half", "_redactor", "_without_replacements")
 
-    def __init__(self, *, without_replacements: bool = False) -> None:
+    def __init__(
+        self, *, without_replacements: bool = False, redactor: Redactor | None = None
+    ) -> None:
         self._half = ""
         self._without_replacements = without_replacements
+        self._redactor = redactor or None
 
     def clean(self, piece: str) -> str:
-        """Return the piece fit to be stored, holding back half a character at its end."""
+        """Return the piece fit to be stored, holding back half a character or secret at its end."""
         piece, self._half = self._half + piece, ""
-        if piece and HIGH[0] <= piece[-1] <= HIGH[1]:
-            piece, self._half = piece[:-1], piece[-1]
+        if not piece:
+            return ""
+        end = len(piece)
+        if self._redactor is not None:
+            piece = self._redactor.redact(piece)
+            end = self._redactor.safe_length(piece)
+        if end and HIGH[0] <= piece[end - 1] <= HIGH[1]:
+            end -= 1
+        if end < len(piece):
+            piece, self._half = piece[:end], piece[end:]
         return self._storable(piece)
 
     def end(self) -> str:
         """Return what was held back."""
         piece, self._half = self._half, ""
+        if len(piece) >= MIN_SECRET_CHARS:
+            return STRUCK
         return self._storable(piece)
 
     def _storable(self, piece: str) -> str:

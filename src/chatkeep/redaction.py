@@ -1,0 +1,49 @@
+"""Secrets that this server knows, struck out of what leaves it. Pure."""
+
+import re
+from collections.abc import Iterable
+
+STRUCK = "…"
+
+MIN_CHARS, MIN_CHARS_WITHOUT_DIGIT = 12, 24
+"""Shorter values, or long words, are what people write where no key is needed: `none`, `ollama`,
+`sk-no-key-required`. To strike those would spoil answers that speak of them."""
+
+
+class Redactor:
+    """Strikes known secrets out of texts, whole or as they come in pieces."""
+
+    __slots__ = ("_secrets",)
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        """Take the secrets. Those that can be no secret are not looked for."""
+        # The longest first: one may contain another.
+        self._secrets = sorted({value for value in values if _is_secret(value)}, key=len)[::-1]
+
+    def __bool__(self) -> bool:
+        """True if there is any secret to look for."""
+        return bool(self._secrets)
+
+    def redact(self, text: str) -> str:
+        """The text without the secrets."""
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, STRUCK)
+        return text
+
+    def safe_length(self, text: str) -> int:
+        """How many characters come before what may be the beginning of a secret at the end."""
+        safe = len(text)
+        for secret in self._secrets:
+            start = text.find(secret[0], max(0, len(text) - len(secret) + 1))
+            while 0 <= start < safe:
+                if secret.startswith(text[start:]):
+                    safe = start
+                    break
+                start = text.find(secret[0], start + 1)
+        return safe
+
+
+def _is_secret(value: str) -> bool:
+    has_digit = re.search(r"\d", value) is not None
+    return len(value) >= (MIN_CHARS if has_digit else MIN_CHARS_WITHOUT_DIGIT)
