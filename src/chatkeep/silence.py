@@ -11,26 +11,29 @@ class Silence:
     the last one was.
     """
 
-    __slots__ = ("_act", "_loop", "_seconds", "_since", "_timer")
+    __slots__ = ("_act", "_loop", "_seconds", "_since", "_tick", "_timer")
 
-    def __init__(self, seconds: float, act: Callable[[], None]) -> None:
-        """Begin to count, on the running event loop."""
+    def __init__(
+        self, seconds: float, act: Callable[[], None], *, tick: float | None = None
+    ) -> None:
+        """Begin to count, on the running event loop.
+
+        With a `tick` it looks at least that often (seconds), so that `allow` can shorten the wait.
+        """
         self._seconds = seconds
         self._act = act
+        self._tick = tick
         self._loop = asyncio.get_running_loop()
         self._since: float | None = self._loop.time()
-        self._timer = self._loop.call_later(seconds, self._look)
+        self._timer = self._loop.call_later(self._until_next(seconds), self._look)
 
     def heard(self) -> None:
         """Begin to count anew."""
         self._since = self._loop.time()
 
     def allow(self, seconds: float) -> None:
-        """Act after so many seconds from now on, and begin to count anew."""
-        self._timer.cancel()
+        """Act after so many seconds from the last that was heard; it may be a tick late."""
         self._seconds = seconds
-        self._since = self._loop.time()
-        self._timer = self._loop.call_later(seconds, self._look)
 
     def pause(self) -> None:
         """Do not count until something is heard."""
@@ -47,4 +50,7 @@ class Silence:
         if left < 0.001:
             self._act()
             self._since, left = now, self._seconds
-        self._timer = self._loop.call_later(left, self._look)
+        self._timer = self._loop.call_later(self._until_next(left), self._look)
+
+    def _until_next(self, left: float) -> float:
+        return left if self._tick is None else min(left, self._tick)

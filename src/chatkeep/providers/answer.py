@@ -68,11 +68,8 @@ class Answer:
     @property
     def is_whole(self) -> bool:
         """True if there is text and its model has ended it: what follows can change nothing."""
-        return (
-            not self._blank
-            and self.finish_reason is not None
-            and self.finish_reason not in _BROKEN_OFF
-        )
+        reason = self.finish_reason
+        return reason is not None and not self._blank and reason not in _BROKEN_OFF
 
     def read(self, chunk: "AIMessageChunk") -> None:
         """Take the next chunk. Raises `ReplyTooLongError`."""

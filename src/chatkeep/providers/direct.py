@@ -218,7 +218,8 @@ class DirectModel(BaseChatModel):
                 # What came before it in the same read is passed on first.
                 except Exception as raised:  # noqa: BLE001  (raised again below)
                     failure = raised
-                yield heard.take()
+                if received or heard.is_answer:
+                    yield heard.take()
                 if failure is not None:
                     raise failure
                 if not received:

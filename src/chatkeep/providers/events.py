@@ -19,6 +19,7 @@ NOT_AN_API = (
     "What answers at the model's address is not a model's API. Check the provider's base URL."
 )
 
+_OBJECT = (b"data: {", b"data:{")
 _FIELDS = (b"data:", b":", b"event:", b"id:", b"retry:", b"data", b"event", b"id", b"retry")
 
 
@@ -26,7 +27,7 @@ class EventReader:
     """Takes the bytes of a body, gives the objects that are its events' data."""
 
     __slots__ = (
-        "_data", "_has_events", "_is_error", "_rest", "has_payloads", "is_document", "is_done",
+        "_data", "_has_fields", "_is_error", "_rest", "has_payloads", "is_document", "is_done",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class EventReader:
         self._data: list[bytes] = []
         self.is_document: bool | None = None
         """Whether it is one JSON document; `None` while nothing but white space came."""
-        self._has_events = False
+        self._has_fields = False
         self._is_error = False
 
     def feed(self, received: bytes) -> Iterator[dict[str, Any]]:
@@ -47,13 +48,35 @@ class EventReader:
 
         Raises `ModelMisconfigured` for a web page, `AnswerUnreadable` for what is no object.
         """
+        is_plain = not (self._data or self._is_error)
+        for line in self._lines(received):
+            # Nearly all lines are empty, or an object that is an event by itself.
+            if is_plain and not line:
+                continue
+            if is_plain and line.startswith(_OBJECT):
+                try:
+                    payload = orjson.loads(line[5:])
+                except orjson.JSONDecodeError:
+                    payload = self._read(line)
+            else:
+                payload = self._read(line)
+            if payload is not None:
+                self.has_payloads = True
+                yield payload
+            elif self.is_done:
+                return
+            else:
+                is_plain = not (self._data or self._is_error)
+
+    def _lines(self, received: bytes) -> list[bytes]:
+        """The lines that are whole with these bytes."""
         if self.is_document is None:
             received = self._look(received)
         if self.is_document or not (b"\n" in received or b"\r" in received):
             self._rest += received
             if len(self._rest) > MAX_LINE_BYTES:
                 raise AnswerUnreadable("The model's answer has a line without an end.")
-            return
+            return []
         body = bytes(self._rest) + received
         # The other half of a CR LF may come with the next bytes.
         half = b"\r" if body.endswith(b"\r") else b""
@@ -61,12 +84,7 @@ class EventReader:
             body = body.removesuffix(half).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *lines, rest = body.split(b"\n")
         self._rest = bytearray(rest + half)
-        for line in lines:
-            payload = self._read(line)
-            if self.is_done:
-                return
-            if payload is not None:
-                yield payload
+        return lines
 
     def end(self) -> Iterator[dict[str, Any]]:
         """The objects that are whole with the end of the body; what is cut off is none.
@@ -84,7 +102,7 @@ class EventReader:
             for payload in (self._read(rest.removesuffix(b"\r")), self._last()):
                 if payload is not None:
                     yield payload
-        if self.is_document is False and not self._has_events:
+        if self.is_document is False and not (self._has_fields or self.has_payloads):
             raise ModelMisconfigured(NOT_AN_API)
 
     def _look(self, received: bytes) -> bytes:
@@ -99,7 +117,7 @@ class EventReader:
     def _read(self, line: bytes) -> dict[str, Any] | None:
         """The object in a line, if it is the whole of its event's data."""
         if line.startswith(b"data:"):
-            self._has_events = True
+            self._has_fields = True
             value = line[5:].strip()
             if value == b"[DONE]":
                 self.is_done = True
@@ -115,7 +133,7 @@ class EventReader:
             return None
         if not line or line.isspace():
             return self._dispatch() if self._data or self._is_error else None
-        self._has_events = self._has_events or line.startswith(_FIELDS)
+        self._has_fields = self._has_fields or line.startswith(_FIELDS)
         if line.startswith(b"event:"):
             self._is_error = line[6:].strip() == b"error"
         return None

@@ -40,6 +40,9 @@ FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 20
 """A provider that asks for a longer pause than this is not waited for."""
 
+TICK_SECONDS = 1
+"""How exactly silence is measured: a timer for each limit would cost more than the limits do."""
+
 LAST_WORDS_SECONDS = 3
 """How long is waited behind a whole answer, for its usage and the end of its stream."""
 
@@ -217,11 +220,11 @@ class Providers:
                     had_begun = answer.has_begun
                     answer.read(chunk)
                     silence.heard()
-                    if answer.has_begun is not had_begun:
-                        silence.allow(options.timeout)
-                    if answer.is_whole is not was_whole:
-                        was_whole = answer.is_whole
+                    if answer.is_whole and not was_whole:
+                        was_whole = True
                         silence.allow(min(options.timeout, LAST_WORDS_SECONDS))
+                    elif answer.has_begun and not had_begun:
+                        silence.allow(options.timeout)
         except ReplyTooLongError:
             raise
         except Exception as error:
@@ -262,7 +265,7 @@ async def _patient(seconds: float) -> AsyncIterator[Silence]:
     """Raise `TimeoutError` when the silence is that long."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(None) as limit:
-        silence = Silence(seconds, lambda: limit.reschedule(loop.time()))
+        silence = Silence(seconds, lambda: limit.reschedule(loop.time()), tick=TICK_SECONDS)
         try:
             yield silence
         finally:

@@ -52,38 +52,46 @@ class OpenAI(DirectModel):
 
     def _hear(self, data: dict[str, Any], heard: Heard) -> None:
         choices = data.get("choices")
-        heard.is_answer = heard.is_answer or "choices" in data
-        for choice in choices if type(choices) is list else ():
-            # One is asked for.
-            if type(choice) is dict and not choice.get("index"):
-                # A whole answer, as servers give it that do not stream, is in `message`.
-                delta = choice.get("delta") or choice.get("message")
-                if type(delta) is dict:
-                    _hear_delta(delta, heard)
-                if reason := choice.get("finish_reason"):
-                    heard.finish_reason = str(reason)
+        if choices.__class__ is list:
+            heard.is_answer = True
+            for choice in choices:
+                # One is asked for.
+                if choice.__class__ is dict and not choice.get("index"):
+                    _hear_choice(choice, heard)
         usage = data.get("usage")
-        if type(usage) is dict:
+        if usage.__class__ is dict:
             heard.count(usage.get("prompt_tokens"), usage.get("completion_tokens"))
         if data.get("object") == "error" and not data.get("error"):
             # So say vLLM and servers like it.
             data["error"] = {name: data[name] for name in data if name != "object"}
 
 
-def _hear_delta(delta: dict[str, Any], heard: Heard) -> None:
+def _hear_choice(choice: dict[str, Any], heard: Heard) -> None:
+    # A whole answer, as servers give it that do not stream, is in `message`.
+    delta = choice.get("delta") or choice.get("message")
+    if delta.__class__ is dict:
+        content = delta.get("content")
+        if content.__class__ is str:
+            heard.text += content
+        # Nearly all chunks have a text and nothing else.
+        if content.__class__ is not str or len(delta) > 1 + ("role" in delta):
+            _hear_more(delta, heard)
+    if reason := choice.get("finish_reason"):
+        heard.finish_reason = str(reason)
+
+
+def _hear_more(delta: dict[str, Any], heard: Heard) -> None:
+    """Hear what stands beside a text, or in place of it."""
     content = delta.get("content")
-    if type(content) is str:
-        heard.text += content
-    elif type(content) is list:
+    if isinstance(content, list):
         heard.text += "".join(_text(part) for part in content)
     for name in _REASONING_FIELDS:
-        if delta.get(name):
-            reasoning = delta[name]
-            heard.reasoning += reasoning if type(reasoning) is str else " "
+        if reasoning := delta.get(name):
+            heard.reasoning += reasoning if isinstance(reasoning, str) else " "
             break
-    if "refusal" in delta and type(delta["refusal"]) is str:
+    if isinstance(refusal := delta.get("refusal"), str):
         # The model's words are the reply, also where they say no.
-        heard.text += delta["refusal"]
+        heard.text += refusal
     if delta.get("tool_calls") or delta.get("function_call"):
         heard.calls_tool = True
 
