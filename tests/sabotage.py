@@ -6,6 +6,7 @@ Each guarantee's test is run against the one that breaks it, and must fail.
 import asyncio
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,8 +24,8 @@ def no_sync() -> None:
 
     make = connection._sqlite
 
-    def relaxed(url: str, readers: int) -> sa.Engine:
-        engine = make(url, readers)
+    def relaxed(path: Path, readers: int) -> sa.Engine:
+        engine = make(path, readers)
 
         @sa.event.listens_for(engine, "connect")
         def relax(dbapi_connection: Any, _record: object) -> None:

@@ -3,11 +3,20 @@
 import ipaddress
 import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -24,7 +33,23 @@ _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 IMAGE_HOST = re.compile(rf"\*|(\*\.)?({_LABEL}\.)*{_LABEL}(:[1-9][0-9]{{0,4}})?")
 """Every host, or a name, perhaps with all below it, perhaps with a port: a CSP's host-source."""
 
+_NAME = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+HOST_NAME = rf"({_NAME}\.)*{_NAME}\.?"
+"""A name in lower case. The underscore is in no standard, but in the names of containers."""
+
+_AUTHORITY = rf"({HOST_NAME}|\[[0-9a-f:.]+\])(:[0-9]{{1,5}})?"
+ALLOWED_HOST = re.compile(rf"\*|{_AUTHORITY}")
+ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_AUTHORITY}")
+"""As a browser sends it: https://www.rfc-editor.org/rfc/rfc6454#section-6.2"""
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+WEEK = 604_800
+Seconds = Annotated[float, Field(le=WEEK, allow_inf_nan=False)]
+"""More than a week is no limit that is meant, and too large for the timers of some systems."""
+
+OLLAMA_PORT = 11_434
+NO_URL = "is not a URL; write http:// or https:// and a host, perhaps a port and a path"
 
 
 class ConfigurationError(Exception):
@@ -39,7 +64,9 @@ def _provider_variable(name: str) -> Any:
 class Settings(BaseSettings):
     """The server's settings: the environment (`CHATKEEP_…`) first, then the TOML file."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
@@ -68,7 +95,10 @@ class Settings(BaseSettings):
         4, ge=1, le=64, description="Threads that read from the database at the same time."
     )
     write_queue: int = Field(
-        10_000, ge=1, description="Writes that may wait for the database at the same time."
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Writes that may wait for the database at the same time.",
     )
 
     model: str = Field(EMBEDDED_MODEL, description="The default model, as `provider:name`.")
@@ -85,63 +115,71 @@ class Settings(BaseSettings):
     model_client: Literal["direct", "langchain"] = Field(
         "direct", description="Who speaks to OpenAI's protocol: the server, or LangChain's client."
     )
-    first_token_timeout: float = Field(
+    first_token_timeout: Seconds = Field(
         300,
-        gt=0,
+        ge=0.01,
         description="Seconds without a sign of life before an answer's first token: a model may "
         "think in silence.",
     )
-    model_timeout: float = Field(
+    model_timeout: Seconds = Field(
         60,
-        gt=0,
+        ge=0.01,
         description="Seconds without a sign of life (text, reasoning, a comment) after the first "
         "token, before a call is given up.",
     )
     model_retries: int = Field(
         2, ge=0, le=10, description="Times that a failed call is repeated before any text came."
     )
-    turn_timeout: float = Field(900, gt=0, description="Seconds that a turn may run in all.")
-    title_timeout: float = Field(60, gt=0, description="Seconds that a title call may take.")
-    title_wait: float = Field(
+    turn_timeout: Seconds = Field(900, ge=0.01, description="Seconds that a turn may run in all.")
+    title_timeout: Seconds = Field(60, ge=0.01, description="Seconds that a title call may take.")
+    title_wait: Seconds = Field(
         2, ge=0, description="Seconds that a first answer waits for its title."
     )
     max_reply_chars: int = Field(
-        4_000_000, ge=1, description="Characters after which a reply is cut off."
+        4_000_000, ge=1, le=100_000_000, description="Characters after which a reply is cut off."
     )
     local_threads: int = Field(
-        0, ge=0, description="Threads of the embedded model; 0 leaves one core free."
+        0, ge=0, le=1_024, description="Threads of the embedded model; 0 leaves one core free."
     )
     local_context_tokens: int = Field(
-        8_192, ge=512, description="Tokens that the embedded model reads and writes at most."
+        8_192,
+        ge=512,
+        le=16_777_216,
+        description="Tokens that the embedded model reads and writes at most.",
     )
     local_parallel: int = Field(
         4, ge=1, le=64, description="Answers that the embedded model gives at the same time."
     )
 
-    max_body_bytes: int = Field(1_048_576, ge=1_024, description="Largest request body, in bytes.")
-    body_timeout: float = Field(30, gt=0, description="Seconds that a request body may take.")
+    max_body_bytes: int = Field(
+        1_048_576, ge=1_024, le=1_073_741_824, description="Largest request body, in bytes."
+    )
+    body_timeout: Seconds = Field(30, ge=0.01, description="Seconds that a request body may take.")
     max_message_chars: int = Field(
-        100_000, ge=1, description="Longest message, in Unicode characters."
+        100_000, ge=1, le=100_000_000, description="Longest message, in Unicode characters."
     )
     max_requests: int = Field(
-        5_000, ge=1, description="Requests, streams included, that are served at the same time."
+        5_000,
+        ge=1,
+        le=1_000_000,
+        description="Requests, streams included, that are served at the same time.",
     )
-    heartbeat_seconds: float = Field(
-        15, gt=0, description="Seconds after which a stream with nothing to say sends a comment."
+    heartbeat_seconds: Seconds = Field(
+        15, ge=0.01, description="Seconds after which a stream with nothing to say sends a comment."
     )
-    reader_timeout: float = Field(
-        30, gt=0, description="Seconds after which a stream's reader that takes nothing is left."
+    reader_timeout: Seconds = Field(
+        30, ge=0.01, description="Seconds after which a stream's reader that takes nothing is left."
     )
-    lease_seconds: float = Field(
-        30, gt=0, description="Seconds after which a process that runs turns counts as dead."
+    lease_seconds: Seconds = Field(
+        30, ge=0.01, description="Seconds after which a process that runs turns counts as dead."
     )
     max_queued_turns: int = Field(
-        16, ge=0, description="Turns of one session that may wait for its running one."
+        16, ge=0, le=100_000, description="Turns of one session that may wait for its running one."
     )
     max_running_turns: int = Field(
-        1_000, ge=1, description="Turns that the server has in hand at the same time."
+        1_000, ge=1, le=1_000_000, description="Turns that the server has in hand at the same time."
     )
-    drain_seconds: float = Field(
+    drain_seconds: Seconds = Field(
         30, ge=0, description="Seconds that running turns get to end when the server stops."
     )
 
@@ -150,18 +188,25 @@ class Settings(BaseSettings):
         description="Days without activity after which a session is deleted, for one tenant as "
         "`name=days`, comma-separated; empty keeps all.",
     )
-    retention_check_seconds: float = Field(
-        3_600, gt=0, description="Seconds between looks for sessions that are to be deleted."
+    retention_check_seconds: Seconds = Field(
+        3_600, ge=0.01, description="Seconds between looks for sessions that are to be deleted."
     )
     max_feed_events: int = Field(
-        1_000, ge=1, description="Events that a reader of `GET /events` may be behind."
+        1_000,
+        ge=1,
+        le=1_000_000,
+        description="Events that a reader of `GET /events` may be behind.",
     )
     max_import_bytes: int = Field(
-        4_294_967_296, ge=1_024, description="Largest file that can be imported, in bytes."
+        4_294_967_296,
+        ge=1_024,
+        le=1_099_511_627_776,
+        description="Largest file that can be imported, in bytes.",
     )
     max_import_record_bytes: int = Field(
         67_108_864,
         ge=1_024,
+        le=1_073_741_824,
         description="Largest line, or conversation of another product, in an imported file.",
     )
 
@@ -202,6 +247,53 @@ class Settings(BaseSettings):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
 
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _names_a_folder(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("names no folder")
+        return value
+
+    @field_validator("host")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        host = value.lower().removeprefix("[").removesuffix("]")
+        if not _is_ip_address(host) and not re.fullmatch(HOST_NAME, host):
+            raise ValueError("is not an address; write 127.0.0.1, ::1 or the name of this machine")
+        return host
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not ALLOWED_HOST.fullmatch(host.lower()):
+                raise ValueError(
+                    f"{host!r} is not a name; write chat.example.com, [::1] in brackets, or *"
+                )
+        return tuple(host.lower() for host in value)
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        origins = tuple(origin.lower().removesuffix("/") for origin in value)
+        for origin in origins:
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is not an origin; write https://chat.example.com, perhaps with a "
+                    "port, without a path"
+                )
+        return origins
+
+    @field_validator("openai_base_url", "anthropic_base_url")
+    @classmethod
+    def _is_a_web_address(cls, value: str | None) -> str | None:
+        return web_address(value) if value else None
+
+    @field_validator("ollama_host")
+    @classmethod
+    def _is_ollamas_address(cls, value: str | None) -> str | None:
+        return ollama_address(value) if value else None
+
     @field_validator("openai_api_key", "anthropic_api_key")
     @classmethod
     def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
@@ -212,10 +304,14 @@ class Settings(BaseSettings):
 
     @field_validator("model", "models", "title_model")
     @classmethod
-    def _names_a_provider(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    def _names_a_provider(
+        cls, value: str | tuple[str, ...], info: ValidationInfo
+    ) -> str | tuple[str, ...]:
+        if info.field_name == "title_model" and not value:
+            return value
         for name in (value,) if isinstance(value, str) else value:
-            provider, colon, model = name.partition(":")
-            if name and (provider not in PROVIDERS or not colon or not model):
+            provider, _, model = name.partition(":")
+            if provider not in PROVIDERS or not model or model != model.strip():
                 raise ValueError(
                     f"{name!r} is not a model; write provider:name, "
                     f"with one of the providers {', '.join(PROVIDERS)}"
@@ -245,9 +341,22 @@ class Settings(BaseSettings):
     def _names_a_database(cls, value: str) -> str:
         if value and not value.startswith("sqlite:///"):
             raise ValueError("only sqlite:///path is supported so far")
-        if value.removeprefix("sqlite:///") == ":memory:":
+        file = value.removeprefix("sqlite:///")
+        if file == ":memory:":
             raise ValueError("a conversation is kept in a file, not in memory")
+        if value and (not file or "?" in file):
+            raise ValueError("write sqlite:///path, and nothing behind the path of a file")
         return value
+
+    # The last one here: the library runs it first.
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: object, info: ValidationInfo) -> object:
+        """Drop white space around a value, and refuse what no text has."""
+        for part in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(part, str):
+                _check_text(part.strip(), allowed="\n\r\t" * (info.field_name == "system_prompt"))
+        return value.strip() if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _is_safe_to_listen(self) -> Self:
@@ -290,6 +399,68 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_text(text: str, *, allowed: str) -> None:
+    characters = set(text) - set(allowed)
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in characters):
+        raise ValueError("has control characters in it, or bytes that are not UTF-8")
+
+
+def web_address(address: str) -> str:
+    """Return an http or https URL that paths can be put behind.
+
+    Raises `ValueError`, whose words do not repeat the address: it may have a password in it.
+    """
+    try:
+        url = urlsplit(address)
+        host = (url.hostname or "").encode("idna").decode()
+        has_port = url.port != 0
+    except ValueError:
+        raise ValueError(NO_URL) from None
+    if url.scheme not in {"http", "https"} or not has_port or len(address.split()) != 1:
+        raise ValueError(NO_URL)
+    if not _is_ip_address(host) and not re.fullmatch(HOST_NAME, host.lower()):
+        raise ValueError(NO_URL)
+    if "@" in url.netloc:
+        raise ValueError("must not have a user name or a password in it")
+    if "?" in address or "#" in address:
+        raise ValueError("must end with its path, without ? or #")
+    return address
+
+
+def ollama_address(address: str) -> str:
+    """Return the URL that Ollama's own programs make of `OLLAMA_HOST`: each part may be left out.
+
+    https://github.com/ollama/ollama/blob/main/envconfig/config.go. LangChain's client takes a user
+    name and a password too. Raises `ValueError`, without repeating the address.
+    """
+    scheme, separator, rest = address.rpartition("://")
+    bare = rest.strip("[]")
+    if ":" in bare and _is_ip_address(bare):
+        rest = f"[{bare}]"
+    try:
+        url = urlsplit(f"{scheme or 'http'}://{rest}")
+        port = url.port or (None if separator else OLLAMA_PORT)
+    except ValueError:
+        raise ValueError(NO_URL) from None
+    host = url.hostname or "127.0.0.1"
+    if _is_ip_address(host) and ipaddress.ip_address(host).is_unspecified:
+        # A server listens on every address; a client needs one of them.
+        host = "::1" if ":" in host else "127.0.0.1"
+    where = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+    url = url._replace(netloc=where, path=url.path.rstrip("/"))
+    web_address(url.geturl())
+    login = rest.partition("/")[0].rpartition("@")[0]
+    return url._replace(netloc=f"{login}@{where}" if login else where).geturl()
 
 
 def config_file() -> Path | None:

@@ -1,6 +1,8 @@
 """A disk that is full or fails for once: what is refused is not kept, an end is kept later."""
 
+import contextlib
 import os
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -73,3 +75,54 @@ def test_a_deletion_that_a_disk_has_failed_is_finished_without_being_asked_again
     else:
         until(lambda: files_with(server.folder, canary) == [])
     check_database(server)
+
+
+@contextlib.contextmanager
+def full_disk(server: Server, *, holds_log: bool = False) -> Iterator[None]:
+    """No file of the server can become larger than its write-ahead log is now.
+
+    With `holds_log` the lines that it logs find no room either.
+    """
+    assert server.process is not None
+    pid = server.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    size = 1 if holds_log else (server.folder / "chatkeep.db-wal").stat().st_size
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+def readiness(server: Server) -> tuple[int, str]:
+    with server.client() as client:
+        answer = client.get("/readyz")
+    return answer.status_code, answer.json().get("type", "ready")
+
+
+READY, UNAVAILABLE = (200, "ready"), (503, "/problems/store-unavailable")
+
+
+def test_readiness_says_that_nothing_can_be_stored_until_it_can_again(server: Server) -> None:
+    server.chat("s", "first one here")
+    assert readiness(server) == READY
+    with full_disk(server):
+        assert server.chat("s", "second").status_code == 503
+
+        # Not once: what is tried must not succeed by its being small.
+        assert {readiness(server) for _ in range(12)} == {UNAVAILABLE}
+        assert server.history("s")[-1]["content"] == "Reply to: first one here"
+    assert readiness(server) == READY
+    assert server.chat("s", "second").status_code == 200
+    check_database(server)
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(server: Server) -> None:
+    server.chat("s", "first one here")
+    with full_disk(server, holds_log=True):
+        assert server.chat("s", "second").status_code == 503
+        assert server.chat("t", "third").status_code == 503
+        assert readiness(server) == UNAVAILABLE
+        assert len(server.history("s")) == 2
+    assert server.chat("s", "second").status_code == 200
+    assert server.stop() == 0

@@ -16,6 +16,9 @@ PATIENT = {
     "CHATKEEP_TURN_TIMEOUT": "600",
     # Nobody listens there: the embedded model must be reached without a proxy.
     "HTTP_PROXY": "http://127.0.0.1:9",
+    "OPENAI_API_KEY": "sk-0123456789abcdef0123",
+    "GGML_API_TOKEN": "a secret by its name",
+    "OMP_WAIT_POLICY": "passive",
 }
 
 
@@ -75,6 +78,28 @@ def test_a_model_that_dies_is_started_again(embedded: Server) -> None:
 
     assert answer.status_code == 200, answer.text
     assert model_processes(embedded) != [before]
+
+
+def test_the_models_process_has_neither_the_servers_keys_nor_its_sockets(
+    embedded: Server,
+) -> None:
+    assert embedded.chat("frugal", "Hello there", max_tokens=4).status_code == 200
+    (model,) = model_processes(embedded)
+    assert embedded.process is not None
+
+    variables = Path(f"/proc/{model}/environ").read_bytes().split(b"\0")
+    names = {variable.partition(b"=")[0] for variable in variables}
+    assert {b"PATH", b"OMP_WAIT_POLICY"} <= names
+    assert not [name for name in names if name.startswith(b"CHATKEEP_") or b"API" in name]
+    assert sockets(model) & sockets(embedded.process.pid) == set()
+
+
+def sockets(pid: int) -> set[str]:
+    """The TCP sockets that a process has open, by their inodes."""
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    inodes = {f"socket:[{line.split()[9]}]" for line in lines}
+    links = [file.readlink().name for file in Path(f"/proc/{pid}/fd").iterdir()]
+    return inodes & set(links)
 
 
 def test_the_model_ends_with_the_server(tmp_path: Path) -> None:

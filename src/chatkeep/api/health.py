@@ -20,9 +20,10 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", summary="Can the server take turns?", responses=problems.documented(503))
 async def readyz(engine: EngineOf, store: StoreOf) -> dict[str, str]:
-    """Check that the store is reachable, its schema current, and the server not shutting down."""
+    """Check that messages can be stored, the schema is current, and the server is not stopping."""
     if not engine.is_accepting:
         raise Draining(retry_after=RETRY_SECONDS)
     if not await store.read(is_current):
         raise StoreUnavailable("The database's schema is not current.", retry_after=RETRY_SECONDS)
+    await store.try_write()
     return {"status": "ready"}

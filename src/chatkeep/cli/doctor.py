@@ -19,7 +19,7 @@ from chatkeep.cli import configuration
 from chatkeep.cli.reach import database_path
 from chatkeep.domain import CallKind, ChatError, Prompt, Role
 from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables
-from chatkeep.store import backup
+from chatkeep.store import backup, files
 from chatkeep.store.lock import address_of_holder
 
 MIN_FREE_BYTES = 1_073_741_824
@@ -80,13 +80,21 @@ def _folder(settings: Settings) -> Iterator[Finding]:
         yield Finding(f"Data folder {folder} has {free:,} bytes left", "warning", advice)
     else:
         yield Finding(f"Data folder {folder}, {free // 2**30:,} GiB free")
-    if folder.stat().st_mode & 0o077:
-        advice = f"If others use this machine: chmod 700 {folder}"
+    advice = f"If others use this machine: chmod 700 {folder}"
+    if files.is_writable_by_others(folder):
+        yield Finding(f"Data folder {folder} can be written to by others", "warning", advice)
+    elif folder.stat().st_mode & files.FOR_OTHERS:
         yield Finding(f"Data folder {folder} can be looked into by others", "warning", advice)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
     path = database_path(settings)
+    for file in files.exposed(path):
+        advice = f"The next start of the server takes that from them; or: chmod 600 {file}"
+        yield Finding(f"{file} can be read or written by others", "warning", advice)
+    if reason := files.obstacle(path):
+        yield Finding(reason, "error", "Until then no server starts.")
+        return
     if not path.exists():
         yield Finding(f"Database {path} is made at the first start")
         return
@@ -101,7 +109,11 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _server(settings: Settings) -> Iterator[Finding]:
-    address = address_of_holder(database_path(settings))
+    try:
+        address = address_of_holder(database_path(settings))
+    except ChatError as error:
+        yield Finding(error.detail, "error", "Run this as the user that runs Chatkeep.")
+        return
     if address is None:
         yield from _port(settings)
         return

@@ -44,9 +44,13 @@ def server(url: str | None, key: str | None, *, answers: bool = False) -> Iterat
 @contextmanager
 def local(settings: Settings, *, answers: bool) -> Iterator[str]:
     """The address of the server that holds the local database; of one of our own if none does."""
+    from chatkeep.domain import StoreUnavailable
     from chatkeep.store.lock import address_of_holder
 
-    holder = address_of_holder(database_path(settings))
+    try:
+        holder = address_of_holder(database_path(settings))
+    except StoreUnavailable as error:
+        raise Refused(error.detail) from None
     if holder:
         yield holder
         return
@@ -58,7 +62,9 @@ def local(settings: Settings, *, answers: bool) -> Iterator[str]:
 
 def database_path(settings: Settings) -> Path:
     """The file of the local database."""
-    return Path(settings.database.removeprefix("sqlite:///"))
+    from chatkeep.store.files import database_file
+
+    return database_file(settings.database)
 
 
 @contextmanager
@@ -77,6 +83,7 @@ def _own(settings: Settings, *, answers: bool) -> Iterator[str]:
         raise Refused(error.detail) from None
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)
     listener = config.bind_socket()
+    listener.set_inheritable(False)
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -41,6 +41,8 @@ def run(settings: Settings) -> None:
         listener = config.bind_socket()
     except SystemExit:  # uvicorn has logged why
         fail(f"{settings.host}:{settings.port} cannot be listened on; --port takes another.")
+    # uvicorn makes it inheritable, for workers that it does not have here.
+    listener.set_inheritable(False)
     if sys.platform == "linux":
         # What a reader that is gone or stuck has not taken is forgotten; connections inherit it.
         patience = int(settings.reader_timeout * 1_000)

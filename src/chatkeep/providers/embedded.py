@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import secrets
 import sys
 from collections import deque
@@ -94,6 +95,16 @@ STOP_SECONDS = 5
 MAX_ANSWER_TOKENS = 1_024
 """Of a model from a file: a small one may never come to an end by itself."""
 
+CHILD_VARIABLES = {"PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE", "XDG_CACHE_HOME"}
+CHILD_PREFIXES = (
+    *("LC_", "LD_", "DYLD_", "PYTHON", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "MALLOC_"),
+    *("GGML_", "LLAMA_", "CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "ROCM_", "VK_"),
+    *("ONEAPI_", "SYCL_", "ZE_"),
+)
+"""What the child gets of the environment: what Python, the loader, threads and GPUs read."""
+
+SECRET = re.compile("KEY|TOKEN|SECRET|PASS|CREDENTIAL")
+
 WAITING_ANSWERS = 256
 LAST_LINES = 20
 
@@ -133,6 +144,16 @@ def weights(name: str) -> Path:
     if not path.is_file() or path.suffix != ".gguf":
         raise ModelMisconfigured("The local model is neither built in nor the path of a GGUF file.")
     return path
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that the model's process needs; never a provider's key."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if (name in CHILD_VARIABLES or name.startswith(CHILD_PREFIXES))
+        and not SECRET.search(name.upper())
+    }
 
 
 class Embedded:
@@ -209,6 +230,7 @@ class Embedded:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
+            env=child_environment(os.environ),
         )
         self._process = process
         if process.stdin is None or process.stdout is None or process.stderr is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatkeep.domain import ChatError
-from chatkeep.store import migrations
+from chatkeep.store import files, migrations
 from chatkeep.store.lock import claim
 
 
@@ -37,11 +37,15 @@ def copy(source: Path, target: Path) -> Contents:
     """
     if not source.is_file():
         raise NoBackup(f"There is no database at {source}.")
+    if target.exists() and not target.is_file():
+        raise NoBackup(f"{target} is not a file, and a copy does not replace it.")
+    if target.exists() and target.samefile(source):
+        raise NoBackup(f"{target} is the database itself.")
     with _beside(target) as partial:
         _copy(source, partial, "rw")
         found = check(partial)
         partial.replace(target)
-    _sync(target.parent)
+    files.sync(target.parent)
     return found
 
 
@@ -84,9 +88,9 @@ def restore(source: Path, target: Path) -> tuple[Contents, Path | None]:
         # With what is in a log beside it: it may be a copy of a whole folder.
         _copy(source, partial, "ro")
         found = check(partial)
-        before = _put_aside(target) if target.exists() else None
+        before = _put_aside(target)
         partial.replace(target)
-        _sync(target.parent)
+        files.sync(target.parent)
     return found, before
 
 
@@ -98,24 +102,31 @@ def _copy(source: Path, target: Path, mode: str) -> None:
             conn.execute("VACUUM INTO ?", (str(target),))
     except sqlite3.Error as error:
         raise NoBackup(f"{source} cannot be copied: {error}.") from None
-    _sync(target)
+    files.sync(target)
 
 
-def _put_aside(path: Path) -> Path:
-    """Give a database a second name, with all that its write-ahead log has."""
-    kept = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
-    try:
-        with contextlib.closing(_connect(path, "rw")) as conn:
+def _put_aside(path: Path) -> Path | None:
+    """Give a database a second name, with all that its write-ahead log has.
+
+    Returns `None` if there is no database. Afterwards no log is left that would be read into
+    another database in this place.
+    """
+    before = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
+    wal = Path(f"{path}-wal")
+    if files.obstacle(path) is None and path.exists():
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path, "rw")) as conn:
             conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             conn.execute("PRAGMA journal_mode = DELETE")
-    except sqlite3.Error:
-        # Damaged, which may be why it is replaced: its log is kept too, under the name that fits.
-        if (log := Path(f"{path}-wal")).exists():
-            shutil.copyfile(log, f"{kept}-wal")
-    os.link(path, kept)
+    if wal.exists():
+        # Damaged, which may be why it is replaced: its log is put aside under the name that fits.
+        shutil.copyfile(wal, f"{before}-wal")
+        Path(f"{before}-wal").chmod(files.PRIVATE)
+    if path.is_file():
+        path.chmod(files.PRIVATE)
+        os.link(path, before)
     for suffix in ("-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
-    return kept
+    return before if before.exists() else None
 
 
 @contextlib.contextmanager
@@ -123,7 +134,7 @@ def _beside(target: Path) -> Iterator[Path]:
     """An empty file beside another that nobody else can read; gone afterwards."""
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
-        os.close(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+        os.close(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_EXCL, files.PRIVATE))
         yield partial
     except OSError as error:
         raise NoBackup(f"{target} cannot be written: {error.strerror}.") from None
@@ -134,11 +145,3 @@ def _beside(target: Path) -> Iterator[Path]:
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,10 +4,10 @@ Every store function is plain and takes `conn` first. What a function means is n
 """
 
 import asyncio
-import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 
 from chatkeep import telemetry
 from chatkeep.domain import ChatError, Overloaded, StoreUnavailable
-from chatkeep.store import migrations
+from chatkeep.store import files, migrations
 from chatkeep.store.lock import claim
 
 log = telemetry.logger("store")
@@ -33,6 +33,14 @@ BATCH = 128
 
 BUSY_SECONDS = 30
 """How long to wait for another program's lock on the database."""
+
+TRUSTED_SECONDS = 60
+"""How long a write that succeeded says that the next one will."""
+
+TRIAL_BYTES = 32_768
+"""What a trial writes: more than the transactions of an ordinary turn."""
+
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @dataclass(slots=True)
@@ -59,15 +67,17 @@ class Store:
     def __init__(self, url: str, *, readers: int, write_queue: int) -> None:
         """Open `url` (`sqlite:///path`), creating and migrating it where needed.
 
-        Raises `StoreUnavailable` when another process holds it, or it is newer than this program.
+        Raises `StoreUnavailable` when another process holds it, it is newer than this program, or
+        the file must not be opened (`files.obstacle`).
         """
-        self._path = Path(sa.make_url(url).database or "")
+        self._path = files.database_file(url)
         self._lock = claim(self._path)
         try:
-            self._engine = _sqlite(url, readers)
+            files.prepare(self._path)
+            self._engine = _sqlite(self._path, readers)
             self._connection = self._engine.connect()
             migrations.upgrade(self._connection)
-        except (sa.exc.DBAPIError, OSError) as error:
+        except (sa.exc.DBAPIError, sqlite3.Error, OSError) as error:
             self._lock.close()
             reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             raise StoreUnavailable(f"The database cannot be opened: {reason}.") from error
@@ -76,6 +86,8 @@ class Store:
             raise
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._max_writes = write_queue
+        # By the steady clock; `None` after a write that failed.
+        self._written_at: float | None = time.monotonic()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-reader")
         # A daemon, so that a server which fails to start can end; nobody waits for it then.
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
@@ -108,8 +120,17 @@ class Store:
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, run)
-        except sa.exc.DBAPIError as error:
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
             raise _unavailable(error) from error
+
+    async def try_write(self) -> None:
+        """Make sure that something can be stored: if nothing was lately, by storing something.
+
+        Raises `StoreUnavailable`, as long as nothing can be.
+        """
+        written_at = self._written_at
+        if written_at is None or time.monotonic() - written_at > TRUSTED_SECONDS:
+            await self.write(_trial)
 
     async def truncate_log(self) -> bool:
         """Copy the write-ahead log into the file and empty it; whether nobody was in the way."""
@@ -170,6 +191,7 @@ class Store:
         conn = self._connection
         driver: Any = conn.connection.driver_connection
         run = driver.execute
+        changes = driver.total_changes
         try:
             run("BEGIN IMMEDIATE")
             try:
@@ -180,6 +202,9 @@ class Store:
                     else:
                         _within_savepoint(write, conn, run)
                 run("COMMIT")
+                # A transaction that changed nothing says nothing of the disk.
+                if driver.total_changes != changes:
+                    self._written_at = time.monotonic()
             except BaseException:
                 # Some failures, such as a full disk, have done so already.
                 if driver.in_transaction:
@@ -193,7 +218,15 @@ class Store:
             conn.rollback()
         for write in batch:
             if isinstance(write.error, sa.exc.DBAPIError | sqlite3.Error):
+                self._written_at = None
                 write.error = _unavailable(write.error)
+
+
+def _trial(conn: sa.Connection) -> None:
+    """Write pages that are free again at once, and overwritten. No reader ever sees the table."""
+    conn.exec_driver_sql("CREATE TABLE trial (bytes BLOB NOT NULL)")
+    conn.exec_driver_sql("INSERT INTO trial VALUES (zeroblob(?))", (TRIAL_BYTES,))
+    conn.exec_driver_sql("DROP TABLE trial")
 
 
 def _within_savepoint(write: _Write, conn: sa.Connection, run: Callable[[str], Any]) -> None:
@@ -225,7 +258,13 @@ def _settle(writes: list[_Write]) -> None:
 
 def _unavailable(error: sa.exc.DBAPIError | sqlite3.Error) -> ChatError:
     statement = getattr(error, "statement", None)
-    log.error("database_failed", error=str(getattr(error, "orig", error)), statement=statement)
+    cause = getattr(error, "orig", error)
+    log.error("database_failed", error=str(cause), statement=statement)
+    # The low byte is the kind of error: https://www.sqlite.org/rescode.html
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
+        return StoreUnavailable(
+            "The database is damaged: `chatkeep restore` puts a backup in its place."
+        )
     return StoreUnavailable(retry_after=1)
 
 
@@ -233,13 +272,10 @@ def _lower(value: str | None) -> str | None:
     return None if value is None else value.lower()
 
 
-def _sqlite(url: str, readers: int) -> sa.Engine:
+def _sqlite(path: Path, readers: int) -> sa.Engine:
     """An engine whose connections sync fully, check foreign keys, and begin when we say so."""
-    path = Path(sa.make_url(url).database or "")
-    # The file holds private conversations; the log and the index beside it inherit its mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     engine = sa.create_engine(
-        url,
+        sa.URL.create("sqlite", database=str(path)),
         poolclass=QueuePool,
         pool_size=readers + 1,
         max_overflow=0,

@@ -1,0 +1,130 @@
+"""The files of a database: their one path, their modes, and what must not be opened.
+
+SQLite names the write-ahead log by the path that it opens, and so does `store.lock` the lock. One
+file under two names would have two logs and two locks, which destroys it: "Multiple links to the
+same file", https://www.sqlite.org/howtocorrupt.html
+"""
+
+import contextlib
+import glob
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+from chatkeep import telemetry
+from chatkeep.domain import StoreUnavailable
+
+log = telemetry.logger("store")
+
+PRIVATE = 0o600
+"""The mode of every file with conversations in it."""
+
+FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def database_file(url: str) -> Path:
+    """The file of a `sqlite:///path` URL, the same whichever way the path is spelt or linked."""
+    return Path(os.path.realpath(url.removeprefix("sqlite:///")))
+
+
+def prepare(path: Path) -> None:
+    """Make a database's file ready to be opened: created if it is new, private in any case.
+
+    The caller holds the lock. Raises `StoreUnavailable` for a file that must not be opened.
+    """
+    _finish_restore(path)
+    if reason := obstacle(path):
+        raise StoreUnavailable(reason)
+    if not path.exists():
+        _create(path)
+        log.info("database_created", file=str(path))
+    _protect(path)
+
+
+def obstacle(path: Path) -> str | None:
+    """Why a database must not be opened or created at this path, and what to do about it."""
+    wal = Path(f"{path}-wal")
+    if not path.exists():
+        if wal.exists() and wal.stat().st_size:
+            return (
+                f"{path} is gone, and its newest messages may be in {wal.name}. Put the file back "
+                "or restore a backup; to begin anew, delete both."
+            )
+        return None
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        return f"{path} is not a file."
+    if not status.st_size:
+        return (
+            f"{path} is empty: Chatkeep did not leave it so. Restore a backup; to begin anew, "
+            f"delete it and {wal.name}."
+        )
+    if status.st_nlink > 1:
+        return (
+            f"{path} is a file with {status.st_nlink} names (hard links). It would be destroyed "
+            "if it were used by two of them: delete the others."
+        )
+    return None
+
+
+def exposed(path: Path) -> list[Path]:
+    """Those files of a database that others than their owner may read or write."""
+    names = [Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm", ".lock")]
+    modes = [(name, name.lstat().st_mode) for name in names if os.path.lexists(name)]
+    return [name for name, mode in modes if stat.S_ISREG(mode) and mode & FOR_OTHERS]
+
+
+def is_writable_by_others(path: Path) -> bool:
+    """Whether others than its owner can change a file, or put others in a folder."""
+    return bool(path.stat().st_mode & WRITABLE_BY_OTHERS)
+
+
+def sync(path: Path) -> None:
+    """Have a file or a folder on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _create(path: Path) -> None:
+    """Put a database without tables in a new file's place. Killed in the middle, it left none.
+
+    A file of no bytes is therefore never one that a start has left.
+    """
+    partial = path.with_name(f".{path.name}.new")
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
+    with contextlib.closing(sqlite3.connect(partial)) as conn:
+        # Without a journal beside it, whose name would not fit afterwards.
+        conn.execute("PRAGMA journal_mode = MEMORY")
+        conn.execute("PRAGMA user_version = 0")
+    partial.replace(path)
+    sync(path.parent)
+
+
+def _protect(path: Path) -> None:
+    """Leave a database's files to their owner alone, or say whose they are not.
+
+    The folder is left as it is: somebody chose it, and it may be shared for a reason.
+    """
+    for file in exposed(path):
+        try:
+            file.chmod(PRIVATE)
+        except OSError:
+            log.warning("file_open_to_others", file=str(file))
+        else:
+            log.warning("file_mode_repaired", file=str(file))
+    if is_writable_by_others(path.parent):
+        log.warning("folder_open_to_others", folder=str(path.parent))
+
+
+def _finish_restore(path: Path) -> None:
+    """Take back the second name that a restore which was killed has given to a database."""
+    if path.exists() and path.stat().st_nlink > 1:
+        for other in path.parent.glob(f"{glob.escape(path.name)}.before-*"):
+            if other.samefile(path):
+                other.unlink()
