@@ -1,14 +1,18 @@
 """Export and import: byte for byte, all or nothing, twice without doubling, and from elsewhere."""
 
+import copy
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
 
 from chatkeep.app import create_app
+from chatkeep.domain import now, rfc3339
 from chatkeep.settings import Settings
 from tests.upstream import Answer, Call, Upstream, polite
 
@@ -334,9 +338,12 @@ def test_what_came_in_before_the_file_broke_is_told(fresh: TestClient) -> None:
     assert "cannot be read" in report["skipped"][-1]["reason"]
 
 
+AT = "2026-01-01T00:00:00.000000Z"
+
+
 def lines_of(*sessions: dict[str, Any]) -> bytes:
     lines = [{"type": "chatkeep", "version": 1}]
-    at = "2026-01-01T00:00:00.000000Z"
+    at = AT
     for session in sessions:
         messages = session.pop("messages", 2)
         own = {"session_id": "s", "title": "Words", "title_source": "model", "pinned": False,
@@ -456,3 +463,111 @@ def test_metadata_has_a_depth_that_every_answer_can_have(client: TestClient) -> 
     change = {"metadata": {"pattern": "\\u0000"}}
     assert client.patch("/sessions/deep", json=change).json()["metadata"] == change["metadata"]
     assert client.get("/sessions/deep").is_success
+
+
+FAR = "9998-12-31T23:59:59.000000Z"
+
+
+def test_times_in_the_future_become_the_time_of_the_import(fresh: TestClient) -> None:
+    """So that the session does not stay on top for ever, nor what is said in it from now on."""
+    turn = {**TURN, "created_at": FAR, "started_at": FAR, "ended_at": FAR}
+    body = lines_of({"messages": 4, "created_at": FAR, "updated_at": FAR}).splitlines(True)
+    body = [line.replace(AT.encode(), FAR.encode()) for line in body]
+    body.insert(2, json.dumps(turn).encode() + b"\n")
+
+    report = take(fresh, b"".join(body))
+
+    assert report["notes"] == [{"session_id": "s", "left_out": ["9 times in the future"]}]
+    assert fresh.post("/chat", json={"session_id": "new", "message": "now"}).is_success
+    assert fresh.post("/chat", json={"session_id": "s", "message": "go on"}).is_success
+    assert b"9998" not in fresh.get("/export").content
+    times = [message["created_at"] for message in fresh.get("/history/s").json()]
+    assert times == sorted(times)
+    latest = rfc3339(now() + 2 * 3_600 * 1_000_000)
+    assert max(times) < latest
+    assert fresh.get("/sessions/s").json()["updated_at"] < latest
+
+
+def test_times_in_the_future_come_from_elsewhere_too(fresh: TestClient) -> None:
+    chat = copy.deepcopy(OPEN_WEBUI)
+    chat["updated_at"] = 7_000_000_000
+    chat["chat"]["history"]["messages"]["b"]["timestamp"] = 7_000_000_000_000
+
+    report = take(fresh, json.dumps([chat]).encode())
+
+    assert report["notes"] == [{"session_id": "def-2", "left_out": ["2 times in the future"]}]
+    assert fresh.get("/sessions/def-2").json()["updated_at"] < rfc3339(now() + 7_200_000_000)
+
+
+def test_times_that_two_clocks_may_differ_by_stay_as_they_are(fresh: TestClient) -> None:
+    soon = rfc3339(now() + 600 * 1_000_000)
+
+    report = take(fresh, lines_of({"updated_at": soon}))
+
+    assert report["notes"] == []
+    assert fresh.get("/sessions/s").json()["updated_at"] == soon
+
+
+@pytest.mark.parametrize("at", ["1969-12-31T23:59:59.000000Z", "0001-01-01T00:00:00.000000Z"])
+def test_a_time_before_1970_is_refused_with_a_reason(fresh: TestClient, at: str) -> None:
+    report = take(fresh, lines_of({"created_at": at}))
+
+    assert "created_at" in report["skipped"][0]["reason"]
+
+
+HALF = "\ud83d"
+HAZARDS: dict[str, Any] = {
+    "a title with NUL and half a character": {"title": f"a\0b{HALF}c"},
+    "an id with NUL and half a character": {"id": f"i\0d{HALF}"},
+    "a title that is no text": {"title": {"a": [1]}},
+    "huge numbers": {"create_time": 10**300, "update_time": -(10**300)},
+    "a circle": {"mapping": {name: {**CHATGPT["mapping"]["n1"], "parent": parent}
+                             for name, parent in (("n0", "n2"), ("n1", "n0"), ("n2", "n1"))}},
+    "a parent that comes later": {"mapping": dict(reversed(CHATGPT["mapping"].items()))},
+    "content with NUL": {"mapping": {"n1": json.loads(
+        json.dumps(CHATGPT["mapping"]["n1"]).replace("tides", "ti\\u0000des\\ud83d"))}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HAZARDS)
+def test_what_is_odd_in_a_conversation_does_not_keep_it_out(fresh: TestClient, name: str) -> None:
+    body = json.dumps([{**CHATGPT, **HAZARDS[name]}, OPEN_WEBUI]).encode()
+
+    report = take(fresh, body)
+
+    assert (report["imported"], report["skipped_count"]) == (2, 0)
+    for session in fresh.get("/sessions").json():
+        path = f"/history/{quote(session['session_id'], safe='')}"
+        assert fresh.get(path).is_success
+        answer = fresh.post("/chat", json={"session_id": session["session_id"], "message": "go on"})
+        assert answer.is_success
+    assert fresh.get("/export").is_success
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "1" * 5_000])
+def test_a_number_that_is_none_ends_the_reading_with_a_reason(
+    fresh: TestClient, number: str
+) -> None:
+    body = f'[{json.dumps(OPEN_WEBUI)}, {{"id": "x", "mapping": {number}}}]'.encode()
+
+    report = take(fresh, body)
+
+    assert report["imported"] == 1
+    assert "it is not JSON" in report["skipped"][0]["reason"]
+
+
+def test_the_last_of_two_equal_names_counts(fresh: TestClient) -> None:
+    body = json.dumps(OPEN_WEBUI).replace('"title": ""', '"title": "One", "title": "Two"')
+
+    assert take(fresh, body.encode())["imported"] == 1
+    assert fresh.get("/sessions/def-2").json()["title"] == "Two"
+
+
+@pytest.mark.parametrize("path", ["/import", "/chat"])
+def test_a_compressed_body_is_refused_clearly(fresh: TestClient, path: str) -> None:
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+
+    response = fresh.post(path, content=gzip.compress(b"[]"), headers=headers)
+
+    assert response.status_code == 415
+    assert "compressed" in response.json()["detail"]

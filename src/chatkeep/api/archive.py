@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
-from chatkeep.api import formats, problems
+from chatkeep.api import bodies, formats, problems
 from chatkeep.api.dependencies import CallerOf, EngineOf, StoreOf
 from chatkeep.domain import MalformedBody
 from chatkeep.engine.coming import ImportReport
@@ -79,7 +79,7 @@ async def export(
             },
         }
     },
-    responses=problems.documented(400, 408, 413, 422, 503),
+    responses=problems.documented(400, 408, 413, 415, 422, 503),
 )
 async def import_(request: Request, caller: CallerOf, engine: EngineOf) -> Response:
     """Import an export of Chatkeep (JSON Lines), of ChatGPT (`conversations.json`) or Open WebUI.
@@ -87,16 +87,22 @@ async def import_(request: Request, caller: CallerOf, engine: EngineOf) -> Respo
     Each conversation comes in as a whole or not at all, and one that is here already is skipped;
     the report says which, and why. The file's form is found out from what is in it.
     """
+    bodies.check_encoding(request)
     report = await engine.importing.run(caller, _chunks(request))
     return Response(orjson.dumps(report), media_type="application/json")
 
 
-async def _chunks(request: Request) -> AsyncIterator[bytes]:
+async def _chunks(request: Request) -> AsyncIterator[bytes | None]:
+    """The body; `None` at its end, and then an error when nobody waits for the answer."""
     try:
         async for chunk in request.stream():
             yield chunk
+        yield None
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
     except ClientDisconnect:
-        raise MalformedBody("The body ended too early.") from None
+        pass
+    raise MalformedBody("The body ended too early, or nobody waited for its answer.")
 
 
 async def _pks(store: Store, tenant: str, only: int | None) -> AsyncIterator[int]:

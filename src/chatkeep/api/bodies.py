@@ -26,6 +26,7 @@ async def read(request: Request, model: type[Model]) -> Model:
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
         raise UnsupportedMediaType
+    check_encoding(request)
     try:
         body = await request.body()
     except ClientDisconnect:
@@ -35,6 +36,13 @@ async def read(request: Request, model: type[Model]) -> Model:
         return model.model_validate(value)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False, include_input=False)) from None
+
+
+def check_encoding(request: Request) -> None:
+    """Raise `UnsupportedMediaType` for a body that is compressed (RFC 9110, 15.5.16)."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise UnsupportedMediaType("The body must not be compressed: leave out Content-Encoding.")
 
 
 def parse(body: bytes) -> object:

@@ -96,14 +96,14 @@ class Guard:
 
         async def counted() -> Message:
             nonlocal received, whole, deadline
+            if path in self._uploads:
+                deadline = asyncio.get_running_loop().time() + self._body_seconds
             try:
                 async with asyncio.timeout_at(None if whole else deadline):
                     message = await receive()
             except TimeoutError:
                 raise BodyTooSlow from None
             received += len(message.get("body", b""))
-            if path in self._uploads:
-                deadline = asyncio.get_running_loop().time() + self._body_seconds
             whole = not message.get("more_body", False)
             if received > largest:
                 raise _too_large(largest)

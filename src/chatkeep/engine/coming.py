@@ -1,24 +1,30 @@
 """The sessions of an import, one after the other: whole or not at all, and what is told of them."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel
 
-from chatkeep import foreign, titles
-from chatkeep.domain import now
+from chatkeep.domain import now, rfc3339
+from chatkeep.engine.converting import Incoming, Unreadable, as_lines
 from chatkeep.engine.sessions import Sessions
 from chatkeep.feed import Feed
-from chatkeep.records import EndLine, Line, MessageLine, SessionLine, microseconds
+from chatkeep.records import EndLine, Line, MessageLine, SessionLine
 from chatkeep.store import Store, imports
 from chatkeep.store.imports import CannotImport
 
-BATCH_LINES = 200
-"""Lines that one transaction takes in: some 20 ms, so that no turn waits for it."""
-
 REPORTED = 1_000
 """Sessions that were skipped, and notes, of which the report tells each; the others it counts."""
+
+
+CLOCKS_APART_MICROSECONDS = 3_600 * 1_000_000
+"""How much later than here it may be where an export was made: an hour."""
+
+LineT = TypeVar("LineT", bound=BaseModel)
+
+_TIMES = ("created_at", "updated_at", "started_at", "ended_at")
 
 
 @dataclass(slots=True)
@@ -46,25 +52,54 @@ class ImportReport:
 
 @dataclass(slots=True)
 class _Session:
-    """A session that comes in."""
+    """A session that comes in. Of its times, `changed` were after `latest`, and are that now."""
 
     line: SessionLine
     pk: int
+    latest: str
+    changed: int
+    left_out: tuple[str, ...] = ()
     messages: int = 0
+
+    def add(self, line: Line) -> Line:
+        """Count the line, and give it without a time that cannot be."""
+        line, changed = _not_after(self.latest, line)
+        self.changed += changed
+        self.messages += isinstance(line, MessageLine)
+        return line
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, in words."""
+        if not self.changed:
+            return self.left_out
+        times = "time" if self.changed == 1 else "times"
+        return (*self.left_out, f"{self.changed:,} {times} in the future")
 
 
 class Coming:
     """Takes one session after the other, and leaves out those that cannot be taken."""
 
     def __init__(
-        self, store: Store, sessions: Sessions, feed: Feed, tenant: str, report: ImportReport
+        self,
+        store: Store,
+        sessions: Sessions,
+        feed: Feed,
+        tenant: str,
+        report: ImportReport,
+        *,
+        check: Callable[[], None],
     ) -> None:
-        """Take where they go, for whom, and where to tell of them."""
+        """Take where they go, for whom, and where to tell of them.
+
+        `check` raises an error when nothing more is to be written down.
+        """
         self._store = store
         self._sessions = sessions
         self._feed = feed
         self._tenant = tenant
         self._report = report
+        self._check = check
         self._coming: _Session | None = None
         # Whether the lines up to the next session are of one that was reported.
         self._skips = False
@@ -96,32 +131,29 @@ class Coming:
         elif isinstance(line, EndLine):
             await self._finish(line, at)
         else:
-            self._coming.messages += isinstance(line, MessageLine)
-            self._lines.append(line)
+            self._lines.append(self._coming.add(line))
 
-    async def convert(self, item: object) -> None:
+    async def bring(self, item: Incoming | Unreadable) -> None:
         """Take a conversation of another product."""
-        try:
-            found = await asyncio.to_thread(foreign.conversation, item)
-            session, lines = await asyncio.to_thread(_as_lines, found)
-        except (foreign.Unreadable, ValidationError) as error:
-            self._report.skip(_named(item), str(error).splitlines()[0])
+        if isinstance(item, Unreadable):
+            self._report.skip(item.name, item.reason)
             return
-        await self.take(session)
-        before = self._report.imported
-        for start in range(0, len(lines), BATCH_LINES):
-            for line in lines[start : start + BATCH_LINES]:
+        await self.take(item.session)
+        if self._coming is None:
+            return
+        self._coming.left_out = item.notes
+        for batch in item.batches():
+            for line in await asyncio.to_thread(as_lines, batch):
                 await self.take(line)
             await self.flush()
-        await self.take(EndLine(session_id=session.session_id))
-        if self._report.imported > before:
-            self._report.note(session.session_id, found.notes)
+        await self.take(EndLine(session_id=item.session.session_id))
 
     async def flush(self) -> None:
         """Write down what has come."""
         if self._coming is None or not self._lines:
             return
         lines, self._lines = self._lines, []
+        self._check()
         try:
             await self._store.write(
                 imports.add, tenant=self._tenant, pk=self._coming.pk, lines=lines
@@ -131,17 +163,20 @@ class Coming:
 
     async def close(self) -> int:
         """Leave out what is not whole; how many sessions there are to sweep."""
-        await self._give_up("it is cut off", None)
+        await self._leave_out("it is cut off", None)
         return self._discarded
 
     async def _begin(self, line: SessionLine, at: int | None) -> None:
+        self._check()
+        latest = rfc3339(now() + CLOCKS_APART_MICROSECONDS)
+        line, changed = _not_after(latest, line)
         try:
             pk = await self._store.write(imports.begin, tenant=self._tenant, line=line)
         except CannotImport as error:
             self._report.skip(line.session_id, str(error), at)
             self._skips = True
         else:
-            self._coming = _Session(line, pk)
+            self._coming = _Session(line, pk, latest, changed)
 
     async def _finish(self, end: EndLine, at: int | None) -> None:
         await self.flush()
@@ -162,32 +197,31 @@ class Coming:
         self._skips = False
         self._report.imported += 1
         self._report.messages += coming.messages
+        self._report.note(coming.line.session_id, coming.notes)
         self._feed.tell(self._tenant, "session.created", created)
 
     async def _give_up(self, reason: str, at: int | None) -> None:
+        if await self._leave_out(reason, at):
+            # It may come again in the same file.
+            await self._sessions.clear()
+
+    async def _leave_out(self, reason: str, at: int | None) -> bool:
         coming, self._coming, self._lines = self._coming, None, []
         if coming is None:
-            return
+            return False
         self._skips = True
         self._discarded += 1
         self._report.skip(coming.line.session_id, reason, at)
         await self._store.write(imports.discard, tenant=self._tenant, pk=coming.pk)
-        await self._sessions.clear()
+        return True
 
 
-def _as_lines(found: foreign.Conversation) -> tuple[SessionLine, list[Line]]:
-    session = dict(found.session)
-    if not session["title"]:
-        first = next((m["content"] for m in found.messages if m["role"] == "user"), "")
-        at = microseconds(session["created_at"]) or now()
-        session["title"] = titles.provisional_title(first, at)
-    line = SessionLine.model_validate(session)
-    return line, [MessageLine.model_validate(message) for message in found.messages]
+def _not_after(latest: str, line: LineT) -> tuple[LineT, int]:
+    """The line with every later time set to this one, and how many those are.
 
-
-def _named(item: object) -> str | None:
-    """What a conversation that cannot be read calls itself, for the report."""
-    if not isinstance(item, dict):
-        return None
-    name = item.get("conversation_id") or item.get("id") or item.get("title")
-    return name[:255] if isinstance(name, str) else None
+    So a session whose clock went wrong does not stay the newest for ever, and times that never
+    went backwards still do not.
+    """
+    # All have the same form, so that their order is that of the strings.
+    later = {name: latest for name in _TIMES if (getattr(line, name, None) or "") > latest}
+    return line.model_copy(update=later) if later else line, len(later)

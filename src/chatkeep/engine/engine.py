@@ -101,7 +101,9 @@ class Engine:
         """
         self._closing = True
         async with self._drain:
-            await self._running.close(drain_seconds)
+            await asyncio.gather(
+                self.importing.close(drain_seconds), self._running.close(drain_seconds)
+            )
             await self._titling.close()
             await self.sessions.close()
             self._feed.close()

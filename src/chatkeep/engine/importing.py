@@ -1,7 +1,8 @@
 """An import, from a stream of bytes to sessions: all or nothing of each, and a report."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 
 import orjson
 from pydantic import ValidationError
@@ -9,11 +10,14 @@ from pydantic import ValidationError
 from chatkeep import telemetry
 from chatkeep.domain import (
     Caller,
+    ChatError,
+    Draining,
     InvalidRequest,
     Overloaded,
 )
-from chatkeep.engine.coming import BATCH_LINES, Coming, ImportReport
-from chatkeep.engine.json_items import JsonItems, NotJson
+from chatkeep.engine.coming import Coming, ImportReport
+from chatkeep.engine.converting import BATCH_LINES, Incoming, Unreadable, converted
+from chatkeep.engine.json_items import JsonItems, NotJson, RecordLimits
 from chatkeep.engine.sessions import Sessions
 from chatkeep.engine.source import Source
 from chatkeep.feed import Feed
@@ -29,8 +33,14 @@ log = telemetry.logger("importing")
 BATCH_BYTES = 1_048_576
 """How large the lines may be that are in memory at the same time."""
 
+BEGINNING_BYTES = 1_024
+"""How long the first line of an export of ours may be."""
+
 AT_ONCE, BUSY_RETRY_SECONDS = 4, 5
 """Imports under way: each may hold a large conversation in memory."""
+
+LARGE_BYTES = 4_194_304
+"""A conversation that is larger is parsed and written down while no other such is."""
 
 
 class Importing:
@@ -43,80 +53,131 @@ class Importing:
         self._store = store
         self._sessions = sessions
         self._feed = feed
-        self._max_record_bytes = max_record_bytes
-        self._under_way = 0
+        self._limits = RecordLimits(max_record_bytes)
+        self._sources: set[Source] = set()
+        self._all_ended = asyncio.Event()
+        self._all_ended.set()
+        self._is_closed = False
+        self._large = asyncio.Lock()
 
-    async def run(self, caller: Caller, chunks: AsyncIterator[bytes]) -> ImportReport:
+    async def run(self, caller: Caller, chunks: AsyncIterator[bytes | None]) -> ImportReport:
         """Import what is in a file: Chatkeep's lines, or an export of ChatGPT or Open WebUI.
 
-        Raises `InvalidRequest` when it is neither, `TooLarge`, and `Overloaded`. What was whole
-        by then is kept.
+        `chunks` are as `Source` takes them: an error of theirs ends the import. Raises
+        `InvalidRequest` for a file that is neither, `TooLarge`, `Overloaded`, and `Draining`. What
+        was whole by then is kept.
         """
-        if self._under_way >= AT_ONCE:
+        if self._is_closed:
+            raise Draining(retry_after=BUSY_RETRY_SECONDS)
+        if len(self._sources) >= AT_ONCE:
             raise Overloaded("Other imports are under way.", retry_after=BUSY_RETRY_SECONDS)
-        self._under_way += 1
+        source = Source(chunks, self._limits)
+        self._sources.add(source)
+        self._all_ended.clear()
         try:
-            return await self._run(caller, Source(chunks, self._max_record_bytes))
+            async with source:
+                return await self._run(caller, source)
         finally:
-            self._under_way -= 1
+            self._sources.remove(source)
+            if not self._sources:
+                self._all_ended.set()
+
+    async def close(self, seconds: float) -> None:
+        """Give up what is under way, within so many seconds; whole sessions are kept."""
+        self._is_closed = True
+        for source in self._sources:
+            source.stop(Draining("The import was given up.", retry_after=BUSY_RETRY_SECONDS))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._all_ended.wait()
 
     async def _run(self, caller: Caller, source: Source) -> ImportReport:
         report = ImportReport()
-        one = Coming(self._store, self._sessions, self._feed, caller.tenant, report)
+        one = Coming(
+            self._store, self._sessions, self._feed, caller.tenant, report, check=source.check
+        )
         # What an earlier process has left of an import has ids that may come again.
         await self._sessions.clear()
         try:
-            first = await source.peek()
-            if first == b"[":
-                await self._foreign(source, one)
-            elif first == b"{":
+            beginning = await source.peek(BEGINNING_BYTES)
+            if beginning[:1] == b"[":
+                await source.read(1)
+                await self._foreign(source, one, is_array=True)
+            elif _is_beginning(beginning):
                 await self._lines(source, one)
+            elif beginning[:1] == b"{":
+                await self._foreign(source, one, is_array=False)
             else:
                 raise InvalidRequest("This is no export that can be read.")
         finally:
             discarded = await one.close()
-            if discarded:
+            # A server that stops leaves that to its next start.
+            if discarded and not self._is_closed:
                 await self._sessions.sweep()
         log.info("imported", sessions=report.imported, skipped=report.skipped_count)
         return report
 
     async def _lines(self, source: Source, one: Coming) -> None:
-        first = await source.line()
-        try:
-            Beginning.model_validate_json(first)
-        except ValidationError:
-            source.unread(first + b"\n")
-            await self._foreign(source, one)
-            return
+        await source.line()
         number = 1
         while lines := await source.lines(BATCH_LINES, BATCH_BYTES):
-            parsed = await asyncio.to_thread(_parsed, lines, number + 1)
-            number += len(lines)
-            for found, at in parsed:
-                await one.take(found, at)
-            await one.flush()
+            async with self._space_for(sum(map(len, lines))):
+                parsed = await asyncio.to_thread(_parsed, lines, number + 1, self._limits)
+                number += len(lines)
+                for found, at in parsed:
+                    await one.take(found, at)
+                await one.flush()
 
-    async def _foreign(self, source: Source, one: Coming) -> None:
+    async def _foreign(self, source: Source, one: Coming, *, is_array: bool) -> None:
         """Conversations of other products: one, or an array of them."""
-        reader = JsonItems()
+        items = JsonItems(self._limits, is_array=is_array)
         try:
             while piece := await source.read():
-                for item in reader.feed(piece):
-                    source.restart()
-                    await one.convert(item)
-            reader.end()
+                async with self._space_for(items.size + len(piece)):
+                    await self._take(items.feed(piece), one)
+            await self._take(items.end(), one)
         except NotJson as error:
             if not one.has_reported:
                 raise InvalidRequest(f"This is no export that can be read: {error}.") from None
             one.report(f"from here on the file cannot be read: {error}")
 
+    async def _take(self, records: Iterator[bytearray], one: Coming) -> None:
+        for item in await asyncio.to_thread(_converted, records):
+            if isinstance(item, Exception):
+                raise item
+            await one.bring(item)
 
-def _parsed(lines: list[bytes], number: int) -> list[tuple[Line | str, int]]:
-    """Lines of an export, or what is wrong with them, and their numbers."""
+    def _space_for(self, size: int) -> AbstractAsyncContextManager[None]:
+        """Wait until something so large may be parsed: in memory it may be several times that."""
+        return self._large if size > LARGE_BYTES else nullcontext()
+
+
+def _is_beginning(head: bytes) -> bool:
+    try:
+        Beginning.model_validate_json(head.partition(b"\n")[0])
+    except ValidationError:
+        return False
+    return True
+
+
+def _converted(records: Iterator[bytearray]) -> list[Incoming | Unreadable | Exception]:
+    """The conversations in these records, and at the end the error that is in their way."""
+    found: list[Incoming | Unreadable | Exception] = []
+    try:
+        for record in records:
+            found.append(converted(record))  # noqa: PERF401  (what came before an error is kept)
+    except (NotJson, ChatError) as error:
+        found.append(error)
+    return found
+
+
+def _parsed(lines: list[bytes], number: int, limits: RecordLimits) -> list[tuple[Line | str, int]]:
+    """Lines of an export, or what is wrong with them, and their numbers. Raises `TooLarge`."""
     found: list[tuple[Line | str, int]] = []
     for at, line in enumerate(lines, number):
         if not line.strip():
             continue
+        limits.check(line)
         try:
             found.append((LINES.validate_python(orjson.loads(line)), at))
         except ValidationError as error:
