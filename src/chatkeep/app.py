@@ -209,6 +209,7 @@ def _engine_options(settings: Settings, providers: Providers) -> EngineOptions:
         retention=settings.retention,
         retention_seconds=settings.retention_check_seconds,
         max_import_record_bytes=settings.max_import_record_bytes,
+        max_reply_chars=settings.max_reply_chars,
     )
 
 

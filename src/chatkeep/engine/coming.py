@@ -19,8 +19,8 @@ REPORTED = 1_000
 """Sessions that were skipped, and notes, of which the report tells each; the others it counts."""
 
 
-CLOCKS_APART_MICROSECONDS = 3_600 * 1_000_000
-"""How much later than here it may be where an export was made: an hour."""
+CLOCKS_APART_MICROSECONDS = 300 * 1_000_000
+"""How much later than here it may be where an export was made: what Kerberos allows (RFC 4120)."""
 
 LineT = TypeVar("LineT", bound=BaseModel)
 
@@ -88,6 +88,7 @@ class Coming:
         tenant: str,
         report: ImportReport,
         *,
+        max_message_chars: int,
         check: Callable[[], None],
     ) -> None:
         """Take where they go, for whom, and where to tell of them.
@@ -99,6 +100,7 @@ class Coming:
         self._feed = feed
         self._tenant = tenant
         self._report = report
+        self._max_message_chars = max_message_chars
         self._check = check
         self._coming: _Session | None = None
         # Whether the lines up to the next session are of one that was reported.
@@ -130,6 +132,12 @@ class Coming:
             await self._give_up(line, at)
         elif isinstance(line, EndLine):
             await self._finish(line, at)
+        elif isinstance(line, MessageLine) and len(line.content) > self._max_message_chars:
+            await self._give_up(
+                f"a message is longer than {self._max_message_chars} characters, the most that "
+                "CHATKEEP_MAX_REPLY_CHARS allows",
+                at,
+            )
         else:
             self._lines.append(self._coming.add(line))
 

@@ -74,7 +74,11 @@ class Engine:
             options.retention_seconds,
         )
         self.importing = Importing(
-            store, self.sessions, feed, max_record_bytes=options.max_import_record_bytes
+            store,
+            self.sessions,
+            feed,
+            max_record_bytes=options.max_import_record_bytes,
+            max_message_chars=max(options.max_reply_chars, options.max_message_chars),
         )
         self._closing = False
         self._drain = asyncio.Lock()

@@ -47,13 +47,23 @@ class Importing:
     """Takes imports in."""
 
     def __init__(
-        self, store: Store, sessions: Sessions, feed: Feed, *, max_record_bytes: int
+        self,
+        store: Store,
+        sessions: Sessions,
+        feed: Feed,
+        *,
+        max_record_bytes: int,
+        max_message_chars: int,
     ) -> None:
-        """Take where sessions go, and how large a line or a foreign conversation may be."""
+        """Take where sessions go, and how large a line or a foreign conversation may be.
+
+        A message has a limit of its own: while a long one is indexed, the writes of others wait.
+        """
         self._store = store
         self._sessions = sessions
         self._feed = feed
         self._limits = RecordLimits(max_record_bytes)
+        self._max_message_chars = max_message_chars
         self._sources: set[Source] = set()
         self._all_ended = asyncio.Event()
         self._all_ended.set()
@@ -94,7 +104,13 @@ class Importing:
     async def _run(self, caller: Caller, source: Source) -> ImportReport:
         report = ImportReport()
         one = Coming(
-            self._store, self._sessions, self._feed, caller.tenant, report, check=source.check
+            self._store,
+            self._sessions,
+            self._feed,
+            caller.tenant,
+            report,
+            max_message_chars=self._max_message_chars,
+            check=source.check,
         )
         # What an earlier process has left of an import has ids that may come again.
         await self._sessions.clear()

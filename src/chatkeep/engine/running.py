@@ -61,6 +61,7 @@ class EngineOptions:
     retention: Mapping[str | None, int]
     retention_seconds: float
     max_import_record_bytes: int
+    max_reply_chars: int
 
 
 class Running:
