@@ -178,13 +178,13 @@ def _is_beginning(head: bytes) -> bool:
 
 def _converted(records: Iterator[bytearray]) -> list[Incoming | Unreadable | Exception]:
     """The conversations in these records, and at the end the error that is in their way."""
-    found: list[Incoming | Unreadable | Exception] = []
+    items: list[Incoming | Unreadable | Exception] = []
     try:
         for record in records:
-            found.append(converted(record))  # noqa: PERF401  (what came before an error is kept)
+            items.append(converted(record))  # noqa: PERF401  (what came before an error is kept)
     except (NotJson, ChatError) as error:
-        found.append(error)
-    return found
+        items.append(error)
+    return items
 
 
 def _parsed(lines: list[bytes], number: int, limits: RecordLimits) -> list[tuple[Line | str, int]]:
