@@ -1,9 +1,10 @@
 """How the server speaks to its operator: structured log lines. Message texts are never in them."""
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import IO, Any, BinaryIO, Literal, TextIO, cast
 
 import structlog
 
@@ -13,6 +14,21 @@ LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+
+
+class _Lossy:
+    """A file whose lines are lost when they cannot be written: no turn may fail over the log."""
+
+    def __init__(self, file: IO[Any]) -> None:
+        self._file = file
+
+    def write(self, data: Any) -> None:
+        with contextlib.suppress(OSError):
+            self._file.write(data)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.flush()
 
 
 def configure(
@@ -35,10 +51,10 @@ def configure(
     is_console = form == "console" or (form == "auto" and colours)
     tail = [*_renderers(colours=colours, is_console=is_console), lambda *line: redact(line[-1])]
     if is_console:
-        lines: Any = structlog.PrintLoggerFactory(sys.stderr)
+        lines: Any = structlog.PrintLoggerFactory(cast("TextIO", _Lossy(sys.stderr)))
         end: list[Any] = []
     else:
-        lines = structlog.BytesLoggerFactory(sys.stderr.buffer)
+        lines = structlog.BytesLoggerFactory(cast("BinaryIO", _Lossy(sys.stderr.buffer)))
         end = [_encoded]
     _configure_libraries(shared, tail, LEVELS[level])
     structlog.configure(
@@ -64,7 +80,7 @@ def _configure_libraries(shared: list[Any], tail: list[Any], level: int) -> None
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
     )
-    handler = logging.StreamHandler()
+    handler = logging.StreamHandler(_Lossy(sys.stderr))
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
