@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from chatkeep import __version__, domain, telemetry
 from chatkeep.api import (
@@ -28,6 +29,7 @@ from chatkeep.api import (
 from chatkeep.api.chat import ChatRequest
 from chatkeep.api.guards import Guard
 from chatkeep.api.problems import Problem
+from chatkeep.api.responses import Responses
 from chatkeep.api.sessions import SessionChange
 from chatkeep.engine import Engine, EngineOptions
 from chatkeep.feed import Feed
@@ -40,6 +42,7 @@ from chatkeep.titling import Titling, TitlingOptions
 log = telemetry.logger("app")
 
 STATUS: dict[type[domain.ChatError], int] = {
+    domain.MalformedRequest: 400,
     domain.MalformedBody: 400,
     domain.ForeignHost: 403,
     domain.ForeignOrigin: 403,
@@ -75,6 +78,8 @@ STATUS: dict[type[domain.ChatError], int] = {
     domain.ModelTimedOut: 504,
 }
 """Which status each error has. Every error is in here."""
+
+METHOD_NOT_ALLOWED = 405
 
 EXPOSED_HEADERS = ("Content-Location", "ETag", "Idempotent-Replayed", "Link", "Retry-After")
 """What a page elsewhere may read of an answer's headers."""
@@ -154,7 +159,6 @@ def create_app(
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
-    # Added last, so it comes first.
     app.add_middleware(
         Guard,
         hosts=(settings.host, f"[{settings.host}]", *settings.allowed_hosts),
@@ -163,8 +167,10 @@ def create_app(
         uploads={"/import": settings.max_import_bytes},
         body_seconds=settings.body_timeout,
         max_requests=settings.max_requests,
-        refuse=_respond,
+        refuse=respond,
     )
+    # Added last, so it comes first.
+    app.add_middleware(Responses)
     return app
 
 
@@ -231,13 +237,14 @@ def _document_bodies(app: FastAPI) -> None:
 async def _on_chat_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, domain.ChatError):
         raise error
-    response = _respond(error)
+    response = respond(error)
     # What the route had to say beside its answer, it says beside the error too.
     response.headers.update(getattr(request.state, "headers", {}))
     return response
 
 
-def _respond(error: domain.ChatError) -> Response:
+def respond(error: domain.ChatError) -> Response:
+    """The response that tells of an error."""
     return problems.respond(error, STATUS[type(error)])
 
 
@@ -250,18 +257,34 @@ async def _on_invalid_parameter(_request: Request, error: Exception) -> Response
     invalid = domain.InvalidRequest(
         f"{listed[0]['parameter']}: {listed[0]['detail']}", errors=listed
     )
-    return _respond(invalid)
+    return respond(invalid)
 
 
-async def _on_http_error(_request: Request, error: Exception) -> Response:
+async def _on_http_error(request: Request, error: Exception) -> Response:
     """What the framework refuses by itself: an unknown path, a wrong method."""
     if not isinstance(error, HTTPException):
         raise error
     words = str(error.detail)
+    headers = error.headers
+    if error.status_code == METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(_allowed(request))}
     body: dict[str, Any] = {"type": f"/problems/{words.lower().replace(' ', '-')}", "title": words}
     body |= {"status": error.status_code, "detail": f"{words}."}
-    return problems.response(body, error.headers)
+    return problems.response(body, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that the address has, over all of its routes (RFC 9110, 10.2.1)."""
+    return [
+        method
+        for method in ("GET", "HEAD", "POST", "PATCH", "DELETE")
+        if any(
+            route.matches({**request.scope, "method": "GET" if method == "HEAD" else method})[0]
+            is Match.FULL
+            for route in request.app.router.routes
+        )
+    ]
 
 
 async def _on_unknown(_request: Request, _error: Exception) -> Response:
-    return _respond(domain.InternalError())
+    return respond(domain.InternalError())

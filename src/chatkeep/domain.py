@@ -515,6 +515,12 @@ class ChatError(Exception):
         return f"/problems/{self.code}"
 
 
+class MalformedRequest(ChatError):
+    """The request is not well-formed HTTP."""
+
+    code = "malformed-request"
+
+
 class MalformedBody(ChatError):
     """The body is not well-formed JSON in UTF-8."""
 

@@ -10,11 +10,12 @@ from starlette.requests import ClientDisconnect
 
 from chatkeep.api import bodies, formats, problems
 from chatkeep.api.dependencies import CallerOf, EngineOf, StoreOf
+from chatkeep.api.routing import StrictRoute
 from chatkeep.domain import MalformedBody
 from chatkeep.engine.coming import ImportReport
 from chatkeep.store import Store, exports
 
-router = APIRouter(tags=["archive"])
+router = APIRouter(tags=["archive"], route_class=StrictRoute)
 
 SESSIONS_AT_ONCE = 100
 
@@ -62,7 +63,7 @@ async def export(
     write = formats.WRITERS[form]
     body = write(store, caller.tenant, _pks(store, caller.tenant, only))
     name = f'attachment; filename="chatkeep-export.{_SUFFIXES[form]}"'
-    headers = {"Content-Disposition": name, "Cache-Control": "no-store"}
+    headers = {"Content-Disposition": name}
     return StreamingResponse(body, headers=headers, media_type=MEDIA_TYPES[form])
 
 

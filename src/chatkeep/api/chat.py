@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from chatkeep import examples
 from chatkeep.api import accept, bodies, problems, sse
 from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable
-from chatkeep.api.dependencies import PlainRoute, caller, engine, stream
+from chatkeep.api.dependencies import caller, engine, stream
+from chatkeep.api.routing import PlainRoute
 from chatkeep.domain import (
     Branch,
     InvalidRequest,
@@ -182,8 +183,9 @@ async def chat(request: Request) -> Response:
 
     Once the message is accepted the turn goes on, even when you go away.
     """
-    media_type = accept.choose(request.headers.get("accept"), (JSON, TEXT, sse.MEDIA_TYPE))
-    key = _key(request.headers.get("idempotency-key"))
+    accepted = ", ".join(request.headers.getlist("accept"))
+    media_type = accept.choose(accepted, (JSON, TEXT, sse.MEDIA_TYPE))
+    key = _key(request.headers.getlist("idempotency-key"))
     count = request.headers.get("x-stainless-retry-count", "").strip()
     is_repeat = count.isdecimal() and count.strip("0") != ""
     body = await bodies.read(request, ChatRequest)
@@ -200,12 +202,14 @@ async def chat(request: Request) -> Response:
     return Response(orjson.dumps(reply), headers=headers, media_type=JSON)
 
 
-def _key(header: str | None) -> str | None:
+def _key(lines: list[str]) -> str | None:
     """An idempotency key that can be one. Raises `InvalidRequest`."""
-    if header is None:
+    if not lines:
         return None
-    if not 1 <= len(header) <= MAX_ID_CHARS or any(not "!" <= ch <= "~" for ch in header):
-        detail = "must have 1 to 255 visible ASCII characters"
+    header = lines[0]
+    can_be = 1 <= len(header) <= MAX_ID_CHARS and all("!" <= ch <= "~" for ch in header)
+    if len(lines) > 1 or not can_be:
+        detail = "must be there once, with 1 to 255 visible ASCII characters"
         listed = [{"parameter": "Idempotency-Key", "detail": detail}]
         raise InvalidRequest(f"Idempotency-Key: {detail}", errors=listed)
     return header

@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Query, Request, Response
-from fastapi.routing import APIRoute
-from starlette.types import Receive, Scope, Send
+from fastapi import Depends, Query, Request
 
 from chatkeep.api.paging import MAX_LIMIT
 from chatkeep.api.sse import EventStream
@@ -17,21 +15,6 @@ from chatkeep.store import Store
 from chatkeep.turns import TurnLog
 
 T = TypeVar("T")
-
-
-class PlainRoute(APIRoute):
-    """A route whose function takes the request and nothing else, and reads it by itself.
-
-    To have parameters and dependencies filled in costs as much as the rest of a request.
-    """
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the function answer."""
-        if scope["method"] not in (self.methods or ()):
-            await super().handle(scope, receive, send)
-            return
-        response: Response = await self.endpoint(Request(scope, receive, send))
-        await response(scope, receive, send)
 
 
 def caller(_request: Request) -> Caller:

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from chatkeep.api import problems, sse
 from chatkeep.api.dependencies import CallerOf, FeedOf
+from chatkeep.api.routing import StrictRoute
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=StrictRoute)
 
 
 @router.get(

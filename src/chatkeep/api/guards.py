@@ -11,11 +11,15 @@ from chatkeep.domain import (
     ChatError,
     ForeignHost,
     ForeignOrigin,
+    MalformedRequest,
     Overloaded,
     TooLarge,
 )
 
 BUSY_RETRY_SECONDS = 5
+
+SINGULAR = (b"host", b"origin", b"authorization", b"content-type", b"content-length")
+"""Headers that a request has at most once, and that decide whether and how it is served."""
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -61,7 +65,7 @@ class Guard:
             return
         try:
             largest = self._uploads.get(scope["path"], self._max_body_bytes)
-            self._check(dict(scope["headers"]), largest)
+            self._check(scope, largest)
         except ChatError as error:
             await self._refuse(error)(scope, receive, send)
             return
@@ -71,7 +75,8 @@ class Guard:
         finally:
             self._requests -= 1
 
-    def _check(self, headers: dict[bytes, bytes], largest: int) -> None:
+    def _check(self, scope: Scope, largest: int) -> None:
+        headers = _headers(scope)
         if self._requests >= self._max_requests:
             raise Overloaded("Too many requests are being served.", retry_after=BUSY_RETRY_SECONDS)
         host = headers.get(b"host", b"").decode("latin-1").lower()
@@ -110,6 +115,24 @@ class Guard:
             return message
 
         return counted
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    """The headers of a request. Raises `MalformedRequest` where one has two meanings, or no host.
+
+    A recipient that takes the first and one that takes the last would disagree (RFC 9112, 3.2; RFC
+    9110, 5.3).
+    """
+    lines = scope["headers"]
+    headers = dict(lines)
+    if len(headers) < len(lines):
+        names = [name for name, _ in lines]
+        for name in SINGULAR:
+            if names.count(name) > 1:
+                raise MalformedRequest(f"The header {name.decode().title()} is there twice.")
+    if b"host" not in headers and scope["http_version"] == "1.1":
+        raise MalformedRequest("The header Host is missing.")
+    return headers
 
 
 def _too_large(size: int) -> TooLarge:

@@ -5,8 +5,9 @@ from pydantic import BaseModel, Field
 
 from chatkeep import examples
 from chatkeep.api.dependencies import CallerOf, ProvidersOf
+from chatkeep.api.routing import StrictRoute
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=StrictRoute)
 
 
 class Model(BaseModel):

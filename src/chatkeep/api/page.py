@@ -95,14 +95,14 @@ class Page:
         return Response(form.content, headers=headers | form.headers)
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
+@router.get("/")
 async def index(request: Request) -> Response:
     """Answer the page itself."""
     page: Page = request.app.state.page
     return page.answer(request, INDEX)
 
 
-@router.api_route("/assets/{name:path}", methods=["GET", "HEAD"])
+@router.get("/assets/{name:path}")
 async def asset(request: Request, name: str) -> Response:
     """Answer a file that the page loads."""
     page: Page = request.app.state.page

@@ -10,6 +10,7 @@ import orjson
 from fastapi import Response
 from pydantic import BaseModel, Field
 
+from chatkeep.api.responses import DEFAULTS
 from chatkeep.domain import ChatError
 
 MEDIA_TYPE = "application/problem+json"
@@ -48,7 +49,10 @@ def respond(error: ChatError, status: int) -> Response:
 
 def response(body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     """A problem document as a response."""
-    return Response(orjson.dumps(body), body["status"], headers, media_type=MEDIA_TYPE)
+    response = Response(orjson.dumps(body), body["status"], headers, media_type=MEDIA_TYPE)
+    # What goes wrong outside of every middleware is answered without them.
+    response.raw_headers.extend(DEFAULTS.items())
+    return response
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

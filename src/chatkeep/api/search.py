@@ -6,13 +6,14 @@ from fastapi import APIRouter, Query, Request, Response
 
 from chatkeep.api import paging, problems
 from chatkeep.api.dependencies import CallerOf, StoreOf
+from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
 from chatkeep.domain import InvalidRequest, Role, SearchHit, SessionNotFound
 from chatkeep.store import search, sessions, words
 
 MAX_HITS = 100
 
-router = APIRouter(tags=["search"])
+router = APIRouter(tags=["search"], route_class=StrictRoute)
 
 
 @router.get(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from chatkeep.api import bodies, paging, problems, tags
 from chatkeep.api.bodies import Storable
 from chatkeep.api.dependencies import CallerOf, EngineOf, Limit, StoreOf
+from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
 from chatkeep.domain import (
     Message,
@@ -26,7 +27,7 @@ from chatkeep.store import details, messages, sessions
 
 MAX_TITLE_CHARS = 255
 
-router = APIRouter(tags=["sessions"])
+router = APIRouter(tags=["sessions"], route_class=StrictRoute)
 
 _LINKED = {"headers": {"Link": {"schema": {"type": "string"}, "description": "RFC 8288"}}}
 _TAGGED = {"headers": {"ETag": {"schema": {"type": "string"}, "description": "RFC 9110, 8.8.3"}}}

@@ -14,8 +14,8 @@ from chatkeep.silence import Silence
 
 MEDIA_TYPE = "text/event-stream"
 
-HEADERS = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""No cache keeps a stream; nginx passes it on as it comes."""
+HEADERS = {"Content-Type": MEDIA_TYPE, "X-Accel-Buffering": "no"}
+"""nginx passes a stream on as it comes."""
 
 
 _LINE_ENDS = tuple((mark.encode(), f"\\u{ord(mark):04x}".encode()) for mark in "\x85\u2028\u2029")

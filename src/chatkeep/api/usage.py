@@ -6,11 +6,12 @@ from fastapi import APIRouter, Query, Response
 
 from chatkeep.api import paging, problems
 from chatkeep.api.dependencies import CallerOf, StoreOf
+from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
 from chatkeep.domain import InvalidRequest, UsageRow
 from chatkeep.store import usage
 
-router = APIRouter(tags=["usage"])
+router = APIRouter(tags=["usage"], route_class=StrictRoute)
 
 GROUPS: tuple[usage.Group, ...] = ("day", "model", "session", "turn")
 

@@ -1,0 +1,73 @@
+"""The routes of the API. None ignores a query parameter: what is misspelt would be forgotten."""
+
+from functools import cached_property
+from typing import get_args, get_origin
+from urllib.parse import parse_qsl
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
+
+from chatkeep.domain import InvalidRequest
+
+MAX_ERRORS = 20
+"""Wrong parameters that an answer lists."""
+
+
+class StrictRoute(APIRoute):
+    """A route that refuses query parameters which it does not have, or has only once."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check the names of the parameters; their values are FastAPI's to check."""
+        if scope["query_string"] and scope["method"] in (self.methods or ()):
+            _check(scope["query_string"], self._parameters)
+        await super().handle(scope, receive, send)
+
+    @cached_property
+    def _parameters(self) -> dict[str, bool]:
+        """The query parameters of the route's function, and whether they may be repeated."""
+        fields = self.dependant.query_params
+        return {field.alias: _is_list(field.field_info.annotation) for field in fields}
+
+
+class PlainRoute(StrictRoute):
+    """A route whose function takes the request and nothing else, and reads it by itself.
+
+    To have parameters and dependencies filled in costs as much as the rest of a request.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the function answer."""
+        if scope["query_string"] or scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        response: Response = await self.endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+def _check(query: bytes, parameters: dict[str, bool]) -> None:
+    """Raise `InvalidRequest` unless each name is one of `parameters`, and there as often as may be.
+
+    `parameters` says of each whether it may be repeated.
+    """
+    try:
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidRequest("The query is not UTF-8 with percent-encoding.") from None
+    seen: set[str] = set()
+    errors = []
+    for name, _ in pairs:
+        if name not in parameters:
+            choice = ", ".join(parameters) or "none"
+            detail = f"is no parameter of this address, which has {choice}"
+            errors.append({"parameter": name[:100], "detail": detail})
+        elif name in seen and not parameters[name]:
+            errors.append({"parameter": name, "detail": "must be there only once"})
+        seen.add(name)
+    if errors:
+        first = f"{errors[0]['parameter']}: {errors[0]['detail']}"
+        raise InvalidRequest(first, errors=errors[:MAX_ERRORS])
+
+
+def _is_list(annotation: object) -> bool:
+    return get_origin(annotation) is list or any(map(_is_list, get_args(annotation)))
