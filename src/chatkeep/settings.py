@@ -154,7 +154,11 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_048_576, ge=1_024, le=1_073_741_824, description="Largest request body, in bytes."
     )
-    body_timeout: Seconds = Field(30, ge=0.01, description="Seconds that a request body may take.")
+    body_timeout: Seconds = Field(
+        30,
+        ge=0.01,
+        description="Seconds that the head of a request may take, and then its body.",
+    )
     max_message_chars: int = Field(
         100_000, ge=1, le=100_000_000, description="Longest message, in Unicode characters."
     )

@@ -80,9 +80,8 @@ def test_a_server_without_memory_refuses_and_keeps_what_it_has(
         # What a supervisor does.
         server.start()
     counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
-    show(
-        f"{spare // MEGABYTE} MB of memory left: {counts}{f', then it died ({code})' if code is not None else ''}"
-    )
+    died = "" if code is None else f", then it died ({code})"
+    show(f"{spare // MEGABYTE} MB of memory left: {counts}{died}")
     assert server.chat("before", "number9 after").status_code == 200
     assert server.contents("before")[::2] == [*before, "number9 after"]
     until(lambda: not [f for f in faults(server.folder) if "has not ended" in f])

@@ -6,12 +6,13 @@ import logging
 import signal
 import socket
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import typer
 import uvicorn
 
-from chatkeep.app import create_app
+from chatkeep.app import create_app, respond
 from chatkeep.cli.configuration import fail
 from chatkeep.domain import ChatError
 from chatkeep.settings import Settings
@@ -56,6 +57,10 @@ def run(settings: Settings) -> None:
     except ChatError as error:
         fail(error.detail)
     config.app = app
+    if find_spec("httptools") is not None:  # else uvicorn reads HTTP with h11, and its limits
+        from chatkeep.cli.protocol import bounded
+
+        config.http = bounded(settings.body_timeout, respond)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
 
