@@ -112,7 +112,11 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         warming = None
         if answers:
-            await engine.start()
+            try:
+                await engine.start()
+            except domain.ChatError as error:
+                app.state.failure = error
+                raise
             # Who serves may wait for it: then the heavy packages are there.
             app.state.warming = warming = asyncio.create_task(providers.warm_up())
         else:
@@ -139,6 +143,8 @@ def create_app(
     )
     app.state.engine, app.state.store, app.state.feed = engine, store, feed
     app.state.providers = providers
+    # Why it could not start, for whoever runs it.
+    app.state.failure = None
     app.state.page = page.Page(page_folder, image_hosts=settings.image_hosts)
     app.state.problem = lambda error: problems.document(error, STATUS[type(error)])
     app.state.heartbeat_seconds = settings.heartbeat_seconds

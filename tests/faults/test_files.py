@@ -7,9 +7,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.process import START_SECONDS, Server
@@ -251,3 +252,65 @@ def test_a_lock_that_is_a_link_overwrites_nothing(server: Server, tmp_path: Path
 
     assert "data folder cannot be used" in refused(server)
     assert precious.read_text() == "words"
+
+
+# A damaged page.
+
+PAGE = 4_096
+SOME = 7
+"""In a normal run one of so many pages is damaged, with `--full` each."""
+
+READS = ("/sessions", "/sessions?limit=2", "/history/session%200", "/search?q=pack", "/usage")
+READS += ("/sessions/session%201", "/history/session%201?details=true", "/readyz")
+
+
+def damage(server: Server, page: int) -> None:
+    with (server.folder / "chatkeep.db").open("r+b") as file:
+        file.seek(page * PAGE)
+        file.write(b"\xff" * PAGE)
+
+
+def use(server: Server) -> Iterator[httpx2.Response]:
+    """What a server answers; an answer that was begun and cannot be ended has none."""
+    calls = [("GET", path, None) for path in READS]
+    calls += [
+        ("POST", "/chat", {"session_id": name, "message": "and now?"})
+        for name in ("session 2", "new")
+    ]
+    calls += [("PATCH", "/sessions/session%203", {"title": "Renamed"})]
+    calls += [("DELETE", "/sessions/session%203", None)]
+    with server.client() as client:
+        for method, path, body in calls:
+            with contextlib.suppress(httpx2.RemoteProtocolError):
+                yield client.request(method, path, json=body)
+
+
+def test_whatever_page_is_damaged_the_server_says_so(
+    server: Server, filled: Path, full: bool, show: Callable[[str], None]
+) -> None:
+    pages = (filled / "chatkeep.db").stat().st_size // PAGE
+    not_started = unavailable = 0
+    for page in range(1, pages, 1 if full else SOME):
+        shutil.copy(filled / "chatkeep.db", server.folder)
+        for suffix in ("-wal", "-shm"):
+            (server.folder / f"chatkeep.db{suffix}").unlink(missing_ok=True)
+        damage(server, page)
+        server.log.unlink(missing_ok=True)
+        with contextlib.suppress(AssertionError):
+            server.start()
+        assert server.process is not None
+        if server.process.poll() is not None:
+            assert server.process.returncode == 2
+            reason = server.log.read_text().partition("chatkeep cannot start.\n")[2]
+            assert "damaged" in reason or "malformed" in reason, page
+            not_started += 1
+        else:
+            answers = list(use(server))
+            failures = [answer for answer in answers if answer.status_code >= 500]
+            kinds = {(answer.status_code, answer.json()["type"]) for answer in failures}
+            assert kinds <= {(503, "/problems/store-unavailable")}, page
+            unavailable += bool(failures)
+            server.kill()
+        assert "Traceback" not in server.log.read_text(), page
+    show(f"of {pages} pages damaged: {not_started} no start, {unavailable} some answers 503")
+    assert not_started

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from chatkeep.settings import Settings
 from tests.process import Server, until
 from tests.upstream import Answer, Call, Upstream, polite
 
@@ -192,6 +193,9 @@ def test_a_second_server_on_the_same_data_or_port_says_why_it_cannot_start(
         ("CHATKEEP_HOST", "0.0.0.0", "CHATKEEP_LISTEN_WITHOUT_KEY"),
         ("CHATKEEP_DATA_DIR", "/dev/null/x", "data folder"),
         ("CHATKEEP_DATABASE_URL", "sqlite:///:memory:", "kept in a file"),
+        ("CHATKEEP_READER_TIMEOUT", "inf", "finite"),
+        ("CHATKEEP_DRAIN_SECONDS", "1e20", "less than or equal to"),
+        ("OPENAI_BASE_URL", "127.0.0.1:1/v1", "not a URL"),
     ],
 )
 def test_settings_that_cannot_work_are_explained(
@@ -204,6 +208,25 @@ def test_settings_that_cannot_work_are_explained(
     assert "Traceback" not in str(refused.value)
     assert server.process is not None
     assert server.process.returncode == 2
+
+
+def test_a_turn_works_with_every_limit_at_its_largest_and_nothing_else_set(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    schema = Settings.model_json_schema(by_alias=False)["properties"]
+    limits = {name: str(rule["maximum"]) for name, rule in schema.items() if "maximum" in rule}
+    empty = dict.fromkeys(schema.keys() - limits.keys(), "")
+    names = {name: field.validation_alias for name, field in Settings.model_fields.items()}
+    env = {
+        name.upper() if names[name] else f"CHATKEEP_{name.upper()}": value
+        for name, value in (limits | empty).items()
+    }
+    env |= {"CHATKEEP_DATA_DIR": str(tmp_path), "CHATKEEP_MODEL": "openai:scripted"}
+    env |= {name: upstream.env[name] for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY")}
+    with Server(tmp_path, env) as server:
+        answer = server.chat("s", "hello there now")
+        assert answer.status_code == 200, answer.text
+        assert server.stop() == 0
 
 
 def test_a_file_that_is_no_database_is_explained_and_left_alone(

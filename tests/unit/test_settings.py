@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from chatkeep.cli import configuration
 from chatkeep.settings import ConfigurationError, Settings, unknown_variables
 
 
@@ -57,14 +58,55 @@ def test_models_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None
         ("CHATKEEP_DATABASE_URL", "mysql://x"),
         ("CHATKEEP_MODEL_TIMEOUT", "0"),
         ("OPENAI_API_KEY", "sk-…"),
+        ("CHATKEEP_MODEL", "openai: gpt-5"),
+        ("CHATKEEP_MODEL", "  "),
+        ("CHATKEEP_TITLE_MODEL", "gpt-5"),
+        ("CHATKEEP_MODEL_TIMEOUT", "inf"),
+        ("CHATKEEP_MODEL_TIMEOUT", "nan"),
+        ("CHATKEEP_READER_TIMEOUT", "1e20"),
+        ("CHATKEEP_HEARTBEAT_SECONDS", "1e-9"),
+        ("CHATKEEP_DRAIN_SECONDS", "-1"),
+        ("CHATKEEP_WRITE_QUEUE", "9" * 30),
+        ("CHATKEEP_DATA_DIR", "  "),
+        ("CHATKEEP_DATABASE_URL", "sqlite:///"),
+        ("CHATKEEP_DATABASE_URL", "sqlite:///chatkeep.db?mode=ro"),
+        ("CHATKEEP_HOST", "a b"),
+        ("CHATKEEP_HOST", "http://localhost"),
+        ("CHATKEEP_ALLOWED_HOSTS", "https://chat.example"),
+        ("CHATKEEP_ALLOWED_HOSTS", "*.example"),
+        ("CHATKEEP_ALLOWED_ORIGINS", "chat.example"),
+        ("CHATKEEP_ALLOWED_ORIGINS", "https://chat.example/page"),
+        ("CHATKEEP_ALLOWED_ORIGINS", "*"),
+        ("CHATKEEP_ALLOWED_ORIGINS", "null"),
+        ("CHATKEEP_SYSTEM_PROMPT", "be \udcff kind"),
+        ("OPENAI_BASE_URL", "not a url"),
+        ("OPENAI_BASE_URL", "127.0.0.1:1/v1"),
+        ("OPENAI_BASE_URL", "file:///etc"),
+        ("OPENAI_BASE_URL", "http:///v1"),
+        ("OPENAI_BASE_URL", "http://host:port/v1"),
+        ("OPENAI_BASE_URL", "http://host:70000/v1"),
+        ("OPENAI_BASE_URL", "http://user:pass@host/v1"),
+        ("OPENAI_BASE_URL", "http://host/v1?key=1"),
+        ("OPENAI_BASE_URL", "http://host/v1#"),
+        ("OPENAI_BASE_URL", "http://ho st/v1"),
+        ("ANTHROPIC_BASE_URL", "http://a..b"),
+        ("OLLAMA_HOST", "http://host:port"),
+        ("OLLAMA_HOST", "ftp://host"),
+        ("OLLAMA_HOST", "ho st"),
+        ("OLLAMA_HOST", "host?x"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ValidationError):
-        Settings()
+    with pytest.raises(ConfigurationError) as refused:
+        configuration.read()
+
+    (line,) = str(refused.value).splitlines()
+    assert name.removeprefix("CHATKEEP_").lower() in line.lower()
+    # A password may be in it.
+    assert not name.endswith("_BASE_URL") or value not in line
 
 
 def test_another_address_needs_to_be_said_in_so_many_words(
@@ -89,3 +131,118 @@ def test_a_configuration_file_that_is_named_must_exist(monkeypatch: pytest.Monke
     monkeypatch.setenv("CHATKEEP_CONFIG", "nowhere.toml")
     with pytest.raises(ConfigurationError):
         Settings()
+
+
+LIMITS = {
+    name: schema
+    for name, schema in Settings.model_json_schema(by_alias=False)["properties"].items()
+    if schema.get("type") in {"integer", "number"}
+}
+NAMES = {
+    name: f"CHATKEEP_{name.upper()}" if field.validation_alias is None else name.upper()
+    for name, field in Settings.model_fields.items()
+}
+HOSTILE = (
+    "inf",
+    "-inf",
+    "nan",
+    "1e20",
+    "-1",
+    "9" * 40,
+    "☃",
+    "a b",
+    "http://",
+    "[",
+    "%00",
+    "\udcff",
+)
+IN_A_FILE = (
+    *(r'"\u0000"', r'"x\u0000y"', r'"\n"', r'"a\nb"', r'"\u0085"', '""', r'["a\u0000"]', "[1]"),
+    *("inf", "-inf", "nan", "1e20", "-1", "9" * 30, "true", "2026-01-01", "{}"),
+)
+
+
+def check_usable(settings: Settings) -> None:
+    """Whatever was accepted is finite, within limits, and text that can be sent."""
+    for name, schema in LIMITS.items():
+        assert schema["minimum"] <= getattr(settings, name) <= schema["maximum"] <= 2**40
+    values = [value for value in settings.model_dump().values() if isinstance(value, str | tuple)]
+    texts = [text for value in values for text in ((value,) if isinstance(value, str) else value)]
+    for text in texts:
+        assert text.encode().strip() == text.encode()
+        assert "\0" not in text
+    assert settings.model
+    assert settings.host
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_hostile_value_is_refused_by_the_settings_name_or_does_no_harm(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    def check() -> None:
+        reason = ""
+        try:
+            check_usable(configuration.read())
+        except ConfigurationError as error:
+            reason = str(error)
+        assert name in reason.lower() or not reason
+        assert len(reason.splitlines()) <= 1
+
+    for value in HOSTILE:
+        monkeypatch.setenv(NAMES[name], value)
+        check()
+    monkeypatch.delenv(NAMES[name])
+    for value in IN_A_FILE:
+        (tmp_path / "chatkeep.toml").write_text(f"{name} = {value}\n")
+        check()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_variable_is_one_that_is_not_set(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(NAMES[name], "")
+
+    assert Settings() == Settings.model_construct()
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_every_number_has_a_least_and_a_largest_value(name: str) -> None:
+    assert {"minimum", "maximum"} <= set(LIMITS[name])
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("localhost", "http://localhost:11434"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0:8080", "http://127.0.0.1:8080"),
+        (":8080", "http://127.0.0.1:8080"),
+        ("::1", "http://[::1]:11434"),
+        ("[::]:8080", "http://[::1]:8080"),
+        ("box.local:11434/ollama/", "http://box.local:11434/ollama"),
+        (" http://box.local/ ", "http://box.local"),
+        ("https://box.local:8443", "https://box.local:8443"),
+        ("https://user:word@box.local", "https://user:word@box.local"),
+    ],
+)
+def test_ollamas_address_is_read_as_ollama_reads_it(
+    monkeypatch: pytest.MonkeyPatch, value: str, url: str
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", value)
+
+    assert Settings().ollama_host == url
+
+
+def test_white_space_around_a_value_is_not_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", " http://127.0.0.1:1/v1\n")
+    monkeypatch.setenv("CHATKEEP_HOST", " [::1] ")
+    monkeypatch.setenv("CHATKEEP_ALLOWED_ORIGINS", " https://Chat.Example/ ,app://obsidian.md")
+    monkeypatch.setenv("CHATKEEP_SYSTEM_PROMPT", "Be kind.\n\nBe brief.\n")
+
+    settings = Settings()
+
+    assert settings.openai_base_url == "http://127.0.0.1:1/v1"
+    assert settings.host == "::1"
+    assert settings.allowed_origins == ("https://chat.example", "app://obsidian.md")
+    assert settings.system_prompt == "Be kind.\n\nBe brief."

@@ -9,8 +9,12 @@ from urllib.parse import urlencode
 import orjson
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from chatkeep.domain import InvalidRequest
+from chatkeep import telemetry
+from chatkeep.domain import ChatError, InvalidRequest
+
+log = telemetry.logger("lists")
 
 MAX_LIMIT = 1_000
 SESSIONS_CHUNK, MESSAGES_CHUNK = 500, 50
@@ -34,18 +38,36 @@ def link(request: Request, rel: str, **parameters: str | int) -> str:
     return f'<{path}?{urlencode([*kept, *parameters.items()])}>; rel="{rel}"'
 
 
-def whole(chunks: AsyncIterator[Sequence[Any]]) -> Response:
-    """All entries as one JSON array, sent as they are read."""
+class _Whole(StreamingResponse):
+    """A list that breaks off when the database fails: its reader sees that it is not whole."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except ChatError as error:
+            # The status is sent. RFC 9112, section 8: a body without its last chunk is incomplete.
+            log.error("list_broke_off", code=error.code)
+
+
+async def whole(chunks: AsyncIterator[Sequence[Any]]) -> Response:
+    """All entries as one JSON array, sent as they are read.
+
+    The first are read before it returns: an error that they meet still has its own status.
+    """
+    first = await anext(chunks, ())
 
     async def body() -> AsyncIterator[bytes]:
         opening = b"["
+        if first:
+            yield opening + orjson.dumps(first)[1:-1]
+            opening = b","
         async for chunk in chunks:
             if chunk:
                 yield opening + orjson.dumps(chunk)[1:-1]
                 opening = b","
         yield b"[]" if opening == b"[" else b"]"
 
-    return StreamingResponse(body(), media_type="application/json")
+    return _Whole(body(), media_type="application/json")
 
 
 def cursor(*parts: str | int) -> str:

@@ -69,7 +69,7 @@ async def list_sessions(
                 pks = keys[start : start + paging.SESSIONS_CHUNK]
                 yield await store.read(sessions.by_keys, tenant=caller.tenant, pks=pks)
 
-        return paging.whole(chunks())
+        return await paging.whole(chunks())
     position = sessions.Position(*paging.read_cursor(after)) if after else None
     size = limit or paging.MAX_LIMIT
     found, following = await store.read(
@@ -265,7 +265,7 @@ async def history(
                     seqs=seqs[start : start + paging.MESSAGES_CHUNK],
                 )
 
-        return paging.whole(chunks())
+        return await paging.whole(chunks())
     seqs = path.seqs[:limit][::-1]
     found = await store.read(read, session_pk=path.session_pk, seqs=seqs)
     link = None

@@ -19,7 +19,7 @@ from chatkeep.cli import configuration
 from chatkeep.cli.reach import database_path
 from chatkeep.domain import CallKind, ChatError, Prompt, Role
 from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables
-from chatkeep.store import backup, files
+from chatkeep.store import backup, database_files
 from chatkeep.store.lock import address_of_holder
 
 MIN_FREE_BYTES = 1_073_741_824
@@ -81,18 +81,18 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding(f"Data folder {folder}, {free // 2**30:,} GiB free")
     advice = f"If others use this machine: chmod 700 {folder}"
-    if files.is_writable_by_others(folder):
+    if database_files.is_writable_by_others(folder):
         yield Finding(f"Data folder {folder} can be written to by others", "warning", advice)
-    elif folder.stat().st_mode & files.FOR_OTHERS:
+    elif folder.stat().st_mode & database_files.FOR_OTHERS:
         yield Finding(f"Data folder {folder} can be looked into by others", "warning", advice)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
     path = database_path(settings)
-    for file in files.exposed(path):
+    for file in database_files.exposed(path):
         advice = f"The next start of the server takes that from them; or: chmod 600 {file}"
         yield Finding(f"{file} can be read or written by others", "warning", advice)
-    if reason := files.obstacle(path):
+    if reason := database_files.obstacle(path):
         yield Finding(reason, "error", "Until then no server starts.")
         return
     if not path.exists():

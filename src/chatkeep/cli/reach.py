@@ -62,7 +62,7 @@ def local(settings: Settings, *, answers: bool) -> Iterator[str]:
 
 def database_path(settings: Settings) -> Path:
     """The file of the local database."""
-    from chatkeep.store.files import database_file
+    from chatkeep.store.database_files import database_file
 
     return database_file(settings.database)
 

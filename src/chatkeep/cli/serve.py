@@ -48,10 +48,6 @@ def run(settings: Settings) -> None:
         # What a reader that is gone or stuck has not taken is forgotten; connections inherit it.
         patience = int(settings.reader_timeout * 1_000)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
-    # A stream whose reader is gone is left as it is; that is no error.
-    logging.getLogger("uvicorn.error").addFilter(
-        lambda record: "without completing response" not in record.getMessage()
-    )
     try:
         app = create_app(settings)
     except ChatError as error:
@@ -61,12 +57,24 @@ def run(settings: Settings) -> None:
         from chatkeep.cli.protocol import bounded
 
         config.http = bounded(settings.body_timeout, respond)
+    # A stream whose reader is gone is left as it is; that is no error. And why it cannot start is
+    # said below, in fewer words.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: (
+            app.state.failure is None and "without completing response" not in record.getMessage()
+        )
+    )
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[Any] | None = None) -> None:
-            await super().startup(sockets)
+            try:
+                await super().startup(sockets)
+            except SystemExit:
+                if app.state.failure is not None:
+                    fail(app.state.failure.detail)
+                raise
             if self.started:
                 app.state.warming.add_done_callback(lambda _: gc.freeze())
                 app.state.store.announce(f"http://{shown}:{port}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatkeep.domain import ChatError
-from chatkeep.store import files, migrations
+from chatkeep.store import database_files, migrations
 from chatkeep.store.lock import claim
 
 
@@ -37,15 +37,11 @@ def copy(source: Path, target: Path) -> Contents:
     """
     if not source.is_file():
         raise NoBackup(f"There is no database at {source}.")
-    if target.exists() and not target.is_file():
-        raise NoBackup(f"{target} is not a file, and a copy does not replace it.")
-    if target.exists() and target.samefile(source):
-        raise NoBackup(f"{target} is the database itself.")
     with _beside(target) as partial:
         _copy(source, partial, "rw")
         found = check(partial)
         partial.replace(target)
-    files.sync(target.parent)
+    _sync(target.parent)
     return found
 
 
@@ -90,7 +86,7 @@ def restore(source: Path, target: Path) -> tuple[Contents, Path | None]:
         found = check(partial)
         before = _put_aside(target)
         partial.replace(target)
-        files.sync(target.parent)
+        _sync(target.parent)
     return found, before
 
 
@@ -102,7 +98,7 @@ def _copy(source: Path, target: Path, mode: str) -> None:
             conn.execute("VACUUM INTO ?", (str(target),))
     except sqlite3.Error as error:
         raise NoBackup(f"{source} cannot be copied: {error}.") from None
-    files.sync(target)
+    _sync(target)
 
 
 def _put_aside(path: Path) -> Path | None:
@@ -113,16 +109,16 @@ def _put_aside(path: Path) -> Path | None:
     """
     before = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
     wal = Path(f"{path}-wal")
-    if files.obstacle(path) is None and path.exists():
+    if database_files.obstacle(path) is None and path.exists():
         with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path, "rw")) as conn:
             conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             conn.execute("PRAGMA journal_mode = DELETE")
     if wal.exists():
         # Damaged, which may be why it is replaced: its log is put aside under the name that fits.
         shutil.copyfile(wal, f"{before}-wal")
-        Path(f"{before}-wal").chmod(files.PRIVATE)
+        Path(f"{before}-wal").chmod(database_files.PRIVATE)
     if path.is_file():
-        path.chmod(files.PRIVATE)
+        path.chmod(database_files.PRIVATE)
         os.link(path, before)
     for suffix in ("-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
@@ -134,7 +130,7 @@ def _beside(target: Path) -> Iterator[Path]:
     """An empty file beside another that nobody else can read; gone afterwards."""
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
-        os.close(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_EXCL, files.PRIVATE))
+        os.close(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
         yield partial
     except OSError as error:
         raise NoBackup(f"{target} cannot be written: {error.strerror}.") from None
@@ -145,3 +141,11 @@ def _beside(target: Path) -> Iterator[Path]:
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

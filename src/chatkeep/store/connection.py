@@ -19,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 
 from chatkeep import telemetry
 from chatkeep.domain import ChatError, Overloaded, StoreUnavailable
-from chatkeep.store import files, migrations
+from chatkeep.store import database_files, migrations
 from chatkeep.store.lock import claim
 
 log = telemetry.logger("store")
@@ -31,6 +31,20 @@ StoreFunction = Callable[Concatenate[sa.Connection, P], T]
 BATCH = 128
 """Writes that share a commit at most."""
 
+PRIMARY_CODE = 0xFF
+"""The bits of SQLite's extended result codes that say what kind of error it is."""
+
+_DAMAGED = (
+    "The database is damaged. `chatkeep doctor` says where; `chatkeep restore` puts a backup in "
+    "its place."
+)
+_REASONS = {
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_FULL: "The disk is full: nothing can be stored until there is room.",
+}
+"""What whoever asks is told of some errors; the log says it of all."""
+
 BUSY_SECONDS = 30
 """How long to wait for another program's lock on the database."""
 
@@ -39,8 +53,6 @@ TRUSTED_SECONDS = 60
 
 TRIAL_BYTES = 32_768
 """What a trial writes: more than the transactions of an ordinary turn."""
-
-DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @dataclass(slots=True)
@@ -68,18 +80,18 @@ class Store:
         """Open `url` (`sqlite:///path`), creating and migrating it where needed.
 
         Raises `StoreUnavailable` when another process holds it, it is newer than this program, or
-        the file must not be opened (`files.obstacle`).
+        the file must not be opened (`database_files.obstacle`).
         """
-        self._path = files.database_file(url)
+        self._path = database_files.database_file(url)
         self._lock = claim(self._path)
         try:
-            files.prepare(self._path)
+            database_files.prepare(self._path)
             self._engine = _sqlite(self._path, readers)
             self._connection = self._engine.connect()
             migrations.upgrade(self._connection)
         except (sa.exc.DBAPIError, sqlite3.Error, OSError) as error:
             self._lock.close()
-            reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            reason = getattr(error, "orig", error)
             raise StoreUnavailable(f"The database cannot be opened: {reason}.") from error
         except BaseException:
             self._lock.close()
@@ -150,7 +162,8 @@ class Store:
         self._writes.put(None)
         self._writer.join()
         self._readers.shutdown()
-        self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        # On a full disk the log stays: it is part of the database.
+        self._truncate_log()
         self._connection.close()
         self._engine.dispose()
         self._lock.close()
@@ -258,14 +271,10 @@ def _settle(writes: list[_Write]) -> None:
 
 def _unavailable(error: sa.exc.DBAPIError | sqlite3.Error) -> ChatError:
     statement = getattr(error, "statement", None)
-    cause = getattr(error, "orig", error)
-    log.error("database_failed", error=str(cause), statement=statement)
-    # The low byte is the kind of error: https://www.sqlite.org/rescode.html
-    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
-        return StoreUnavailable(
-            "The database is damaged: `chatkeep restore` puts a backup in its place."
-        )
-    return StoreUnavailable(retry_after=1)
+    reason = getattr(error, "orig", error)
+    log.error("database_failed", error=str(reason), statement=statement)
+    code = getattr(reason, "sqlite_errorcode", 0) & PRIMARY_CODE
+    return StoreUnavailable(_REASONS.get(code), retry_after=1)
 
 
 def _lower(value: str | None) -> str | None:

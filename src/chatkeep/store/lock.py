@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import IO
 
 from chatkeep.domain import StoreUnavailable
-from chatkeep.store.files import PRIVATE, WRITABLE_BY_OTHERS
+from chatkeep.store.database_files import PRIVATE, WRITABLE_BY_OTHERS
 
 
 def claim(path: Path) -> IO[str]:
     """Hold the database for this process alone, until the returned file is closed.
 
-    `path` is the one that `files.database_file` returns. Raises `StoreUnavailable`.
+    `path` is the one that `database_files.database_file` returns. Raises `StoreUnavailable`.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -81,15 +81,6 @@ def is_writable_by_others(path: Path) -> bool:
     return bool(path.stat().st_mode & WRITABLE_BY_OTHERS)
 
 
-def sync(path: Path) -> None:
-    """Have a file or a folder on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _create(path: Path) -> None:
     """Put a database without tables in a new file's place. Killed in the middle, it left none.
 
@@ -103,7 +94,11 @@ def _create(path: Path) -> None:
         conn.execute("PRAGMA journal_mode = MEMORY")
         conn.execute("PRAGMA user_version = 0")
     partial.replace(path)
-    sync(path.parent)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _protect(path: Path) -> None:
