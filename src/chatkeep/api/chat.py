@@ -27,6 +27,9 @@ router = APIRouter(tags=["chat"], route_class=PlainRoute)
 
 JSON, TEXT = "application/json", "text/plain"
 MAX_ID_CHARS = 255
+NAME_PATTERN = r"^[^\s\x00-\x1f\x7f-\x9f](?:[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
+"""What OpenAPI can say of a session's name: no control characters, no white space around it."""
+
 REPLAYED = {"Idempotent-Replayed": "true"}
 
 
@@ -43,6 +46,7 @@ class ChatRequest(BaseModel):
 
     session_id: Annotated[str, AfterValidator(is_session_id)] = Field(
         description="Your own name for the session: 1 to 255 characters.",
+        json_schema_extra={"minLength": 1, "maxLength": MAX_ID_CHARS, "pattern": NAME_PATTERN},
     )
     regenerate: Storable | None = Field(
         None,
@@ -52,6 +56,7 @@ class ChatRequest(BaseModel):
     message: Storable | None = Field(
         None,
         validate_default=True,
+        json_schema_extra={"pattern": r"\S"},
         description="The user's message. Kept exactly as sent. Needed unless `regenerate` is set.",
     )
     parent_id: Storable | None = Field(
@@ -117,11 +122,10 @@ class ChatRequest(BaseModel):
         )
 
 
-def _header(name: str, description: str) -> dict[str, object]:
+def _header(name: str, description: str, **schema: object) -> dict[str, object]:
     """The OpenAPI entry of a header that may be sent."""
-    schema = {"type": "string"}
-    entry = {"name": name, "in": "header", "required": False, "schema": schema}
-    return {**entry, "description": description}
+    entry = {"name": name, "in": "header", "required": False}
+    return {**entry, "schema": {"type": "string", **schema}, "description": description}
 
 
 @router.post(
@@ -133,6 +137,9 @@ def _header(name: str, description: str) -> dict[str, object]:
                 "Idempotency-Key",
                 "1 to 255 visible ASCII characters. The same key with the same body, "
                 "within 24 hours, gives the same turn.",
+                minLength=1,
+                maxLength=MAX_ID_CHARS,
+                pattern="^[!-~]+$",
             ),
             _header(
                 "X-Stainless-Retry-Count",

@@ -90,6 +90,7 @@ class SessionChange(BaseModel):
     title: Storable = Field(
         "",
         max_length=MAX_TITLE_CHARS,
+        json_schema_extra={"minLength": 1, "pattern": r"\S"},
         description="One line. A title that is set here is never overwritten by a model's.",
     )
     pinned: bool = Field(False, description="Whether it is to be kept at hand.")

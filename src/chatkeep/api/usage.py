@@ -14,6 +14,7 @@ from chatkeep.store import usage
 router = APIRouter(tags=["usage"], route_class=StrictRoute)
 
 GROUPS: tuple[usage.Group, ...] = ("day", "model", "session", "turn")
+_GROUP = f"({'|'.join(GROUPS)})"
 
 
 @router.get(
@@ -29,6 +30,7 @@ async def read_usage(
         str,
         Query(
             max_length=100,
+            json_schema_extra={"pattern": rf"^\s*{_GROUP}\s*(,\s*{_GROUP}\s*)*$"},
             description="What to tell apart, comma-separated: `day` (UTC), `model`, `session`, "
             "`turn`.",
         ),
