@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter
 from chatkeep import examples, records
 from chatkeep.app import STATUS, create_app
 from chatkeep.cli import cli
-from chatkeep.cli.show import FAILED, NOT_THERE, STOPPED, WRONG
+from chatkeep.cli.show import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG
 from chatkeep.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,6 +114,7 @@ EXIT_CODES = {
     WRONG: "Wrong usage, or settings that cannot be used.",
     NOT_THERE: "There is no such thing.",
     STOPPED: "Stopped by Ctrl-C.",
+    UNREAD: "Whoever read the output has closed it.",
 }
 
 NAMES = {"string": "text", "integer": "whole number", "boolean": "true or false"}

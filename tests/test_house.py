@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "chatkeep"
 
 FLOORS = {
     "__init__": 0, "domain": 0, "settings": 0, "telemetry": 0,
-    "growing": 0, "silence": 0, "examples": 0, "redaction": 0,
+    "growing": 0, "silence": 0, "examples": 0, "redaction": 0, "files": 0,
     "records": 1, "context": 1, "titles": 1, "providers": 1, "feed": 1, "foreign": 1,
     "store": 2,
     "turns": 2, "titling": 3,
@@ -31,7 +31,6 @@ LONGER = {
     "cli/archive.py:export",
     "cli/archive.py:import_",
     "cli/look.py:usage",
-    "cli/serve.py:run",
     "cli/talk.py:chat",
     "engine/running.py:_end",
     "providers/embedded.py:_launch",

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import IO, Any, BinaryIO, Literal, TextIO, cast
 
 import structlog
@@ -36,10 +36,11 @@ def configure(
     level: str,
     form: Literal["auto", "console", "json"],
     redact: Callable[[str], str] = lambda line: line,
+    without: Collection[str] = (),
 ) -> None:
     """Send every log line, ours and the libraries', to standard error in one form.
 
-    `redact` strikes secrets out of a line.
+    `redact` strikes secrets out of a line. Events that are named `without` are left out.
     """
     colours = sys.stderr.isatty()
     shared: list[Any] = [
@@ -56,9 +57,10 @@ def configure(
     else:
         lines = structlog.BytesLoggerFactory(cast("BinaryIO", _Lossy(sys.stderr.buffer)))
         end = [_encoded]
+    left_out: list[Any] = [_without(without)] if without else []
     _configure_libraries(shared, tail, LEVELS[level])
     structlog.configure(
-        processors=[*shared, *tail, *end],
+        processors=[*left_out, *shared, *tail, *end],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         # Ours go past the logging of the standard library, and as bytes: that costs a tenth.
         logger_factory=lines,
@@ -86,6 +88,15 @@ def _configure_libraries(shared: list[Any], tail: list[Any], level: int) -> None
     root.handlers[:] = [handler]
     # Libraries talk only when something is wrong: their "info" would name every request.
     root.setLevel(max(level, logging.WARNING))
+
+
+def _without(names: Collection[str]) -> Any:
+    def leave_out(_logger: object, _method: str, event: Any) -> Any:
+        if event["event"] in names:
+            raise structlog.DropEvent
+        return event
+
+    return leave_out
 
 
 def _encoded(_logger: object, _method: str, line: str) -> bytes:

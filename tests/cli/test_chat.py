@@ -422,7 +422,7 @@ def test_a_pipe_that_is_closed_ends_the_program_and_not_the_turn(
         program.stdout.close()
         pace.release(WHOLE)
         assert program.stderr.read() == ""
-        assert program.wait(timeout=PATIENCE) == 1
+        assert program.wait(timeout=PATIENCE) == 141
     until(lambda: server.contents(session)[1:] == ["Begun and ended"])
 
 

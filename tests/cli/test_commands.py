@@ -235,7 +235,7 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(server: Server) -> None:
 def test_who_cannot_be_reached_is_named(server: Server) -> None:
     said = chatkeep(server, "sessions", "list", "--url", "http://127.0.0.1:9", code=1)
     assert "No server answers at http://127.0.0.1:9" in said
-    chatkeep(server, "sessions", "list", "--url", "nonsense", code=1)
+    chatkeep(server, "sessions", "list", "--url", "nonsense", code=2)
     said = chatkeep(server, "export", "--url", "http://127.0.0.1:9", code=1)
     assert "No server answers" in said
     chatkeep(server, "sessions", "show", "\udcff", code=2)

@@ -94,7 +94,11 @@ def test_every_answer_is_in_the_document(
     command += ["--max-examples", "500" if full else "15", "--request-timeout", "60"]
     command += ["--report", "json", "--report-json-path", str(file)]
     run = subprocess.run(
-        [sys.executable, "-m", *command], cwd=config.parent, capture_output=True, text=True
+        [sys.executable, "-m", *command],
+        cwd=config.parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     report = json.loads(file.read_text())

@@ -12,7 +12,8 @@ import typer
 
 from chatkeep import __version__
 from chatkeep.cli import archive, backups, configuration, look, manage, talk
-from chatkeep.cli.show import FAILED, STOPPED, WRONG
+from chatkeep.cli.process import drop_output, interruptible
+from chatkeep.cli.show import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG, complain
 from chatkeep.settings import unknown_variables
 
 cli = typer.Typer(
@@ -39,25 +40,46 @@ cli.add_typer(manage.sessions, name="sessions")
 
 
 def main() -> None:
-    """Run the command line.
+    """Run the command line and end the program.
 
     Exit codes: 0 done, 1 it could not be done, 2 wrong usage or settings, 3 there is no such
-    thing, 130 stopped by Ctrl-C.
+    thing, 130 stopped by Ctrl-C, 141 whoever read the output has closed it. The last two are what
+    a shell shows for programs that SIGINT and SIGPIPE have ended.
     """
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = UNREAD
+    except OSError as error:
+        complain(f"{error.filename or 'The output cannot be written'}: {error.strerror}.")
+        # Where it was a complaint of Typer's that could not be written, its code counts.
+        code = getattr(error.__context__, "exit_code", FAILED)
+    drop_output()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run a command; return its exit code. Raises `OSError` if its output cannot be written."""
     from chatkeep.cli.chat_api import Refused
     from chatkeep.cli.reach import NotThere
-    from chatkeep.cli.show import NOT_THERE, complain
 
     try:
         cli()
+    except SystemExit as end:
+        # Typer and Rich end the program by themselves when nobody reads the output.
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        return end.code if isinstance(end.code, int) else FAILED
     except Refused as refused:
         complain(str(refused))
-        sys.exit(NOT_THERE if isinstance(refused, NotThere) else FAILED)
+        return NOT_THERE if isinstance(refused, NotThere) else FAILED
     except UnicodeError:
         complain("That is not UTF-8.")
-        sys.exit(WRONG)
+        return WRONG
     except KeyboardInterrupt:
-        sys.exit(STOPPED)
+        return STOPPED
+    return 0
 
 
 def _version(wanted: bool) -> None:
@@ -113,7 +135,7 @@ def openapi() -> None:
     """
     from chatkeep.app import create_app
 
-    with tempfile.TemporaryDirectory() as folder:
+    with interruptible(), tempfile.TemporaryDirectory() as folder:
         plain = {"database_url": "", "model": "openai:any", "models": "", "title_model": ""}
         app = create_app(configuration.settings(data_dir=folder, **plain))
         typer.echo(json.dumps(app.openapi(), indent=2, ensure_ascii=False))

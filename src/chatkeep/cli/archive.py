@@ -1,23 +1,36 @@
 """`chatkeep export` and `chatkeep import`: files out and in, with a bar that shows how far."""
 
 import contextlib
+import os
 import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chatkeep.cli.show import FAILED, Json, Key, Url, as_json, complain
+from chatkeep.files import is_stream, replacement
 
 if TYPE_CHECKING:
+    from httpx2 import Client
     from rich.progress import Progress
 
 PIECE_BYTES = 65_536
 STANDARD = Path("-")
+ZIP, CONVERSATIONS = b"PK\x03\x04", "conversations.json"
+
+BROKE_OFF = (
+    "The export broke off and is not whole. `chatkeep doctor` says whether the database is damaged."
+)
+
+UNPACKING = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError),
+)
+"""What is raised for an archive that is damaged, encrypted, or made by unknown means."""
 
 
 class Format(StrEnum):
@@ -37,7 +50,15 @@ def export(
         typer.Option("--format", "-f", help="jsonl is lossless; markdown is for people."),
     ] = Format.JSONL,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="A file; - is standard output.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A file; - is standard output.",
+            dir_okay=False,
+            writable=True,
+            allow_dash=True,
+        ),
     ] = STANDARD,
     url: Url = None,
     key: Key = None,
@@ -50,9 +71,9 @@ def export(
       chatkeep export -o everything.jsonl
       chatkeep export --session trip/lisbon --format markdown -o lisbon.md
     """
-    from httpx2 import RequestError
+    from httpx2 import RemoteProtocolError, RequestError
 
-    from chatkeep.cli.chat_api import unreachable
+    from chatkeep.cli.chat_api import Refused, unreachable
     from chatkeep.cli.reach import checked, server
 
     params = {"format": form.value} | ({"session_id": session} if session is not None else {})
@@ -71,6 +92,8 @@ def export(
                         target.write(piece)
                         size += len(piece)
                         progress.update(task, advance=len(piece))
+        except RemoteProtocolError:
+            raise Refused(BROKE_OFF) from None
         except RequestError as error:
             raise unreachable(client, error) from None
     if json and output != STANDARD:
@@ -99,28 +122,17 @@ def import_(
       chatkeep import chatgpt-export.zip
     """
     from chatkeep.cli.chat_api import Refused
-    from chatkeep.cli.reach import call, found, server
+    from chatkeep.cli.reach import server
 
     reports: dict[str, Any] = {}
     is_refused = False
     with server(url, key) as client:
         for path in files:
-            with _opened(path) as (source, size), _bar(path.name, size) as (progress, task):
-
-                def pieces(
-                    source: IO[bytes] = source, progress: "Progress" = progress, task: Any = task
-                ) -> Iterator[bytes]:
-                    while piece := source.read(PIECE_BYTES):
-                        progress.update(task, advance=len(piece))
-                        yield piece
-
-                try:
-                    report = found(call(client, "POST", "/import", content=pieces()))
-                except Refused as refused:
-                    complain(f"{path}: {refused}")
-                    is_refused = True
-                else:
-                    reports[str(path)] = report
+            try:
+                reports[str(path)] = _send(client, path)
+            except Refused as refused:
+                complain(f"{path}: {refused}")
+                is_refused = True
     if json:
         as_json(reports)
     else:
@@ -135,6 +147,20 @@ def import_(
         )
     ):
         raise typer.Exit(FAILED)
+
+
+def _send(client: "Client", path: Path) -> Any:
+    """Import a file; return the server's report. Raises `Refused`."""
+    from chatkeep.cli.reach import call, found
+
+    with _opened(path) as (source, size), _bar(path.name, size) as (progress, task):
+
+        def pieces() -> Iterator[bytes]:
+            while piece := source.read(PIECE_BYTES):
+                progress.update(task, advance=len(piece))
+                yield piece
+
+        return found(call(client, "POST", "/import", content=pieces()))
 
 
 def _tell(name: str, report: dict[str, Any]) -> None:
@@ -155,52 +181,56 @@ def _tell(name: str, report: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _written(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name when it is whole, or standard output."""
+    """A file that appears under its name when it is whole, or whatever else takes bytes."""
     if path == STANDARD:
         yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
         return
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            partial.chmod(0o600)
-            yield file
-        partial.replace(path)
+        if is_stream(path):
+            with path.open("ab") as file:
+                yield file
+        else:
+            with replacement(path) as partial, partial.open("wb") as file:
+                yield file
+    except BrokenPipeError:
+        raise
     except OSError as error:
         complain(f"{path} cannot be written: {error.strerror}.")
         raise typer.Exit(FAILED) from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], int | None]]:
-    """A file to import and its size; of an archive the conversations in it."""
-    if path == STANDARD:
-        yield sys.stdin.buffer, None
-        return
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                inside = next(
-                    info
-                    for info in archive.infolist()
-                    if PurePosixPath(info.filename).name == "conversations.json"
-                )
-                with archive.open(inside) as file:
-                    yield file, inside.file_size
-            return
-        with path.open("rb") as file:
-            yield file, path.stat().st_size
-    except StopIteration:
-        complain(f"{path} has no conversations.json in it.")
-        raise typer.Exit(FAILED) from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        complain(f"{path} cannot be unpacked: {error}.")
-        raise typer.Exit(FAILED) from None
-    except OSError as error:
-        complain(f"{path} cannot be read: {error.strerror}.")
-        raise typer.Exit(FAILED) from None
+    """A file to import and its size; of an archive the conversations in it. Raises `Refused`."""
+    from chatkeep.cli.chat_api import Refused
+
+    with contextlib.ExitStack() as stack:
+        try:
+            file = sys.stdin.buffer if path == STANDARD else stack.enter_context(path.open("rb"))
+            yield _unpacked(file, stack) if file.seekable() else (file, None)
+        except UNPACKING as error:
+            raise Refused(f"It cannot be unpacked: {error}.") from None
+        except OSError as error:
+            raise Refused(f"It cannot be read: {error.strerror}.") from None
+
+
+def _unpacked(file: IO[bytes], stack: contextlib.ExitStack) -> tuple[IO[bytes], int]:
+    """A file and its size, or what an archive of ChatGPT has inside. Raises as `zipfile` does."""
+    start = file.tell()
+    is_archive = file.read(len(ZIP)) == ZIP
+    if not is_archive:
+        size = file.seek(0, os.SEEK_END) - start
+        file.seek(start)
+        return file, size
+    archive = stack.enter_context(zipfile.ZipFile(file))
+    names = (info for info in archive.infolist() if not info.is_dir())
+    inside = next((info for info in names if Path(info.filename).name == CONVERSATIONS), None)
+    if inside is None:
+        raise zipfile.BadZipFile(f"there is no {CONVERSATIONS} in it")
+    # The other methods are unpacked without a limit of memory.
+    if inside.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise zipfile.BadZipFile("it is not compressed by deflation, which is all that is read")
+    return stack.enter_context(archive.open(inside)), inside.file_size
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from chatkeep.cli.show import Json, as_json
+from chatkeep.cli.process import interruptible
+from chatkeep.cli.show import Json, as_json, confirm
 
 
 def backup(
@@ -30,7 +31,8 @@ def backup(
     if file.exists() and not force:
         raise Refused(f"{file} is there already; --force replaces it.")
     try:
-        found = copies.copy(database_path(configuration.settings()), file)
+        with interruptible():
+            found = copies.copy(database_path(configuration.settings()), file)
     except copies.NoBackup as error:
         raise Refused(str(error)) from None
     if json:
@@ -59,10 +61,13 @@ def restore(
     from chatkeep.store import backup as copies
 
     target = database_path(configuration.settings())
+    if not file.is_file():
+        raise Refused(f"There is no file {file}.")
     if not yes:
-        typer.confirm(f"Put {file} in the place of {target}?", abort=True)
+        confirm(f"Put {file} in the place of {target}?", as_json=json)
     try:
-        found, before = copies.restore(file, target)
+        with interruptible():
+            found, before = copies.restore(file, target)
     except copies.NoBackup as error:
         raise Refused(str(error)) from None
     if json:

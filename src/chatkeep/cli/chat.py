@@ -5,7 +5,6 @@ It speaks to a server as any client does; it knows nothing of how one works.
 
 import io
 import json
-import os
 import re
 import sys
 
@@ -65,10 +64,6 @@ def ask(
         return FAILED
     except KeyboardInterrupt:
         return STOPPED
-    except BrokenPipeError:
-        # Whoever reads has gone. Python must not fail once more when it closes the pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), console.file.fileno())
-        return FAILED
     return tell_end(ending, errors)
 
 

@@ -4,9 +4,9 @@ import sys
 import tomllib
 from typing import NoReturn
 
-import typer
 from pydantic import ValidationError
 
+from chatkeep.cli.show import note
 from chatkeep.settings import ConfigurationError, Settings
 
 EXIT_CONFIGURATION = 2
@@ -41,5 +41,5 @@ def settings(**options: object) -> Settings:
 
 def fail(words: str) -> NoReturn:
     """Say why nothing can be done with these settings, and end the program."""
-    typer.echo(f"chatkeep cannot start.\n{words}", err=True)
+    note(f"chatkeep cannot start.\n{words}")
     sys.exit(EXIT_CONFIGURATION)

@@ -1,10 +1,13 @@
 """`chatkeep sessions …` and `chatkeep search`: find, read, rename, delete."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatkeep.cli.show import FAILED, Json, Key, Url, as_json, complain, table
+from chatkeep.cli.show import FAILED, NOT_THERE, Json, Key, Url, as_json, complain, confirm, table
+
+if TYPE_CHECKING:
+    from httpx2 import Client
 
 sessions = typer.Typer(
     help="List, show, rename and delete sessions.", no_args_is_help=True, rich_markup_mode=None
@@ -128,19 +131,17 @@ def delete(
       chatkeep sessions delete trip/lisbon
       chatkeep sessions delete --yes old-1 old-2
     """
-    from chatkeep.cli.reach import NotThere, call, server, session_path
+    from chatkeep.cli.reach import server
 
-    if not yes:
-        names = ", ".join(session_ids)
-        typer.confirm(f"Delete {names} for good?", abort=True)
+    names = list(dict.fromkeys(session_ids))
     missing: list[str] = []
     with server(url, key) as client:
-        for session_id in session_ids:
-            try:
-                call(client, "DELETE", session_path(session_id))
-            except NotThere:
-                missing.append(session_id)
-    deleted = [session_id for session_id in session_ids if session_id not in missing]
+        if not yes:
+            missing = _missing(client, "GET", names)
+            if present := [name for name in names if name not in missing]:
+                confirm(f"Delete {', '.join(present)} for good?", as_json=json)
+        missing += _missing(client, "DELETE", [name for name in names if name not in missing])
+    deleted = [name for name in names if name not in missing]
     if json:
         as_json({"deleted": deleted, "not_found": missing})
     else:
@@ -149,7 +150,20 @@ def delete(
         for session_id in missing:
             complain(f"There is no session {session_id}.")
     if missing:
-        raise typer.Exit(3 if not deleted else FAILED)
+        raise typer.Exit(NOT_THERE if not deleted else FAILED)
+
+
+def _missing(client: "Client", method: str, names: list[str]) -> list[str]:
+    """Send a request to each of these sessions; return those that there are not."""
+    from chatkeep.cli.reach import NotThere, call, session_path
+
+    missing: list[str] = []
+    for name in names:
+        try:
+            call(client, method, session_path(name))
+        except NotThere:
+            missing.append(name)
+    return missing
 
 
 def search(

@@ -4,10 +4,10 @@ Every command speaks HTTP, so there is one way to do a thing. Without `--url` it
 that holds the local database; where none does, the command is that server as long as it runs.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +18,7 @@ import typer
 from chatkeep import telemetry
 from chatkeep.cli import configuration
 from chatkeep.cli.chat_api import Refused, refusal, unreachable
+from chatkeep.cli.process import interruptible
 from chatkeep.settings import Settings
 
 CONNECT_SECONDS = 10
@@ -29,19 +30,23 @@ class NotThere(Refused):
     """What was asked for does not exist."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def server(url: str | None, key: str | None, *, answers: bool = False) -> Iterator[httpx2.Client]:
     """A client of the server at `url`, or of the local one. `answers`: turns will be posted."""
     if url is not None:
-        with _client(url, key) as client:
+        with interruptible(), _client(url, key) as client:
             yield client
         return
     settings = configuration.settings()
-    with local(settings, answers=answers) as address, _client(address, key) as client:
+    with (
+        local(settings, answers=answers) as address,
+        interruptible(),
+        _client(address, key) as client,
+    ):
         yield client
 
 
-@contextmanager
+@contextlib.contextmanager
 def local(settings: Settings, *, answers: bool) -> Iterator[str]:
     """The address of the server that holds the local database; of one of our own if none does."""
     from chatkeep.domain import StoreUnavailable
@@ -67,15 +72,18 @@ def database_path(settings: Settings) -> Path:
     return database_file(settings.database)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _own(settings: Settings, *, answers: bool) -> Iterator[str]:
     """A server in a thread of this process, on a free port of this machine alone."""
     import uvicorn
 
     from chatkeep.app import create_app
+    from chatkeep.cli.uvicorn_server import Server
     from chatkeep.domain import ChatError
 
-    telemetry.configure(level="error", form="console")
+    # Why the database fails is in the answer, which the command shows.
+    events = ("database_failed", "export_broke_off")
+    telemetry.configure(level="error", form="console", without=events)
     settings = settings.model_copy(update={"host": "127.0.0.1", "drain_seconds": 0.0})
     try:
         app = create_app(settings, answers=answers)
@@ -84,13 +92,21 @@ def _own(settings: Settings, *, answers: bool) -> Iterator[str]:
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)
     listener = config.bind_socket()
     listener.set_inheritable(False)
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+    running = Server(config)
+
+    def run() -> None:
+        # It is known from `failure`, or was logged.
+        with contextlib.suppress(ChatError, SystemExit):
+            running.run(sockets=[listener])
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         while not running.started:
             if not thread.is_alive():
-                raise Refused("The database could not be opened.")
+                raise Refused(
+                    getattr(app.state.failure, "detail", "The database cannot be opened.")
+                )
             time.sleep(0.005)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:

@@ -2,18 +2,19 @@
 
 import asyncio
 import gc
-import logging
+import os
 import signal
 import socket
 import sys
 from importlib.util import find_spec
 from typing import Any
 
-import typer
 import uvicorn
 
 from chatkeep.app import create_app, respond
 from chatkeep.cli.configuration import fail
+from chatkeep.cli.show import FAILED, note
+from chatkeep.cli.uvicorn_server import Server
 from chatkeep.domain import ChatError
 from chatkeep.settings import Settings
 
@@ -49,48 +50,47 @@ def run(settings: Settings) -> None:
         patience = int(settings.reader_timeout * 1_000)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
     try:
-        app = create_app(settings)
+        config.app = create_app(settings)
+        if find_spec("httptools") is not None:  # else uvicorn reads HTTP with h11, and its limits
+            from chatkeep.cli.protocol import bounded
+
+            config.http = bounded(settings.body_timeout, respond)
+        _Server(config, settings, listener).run(sockets=[listener])
     except ChatError as error:
         fail(error.detail)
-    config.app = app
-    if find_spec("httptools") is not None:  # else uvicorn reads HTTP with h11, and its limits
-        from chatkeep.cli.protocol import bounded
+    except SystemExit:  # uvicorn has logged why
+        sys.exit(FAILED)
 
-        config.http = bounded(settings.body_timeout, respond)
-    # A stream whose reader is gone is left as it is; that is no error. And why it cannot start is
-    # said below, in fewer words.
-    logging.getLogger("uvicorn.error").addFilter(
-        lambda record: (
-            app.state.failure is None and "without completing response" not in record.getMessage()
-        )
-    )
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[Any] | None = None) -> None:
-            try:
-                await super().startup(sockets)
-            except SystemExit:
-                if app.state.failure is not None:
-                    fail(app.state.failure.detail)
-                raise
-            if self.started:
-                app.state.warming.add_done_callback(lambda _: gc.freeze())
-                app.state.store.announce(f"http://{shown}:{port}")
-                typer.echo(
-                    f"Chatkeep answers on http://{shown}:{port} with {settings.model}.", err=True
-                )
-                if (notice := app.state.providers.notice) is not None:
-                    typer.echo(notice.replace("`", ""), err=True)
+class _Server(Server):
+    """A server that says where it answers, and lets turns end when a signal ends it."""
 
-        async def shutdown(self, sockets: list[Any] | None = None) -> None:
-            # Beside uvicorn's own wait: turns end, or whoever waits for them is told why not.
-            draining = asyncio.create_task(app.state.engine.close(settings.drain_seconds))
-            await super().shutdown(sockets)
-            await draining
+    def __init__(self, config: uvicorn.Config, settings: Settings, listener: socket.socket) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._state: Any = config.app.state  # type: ignore[union-attr]  # an application of FastAPI
+        host, port = listener.getsockname()[:2]
+        self._address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
 
-    # What uvicorn got is raised again when it has ended in order: here is nothing left to do.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    signal.signal(signal.SIGINT, lambda *_: None)
-    Server(config).run(sockets=[listener])
+    def _stop(self, number: int, _frame: object) -> None:
+        """Take a signal before uvicorn does, and after: it raises again what it got."""
+        if not self.started:
+            os._exit(128 + number)
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.started:
+            return
+        self._state.warming.add_done_callback(lambda _: gc.freeze())
+        self._state.store.announce(self._address)
+        note(f"Chatkeep answers on {self._address} with {self._settings.model}.")
+        if (notice := self._state.providers.notice) is not None:
+            note(notice.replace("`", ""))
+
+    async def shutdown(self, sockets: list[Any] | None = None) -> None:
+        # Beside uvicorn's own wait: turns end, or whoever waits for them is told why not.
+        draining = asyncio.create_task(self._state.engine.close(self._settings.drain_seconds))
+        await super().shutdown(sockets)
+        await draining

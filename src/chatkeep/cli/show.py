@@ -1,18 +1,46 @@
 """What commands print: text for people, JSON for programs, complaints on standard error."""
 
+import contextlib
 import json
 import sys
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
-FAILED, WRONG, NOT_THERE, STOPPED = 1, 2, 3, 130
-"""Exit codes: it could not be done; wrong usage; no such thing; stopped by Ctrl-C."""
+FAILED, WRONG, NOT_THERE, STOPPED, UNREAD = 1, 2, 3, 130, 141
+"""Exit codes: it could not be done; wrong usage; no such thing; Ctrl-C; nobody reads the output."""
+
+
+def _address(value: str | None) -> str | None:
+    """Check the address of a server. Raises `BadParameter`."""
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value.strip())
+        is_address = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or any(character.isspace() for character in value.strip()):
+        raise typer.BadParameter(
+            f"{value!r} is not the address of a server, such as http://127.0.0.1:8000."
+        )
+    return value.strip()
+
+
+def _credential(value: str | None) -> str | None:
+    """Check the server's key, without repeating it. Raises `BadParameter`."""
+    value = None if value is None else value.strip()
+    if value and (" " in value or not (value.isascii() and value.isprintable())):
+        raise typer.BadParameter("It has characters that no key has.")
+    return value or None
+
 
 Url = Annotated[
     str | None,
     typer.Option(
         envvar="CHATKEEP_URL",
+        callback=_address,
         help="A server's address. Without it: the server that holds the local database, or the "
         "database itself.",
     ),
@@ -20,15 +48,37 @@ Url = Annotated[
 Key = Annotated[
     str | None,
     typer.Option(
-        envvar="CHATKEEP_API_KEY", help="The server's key; better set in the environment."
+        envvar="CHATKEEP_API_KEY",
+        callback=_credential,
+        help="The server's key; better set in the environment.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def complain(words: str) -> None:
-    """Say what went wrong, in one line."""
-    typer.secho(words, err=True, fg=typer.colors.RED)
+    """Say what went wrong, in one line, if standard error can be written."""
+    with contextlib.suppress(OSError):
+        typer.secho(words, err=True, fg=typer.colors.RED)
+
+
+def note(words: str) -> None:
+    """Say something beside the output, if standard error can be written."""
+    with contextlib.suppress(OSError):
+        typer.echo(words, err=True)
+
+
+def confirm(question: str, *, as_json: bool) -> None:
+    """Ask on standard error; end the program unless the answer is yes.
+
+    A program that wants JSON is not asked: it has to say `--yes`.
+    """
+    if as_json and not sys.stdin.isatty():
+        complain("Without a terminal nobody can be asked: add --yes.")
+        raise typer.Exit(WRONG)
+    typer.echo(f"{question} [y/N]: ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise typer.Abort
 
 
 def as_json(value: Any) -> None:

@@ -12,9 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatkeep import files
 from chatkeep.domain import ChatError
 from chatkeep.store import database_files, migrations
 from chatkeep.store.lock import claim
+
+STEPS = 100_000
+"""Steps of SQLite's machine, a few milliseconds, after which Python may do something."""
 
 
 class NoBackup(Exception):
@@ -37,12 +41,10 @@ def copy(source: Path, target: Path) -> Contents:
     """
     if not source.is_file():
         raise NoBackup(f"There is no database at {source}.")
-    with _beside(target) as partial:
+    _check_target(target, source)
+    with _replacement(target) as partial:
         _copy(source, partial, "rw")
-        found = check(partial)
-        partial.replace(target)
-    _sync(target.parent)
-    return found
+        return check(partial)
 
 
 def check(path: Path) -> Contents:
@@ -61,6 +63,7 @@ def check(path: Path) -> Contents:
             ).fetchone()[0]
             messages = conn.execute("SELECT count(*) FROM messages").fetchone()[0]
     except sqlite3.Error as error:
+        _stop_if_interrupted(error)
         raise NoBackup(f"{path} is no database of Chatkeep: {error}.") from None
     if version is None or not migrations.is_known(version[0]):
         raise NoBackup(f"{path} was made by a newer version of Chatkeep.")
@@ -80,13 +83,13 @@ def restore(source: Path, target: Path) -> tuple[Contents, Path | None]:
         lock = claim(target)
     except ChatError as error:
         raise NoBackup(error.detail) from None
-    with lock, _beside(target) as partial:
+    # The lock belongs to the name as it is given; the file may be elsewhere.
+    target = Path(os.path.realpath(target))
+    with lock, _replacement(target) as partial:
         # With what is in a log beside it: it may be a copy of a whole folder.
         _copy(source, partial, "ro")
         found = check(partial)
         before = _put_aside(target)
-        partial.replace(target)
-        _sync(target.parent)
     return found, before
 
 
@@ -97,8 +100,9 @@ def _copy(source: Path, target: Path, mode: str) -> None:
             # One read transaction: what was committed before it began, and nothing of later.
             conn.execute("VACUUM INTO ?", (str(target),))
     except sqlite3.Error as error:
+        _stop_if_interrupted(error)
         raise NoBackup(f"{source} cannot be copied: {error}.") from None
-    _sync(target)
+    files.sync(target)
 
 
 def _put_aside(path: Path) -> Path | None:
@@ -126,26 +130,35 @@ def _put_aside(path: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """An empty file beside another that nobody else can read; gone afterwards."""
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+def _replacement(target: Path) -> Iterator[Path]:
     try:
-        os.close(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
-        yield partial
+        with files.replacement(target) as partial:
+            yield partial
     except OSError as error:
         raise NoBackup(f"{target} cannot be written: {error.strerror}.") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+    conn = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+    # Python sees that Ctrl-C was pressed only when it runs something.
+    conn.set_progress_handler(lambda: 0, STEPS)
+    return conn
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _stop_if_interrupted(error: sqlite3.Error) -> None:
+    """Go on with a `KeyboardInterrupt` that the driver has turned into an error of SQLite."""
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+        raise KeyboardInterrupt from None
+
+
+def _check_target(target: Path, source: Path) -> None:
+    """Make sure that a copy in a file's place harms no database. Raises `NoBackup`."""
+    if target.exists() and not target.is_file():
+        raise NoBackup(f"{target} is not a file.")
+    names = [Path(f"{source}{suffix}") for suffix in ("", "-wal", "-shm", ".lock")]
+    if target.exists() and any(name.exists() and target.samefile(name) for name in names):
+        raise NoBackup(f"{target} belongs to the database itself.")
+    # SQLite would take the log for the copy's own, and a program may be writing to the file.
+    if (wal := Path(f"{os.path.realpath(target)}-wal")).exists():
+        raise NoBackup(f"{wal} is there: {target} is in use, or was not closed. Take another name.")
