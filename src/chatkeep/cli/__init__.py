@@ -133,8 +133,10 @@ def openapi() -> None:
     Example:
       chatkeep openapi > openapi.json
     """
+    from chatkeep import telemetry
     from chatkeep.app import create_app
 
+    telemetry.configure(level="error", form="console")
     with interruptible(), tempfile.TemporaryDirectory() as folder:
         plain = {"database_url": "", "model": "openai:any", "models": "", "title_model": ""}
         app = create_app(configuration.settings(data_dir=folder, **plain))

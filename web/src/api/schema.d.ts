@@ -184,7 +184,7 @@ export interface paths {
         };
         /**
          * Can the server take turns?
-         * @description Check that the store is reachable, its schema current, and the server not shutting down.
+         * @description Check that messages can be stored, the schema is current, and the server is not stopping.
          */
         get: operations["readyz_readyz_get"];
         put?: never;
@@ -1276,6 +1276,15 @@ export interface operations {
             };
             /** @description The body or the message is too large. */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not application/json. */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
