@@ -54,7 +54,11 @@ async def whole(chunks: AsyncIterator[Sequence[Any]]) -> Response:
 
     The first are read before it returns: an error that they meet still has its own status.
     """
-    first = await anext(chunks, ())
+    # With a default `anext` fails in Python 3.11 when the iterator has really waited.
+    try:
+        first = await anext(chunks)
+    except StopAsyncIteration:
+        first = ()
 
     async def body() -> AsyncIterator[bytes]:
         opening = b"["
