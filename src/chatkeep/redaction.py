@@ -9,6 +9,10 @@ MIN_CHARS, MIN_CHARS_WITHOUT_DIGIT = 12, 24
 """Shorter values, or long words, are what people write where no key is needed: `none`, `ollama`,
 `sk-no-key-required`. To strike those would spoil answers that speak of them."""
 
+BEGINNING_CHARS = 4
+"""Characters that may be the beginning of a secret. Fewer are not worth a wait: they are the ends
+of ordinary words."""
+
 
 class Redactor:
     """Strikes known secrets out of texts, whole or as they come in pieces."""
@@ -24,23 +28,23 @@ class Redactor:
         """True if there is any secret to look for."""
         return bool(self._secrets)
 
-    def redact(self, text: str) -> str:
-        """The text without the secrets."""
+    def redact(self, text: str, start: int = 0) -> str:
+        """The text without the secrets; what stands before `start` stays as it is."""
         for secret in self._secrets:
-            if secret in text:
-                text = text.replace(secret, STRUCK)
+            while (at := text.find(secret)) >= 0:
+                text = text[: max(at, start)] + STRUCK + text[at + len(secret) :]
         return text
 
     def safe_length(self, text: str) -> int:
         """How many characters come before what may be the beginning of a secret at the end."""
         safe = len(text)
         for secret in self._secrets:
-            start = text.find(secret[0], max(0, len(text) - len(secret) + 1))
-            while 0 <= start < safe:
-                if secret.startswith(text[start:]):
-                    safe = start
+            at = text.find(secret[:BEGINNING_CHARS], max(0, len(text) - len(secret) + 1))
+            while 0 <= at < safe:
+                if secret.startswith(text[at:]):
+                    safe = at
                     break
-                start = text.find(secret[0], start + 1)
+                at = text.find(secret[:BEGINNING_CHARS], at + 1)
         return safe
 
 

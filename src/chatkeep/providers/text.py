@@ -1,6 +1,6 @@
 """What a model writes, made fit to be stored: UTF-8 without NUL, whatever the pieces were."""
 
-from chatkeep.redaction import STRUCK, Redactor
+from chatkeep.redaction import BEGINNING_CHARS, STRUCK, Redactor
 
 HIGH = ("\ud800", "\udbff")
 """The first and the last high surrogate: half of a character that the next piece completes."""
@@ -20,14 +20,16 @@ class Cleaner:
 
     """
 
-    __slots__ = ("_half", "_redactor", "_without_replacements")
+    __slots__ = ("_half", "_passed", "_redactor", "_without_replacements")
 
     def __init__(
         self, *, without_replacements: bool = False, redactor: Redactor | None = None
     ) -> None:
         self._half = ""
-        self._without_replacements = without_replacements
+        # The end of what was passed on: a secret may have begun there.
+        self._passed = ""
         self._redactor = redactor or None
+        self._without_replacements = without_replacements
 
     def clean(self, piece: str) -> str:
         """Return the piece fit to be stored, holding back half a character or secret at its end."""
@@ -36,12 +38,13 @@ class Cleaner:
             return ""
         end = len(piece)
         if self._redactor is not None:
-            piece = self._redactor.redact(piece)
-            end = self._redactor.safe_length(piece)
+            piece, end = self._redacted(piece, self._redactor)
         if end and HIGH[0] <= piece[end - 1] <= HIGH[1]:
             end -= 1
         if end < len(piece):
             piece, self._half = piece[:end], piece[end:]
+        if self._redactor is not None:
+            self._passed = (self._passed + piece)[1 - BEGINNING_CHARS :]
         return self._storable(piece)
 
     def end(self) -> str:
@@ -50,6 +53,12 @@ class Cleaner:
         if len(piece) >= MIN_SECRET_CHARS:
             return STRUCK
         return self._storable(piece)
+
+    def _redacted(self, piece: str, redactor: Redactor) -> tuple[str, int]:
+        """The piece without secrets, and how much of it cannot be the beginning of one."""
+        start = len(self._passed)
+        text = redactor.redact(self._passed + piece, start)
+        return text[start:], max(0, redactor.safe_length(text) - start)
 
     def _storable(self, piece: str) -> str:
         text = storable(piece)
