@@ -254,7 +254,10 @@ def _answer(response: tuple[str, dict[str, Any]]) -> tuple[str, str]:
     forms, headers = told.get("content", {}).items(), told.get("headers", {}).items()
     if not status.startswith("2"):
         return f"`{status}`", told["description"]
-    sent = [f"{kind(one.get('schema', {}))} as `{form}`" for form, one in forms]
+    sent = [
+        f"{'events' if 'itemSchema' in one else kind(one.get('schema', {}))} as `{form}`"
+        for form, one in forms
+    ]
     sent += [f"header `{name}` ({one['description'].rstrip('.')})" for name, one in headers]
     nothing = told["description"].replace("Successful Response", "Done; there is no body.")
     return f"`{status}`", "; ".join(sent) or nothing

@@ -166,7 +166,7 @@ def _header(name: str, description: str, **schema: object) -> dict[str, object]:
             },
             "content": {
                 TEXT: {"schema": {"type": "string"}},
-                sse.MEDIA_TYPE: {"schema": {"type": "string"}},
+                **sse.CONTENT,
                 JSON: {
                     "example": {
                         "response": "Light layers, and shoes for steep streets.",

@@ -16,7 +16,7 @@ router = APIRouter(tags=["events"], route_class=StrictRoute)
     summary="Watch the sessions",
     response_class=Response,
     responses={
-        200: {"content": {sse.MEDIA_TYPE: {"schema": {"type": "string"}}}},
+        200: {"content": sse.CONTENT},
         **problems.documented(422),
     },
 )

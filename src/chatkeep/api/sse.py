@@ -14,6 +14,23 @@ from chatkeep.silence import Silence
 
 MEDIA_TYPE = "text/event-stream"
 
+_TEXT = {"type": "string"}
+CONTENT = {
+    MEDIA_TYPE: {
+        # Each event: a word of OpenAPI 3.2, which tools know in 3.1 too.
+        "itemSchema": {
+            "type": "object",
+            "required": ["id", "event", "data"],
+            "properties": {
+                "id": _TEXT,
+                "event": _TEXT,
+                "data": {**_TEXT, "contentMediaType": "application/json"},
+            },
+        },
+    }
+}
+"""The OpenAPI entry of a stream."""
+
 HEADERS = {"Content-Type": MEDIA_TYPE, "X-Accel-Buffering": "no"}
 """nginx passes a stream on as it comes."""
 

@@ -32,7 +32,7 @@ async def read_turn(caller: CallerOf, engine: EngineOf, turn_id: str) -> Respons
     summary="Read a turn's events, from the first or from where you were",
     response_class=Response,
     responses={
-        200: {"content": {sse.MEDIA_TYPE: {"schema": {"type": "string"}}}},
+        200: {"content": sse.CONTENT},
         204: {"description": "You have read the last event already."},
         **problems.documented(404, 422, 503),
     },

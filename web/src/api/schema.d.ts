@@ -969,7 +969,7 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Reply"];
-                    "text/event-stream": string;
+                    "text/event-stream": unknown;
                     "text/plain": string;
                 };
             };
@@ -1104,7 +1104,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": unknown;
                 };
             };
             /** @description A value is not allowed; `errors` says which and why. */
@@ -1784,7 +1784,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": unknown;
                 };
             };
             /** @description You have read the last event already. */
