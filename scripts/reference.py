@@ -42,7 +42,8 @@ of the configuration file, which is TOML. That is the file which `CHATKEEP_CONFI
 the file.
 
 A list is a text with commas; in the file it may also be an array of texts. A name that is no
-setting is an error in the file, and a warning in the environment.
+setting is an error in the file, and a warning in the environment. A variable that is empty counts
+as not set.
 """
 
 PROVIDERS = """
@@ -105,7 +106,8 @@ PROVIDER_VARIABLES = {
     "openai_base_url": "Where `openai:` models are, if not at OpenAI: any server with its API.",
     "anthropic_api_key": "The key for Anthropic.",
     "anthropic_base_url": "Where `anthropic:` models are, if not at Anthropic.",
-    "ollama_host": "Where Ollama runs, if not on its usual port of this machine.",
+    "ollama_host": "Where Ollama runs, if not on its usual port of this machine: a URL, or as "
+    "Ollama itself reads it, `host`, `host:port` or `:port`.",
 }
 
 EXIT_CODES = {

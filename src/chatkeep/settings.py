@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     system_prompt: str = Field(
         "You are a helpful assistant. Answer in the language of the user, clearly and to the "
         "point. If you do not know something, say so.",
-        description="The system prompt.",
+        description="The system prompt; in the file, an empty text is none.",
     )
     context_messages: int = Field(
         5, ge=0, le=1_000, description="Prior messages that the model reads."

@@ -221,7 +221,8 @@ def test_every_file_is_private_whatever_the_umask(tmp_path: Path, upstream: Upst
         made.start()
         assert made.chat("s", WORDS).status_code == 200
         backup = made.folder / "backup.db"
-        assert chatkeep(made, "backup", str(backup)).returncode == 0
+        backup.touch()
+        assert chatkeep(made, "backup", "--force", str(backup)).returncode == 0
         names = [path for path in made.folder.iterdir() if path != made.log]
         assert len(names) >= 5
         assert {path.name: oct(mode(path)) for path in names} == dict.fromkeys(

@@ -43,6 +43,9 @@ def copy(source: Path, target: Path) -> Contents:
         raise NoBackup(f"There is no database at {source}.")
     _check_target(target, source)
     with _replacement(target) as partial:
+        if target.exists():
+            # An older copy's mode stays, and a copy holds private conversations.
+            target.chmod(database_files.PRIVATE)
         _copy(source, partial, "rw")
         return check(partial)
 
@@ -79,12 +82,11 @@ def restore(source: Path, target: Path) -> tuple[Contents, Path | None]:
     holds the database.
     """
     check(source)
+    target = Path(os.path.realpath(target))
     try:
         lock = claim(target)
     except ChatError as error:
         raise NoBackup(error.detail) from None
-    # The lock belongs to the name as it is given; the file may be elsewhere.
-    target = Path(os.path.realpath(target))
     with lock, _replacement(target) as partial:
         # With what is in a log beside it: it may be a copy of a whole folder.
         _copy(source, partial, "ro")
