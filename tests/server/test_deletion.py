@@ -57,8 +57,15 @@ def test_after_a_deletion_no_file_has_a_word_of_it(
         assert client.get(f"/history/{session}").status_code == 404
         assert client.get("/search", params={"q": f"{canary}question"}).json() == []
         assert client.delete(f"/sessions/{session}").status_code == 404
+        # Who repeats this did not hear the answer, and does not mean a new session.
         again = client.post("/chat", json=body, headers=key)
-        assert "Idempotent-Replayed" not in again.headers
+        assert (again.status_code, again.json()["type"]) == (404, "/problems/session-not-found")
+        assert client.get(f"/sessions/{session}").status_code == 404
+        assert files_with(server.folder, canary) == []
+        other = {"Idempotency-Key": f"{canary}anew"}
+        assert client.post("/chat", json=body, headers=other).status_code == 200
+        again = client.post("/chat", json=body, headers=key)
+        assert again.status_code == 404
     assert len(server.history(session)) == 2
     assert len(server.history("another")) == 2
 

@@ -4,11 +4,19 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from chatkeep.domain import IdempotencyKeyReused, Status, SystemPrompts, TurnRequest
+from chatkeep.domain import (
+    IdempotencyKeyReused,
+    SessionNotFound,
+    Status,
+    SystemPrompts,
+    TurnRequest,
+)
 from chatkeep.engine.lease import Lease
-from chatkeep.store import Store, leases, posts, turns
+from chatkeep.store import Store, leases, posts, removal, turns
 from chatkeep.store.repeats import KEY_MICROSECONDS, REPEAT_MICROSECONDS, Repeated
+from chatkeep.store.tables import deleted_requests
 from tests.store.conftest import accept, end, post, run
 
 NOW = 1_700_000_000_000_000
@@ -49,6 +57,39 @@ def test_a_clock_that_stands_still_or_jumps_back_doubles_nothing(store: Store) -
         for at in (NOW, NOW - 5, 1):
             assert await post(store, keyed("k"), at=at) == Repeated(first.turn.turn_id)
             assert await post(store, repeat("hello"), at=at) == Repeated(first.turn.turn_id)
+
+    run(work)
+
+
+def test_a_key_of_a_deleted_session_makes_none_for_a_day(store: Store) -> None:
+    async def work() -> None:
+        first = await post(store, keyed("k"), at=NOW)
+        await end(store, first.turn.turn_id, at=NOW)
+        deletion = {"tenant": "default", "session_id": "s"}
+        await store.write(removal.hide, **deletion, at=NOW + 5)
+        for swept in (False, True):
+            if swept:
+                while await store.write(removal.sweep, limit=10):
+                    pass
+                await store.write(removal.finish)
+            with pytest.raises(SessionNotFound):
+                await post(store, keyed("k"), at=NOW + 6)
+        # Another request is another matter.
+        other = await post(store, keyed("k", "other"), at=NOW + 7)
+        assert isinstance(other, posts.Accepted)
+        await end(store, other.turn.turn_id, at=NOW + 8)
+        await store.write(removal.hide, **deletion, at=NOW + 9)
+
+        later = NOW + 10 + KEY_MICROSECONDS
+        again = await post(store, keyed("k"), at=later)
+        assert isinstance(again, posts.Accepted)
+        await end(store, again.turn.turn_id, at=later)
+        await store.write(removal.hide, **deletion, at=later)
+
+        def notes(conn: sa.Connection) -> list[int]:
+            return list(conn.scalars(sa.select(deleted_requests.c.created_at)))
+
+        assert await store.read(notes) == [later]
 
     run(work)
 

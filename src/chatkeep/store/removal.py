@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from chatkeep.domain import SessionNotFound, Status
-from chatkeep.store import rows, search, sessions
+from chatkeep.store import repeats, rows, search, sessions
 from chatkeep.store.tables import HIDDEN, calls, messages, system_prompts, tenants, turns
 from chatkeep.store.tables import sessions as sessions_table
 
@@ -51,6 +51,7 @@ def hide(
     if before is not None and (session.updated_at >= before or under_way):
         raise SessionNotFound
     conn.execute(_END, {"session": session.pk, "at": max(at, session.updated_at)})
+    repeats.remember_deleted(conn, tenant=tenant, session_pk=session.pk, at=at)
     rows.update_session(conn, session.pk, tenant_id=HIDDEN, session_id=hidden_name(DELETED, tenant))
     return Removed(session.pk, tuple(under_way))
 

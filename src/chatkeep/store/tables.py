@@ -13,6 +13,8 @@ What a turn's model was sent can be told from the tree, in which nothing ever ch
 A session of the tenant `HIDDEN` is not there: it was deleted and is not swept away yet, or is being
 imported and not whole yet. No query finds it, because every query names a tenant.
 
+`deleted_requests` are digests of the requests with an idempotency key whose session was deleted: by
+them a late repeat is known for a day, and nothing can be read from them.
 `calls` are the calls of models, for the count of tokens; one whose session was deleted counts on.
 What full-text search reads is no table of this file: see `search.py`. Its keys are those of
 `messages.search_key` and `sessions.search_key`.
@@ -173,6 +175,14 @@ sa.Index(
     sqlite_where=sa.text(REGENERATING),
     postgresql_where=sa.text(REGENERATING),
 )
+
+deleted_requests = sa.Table(
+    "deleted_requests",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+sa.Index("ix_deleted_requests_created_at", deleted_requests.c.created_at)
 
 leases = sa.Table(
     "leases",
