@@ -32,7 +32,7 @@ from tests.sse import STREAM, TERMINAL, Event, events, read
 from tests.storms.conversation import Conversation, Turn, pieces_of, reply_to
 from tests.upstream import Answer, Call, Upstream, polite
 
-SOME, ALL = (25, 40), (200, 60)
+SOME, ALL = (10, 40), (200, 60)
 """Sequences and steps of each, in a normal run and with `--full`."""
 
 NAMES = ("first", "second")

@@ -188,6 +188,9 @@ def end(
             at=at,
         )
         rows.update_session(conn, row.session_pk, **_head(seq, depth), updated_at=at)
+    else:
+        # That too is activity: what is kept for days without any must not go at once.
+        rows.update_session(conn, row.session_pk, updated_at=at)
     # A reply that is tried again in vain does not take anything from the first.
     if row.regenerates is None or outcome.status is Status.COMPLETED:
         messages.set_status(
