@@ -9,6 +9,8 @@ const INLINE_LIMIT = 1_000;
 
 /** `$x$`: nothing blank inside its dollars, no letter or digit after them, so "$5 and $10" is text. */
 const DOLLARS = /^\$(?![\s$])((?:\\[^\n]|[^\\$\n]|\n(?!\s*\n)){1,1000}?)(?<!\s)\$(?![\w$])/;
+/** A longer paragraph is shown as text, and would be looked through once more for each of its blocks. */
+const LONGEST_PARAGRAPH = 20_000;
 const BLOCK_START = /\n {0,3}(?:\$\$|\\\[)/g;
 /** So many beginnings without an end in one paragraph, and it is no mathematics. */
 const TRIES = 10;
@@ -50,8 +52,9 @@ export const formulaBlock: TokenizerAndRendererExtension = {
   level: 'block',
   start(src) {
     // In this paragraph only, and only where one really begins: a paragraph cut for nothing is read again.
-    const end = src.indexOf('\n\n');
-    const paragraph = end < 0 ? src : src.slice(0, end);
+    const start = src.slice(0, LONGEST_PARAGRAPH);
+    const end = start.indexOf('\n\n');
+    const paragraph = end < 0 ? start : start.slice(0, end);
     let tries = TRIES;
     for (const match of paragraph.matchAll(BLOCK_START)) {
       if (blockAt(src.slice(match.index + 1, match.index + 1 + FORMULA_LIMIT)))

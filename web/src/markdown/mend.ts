@@ -1,5 +1,9 @@
 /** Puts new nodes in place of old ones, and leaves those alone that say the same. */
 
+/** With so many new children an element is put in place as a whole: added one by one, a browser looks
+ * through all that is there for each of them, in search of a letter that tells which way it reads. */
+const MANY = 100;
+
 /** Promises that `old` has the children of `fresh`; a selection in unchanged ones survives. */
 export function mend(old: Element, fresh: Node): void {
   let was = old.firstChild;
@@ -23,11 +27,15 @@ export function mend(old: Element, fresh: Node): void {
 function mendOne(was: ChildNode, node: ChildNode): void {
   if (was instanceof Text && node instanceof Text) {
     if (was.data !== node.data) was.data = node.data;
-  } else if (was instanceof Element && node instanceof Element && sameTag(was, node)) {
+  } else if (was instanceof Element && node instanceof Element && canMend(was, node)) {
     mend(was, node);
   } else {
     was.replaceWith(node);
   }
+}
+
+function canMend(was: Element, node: Element): boolean {
+  return sameTag(was, node) && node.childNodes.length - was.childNodes.length < MANY;
 }
 
 /** Whether two elements are the same but for their children. */
