@@ -206,7 +206,7 @@ def test_an_index_that_does_not_ask_for_the_hosts_is_left_as_it_is(
     ],
 )
 def test_what_is_no_host_is_refused(hosts: str) -> None:
-    with pytest.raises(ValidationError, match="is not a host|control characters"):
+    with pytest.raises(ValidationError, match=r"is not a host|control characters"):
         Settings(image_hosts=(hosts,))  # as an array of the file has it: nothing is cut off
 
 

@@ -1,4 +1,7 @@
-"""Health: whether the process is alive, and whether it can take turns."""
+"""Health: whether the process is alive, and whether it can take turns.
+
+Unknown query parameters are ignored here: monitors add some, so that no cache answers them.
+"""
 
 from fastapi import APIRouter
 
@@ -14,13 +17,16 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz", summary="Is the process alive?")
 async def healthz() -> dict[str, str]:
-    """Answer as long as the process can answer anything."""
+    """Answer as long as the process can answer anything. Query parameters are ignored."""
     return {"status": "ok"}
 
 
 @router.get("/readyz", summary="Can the server take turns?", responses=problems.documented(503))
 async def readyz(engine: EngineOf, store: StoreOf) -> dict[str, str]:
-    """Check that messages can be stored, the schema is current, and the server is not stopping."""
+    """Check that messages can be stored, the schema is current, and the server is not stopping.
+
+    Query parameters are ignored.
+    """
     if not engine.is_accepting:
         raise Draining(retry_after=RETRY_SECONDS)
     if not await store.read(is_current):

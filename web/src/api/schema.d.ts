@@ -79,7 +79,7 @@ export interface paths {
         };
         /**
          * Is the process alive?
-         * @description Answer as long as the process can answer anything.
+         * @description Answer as long as the process can answer anything. Query parameters are ignored.
          */
         get: operations["healthz_healthz_get"];
         put?: never;
@@ -185,6 +185,8 @@ export interface paths {
         /**
          * Can the server take turns?
          * @description Check that messages can be stored, the schema is current, and the server is not stopping.
+         *
+         *     Query parameters are ignored.
          */
         get: operations["readyz_readyz_get"];
         put?: never;
