@@ -63,6 +63,20 @@ def test_a_providers_words_are_passed_on_without_keys_addresses_and_paths() -> N
     assert error.detail.endswith("Bad value for … at … in …")
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *("Bearer abcdef123", "AKIAIOSFODNN7EXAMPLE", "postgres://u:p@h/db", "10.1.2.3:8080"),
+        *("/etc", "/srv/app/main.py", r"C:\Users\me\secret.txt", "hf_AbCdEf123456"),
+        *("eyJhbGciOi.eyJzdWIi", "3f9a7c5d1b2e4f6089abcdef01234567"),
+    ],
+)
+def test_what_looks_like_a_secret_or_a_place_of_the_provider_is_struck_out(secret: str) -> None:
+    error = named(ProviderError(400, f"Cannot use {secret} and/or gpt-5.6 today."), NOTHING).error
+
+    assert error.detail.endswith("Cannot use … and/or gpt-5.6 today.")
+
+
 def test_a_refused_key_is_our_configuration() -> None:
     error = named(ProviderError(401, "Incorrect API key provided: sk-abcdef"), NOTHING).error
 
