@@ -1,8 +1,18 @@
-"""What must be true of the rows of any database of conversations, whatever has happened to it."""
+"""What must be true of the rows of any database of conversations, whatever has happened to it.
+
+Not of what is hidden: it is being swept away, row by row.
+"""
 
 import contextlib
 import sqlite3
 from pathlib import Path
+
+SHOWN = """
+    CREATE TEMP VIEW shown AS SELECT * FROM sessions WHERE tenant_id <> '(hidden)';
+    CREATE TEMP VIEW messages AS SELECT * FROM main.messages
+        WHERE session_pk IN (SELECT pk FROM shown);
+    CREATE TEMP VIEW turns AS SELECT * FROM main.turns WHERE session_pk IN (SELECT pk FROM shown);
+"""
 
 FAULTS = {
     "an orphan": """
@@ -21,12 +31,12 @@ FAULTS = {
             ON p.session_pk = m.session_pk AND p.seq = m.seq - 1
         WHERE p.created_at > m.created_at""",
     "a wrong count or head": """
-        SELECT session_id FROM sessions s LEFT JOIN messages m
+        SELECT session_id FROM shown s LEFT JOIN messages m
             ON m.session_pk = s.pk AND m.seq = s.head_seq
         WHERE s.message_count <> coalesce(m.depth, 0)
             OR (s.head_seq IS NULL) <> (m.seq IS NULL)""",
     "a number that was lost or given twice": """
-        SELECT session_id FROM sessions s WHERE tenant_id <> '(hidden)' AND s.last_seq <> (
+        SELECT session_id FROM shown s WHERE s.last_seq <> (
             SELECT count(*) FROM messages m WHERE m.session_pk = s.pk)""",
     "a turn that has not ended": "SELECT id FROM turns WHERE status IN ('queued', 'running')",
     "a message that has not ended": """
@@ -49,6 +59,7 @@ def faults(folder: Path) -> list[str]:
     """Everything in the database that cannot be; nothing if all is well."""
     path = f"file:{folder}/chatkeep.db?mode=ro"
     with contextlib.closing(sqlite3.connect(path, uri=True)) as conn:
+        conn.executescript(SHOWN)
         conn.execute("BEGIN")
         broken = [row for row in conn.execute("PRAGMA integrity_check") if row != ("ok",)]
         return [

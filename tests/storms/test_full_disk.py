@@ -53,6 +53,9 @@ class Clients:
             posting = [asyncio.create_task(self.post_on(http, client)) for client in range(CLIENTS)]
             size = max(path.stat().st_size for path in self.server.folder.iterdir())
             with disk_full(self.server, after_bytes=size + ROOM_BYTES):
+                async with asyncio.timeout(PATIENCE):
+                    while not self.statuses[503]:
+                        await asyncio.sleep(PAUSE_SECONDS)
                 await asyncio.sleep(seconds)
                 # However full it is: who only reads is served.
                 assert (await http.get("/healthz")).status_code == 200

@@ -4,6 +4,7 @@ Each pair is a scene that ends with a server that works; then nothing of it is l
 no turn is left.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.clock import set_clock
+from tests.faults.strace import attached, needs_strace
 from tests.process import Server, files_with, until
 from tests.sse import STREAM, events
 from tests.storms.conversation import pieces_of, reply_to
@@ -233,6 +235,39 @@ def harmed(
     folder = tmp_path_factory.mktemp("data")
     with Server(folder, env, program=("tests.clock", str(clock))) as made:
         yield made
+
+
+def delete(server: Server, session: str) -> int:
+    with server.client() as http:
+        return http.delete(f"/sessions/{session}").status_code
+
+
+@needs_strace
+def test_a_reader_is_told_when_a_turn_fails_while_its_session_is_deleted(
+    harmed: Server, upstream: Upstream
+) -> None:
+    """The model's failure comes while the deletion waits for the disk."""
+    fail = threading.Event()
+    upstream.script = lambda call: polite(call) if call.is_title else Answer(status=401, gate=fail)
+    body = {"session_id": "deleted", "message": "words to be deleted"}
+    wal = harmed.folder / "chatkeep.db-wal"
+    slow = ["-o", os.devnull, "-e", "inject=fdatasync:delay_enter=1000000"]
+    with (
+        harmed.client() as http,
+        http.stream("POST", "/chat", json=body, headers=STREAM) as response,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        names = (event.name for event in events(response))
+        assert next(names) == "turn.started"
+        until(lambda: harmed.sessions()["deleted"]["title_source"] == "model")
+        assert harmed.process is not None
+        with attached(harmed.process.pid, "-e", "trace=fdatasync", *slow):
+            before = wal.stat().st_mtime_ns
+            deleting = pool.submit(delete, harmed, "deleted")
+            until(lambda: wal.stat().st_mtime_ns != before)
+            fail.set()
+            assert list(names)[-1] == "turn.cancelled"
+        assert deleting.result() == 204
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.__name__.replace("_", " "))

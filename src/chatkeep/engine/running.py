@@ -214,9 +214,9 @@ class Running:
             calls=tuple(_of(call, status, number) for number, call in enumerate(calls)),
         )
         ended = await self._store_end(live, runner, outcome)
-        reason = error or live.stopped
-        if ended is None and isinstance(reason, TurnCancelled):
-            await self._end_without_session(live, outcome, reason)
+        # Also where the model failed by itself just then.
+        if ended is None and isinstance(live.stopped, TurnCancelled):
+            await self._end_without_session(live, outcome, live.stopped)
             return
         if ended is None:
             live.abandon(error or InternalError("The turn ended elsewhere."), streams=True)

@@ -12,8 +12,8 @@ import orjson
 
 from chatkeep.domain import AnswerUnreadable, ModelMisconfigured
 
-MAX_LINE_BYTES = 16 * 1_024 * 1_024
-"""A line, or an answer that is no stream, at most: more than the longest reply has."""
+MAX_LINE_BYTES = 64 * 1_024 * 1_024
+"""A line, or an answer that is no stream, at most: more than the longest reply has, escaped."""
 
 NOT_AN_API = (
     "What answers at the model's address is not a model's API. Check the provider's base URL."
