@@ -5,21 +5,17 @@ from typing import Annotated, Literal
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
 
-from chatkeep import telemetry
 from chatkeep.api import bodies, formats, problems
 from chatkeep.api.dependencies import CallerOf, EngineOf, StoreOf
+from chatkeep.api.responses import StoredStream
 from chatkeep.api.routing import StrictRoute
-from chatkeep.domain import ChatError, MalformedBody
+from chatkeep.domain import MalformedBody
 from chatkeep.engine.coming import ImportReport
 from chatkeep.store import Store, exports
 
 router = APIRouter(tags=["archive"], route_class=StrictRoute)
-
-log = telemetry.logger("archive")
 
 SESSIONS_AT_ONCE = 100
 
@@ -29,17 +25,6 @@ MEDIA_TYPES = {
     "openai": "application/jsonl",
 }
 _SUFFIXES = {"jsonl": "jsonl", "markdown": "md", "openai": "jsonl"}
-
-
-class _Export(StreamingResponse):
-    """A stream that breaks off when the database fails: its reader sees that it is not whole."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        except ChatError as error:
-            # The status is sent. RFC 9112, section 8: a body without its last chunk is incomplete.
-            log.error("export_broke_off", code=error.code)
 
 
 @router.get(
@@ -79,7 +64,7 @@ async def export(
     body = write(store, caller.tenant, _pks(store, caller.tenant, only))
     name = f'attachment; filename="chatkeep-export.{_SUFFIXES[form]}"'
     headers = {"Content-Disposition": name}
-    return _Export(body, headers=headers, media_type=MEDIA_TYPES[form])
+    return StoredStream(body, headers=headers, media_type=MEDIA_TYPES[form])
 
 
 @router.post(

@@ -8,13 +8,9 @@ from urllib.parse import urlencode
 
 import orjson
 from fastapi import Request, Response
-from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
-from chatkeep import telemetry
-from chatkeep.domain import ChatError, InvalidRequest
-
-log = telemetry.logger("lists")
+from chatkeep.api.responses import StoredStream
+from chatkeep.domain import InvalidRequest
 
 MAX_LIMIT = 1_000
 SESSIONS_CHUNK, MESSAGES_CHUNK = 500, 50
@@ -36,17 +32,6 @@ def link(request: Request, rel: str, **parameters: str | int) -> str:
     asked = request.query_params.multi_items()
     kept = [(name, value) for name, value in asked if name not in parameters]
     return f'<{path}?{urlencode([*kept, *parameters.items()])}>; rel="{rel}"'
-
-
-class _Whole(StreamingResponse):
-    """A list that breaks off when the database fails: its reader sees that it is not whole."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        except ChatError as error:
-            # The status is sent. RFC 9112, section 8: a body without its last chunk is incomplete.
-            log.error("list_broke_off", code=error.code)
 
 
 async def whole(chunks: AsyncIterator[Sequence[Any]]) -> Response:
@@ -71,7 +56,7 @@ async def whole(chunks: AsyncIterator[Sequence[Any]]) -> Response:
                 opening = b","
         yield b"[]" if opening == b"[" else b"]"
 
-    return _Whole(body(), media_type="application/json")
+    return StoredStream(body(), media_type="application/json")
 
 
 def cursor(*parts: str | int) -> str:

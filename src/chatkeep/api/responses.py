@@ -1,6 +1,12 @@
 """What holds of every response: HEAD has no content, nothing is guessed, and no cache keeps it."""
 
+from fastapi.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chatkeep import telemetry
+from chatkeep.domain import ChatError
+
+log = telemetry.logger("responses")
 
 DEFAULTS = {
     # A browser takes an answer for what its media type says, whatever is in it.
@@ -37,6 +43,20 @@ class Responses:
                 await send(message)
 
         await self._app(scope, receive, respond)
+
+
+class StoredStream(StreamingResponse):
+    """What is read from the database while it is sent; it breaks off when that fails.
+
+    Its reader sees that it is not whole: a body without its last chunk (RFC 9112, section 8).
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. The status has gone by the time of a failure, so that the log tells of it."""
+        try:
+            await super().__call__(scope, receive, send)
+        except ChatError as error:
+            log.error("response_broke_off", code=error.code)
 
 
 def _completed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

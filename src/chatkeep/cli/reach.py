@@ -82,7 +82,7 @@ def _own(settings: Settings, *, answers: bool) -> Iterator[str]:
     from chatkeep.domain import ChatError
 
     # Why the database fails is in the answer, which the command shows.
-    events = ("database_failed", "export_broke_off")
+    events = ("database_failed", "response_broke_off")
     telemetry.configure(level="error", form="console", without=events)
     settings = settings.model_copy(update={"host": "127.0.0.1", "drain_seconds": 0.0})
     try:
