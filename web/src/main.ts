@@ -1,10 +1,12 @@
 import { mount } from 'svelte';
 import App from './components/App.svelte';
+import { chooseLanguage } from './language';
 import { app } from './state/app.svelte';
 import './styles.css';
 import './markdown/markdown.css';
 
 const target = document.getElementById('app');
 if (target === null) throw new Error('The page has no #app.');
+await chooseLanguage(navigator.languages);
 app.start();
 mount(App, { target });
