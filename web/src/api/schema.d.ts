@@ -99,7 +99,7 @@ export interface paths {
         };
         /**
          * Read a session's messages, oldest first
-         * @description List the messages of the active branch, or with `limit` the newest of them.
+         * @description List the messages of the active branch or of another, or with `limit` the newest of them.
          *
          *     The `Link` (`rel="prev"`) of a page leads to older messages.
          */
@@ -1193,6 +1193,8 @@ export interface operations {
                 before?: string | null;
                 /** @description Whether to tell each message's siblings and turn. */
                 details?: boolean;
+                /** @description A message's id: the branch through it is read, to the newest message below it, and the active one stays as it is. */
+                head?: string | null;
                 /** @description Entries on a page; without it, all of them. */
                 limit?: number | null;
             };
