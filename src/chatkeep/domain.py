@@ -313,7 +313,8 @@ class UsageRow:
 class SearchHit:
     """A message that was found, or without a `message_id` a session's title.
 
-    The snippet is plain text in pieces, each with whether it is what was looked for.
+    `on_active_branch`: true if the session's history shows it now, and for every title. The snippet
+    is plain text in pieces, each with whether it is what was looked for.
     """
 
     session_id: str
@@ -321,6 +322,7 @@ class SearchHit:
     message_id: str | None
     role: Role | None
     created_at: str
+    on_active_branch: bool
     snippet: tuple["SnippetPart", ...]
 
 

@@ -16,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from chatkeep.domain import StoreUnavailable
 from chatkeep.store import (
     Store,
+    branches,
     changes,
     details,
     is_current,
@@ -224,6 +225,40 @@ def test_what_a_search_finds_is_read_by_its_keys_however_many(store: Store) -> N
         assert all("SEARCH sessions USING INTEGER PRIMARY KEY" in step for step in steps[1:])
 
 
+def test_what_is_on_the_active_branch_is_known_from_the_forks_alone(store: Store) -> None:
+    """However long a session is: a hit of a search may be anywhere in it."""
+
+    async def fill() -> int:
+        accepted = await accept(store, "long", "first")
+
+        def insert(conn: sa.Connection) -> None:
+            # A line of 20,000, but for a fork after 100 and another after 15,000.
+            parents = {10_001: 100, 20_000: 15_000}
+            depths = {1: 1}
+            for n in range(2, 20_001):
+                parent = parents.get(n, n - 1)
+                depths[n] = depths[parent] + 1
+                row = {"session_pk": accepted.session_pk, "seq": n, "id": f"msg_{n}"}
+                row |= {"parent_seq": parent, "depth": depths[n], "role": "user", "content": "x"}
+                conn.execute(
+                    messages_table.insert(), row | {"status": "completed", "created_at": 1}
+                )
+            head = {"head_seq": 20_000, "last_seq": 20_000, "message_count": depths[20_000]}
+            rows.update_session(conn, accepted.session_pk, **head)
+
+        await store.write(insert)
+        return accepted.session_pk
+
+    pk = run(fill)
+    runs = run(lambda: store.read(branches.active_runs, session_pks=[pk]))
+    steps = run(lambda: store.read(lambda conn: plan(conn, branches._ACTIVE_RUNS, keys=pk)))
+
+    assert runs[pk] == [range(20_000, 20_001), range(10_001, 15_001), range(1, 101)]
+    starts = [step for step in steps if "SEARCH starts" in step]
+    assert len(starts) == 2
+    assert all("USING INDEX ix_messages_run_start" in step for step in starts)
+
+
 def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -> None:
     """No statement of a turn looks at more rows after 100,000 messages than after none."""
 
@@ -257,7 +292,18 @@ def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -
         one |= {"keys": 1, "seqs": 1, "ids": "m", "until": 100_000, "parent": 5}
         one |= {"idempotency": "k", "digest": b"d", "who": "w", "still": 1}
         one |= {"wanted": 1, "before": 5, "at": 1, "from_seq": 1}
-        modules = (rows, sessions, messages, details, leases, changes, search, removal, usage)
+        modules = (
+            rows,
+            sessions,
+            messages,
+            branches,
+            details,
+            leases,
+            changes,
+            search,
+            removal,
+            usage,
+        )
         found = {name: value for module in modules for name, value in vars(module).items()}
         named = {
             name: getattr(value, "statement", value)

@@ -17,9 +17,8 @@ from chatkeep.domain import (
     SessionRecord,
     TitleSource,
 )
-from chatkeep.store import rows, search
+from chatkeep.store import branches, rows, search
 from chatkeep.store import sessions as stored
-from chatkeep.store.messages import last_of_branch
 from chatkeep.store.tables import HIDDEN, messages, sessions
 
 PLAIN = ("pinned", "archived", "model", "system_prompt", "context_messages")
@@ -108,7 +107,7 @@ def _retitle(conn: sa.Connection, session: Any, title: str, source: TitleSource)
 
 
 def _choose_branch(conn: sa.Connection, session: Any, message_id: str, at: int) -> None:
-    last = last_of_branch(conn, session_pk=session.pk, message_id=message_id)
+    last = branches.last_of_branch(conn, session_pk=session.pk, message_id=message_id)
     running = rows.line(conn, session.pk).running
     if running is not None:
         raise SessionBusy(turn_id=running, session_id=session.session_id)

@@ -208,8 +208,9 @@ export interface paths {
          * Search titles and messages
          * @description Find titles and messages, best first among the newest; the `Link` leads to the next page.
          *
-         *     A hit without a `message_id` is a session's title. The snippet is plain text in pieces, each
-         *     with whether it is what was looked for: nothing in it is markup.
+         *     A hit without a `message_id` is a session's title. Where `on_active_branch` is false the message
+         *     is on another branch: `GET /history/{session_id}` reads that with `head`. The snippet is plain
+         *     text in pieces, each with whether it is what was looked for: nothing in it is markup.
          */
         get: operations["find_search_get"];
         put?: never;
@@ -639,13 +640,16 @@ export interface components {
          * SearchHit
          * @description A message that was found, or without a `message_id` a session's title.
          *
-         *     The snippet is plain text in pieces, each with whether it is what was looked for.
+         *     `on_active_branch`: true if the session's history shows it now, and for every title. The snippet
+         *     is plain text in pieces, each with whether it is what was looked for.
          */
         SearchHit: {
             /** Created At */
             created_at: string;
             /** Message Id */
             message_id: string | null;
+            /** On Active Branch */
+            on_active_branch: boolean;
             role: components["schemas"]["Role"] | null;
             /** Session Id */
             session_id: string;
