@@ -139,6 +139,8 @@ class SessionRecord(Session):
     model: str | None
     system_prompt: str | None
     context_messages: int | None
+    temperature: float | None
+    max_tokens: int | None
     metadata: dict[str, Any]
     head: str | None
     running_turn: str | None

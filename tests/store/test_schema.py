@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from chatkeep.domain import StoreUnavailable
 from chatkeep.store import (
@@ -91,11 +92,16 @@ def test_nobody_else_can_read_the_database(store: Store, tmp_path: Path) -> None
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-def test_a_database_of_the_first_release_keeps_every_row_when_it_is_upgraded(
-    tmp_path: Path,
+SCRIPTS = ScriptDirectory.from_config(migrations._config())
+REVISIONS = sorted(script.revision for script in SCRIPTS.walk_revisions())
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_database_of_any_revision_keeps_every_row_when_it_is_upgraded(
+    tmp_path: Path, revision: str
 ) -> None:
     url = f"sqlite:///{tmp_path}/chatkeep.db"
-    before = first_release(url)
+    before = database_of(revision, url)
 
     store = Store(url, readers=1, write_queue=10)
 
@@ -115,8 +121,8 @@ def test_a_database_of_the_first_release_keeps_every_row_when_it_is_upgraded(
 Rows = dict[str, list[dict[str, object]]]
 
 
-def first_release(url: str) -> Rows:
-    """Make a database as the first release made it, with rows; return them."""
+def database_of(revision: str, url: str) -> Rows:
+    """Make a database as the first release made it, with rows, upgrade it so far; return them."""
     engine = sa.create_engine(url)
     config = migrations._config()
     with engine.begin() as conn:
@@ -124,6 +130,7 @@ def first_release(url: str) -> Rows:
         command.upgrade(config, "0001")
         for sql in FIRST_RELEASE:
             conn.exec_driver_sql(sql)
+        command.upgrade(config, revision)
     engine.dispose()
     return rows_of(url)
 

@@ -77,6 +77,8 @@ sessions = sa.Table(
     sa.Column("archived", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("metadata", sa.Text, nullable=False, server_default="{}"),
     sa.Column("search_key", sa.BigInteger),
+    sa.Column("temperature", sa.Float),
+    sa.Column("max_tokens", sa.Integer),
     sa.UniqueConstraint("tenant_id", "session_id"),
     sa.CheckConstraint("length(session_id) BETWEEN 1 AND 255", name="session_id"),
     sa.CheckConstraint("title <> ''", name="title"),

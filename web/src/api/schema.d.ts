@@ -714,6 +714,12 @@ export interface components {
              */
             head?: string;
             /**
+             * Max Tokens
+             * @description Tokens of each reply at most; null is the model's own limit.
+             * @default null
+             */
+            max_tokens?: number | null;
+            /**
              * Metadata
              * @description Your own, at most 16 KiB as JSON; replaces what was there.
              * @default {}
@@ -740,6 +746,12 @@ export interface components {
              */
             system_prompt?: string | null;
             /**
+             * Temperature
+             * @description For its turns; null is the model's own.
+             * @default null
+             */
+            temperature?: number | null;
+            /**
              * Title
              * @description One line. A title that is set here is never overwritten by a model's.
              * @default
@@ -762,6 +774,8 @@ export interface components {
             created_at: string;
             /** Head */
             head: string | null;
+            /** Max Tokens */
+            max_tokens: number | null;
             /** Message Count */
             message_count: number;
             /** Metadata */
@@ -780,6 +794,8 @@ export interface components {
             session_id: string;
             /** System Prompt */
             system_prompt: string | null;
+            /** Temperature */
+            temperature: number | null;
             /** Title */
             title: string;
             title_source: components["schemas"]["TitleSource"];
