@@ -256,6 +256,17 @@ class SystemPrompts:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionDefaults:
+    """What holds where a session has nothing set. No `system_prompt` is none at all.
+
+    It is that of the default model; an embedded model may have one of its own.
+    """
+
+    system_prompt: str | None
+    context_messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What a model is sent. `grammar` (GBNF) is obeyed by the embedded model alone."""
 

@@ -226,10 +226,16 @@ def test_pages_of_some_lead_on_to_some(client: TestClient) -> None:
     assert "next" not in third.links
 
 
-def test_the_models_on_offer_are_listed(client: TestClient) -> None:
+def test_the_models_on_offer_are_listed_and_what_holds_where_nothing_is_set(
+    client: TestClient, name: str
+) -> None:
+    history = client.get(f"/history/{name}").json()
+    receipt = client.get(f"/turns/{history[0]['turn_id']}/context").json()
+
     assert client.get("/models").json() == {
         "default": "openai:scripted",
         "models": [{"id": "openai:scripted", "provider": "openai"}],
+        "defaults": {"system_prompt": receipt["system_prompt"], "context_messages": 5},
         "notice": None,
     }
 

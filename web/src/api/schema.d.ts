@@ -164,7 +164,9 @@ export interface paths {
         };
         /**
          * List the models on offer
-         * @description Tell which models `POST /chat` and a session may name, the default first.
+         * @description Tell which models `POST /chat` and a session may name, the default first, and the defaults.
+         *
+         *     The `defaults` are what holds where a session has nothing set.
          */
         get: operations["list_models_models_get"];
         put?: never;
@@ -553,11 +555,12 @@ export interface components {
         };
         /**
          * Models
-         * @description The models on offer, and the one that answers where none is asked for.
+         * @description The models on offer, the one that answers where none is asked for, and the defaults.
          */
         Models: {
             /** Default */
             default: string;
+            defaults: components["schemas"]["SessionDefaults"];
             /** Models */
             models: components["schemas"]["Model"][];
             /**
@@ -757,6 +760,18 @@ export interface components {
              * @default
              */
             title?: string;
+        };
+        /**
+         * SessionDefaults
+         * @description What holds where a session has nothing set. No `system_prompt` is none at all.
+         *
+         *     It is that of the default model; an embedded model may have one of its own.
+         */
+        SessionDefaults: {
+            /** Context Messages */
+            context_messages: number;
+            /** System Prompt */
+            system_prompt: string | null;
         };
         /**
          * SessionRecord
