@@ -139,6 +139,8 @@ class SessionRecord(Session):
     model: str | None
     system_prompt: str | None
     context_messages: int | None
+    temperature: float | None
+    max_tokens: int | None
     metadata: dict[str, Any]
     head: str | None
     running_turn: str | None
@@ -254,6 +256,17 @@ class SystemPrompts:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionDefaults:
+    """What holds where a session has nothing set. No `system_prompt` is none at all.
+
+    It is that of the default model; an embedded model may have one of its own.
+    """
+
+    system_prompt: str | None
+    context_messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What a model is sent. `grammar` (GBNF) is obeyed by the embedded model alone."""
 
@@ -313,7 +326,8 @@ class UsageRow:
 class SearchHit:
     """A message that was found, or without a `message_id` a session's title.
 
-    The snippet is plain text in pieces, each with whether it is what was looked for.
+    `on_active_branch`: true if the session's history shows it now, and for every title. The snippet
+    is plain text in pieces, each with whether it is what was looked for.
     """
 
     session_id: str
@@ -321,6 +335,7 @@ class SearchHit:
     message_id: str | None
     role: Role | None
     created_at: str
+    on_active_branch: bool
     snippet: tuple["SnippetPart", ...]
 
 

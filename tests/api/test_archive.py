@@ -61,6 +61,7 @@ def conversations(client: TestClient, upstream: Upstream) -> bytes:
     post("failed", "please fail now")
     post("failed", "and go on then")
     change = {"title": "Mine, “really”", "pinned": True, "archived": True, "context_messages": 3}
+    change |= {"temperature": 0.3, "max_tokens": 77}
     change |= {"metadata": {"b": [1, 2.5, None, {"ü": "🦔"}], "a": 2**60}, "system_prompt": ""}
     change["head"] = first["message_id"]
     assert client.patch("/sessions/tree%2F🌳 ü", json=change).is_success
@@ -106,6 +107,22 @@ def test_an_imported_session_goes_on(fresh: TestClient, conversations: bytes) ->
 
     assert answer.status_code == 200
     assert len(fresh.get("/history/failed").json()) == 5
+
+
+def test_an_export_from_before_there_was_a_setting_comes_in_without_it(
+    fresh: TestClient, conversations: bytes
+) -> None:
+    lines = [json.loads(line) for line in conversations.splitlines()]
+    for line in lines:
+        if line["type"] == "session":
+            del line["temperature"], line["max_tokens"]
+
+    report = take(fresh, b"\n".join(json.dumps(line).encode() for line in lines))
+
+    assert report["skipped"] == []
+    session = fresh.get("/sessions/tree%2F🌳 ü").json()
+    assert session["context_messages"] == 3
+    assert (session["temperature"], session["max_tokens"]) == (None, None)
 
 
 def test_importing_twice_doubles_nothing(fresh: TestClient, conversations: bytes) -> None:

@@ -21,7 +21,7 @@ from chatkeep.domain import (
     TurnRequest,
     is_blank,
 )
-from chatkeep.records import is_session_id
+from chatkeep.records import ReplyTokens, Temperature, is_session_id
 
 router = APIRouter(tags=["chat"], route_class=PlainRoute)
 
@@ -74,11 +74,9 @@ class ChatRequest(BaseModel):
     system_prompt: Storable | None = Field(
         None, max_length=MAX_SYSTEM_PROMPT_CHARS, description="The system prompt, for this turn."
     )
-    temperature: float | None = Field(
-        None, ge=0, le=2, allow_inf_nan=False, description="For this turn."
-    )
-    max_tokens: int | None = Field(
-        None, ge=1, le=1_000_000, description="Tokens of the reply at most, for this turn."
+    temperature: Temperature | None = Field(None, description="For this turn.")
+    max_tokens: ReplyTokens | None = Field(
+        None, description="Tokens of the reply at most, for this turn."
     )
 
     @field_validator("message")

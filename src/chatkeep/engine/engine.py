@@ -15,6 +15,7 @@ from chatkeep.domain import (
     Receipt,
     Reply,
     SentMessage,
+    SessionDefaults,
     Status,
     StoreUnavailable,
     TooLarge,
@@ -82,6 +83,12 @@ class Engine:
         )
         self._closing = False
         self._drain = asyncio.Lock()
+
+    @property
+    def defaults(self) -> SessionDefaults:
+        """What turns use that neither they nor their sessions have set."""
+        system_prompt = self._options.system_prompts.of(self._providers.default)
+        return SessionDefaults(system_prompt or None, self._options.context_messages)
 
     @property
     def is_accepting(self) -> bool:

@@ -47,6 +47,8 @@ def session(conn: sa.Connection, *, tenant: str, pk: int) -> dict[str, Any] | No
         "model": row.model,
         "system_prompt": row.system_prompt,
         "context_messages": row.context_messages,
+        "temperature": row.temperature,
+        "max_tokens": row.max_tokens,
         "metadata": orjson.loads(row.metadata),
         "head_seq": row.head_seq,
         "created_at": rfc3339(row.created_at),

@@ -164,7 +164,9 @@ export interface paths {
         };
         /**
          * List the models on offer
-         * @description Tell which models `POST /chat` and a session may name, the default first.
+         * @description Tell which models `POST /chat` and a session may name, the default first, and the defaults.
+         *
+         *     The `defaults` are what holds where a session has nothing set.
          */
         get: operations["list_models_models_get"];
         put?: never;
@@ -208,8 +210,9 @@ export interface paths {
          * Search titles and messages
          * @description Find titles and messages, best first among the newest; the `Link` leads to the next page.
          *
-         *     A hit without a `message_id` is a session's title. The snippet is plain text in pieces, each
-         *     with whether it is what was looked for: nothing in it is markup.
+         *     A hit without a `message_id` is a session's title. Where `on_active_branch` is false the message
+         *     is on another branch: `GET /history/{session_id}` reads that with `head`. The snippet is plain
+         *     text in pieces, each with whether it is what was looked for: nothing in it is markup.
          */
         get: operations["find_search_get"];
         put?: never;
@@ -552,11 +555,12 @@ export interface components {
         };
         /**
          * Models
-         * @description The models on offer, and the one that answers where none is asked for.
+         * @description The models on offer, the one that answers where none is asked for, and the defaults.
          */
         Models: {
             /** Default */
             default: string;
+            defaults: components["schemas"]["SessionDefaults"];
             /** Models */
             models: components["schemas"]["Model"][];
             /**
@@ -639,13 +643,16 @@ export interface components {
          * SearchHit
          * @description A message that was found, or without a `message_id` a session's title.
          *
-         *     The snippet is plain text in pieces, each with whether it is what was looked for.
+         *     `on_active_branch`: true if the session's history shows it now, and for every title. The snippet
+         *     is plain text in pieces, each with whether it is what was looked for.
          */
         SearchHit: {
             /** Created At */
             created_at: string;
             /** Message Id */
             message_id: string | null;
+            /** On Active Branch */
+            on_active_branch: boolean;
             role: components["schemas"]["Role"] | null;
             /** Session Id */
             session_id: string;
@@ -710,6 +717,12 @@ export interface components {
              */
             head?: string;
             /**
+             * Max Tokens
+             * @description Tokens of each reply at most; null is the model's own limit.
+             * @default null
+             */
+            max_tokens?: number | null;
+            /**
              * Metadata
              * @description Your own, at most 16 KiB as JSON; replaces what was there.
              * @default {}
@@ -736,11 +749,29 @@ export interface components {
              */
             system_prompt?: string | null;
             /**
+             * Temperature
+             * @description For its turns; null is the model's own.
+             * @default null
+             */
+            temperature?: number | null;
+            /**
              * Title
              * @description One line. A title that is set here is never overwritten by a model's.
              * @default
              */
             title?: string;
+        };
+        /**
+         * SessionDefaults
+         * @description What holds where a session has nothing set. No `system_prompt` is none at all.
+         *
+         *     It is that of the default model; an embedded model may have one of its own.
+         */
+        SessionDefaults: {
+            /** Context Messages */
+            context_messages: number;
+            /** System Prompt */
+            system_prompt: string | null;
         };
         /**
          * SessionRecord
@@ -758,6 +789,8 @@ export interface components {
             created_at: string;
             /** Head */
             head: string | null;
+            /** Max Tokens */
+            max_tokens: number | null;
             /** Message Count */
             message_count: number;
             /** Metadata */
@@ -776,6 +809,8 @@ export interface components {
             session_id: string;
             /** System Prompt */
             system_prompt: string | null;
+            /** Temperature */
+            temperature: number | null;
             /** Title */
             title: string;
             title_source: components["schemas"]["TitleSource"];
