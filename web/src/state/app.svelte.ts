@@ -3,6 +3,7 @@
 import { api, BASE, fresh, words, type ImportReport, type Models } from '../api/client';
 import { Problem } from '../api/client';
 import { follow } from '../api/stream';
+import { t } from '../language';
 import { Conversation, type Settings } from './conversation.svelte';
 import { parcels } from './outbox';
 import { go, route } from './route.svelte';
@@ -100,7 +101,7 @@ class App {
 
   /** Delete a session, after a while in which it can be undone. */
   delete(sessionId: string): void {
-    const title = this.sessions.find(sessionId)?.title ?? 'the conversation';
+    const title = this.sessions.find(sessionId)?.title ?? t.toasts.untitled;
     const wasShown = route.sessionId === sessionId;
     this.sessions.hide(sessionId);
     if (wasShown) go(null);
@@ -115,7 +116,7 @@ class App {
       this.dismiss(toast);
       if (wasShown) go(sessionId);
     };
-    const toast = this.toast(`Deleted “${title}”.`, { label: 'Undo', run: undo });
+    const toast = this.toast(t.toasts.deleted(title), { label: t.common.undo, run: undo });
   }
 
   /** Bring a file of conversations in. */
@@ -149,7 +150,7 @@ class App {
       this.sessions.forget(sessionId);
     } catch (error) {
       this.sessions.show(sessionId);
-      this.toast(`Not deleted. ${words(error)}`, null, true);
+      this.toast(t.toasts.notDeleted(words(error)), null, true);
     }
   }
 
