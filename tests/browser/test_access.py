@@ -221,7 +221,7 @@ def test_the_theme_that_is_chosen_wins_over_the_systems(page: Page, scheme: Any)
     dark = "() => getComputedStyle(document.body).backgroundColor"
     of_system = page.evaluate(dark)
     seen = set()
-    for name in ("as the system", "light", "dark"):
+    for name in ("System", "Light", "Dark"):
         seen.add(page.evaluate(dark))
         button(page, f"Theme: {name}").click()
     assert len(seen) == 2
@@ -232,5 +232,5 @@ def test_the_theme_that_is_chosen_wins_over_the_systems(page: Page, scheme: Any)
     while page.locator("html").get_attribute("data-theme") != other:
         page.get_by_role("button", name="Theme: ").click()
     page.reload()
-    expect(button(page, f"Theme: {other}")).to_be_visible()
+    expect(button(page, f"Theme: {other.capitalize()}")).to_be_visible()
     assert page.evaluate(dark) != of_system

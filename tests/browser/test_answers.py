@@ -127,7 +127,7 @@ def test_what_is_selected_stays_selected_while_the_answer_grows(
 
 def test_figures_say_what_an_answer_took(page: Page) -> None:
     send(page, "hello")
-    figures = r"openai:scripted · 11 \+ 7 tokens · [\d.,]+ s · [\d.,]+ tokens/s"
+    figures = r"openai:scripted · 11 in, 7 out · [\d.,]+ s · [\d.,]+ tok/s"
     expect(answers(page)).to_contain_text(re.compile(figures))
     page.reload()
     expect(answers(page)).to_contain_text(re.compile(figures))

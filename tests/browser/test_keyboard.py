@@ -147,9 +147,9 @@ def test_every_dialog_is_opened_and_closed_with_keys(page: Page) -> None:
     theme = page.get_by_role("button", name="Theme:")
     tab_to(page, theme, key="Shift+Tab")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Theme: light")).to_be_focused()
+    expect(page.get_by_role("button", name="Theme: Light")).to_be_focused()
     page.keyboard.press("Space")
-    expect(page.get_by_role("button", name="Theme: dark")).to_be_focused()
+    expect(page.get_by_role("button", name="Theme: Dark")).to_be_focused()
 
     page.keyboard.press("/")
     expect(field(page)).to_be_focused()

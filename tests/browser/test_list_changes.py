@@ -112,7 +112,7 @@ def test_an_archived_session_is_in_the_archive_until_it_is_taken_out(
     expect(link(page, "to archive")).to_be_visible()
     expect(link(page, "not to archive")).to_have_count(0)
 
-    choose(page, "to archive", "Take out of the archive")
+    choose(page, "to archive", "Unarchive")
     expect(page.get_by_text("The archive is empty.")).to_be_visible()
     page.get_by_role("button", name="Back to the conversations").click()
     expect(link(page, "to archive")).to_be_visible()

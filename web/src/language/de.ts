@@ -134,7 +134,8 @@ export const de: Words = {
     leftOut: 'Nicht dabei',
     nothing: 'Nichts.',
     older: (many: number) => `${count(many)} ältere Nachricht${many === 1 ? '' : 'en'}`,
-    unanswered: (many: number) => `${count(many)} unbeantwortete Nachricht${many === 1 ? '' : 'en'}`,
+    unanswered: (many: number) =>
+      `${count(many)} unbeantwortete Nachricht${many === 1 ? '' : 'en'}`,
     other: (many: number, rule: string) => `${count(many)}: ${rule}`,
   },
   search: {
@@ -161,5 +162,88 @@ export const de: Words = {
     temperatureHint: '0 bis 2; höher ist abwechslungsreicher',
     maxTokens: 'Längste Antwort in Tokens',
     modelDefault: 'Wie das Modell es vorgibt',
+  },
+  sidebar: {
+    archive: 'Archiv',
+    archived: 'Archivierte Unterhaltungen',
+    back: 'Zurück zu den Unterhaltungen',
+    close: 'Liste schließen',
+    conversations: 'Unterhaltungen',
+    files: 'Dateien zum Importieren',
+    help: 'Hilfe',
+    import: 'Importieren',
+    search: 'Suchen',
+    themes: { system: 'Farben: System', light: 'Farben: Hell', dark: 'Farben: Dunkel' },
+  },
+  list: {
+    answering: 'Antwortet gerade',
+    empty: 'Hier erscheinen die Unterhaltungen.',
+    emptyArchive: 'Das Archiv ist leer.',
+    failed: 'Die Liste ist nicht lesbar.',
+    pinned: 'Angeheftet',
+    title: 'Titel',
+  },
+  dates: {
+    today: 'Heute',
+    yesterday: 'Gestern',
+    week: 'Letzte 7 Tage',
+    month: 'Letzte 30 Tage',
+    older: 'Älter',
+  },
+  menu: {
+    archive: 'Archivieren',
+    delete: 'Löschen',
+    exportJson: 'Als JSON exportieren',
+    exportMarkdown: 'Als Markdown exportieren',
+    options: (title: string) => `Optionen für ${title}`,
+    pin: 'Anheften',
+    rename: 'Umbenennen',
+    settings: 'Einstellungen',
+    unarchive: 'Aus dem Archiv holen',
+    unpin: 'Nicht mehr anheften',
+  },
+  toasts: {
+    deleted: (title: string) => `„${title}“ gelöscht.`,
+    dismiss: 'Ausblenden',
+    notDeleted: (reason: string) => `Nicht gelöscht. ${reason}`,
+    untitled: 'Unterhaltung',
+  },
+  branches: {
+    label: 'Fassungen',
+    next: 'Nächste Fassung',
+    previous: 'Vorherige Fassung',
+  },
+  figures: {
+    seconds: (seconds: string) => `${seconds} s`,
+    speed: (tokens: string) => `${tokens} Token/s`,
+    tokens: (read: string, written: string) => `${read} gelesen, ${written} geschrieben`,
+  },
+  keys: {
+    control: 'Strg',
+    delete: 'Entf',
+    end: 'Ende',
+    enter: 'Eingabe',
+    escape: 'Esc',
+    home: 'Pos1',
+    shift: 'Umschalt',
+  },
+  help: {
+    title: 'Hilfe',
+    deleteSession: 'Unterhaltung in der Liste löschen',
+    field: 'Zum Nachrichtenfeld gehen',
+    help: 'Diese Hilfe',
+    move: 'In der Liste der Unterhaltungen bewegen',
+    newLine: 'Neue Zeile beginnen',
+    rename: 'Unterhaltung in der Liste umbenennen',
+    search: 'Suchen',
+    send: 'Nachricht senden',
+    stop: 'Antwort anhalten oder schließen, was offen ist',
+    safety:
+      'Jede Nachricht wird auf dem Server gespeichert, bevor das Modell sie bekommt. Eine Antwort ' +
+      'läuft weiter, wenn die Seite geschlossen wird, und ist beim nächsten Öffnen da. Eine Nachricht ' +
+      'zu bearbeiten oder neu beantworten zu lassen legt eine Fassung an; nichts wird überschrieben.',
+    files:
+      'Dateien mit Unterhaltungen lassen sich überall auf der Seite ablegen: Exporte von Chatkeep, ' +
+      'die `conversations.json` von ChatGPT, Exporte von Open WebUI.',
   },
 };

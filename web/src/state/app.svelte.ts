@@ -114,7 +114,7 @@ class App {
 
   /** Delete a session, after a while in which it can be undone. */
   delete(sessionId: string): void {
-    const title = this.sessions.find(sessionId)?.title ?? 'the conversation';
+    const title = this.sessions.find(sessionId)?.title ?? t.toasts.untitled;
     const wasShown = route.sessionId === sessionId;
     this.sessions.hide(sessionId);
     if (wasShown) go(null);
@@ -129,7 +129,7 @@ class App {
       this.dismiss(toast);
       if (wasShown) go(sessionId);
     };
-    const toast = this.toast(`Deleted “${title}”.`, { label: 'Undo', run: undo });
+    const toast = this.toast(t.toasts.deleted(title), { label: t.common.undo, run: undo });
   }
 
   /** Bring a file of conversations in. */
@@ -182,7 +182,7 @@ class App {
       this.sessions.forget(sessionId);
     } catch (error) {
       this.sessions.show(sessionId);
-      this.toast(`Not deleted. ${words(error)}`, null, true);
+      this.toast(t.toasts.notDeleted(words(error)), null, true);
     }
   }
 

@@ -1,5 +1,7 @@
 /** How long ago something was, in the words of a list. */
 
+import { t } from '../language';
+
 const DAY_MS = 86_400_000;
 
 export interface Group {
@@ -16,10 +18,10 @@ export function groups(now: Date): Group[] {
     return new Date(day.getFullYear(), day.getMonth(), day.getDate()).toISOString();
   };
   const recent = [
-    { label: 'Today', since: ago(0) },
-    { label: 'Yesterday', since: ago(1) },
-    { label: 'Previous 7 days', since: ago(7) },
-    { label: 'Previous 30 days', since: ago(30) },
+    { label: t.dates.today, since: ago(0) },
+    { label: t.dates.yesterday, since: ago(1) },
+    { label: t.dates.week, since: ago(7) },
+    { label: t.dates.month, since: ago(30) },
   ];
   const months: Group[] = [];
   const name = new Intl.DateTimeFormat('en', { month: 'long', year: 'numeric' });
@@ -28,7 +30,7 @@ export function groups(now: Date): Group[] {
     if (first.toISOString() >= ago(30)) continue;
     months.push({ label: name.format(first), since: first.toISOString() });
   }
-  return [...recent, ...months, { label: 'Older', since: '' }];
+  return [...recent, ...months, { label: t.dates.older, since: '' }];
 }
 
 /** How many of the sorted `items` are not older than `since`. */

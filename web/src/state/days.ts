@@ -20,7 +20,8 @@ export function day(time: string): string {
 export function dayName(time: string, now = new Date()): string {
   const moment = new Date(time);
   if (moment.toDateString() === now.toDateString()) return t.messages.today;
-  const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime() - DAY_MS / 2;
+  const yesterday =
+    new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime() - DAY_MS / 2;
   if (moment.toDateString() === new Date(yesterday).toDateString()) return t.messages.yesterday;
   return (moment.getFullYear() === now.getFullYear() ? thisYear : anyYear).format(moment);
 }

@@ -32,7 +32,10 @@ export class Marks {
 }
 
 function* occurrences(element: HTMLElement, words: readonly string[]): Generator<Range> {
-  const texts = document.createTreeWalker(element.querySelector('article') ?? element, NodeFilter.SHOW_TEXT);
+  const texts = document.createTreeWalker(
+    element.querySelector('article') ?? element,
+    NodeFilter.SHOW_TEXT,
+  );
   for (let node = texts.nextNode(); node; node = texts.nextNode()) {
     const text = node.nodeValue?.toLowerCase() ?? '';
     // Lower case may be longer, in a few languages; positions would be wrong then.
