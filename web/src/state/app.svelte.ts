@@ -38,6 +38,8 @@ class App {
   /** The turn whose receipt is shown. */
   receipt = $state<string | null>(null);
   sidebarOpen = $state(false);
+  /** Whether the page has little room: the list is a drawer. */
+  narrow = $state(false);
   toasts = $state.raw<readonly Toast[]>([]);
   /** Whether the server tells what happens. */
   connected = $state(true);
