@@ -59,7 +59,9 @@ export interface paths {
         };
         /**
          * Carry conversations away
-         * @description Stream one session, or all in the order of their creation.
+         * @description Stream the sessions that are named, in that order, or all in the order of their creation.
+         *
+         *     The file of a single one is called after its title.
          */
         get: operations["export_export_get"];
         put?: never;
@@ -1160,8 +1162,8 @@ export interface operations {
             query?: {
                 /** @description `jsonl`: lossless, for `POST /import`; `markdown`: the active branch, for people; `openai`: a line for each session with its list of messages. */
                 format?: "jsonl" | "markdown" | "openai";
-                /** @description Only this session. */
-                session_id?: string | null;
+                /** @description Only this session; may be repeated, up to 100 times. */
+                session_id?: string[] | null;
             };
             header?: never;
             path?: never;
@@ -1172,6 +1174,8 @@ export interface operations {
             /** @description Successful Response */
             200: {
                 headers: {
+                    /** @description RFC 6266 */
+                    "Content-Disposition"?: string;
                     [name: string]: unknown;
                 };
                 content: {
