@@ -409,6 +409,18 @@ def test_markdown_is_for_people_and_openais_lists_for_programs(
     assert client.get("/export?format=xml").status_code == 422
 
 
+def test_a_file_that_is_no_export_is_refused_with_what_would_be_one(fresh: TestClient) -> None:
+    for body in (b"<html>", b"just a note", b"%PDF-1.7", b""):
+        response = fresh.post("/import", content=body)
+        assert (response.status_code, response.json()["detail"]) == (
+            422,
+            "Not a conversation export. Chatkeep reads ChatGPT, Open WebUI and its own.",
+        )
+    broken = fresh.post("/import", content=b'{"id": nothing}').json()["detail"]
+    assert broken.startswith("Not a conversation export: it is not JSON")
+    assert broken.endswith(". Chatkeep reads ChatGPT, Open WebUI and its own.")
+
+
 def test_what_is_nested_deeply_is_refused_before_it_costs_anything(fresh: TestClient) -> None:
     for body in (b"[" * 100_000, b'[{"id":"x","mapping":' + b'{"a":' * 30_000, b"[[" + b"[" * 300):
         response = fresh.post("/import", content=body)

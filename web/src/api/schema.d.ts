@@ -1030,7 +1030,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description None of the accepted media types can be given. */
+            /** @description None of the accepted media types is available. */
             406: {
                 headers: {
                     [name: string]: unknown;
@@ -1048,7 +1048,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The session is still answering, or the turn is not so far; `turn_id` says which. */
+            /** @description The session is still answering, or the turn has not started; `turn_id` says which. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1093,7 +1093,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The model failed, or its provider refuses this server's configuration. */
+            /** @description The model failed, or is not set up correctly on the server. */
             502: {
                 headers: {
                     [name: string]: unknown;
@@ -1102,7 +1102,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The model's provider limits us, or the server is overloaded or shutting down. */
+            /** @description The model takes no more requests, or the server is overloaded or shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1344,7 +1344,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The model's provider limits us, or the server is overloaded or shutting down. */
+            /** @description The model takes no more requests, or the server is overloaded or shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1426,7 +1426,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description The model's provider limits us, or the server is overloaded or shutting down. */
+            /** @description The model takes no more requests, or the server is overloaded or shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1655,7 +1655,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The session is still answering, or the turn is not so far; `turn_id` says which. */
+            /** @description The session is still answering, or the turn has not started; `turn_id` says which. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1793,7 +1793,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The session is still answering, or the turn is not so far; `turn_id` says which. */
+            /** @description The session is still answering, or the turn has not started; `turn_id` says which. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1855,7 +1855,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The model's provider limits us, or the server is overloaded or shutting down. */
+            /** @description The model takes no more requests, or the server is overloaded or shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;
