@@ -84,9 +84,9 @@ class ChatRequest(BaseModel):
     def _is_message(cls, value: str | None, info: ValidationInfo) -> str | None:
         regenerates = info.data.get("regenerate") is not None
         if value is None and not regenerates and "regenerate" in info.data:
-            raise ValueError("must be there, unless regenerate names a turn")
+            raise ValueError("is required unless regenerate names a turn")
         if value is not None and regenerates:
-            raise ValueError("must not be there beside regenerate, which names the message")
+            raise ValueError("must not be given with regenerate, which names the message")
         if value is not None and is_blank(value):
             raise ValueError("must not be blank")
         return value
@@ -95,7 +95,7 @@ class ChatRequest(BaseModel):
     @classmethod
     def _is_parent(cls, value: str | None, info: ValidationInfo) -> str | None:
         if info.data.get("regenerate") is not None:
-            raise ValueError("must not be there beside regenerate, which names the place")
+            raise ValueError("must not be given with regenerate, which names the place")
         return value
 
     def as_turn(self, *, key: str | None, is_repeat: bool) -> TurnRequest:

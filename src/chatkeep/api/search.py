@@ -96,4 +96,4 @@ def _place(text: str) -> search.Place:
                 return search.Place(messages, titles, float.fromhex(score), key)
             except (ValueError, OverflowError):
                 pass
-    raise InvalidRequest("after: this is no place in the results.")
+    raise InvalidRequest("after: is not a position in these results.")

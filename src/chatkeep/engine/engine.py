@@ -164,7 +164,9 @@ class Engine:
         if self._closing:
             raise Draining(retry_after=BUSY_RETRY_SECONDS, turn_id=turn_id)
         raise StoreUnavailable(
-            "This turn is in no hands right now.", retry_after=BUSY_RETRY_SECONDS, turn_id=turn_id
+            "No server is running this turn right now.",
+            retry_after=BUSY_RETRY_SECONDS,
+            turn_id=turn_id,
         )
 
     async def record(self, caller: Caller, turn_id: str) -> TurnRecord:

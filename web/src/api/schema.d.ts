@@ -59,7 +59,9 @@ export interface paths {
         };
         /**
          * Carry conversations away
-         * @description Stream one session, or all in the order of their creation.
+         * @description Stream the sessions that are named, in that order, or all in the order of their creation.
+         *
+         *     The file of a single one is called after its title.
          */
         get: operations["export_export_get"];
         put?: never;
@@ -1028,7 +1030,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description None of the accepted media types can be given. */
+            /** @description None of the accepted media types is available. */
             406: {
                 headers: {
                     [name: string]: unknown;
@@ -1046,7 +1048,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The session is still answering, or the turn is not so far; `turn_id` says which. */
+            /** @description The session is still answering, or the turn has not started; `turn_id` says which. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1091,7 +1093,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The model failed, or its provider refuses this server's configuration. */
+            /** @description The model failed, or is not set up correctly on the server. */
             502: {
                 headers: {
                     [name: string]: unknown;
@@ -1100,7 +1102,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The model's provider limits us, or the server is overloaded or shutting down. */
+            /** @description The model takes no more requests, or the server is overloaded or shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1160,8 +1162,8 @@ export interface operations {
             query?: {
                 /** @description `jsonl`: lossless, for `POST /import`; `markdown`: the active branch, for people; `openai`: a line for each session with its list of messages. */
                 format?: "jsonl" | "markdown" | "openai";
-                /** @description Only this session. */
-                session_id?: string | null;
+                /** @description Only this session; may be repeated, up to 100 times. */
+                session_id?: string[] | null;
             };
             header?: never;
             path?: never;
@@ -1172,6 +1174,8 @@ export interface operations {
             /** @description Successful Response */
             200: {
                 headers: {
+                    /** @description RFC 6266 */
+                    "Content-Disposition"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1340,7 +1344,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The model's provider limits us, or the server is overloaded or shutting down. */
+            /** @description The model takes no more requests, or the server is overloaded or shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1422,7 +1426,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description The model's provider limits us, or the server is overloaded or shutting down. */
+            /** @description The model takes no more requests, or the server is overloaded or shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1651,7 +1655,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The session is still answering, or the turn is not so far; `turn_id` says which. */
+            /** @description The session is still answering, or the turn has not started; `turn_id` says which. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1789,7 +1793,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The session is still answering, or the turn is not so far; `turn_id` says which. */
+            /** @description The session is still answering, or the turn has not started; `turn_id` says which. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1851,7 +1855,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The model's provider limits us, or the server is overloaded or shutting down. */
+            /** @description The model takes no more requests, or the server is overloaded or shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;
