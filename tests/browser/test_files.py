@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.listing import Stored, asked, choose, expected, file_of, link, store
+from tests.browser.listing import Stored, asked, choose, expected, file_of, link, more, store
 from tests.browser.page import answers, questions
 from tests.process import Server
 
@@ -64,7 +64,7 @@ def drop(page: Page, name: str, content: bytes) -> None:
 
 def choose_file(page: Page, name: str, content: bytes) -> None:
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Import").click()
+        more(page, "Import…")
     chooser.value.set_files({"name": name, "mimeType": "", "buffer": content})
 
 

@@ -135,21 +135,29 @@ def test_the_focus_stays_in_the_list_when_a_session_leaves_its_place(
 
 
 def test_every_dialog_is_opened_and_closed_with_keys(page: Page) -> None:
-    tab_to(page, button(page, "Help"), key="Shift+Tab")
+    first_item = page.get_by_role("menuitem", name="Import…")
+    tab_to(page, button(page, "More"), key="Shift+Tab")
     for key, name in (("?", "Help"), ("Control+k", "Search"), ("Enter", "Help")):
         page.keyboard.press(key)
+        if key == "Enter":
+            expect(first_item).to_be_focused()
+            page.keyboard.type("H")
+            expect(page.get_by_role("menuitem", name="Help")).to_be_focused()
+            page.keyboard.press("Enter")
         expect(page.get_by_role("dialog", name=name)).to_be_visible()
         expect(page.get_by_role("dialog").locator(":focus")).to_have_count(1)
         page.keyboard.press("Escape")
         expect(page.get_by_role("dialog")).to_have_count(0)
-        expect(button(page, "Help")).to_be_focused()
+        expect(button(page, "More")).to_be_focused()
 
-    theme = page.get_by_role("button", name="Theme:")
-    tab_to(page, theme, key="Shift+Tab")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Theme: Light")).to_be_focused()
+    expect(first_item).to_be_focused()
+    page.keyboard.type("D")
+    expect(page.get_by_role("menuitemradio", name="Dark")).to_be_focused()
     page.keyboard.press("Space")
-    expect(page.get_by_role("button", name="Theme: Dark")).to_be_focused()
+    expect(page.get_by_role("menuitemradio", name="Dark")).to_be_checked()
+    page.keyboard.press("Escape")
+    expect(button(page, "More")).to_be_focused()
 
     page.keyboard.press("/")
     expect(field(page)).to_be_focused()

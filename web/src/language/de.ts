@@ -23,7 +23,6 @@ export const de: Words = {
     offline: 'Der Server ist nicht erreichbar. Neuer Versuch …',
   },
   chat: {
-    openList: 'Liste öffnen',
     rename: 'Umbenennen',
     welcome: 'Womit kann ich helfen?',
     saved: 'Wird auf Ihrem Server gespeichert.',
@@ -169,11 +168,16 @@ export const de: Words = {
     back: 'Zurück zu den Unterhaltungen',
     close: 'Liste schließen',
     conversations: 'Unterhaltungen',
+    exportAll: 'Alles exportieren',
     files: 'Dateien zum Importieren',
     help: 'Hilfe',
-    import: 'Importieren',
+    import: 'Importieren…',
+    more: 'Mehr',
+    open: 'Liste öffnen',
     search: 'Suchen',
-    themes: { system: 'Farben: System', light: 'Farben: Hell', dark: 'Farben: Dunkel' },
+    theme: 'Farben',
+    themes: { system: 'System', light: 'Hell', dark: 'Dunkel' },
+    usage: 'Verbrauch',
   },
   list: {
     answering: 'Antwortet gerade',
@@ -203,9 +207,16 @@ export const de: Words = {
     unpin: 'Nicht mehr anheften',
   },
   toasts: {
+    archived: (many: number) =>
+      many === 1 ? 'Archiviert.' : `${count(many)} Unterhaltungen archiviert.`,
     deleted: (title: string) => `„${title}“ gelöscht.`,
+    deletedMany: (many: number) => `${count(many)} Unterhaltungen gelöscht.`,
     dismiss: 'Ausblenden',
     notDeleted: (reason: string) => `Nicht gelöscht. ${reason}`,
+    unarchived: (many: number) =>
+      many === 1
+        ? 'Aus dem Archiv geholt.'
+        : `${count(many)} Unterhaltungen aus dem Archiv geholt.`,
     untitled: 'Unterhaltung',
   },
   branches: {
@@ -232,6 +243,7 @@ export const de: Words = {
     deleteSession: 'Unterhaltung in der Liste löschen',
     field: 'Zum Nachrichtenfeld gehen',
     help: 'Diese Hilfe',
+    list: 'Liste der Unterhaltungen öffnen oder schließen',
     move: 'In der Liste der Unterhaltungen bewegen',
     newLine: 'Neue Zeile beginnen',
     rename: 'Unterhaltung in der Liste umbenennen',

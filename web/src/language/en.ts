@@ -22,7 +22,6 @@ export const en = {
     offline: 'The server cannot be reached. Trying again…',
   },
   chat: {
-    openList: 'Open the list',
     rename: 'Rename',
     welcome: 'What can I help with?',
     saved: 'Saved on your server.',
@@ -148,11 +147,16 @@ export const en = {
     back: 'Back to the conversations',
     close: 'Close the list',
     conversations: 'Conversations',
+    exportAll: 'Export all',
     files: 'Files to import',
     help: 'Help',
-    import: 'Import',
+    import: 'Import…',
+    more: 'More',
+    open: 'Open the list',
     search: 'Search',
-    themes: { system: 'Theme: System', light: 'Theme: Light', dark: 'Theme: Dark' },
+    theme: 'Theme',
+    themes: { system: 'System', light: 'Light', dark: 'Dark' },
+    usage: 'Usage',
   },
   list: {
     answering: 'Answering',
@@ -182,9 +186,14 @@ export const en = {
     unpin: 'Unpin',
   },
   toasts: {
+    archived: (many: number) =>
+      many === 1 ? 'Archived.' : `Archived ${count(many)} conversations.`,
     deleted: (title: string) => `Deleted “${title}”.`,
+    deletedMany: (many: number) => `Deleted ${count(many)} conversations.`,
     dismiss: 'Dismiss',
     notDeleted: (reason: string) => `Not deleted. ${reason}`,
+    unarchived: (many: number) =>
+      many === 1 ? 'Unarchived.' : `Unarchived ${count(many)} conversations.`,
     untitled: 'the conversation',
   },
   branches: {
@@ -211,6 +220,7 @@ export const en = {
     deleteSession: 'Delete the conversation in the list',
     field: 'Go to the message field',
     help: 'This help',
+    list: 'Open or close the list of conversations',
     move: 'Move in the list of conversations',
     newLine: 'Begin a new line',
     rename: 'Rename the conversation in the list',

@@ -9,8 +9,9 @@ import { asBlock, conversationsIn, Unusable } from './files';
 import { parcels } from './outbox';
 import { go, route } from './route.svelte';
 import { Sessions } from './sessions.svelte';
+import { displayTitle } from './titles';
 
-export type Dialog = 'search' | 'settings' | 'help' | null;
+export type Dialog = 'search' | 'settings' | 'help' | 'usage' | null;
 
 export interface Toast {
   id: number;
@@ -22,6 +23,9 @@ export interface Toast {
 const TOAST_MS = 6_000;
 /** How long a deletion can be undone. */
 const UNDO_MS = 8_000;
+const SHUT_KEY = 'chatkeep.sidebar';
+/** Where the list is a drawer, as the styles have it. */
+export const NARROW = '(max-width: 760px)';
 const NO_SETTINGS: Settings = {
   model: null,
   system_prompt: null,
@@ -37,9 +41,12 @@ class App {
   dialog = $state<Dialog>(null);
   /** The turn whose receipt is shown. */
   receipt = $state<string | null>(null);
+  /** Whether the list is open as a drawer, where there is no room for it beside the conversation. */
   sidebarOpen = $state(false);
   /** Whether the page has little room: the list is a drawer. */
   narrow = $state(false);
+  /** Whether it is shut where there is room. */
+  sidebarShut = $state(wasShut());
   toasts = $state.raw<readonly Toast[]>([]);
   /** Whether the server tells what happens. */
   connected = $state(true);
@@ -53,7 +60,8 @@ class App {
   searchesHere = $state(false);
   /** The settings of the session that the next message begins. */
   settings = $state.raw<Settings>(NO_SETTINGS);
-  private readonly deletions = new Map<string, number>();
+  /** Sessions that are to be deleted, and not yet on the server. */
+  private readonly deletions = new Set<string>();
   private toastCount = 0;
 
   start(): void {
@@ -68,7 +76,7 @@ class App {
       const other = new Conversation(body.session_id);
       void other.load().then(() => other.leave());
     }
-    addEventListener('pagehide', () => this.deletions.forEach((_, id) => this.deleteNow(id)));
+    addEventListener('pagehide', () => this.deletions.forEach((id) => this.deleteNow([id])));
   }
 
   /** Show a session; a new one with `null`. */
@@ -78,6 +86,23 @@ class App {
     this.conversation = sessionId === null ? null : new Conversation(sessionId);
     void this.conversation?.load();
     this.sidebarOpen = false;
+    // What was said of another conversation; what can be undone stays for its time.
+    this.toasts = this.toasts.filter((toast) => toast.action !== null);
+  }
+
+  /** Show the list, or hide it. */
+  toggleList(): void {
+    if (matchMedia(NARROW).matches) {
+      this.sidebarOpen = !this.sidebarOpen;
+      return;
+    }
+    this.sidebarShut = !this.sidebarShut;
+    try {
+      if (this.sidebarShut) localStorage.setItem(SHUT_KEY, 'shut');
+      else localStorage.removeItem(SHUT_KEY);
+    } catch {
+      // Without storage it lasts as long as the page.
+    }
   }
 
   /** Send the message of the new session, which begins it. */
@@ -110,28 +135,48 @@ class App {
     }
   }
 
+  exportHtml(sessionId: string): void {
+    void sessionId;
+  }
+
   announce(text: string): void {
     this.announcement = text;
   }
 
-  /** Delete a session, after a while in which it can be undone. */
-  delete(sessionId: string): void {
-    const title = this.sessions.find(sessionId)?.title ?? t.toasts.untitled;
-    const wasShown = route.sessionId === sessionId;
-    this.sessions.hide(sessionId);
-    if (wasShown) go(null);
-    this.deletions.set(
-      sessionId,
-      window.setTimeout(() => void this.deleteNow(sessionId), UNDO_MS),
-    );
+  /** Delete sessions, after a while in which it can be undone. */
+  delete(sessionIds: readonly string[]): void {
+    const [first = ''] = sessionIds;
+    const title = displayTitle(this.sessions.find(first)?.title ?? t.toasts.untitled);
+    const wasShown = sessionIds.find((id) => id === route.sessionId);
+    this.sessions.hide(sessionIds);
+    if (wasShown !== undefined) go(null);
+    for (const id of sessionIds) this.deletions.add(id);
+    const timer = setTimeout(() => void this.deleteNow(sessionIds), UNDO_MS);
     const undo = () => {
-      clearTimeout(this.deletions.get(sessionId));
-      this.deletions.delete(sessionId);
-      this.sessions.show(sessionId);
+      clearTimeout(timer);
+      for (const id of sessionIds) this.deletions.delete(id);
+      this.sessions.show(sessionIds);
       this.dismiss(toast);
-      if (wasShown) go(sessionId);
+      if (wasShown !== undefined) go(wasShown);
     };
-    const toast = this.toast(t.toasts.deleted(title), { label: t.common.undo, run: undo });
+    const text =
+      sessionIds.length === 1 ? t.toasts.deleted(title) : t.toasts.deletedMany(sessionIds.length);
+    const toast = this.toast(text, { label: t.common.undo, run: undo });
+  }
+
+  /** Put sessions into the archive, or take them out again, which can be undone. */
+  async archive(sessionIds: readonly string[], archived: boolean): Promise<void> {
+    const move = async (to: boolean) => {
+      for (const id of sessionIds) await this.sessions.change(id, { archived: to });
+      return true;
+    };
+    if (!(await this.attempt(move(archived)))) return;
+    const undo = () => {
+      this.dismiss(toast);
+      void this.attempt(move(!archived));
+    };
+    const text = archived ? t.toasts.archived : t.toasts.unarchived;
+    const toast = this.toast(text(sessionIds.length), { label: t.common.undo, run: undo });
   }
 
   /** Bring a file of conversations in. */
@@ -171,20 +216,27 @@ class App {
     this.insertion = this.insertion === null ? text : `${this.insertion}\n${text}`;
   }
 
-  private async deleteNow(sessionId: string): Promise<void> {
-    clearTimeout(this.deletions.get(sessionId));
-    if (!this.deletions.delete(sessionId)) return;
-    try {
-      const path = `${BASE}/sessions/${encodeURIComponent(sessionId)}`;
-      // It goes out even when the page is closed in this moment.
-      const answer = await fetch(path, { method: 'DELETE', keepalive: true });
-      if (!answer.ok && answer.status !== 404) {
-        throw Problem.from(await answer.json().catch(() => null), answer.status);
+  private async deleteNow(sessionIds: Iterable<string>): Promise<void> {
+    let refused: unknown;
+    for (const id of sessionIds) {
+      if (!this.deletions.delete(id)) continue;
+      try {
+        await this.deleteOne(id);
+        this.sessions.forget(id);
+      } catch (error) {
+        this.sessions.show([id]);
+        refused = error;
       }
-      this.sessions.forget(sessionId);
-    } catch (error) {
-      this.sessions.show(sessionId);
-      this.toast(t.toasts.notDeleted(words(error)), null, true);
+    }
+    if (refused !== undefined) this.toast(t.toasts.notDeleted(words(refused)), null, true);
+  }
+
+  private async deleteOne(sessionId: string): Promise<void> {
+    const path = `${BASE}/sessions/${encodeURIComponent(sessionId)}`;
+    // It goes out even when the page is closed in this moment.
+    const answer = await fetch(path, { method: 'DELETE', keepalive: true });
+    if (!answer.ok && answer.status !== 404) {
+      throw Problem.from(await answer.json().catch(() => null), answer.status);
     }
   }
 
@@ -205,6 +257,14 @@ class App {
         this.conversation?.apply(event).catch(() => {});
       }
     }
+  }
+}
+
+function wasShut(): boolean {
+  try {
+    return localStorage.getItem(SHUT_KEY) === 'shut';
+  } catch {
+    return false;
   }
 }
 
