@@ -1,4 +1,5 @@
 /** Which images are shown. An image fetched from a stranger tells him who reads, and when. */
+import { t } from '../language';
 
 const INLINE = /^data:image\/(?:png|jpeg|gif|webp);base64,[a-z0-9+/=\s]*$/i;
 
@@ -39,10 +40,11 @@ function mention(image: Element, source: string): Element {
   const url = URL.canParse(source) ? new URL(source) : undefined;
   const web = url?.protocol === 'https:' || url?.protocol === 'http:' ? url : undefined;
   const file = web?.pathname.split('/').pop();
-  const name = image.getAttribute('alt')?.trim() || file || 'without a name';
+  const name = image.getAttribute('alt')?.trim() || file;
+  const words = name ? t.markdown.imageOf(name) : t.markdown.image;
   // A link inside a link would be torn apart, so there the words must do.
   const element = image.ownerDocument.createElement(web && !image.closest('a') ? 'a' : 'span');
-  element.textContent = web ? `Image: ${name} (${web.hostname})` : `Image: ${name}`;
+  element.textContent = web ? `${words} (${web.hostname})` : words;
   if (web && element.localName === 'a') element.setAttribute('href', web.href);
   return element;
 }
