@@ -222,6 +222,35 @@ def test_an_answer_longer_than_the_screen_is_shown_once(
         assert found(terminal.scrolled) == WORDS
 
 
+def test_code_and_formulas_are_on_the_screen_as_they_were_written(
+    server: Server, upstream: Upstream, session: str
+) -> None:
+    pace = released(2)
+    line = "print('" + "long " * 12 + "')"
+    pieces = (
+        "So \\(a\\,b\\):\n\n```python\n",
+        f"{line}\n  x",
+        " = 1\n```\n\n\\[\na \\\\\n",
+        "\\]\n\nDone.",
+    )
+    upstream.script = answers(*pieces, pace=pace)
+    parts = "\n".join(line[start : start + 40] for start in range(0, len(line), 40))
+    with open_chat(server.url, session, columns=40) as terminal:
+        terminal.wait(READY, "›")
+        terminal.type("Show me" + ENTER)
+        terminal.wait(f"So \\(a\\,b\\):\n\npython\n{parts}\n  x\n")
+        terminal.resize(columns=70, lines=24)
+        terminal.wait(f"\npython\n{line}\n  x\n")
+        terminal.resize(columns=40, lines=24)
+        pace.release(WHOLE)
+        whole = f"So \\(a\\,b\\):\n\npython\n{parts}\n  x = 1\n\n\\[\na \\\\\n\\]\n\nDone.\n\n›"
+        terminal.wait(whole, "Show me Show ·")
+        terminal.resize(columns=20, lines=40)
+        terminal.type("x")
+        terminal.wait("› x")
+        assert terminal.scrolled.count("python") == 1
+
+
 def test_sessions_are_begun_listed_and_gone_on_with(server: Server, session: str) -> None:
     with open_chat(server.url, session) as terminal:
         terminal.wait(READY, "›")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from chatkeep.cli.markdown import clean
+from chatkeep.cli.markup import clean
 
 NOT_FOUND = 404
 NOT_ALLOWED = 405

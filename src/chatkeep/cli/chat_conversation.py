@@ -11,7 +11,7 @@ from chatkeep.cli.chat_api import Api, Refused, content_text, fresh_id, one_line
 from chatkeep.cli.chat_follow import Follower, complain, tell_end, view
 from chatkeep.cli.chat_prompt import MARK, Prompt
 from chatkeep.cli.chat_turn import COMPLETED, TITLED, Event, Turn
-from chatkeep.cli.markdown import clean
+from chatkeep.cli.markup import clean
 
 LISTED_SESSIONS = 20
 SHOWN_MESSAGES = 6

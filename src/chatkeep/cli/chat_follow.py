@@ -22,7 +22,8 @@ from chatkeep.cli.chat_turn import (
     Event,
     Turn,
 )
-from chatkeep.cli.markdown import IDLE_SECONDS, MarkdownStream, clean
+from chatkeep.cli.markdown import IDLE_SECONDS, MarkdownStream
+from chatkeep.cli.markup import clean
 
 WAITING = "waiting"
 THINKING = "thinking · Ctrl-C stops"

@@ -69,7 +69,7 @@ def show(session_id: SessionId, url: Url = None, key: Key = None, json: Json = F
     """
     from rich.console import Console
 
-    from chatkeep.cli.markdown import clean
+    from chatkeep.cli.markup import Markup, clean
     from chatkeep.cli.reach import call, found, server, session_path
 
     with server(url, key) as client:
@@ -85,10 +85,8 @@ def show(session_id: SessionId, url: Url = None, key: Key = None, json: Json = F
     if not console.is_terminal:
         typer.echo(text, nl=False)
         return
-    from rich.markdown import Markdown
-
     with console.pager(styles=True):
-        console.print(Markdown(text, hyperlinks=False))
+        console.print(Markup(text), crop=False)
 
 
 @sessions.command()
@@ -208,7 +206,7 @@ def _print_hit(hit: dict[str, Any]) -> None:
     from rich.text import Text
 
     from chatkeep.cli.chat_api import one_line
-    from chatkeep.cli.markdown import clean
+    from chatkeep.cli.markup import clean
 
     what = hit["role"] or "title"
     head = f"{what}, {hit['created_at'][:16].replace('T', ' ')}"
