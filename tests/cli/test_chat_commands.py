@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -270,3 +271,14 @@ def test_what_is_set_before_a_stopped_first_turn_is_stored(
     upstream.script = polite
     pace.release(1_000)
     assert record(server, "stopped")["model"] == "openai:other"
+
+
+def test_a_session_is_shown_as_it_is_in_a_conversation(server: Server, upstream: Upstream) -> None:
+    line = "print('" + "long " * 20 + "')"
+    upstream.script = answers(f"So \\(a\\,b\\):\n\n```python\n{line}\n```\n")
+    server.chat("shown", "show me everything")
+    command = (sys.executable, "-m", "chatkeep", "sessions", "show", "shown", "--url", server.url)
+    with Terminal(command, env() | {"PAGER": "cat"}, columns=60) as terminal:
+        assert terminal.end() == 0
+        parts = "\n".join(line[start : start + 60] for start in range(0, len(line), 60))
+        assert f"So \\(a\\,b\\):\n\npython\n{parts}\n" in terminal.shown

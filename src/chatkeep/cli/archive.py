@@ -171,7 +171,7 @@ def _tell(name: str, report: dict[str, Any]) -> None:
     from chatkeep.cli.chat_api import one_line
 
     imported, messages = report["imported"], report["messages"]
-    typer.echo(f"{name}: {imported:,} sessions with {messages:,} messages came in.")
+    typer.echo(f"{name}: {imported:,} sessions imported, with {messages:,} messages.")
     for note in report["notes"]:
         left_out = ", ".join(note["left_out"])
         typer.echo(f"  {one_line(note['session_id'])}: left out {left_out}")

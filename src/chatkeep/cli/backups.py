@@ -17,7 +17,7 @@ def backup(
 ) -> None:
     """Copy the local database, even while a server uses it, and check the copy.
 
-    The copy is one file with every message that was acknowledged before.
+    The copy is a single file with every message that was acknowledged so far.
 
     \b
     Example:

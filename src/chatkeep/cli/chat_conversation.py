@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 from prompt_toolkit.history import History
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from chatkeep.cli.chat_api import Api, Refused, content_text, fresh_id, one_line
@@ -311,8 +312,11 @@ class Conversation:
         self._say(f"Saved to {clean(str(path))}")
 
     def _help(self, _rest: str) -> None:
+        commands = Table.grid(padding=(0, 2, 0, 0))
+        commands.add_column(style="bold", no_wrap=True)
         for command, meaning in COMMANDS.items():
-            self._console.print(Text.assemble((f"{command:<11}", "bold"), meaning))
+            commands.add_row(command, Text(meaning))
+        self._console.print(commands)
         self._say(KEYS)
 
     def _quit(self, _rest: str) -> None:

@@ -16,6 +16,7 @@ sessions = typer.Typer(
 )
 
 SessionId = Annotated[str, typer.Argument(help="The session's id.")]
+ListLimit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, help="Maximum results.")]
 SessionIds = Annotated[list[str], typer.Argument(help="The sessions' ids.")]
 
 
@@ -23,16 +24,12 @@ SessionIds = Annotated[list[str], typer.Argument(help="The sessions' ids.")]
 def list_(
     title: Annotated[str | None, typer.Option(help="Only titles that contain this.")] = None,
     archived: Annotated[
-        bool | None,
-        typer.Option("--archived/--no-archived", help="Only archived, or only others."),
+        bool | None, typer.Option("--archived/--no-archived", help="Only archived, or only others.")
     ] = None,
     pinned: Annotated[
-        bool | None,
-        typer.Option("--pinned/--no-pinned", help="Only pinned, or only others."),
+        bool | None, typer.Option("--pinned/--no-pinned", help="Only pinned, or only others.")
     ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, max=1_000, help="Maximum results.")
-    ] = 50,
+    limit: ListLimit = 50,
     url: Url = None,
     key: Key = None,
     json: Json = False,
@@ -241,7 +238,7 @@ def search(
     session: Annotated[
         str | None, typer.Option("--session", "-s", help="Only in this session.")
     ] = None,
-    role: Annotated[str | None, typer.Option(help="Only messages by: user or assistant.")] = None,
+    role: Annotated[str | None, typer.Option(help="Only user or assistant messages.")] = None,
     since: Annotated[str | None, typer.Option(help="From this date or time on.")] = None,
     until: Annotated[str | None, typer.Option(help="Before this date or time.")] = None,
     limit: Annotated[

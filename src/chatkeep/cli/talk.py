@@ -28,7 +28,9 @@ def chat(
     ] = None,
     files: Annotated[
         list[Path] | None,
-        typer.Option("--file", "-f", help="Add a text file to the message; can be repeated."),
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="Add a text file to the message; can be repeated."
+        ),
     ] = None,
     extract: Annotated[
         bool,
