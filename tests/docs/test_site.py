@@ -116,7 +116,7 @@ def command_names(command: Any, name: str) -> Iterator[str]:
 
 def test_what_is_named_exists(routes: list[str]) -> None:
     settings = {PREFIX + name.upper() for name in Settings.model_fields}
-    settings |= {"CHATKEEP_CONFIG", "CHATKEEP_URL", "CHATKEEP_API_KEY"}
+    settings |= {f"CHATKEEP_{name}" for name in ("CONFIG", "URL", "API_KEY", "HISTORY")}
     problems = {f"/problems/{error.code}" for error in ChatError.__subclasses__()}
     for page, text in TEXTS.items():
         assert set(re.findall(r"CHATKEEP_[A-Z_]*[A-Z]", text)) <= settings, page
