@@ -1,6 +1,8 @@
 """Conversations in files: dropped or chosen to come in, and carried away from the menu."""
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +48,18 @@ def chatgpt(title: str) -> bytes:
 def drop(page: Page, name: str, content: bytes) -> None:
     """Drag a file over the page and let it go there."""
     transfer = page.evaluate_handle(
-        """([name, text]) => {
+        """([name, bytes]) => {
             const transfer = new DataTransfer();
-            transfer.items.add(new File([text], name));
+            transfer.items.add(new File([new Uint8Array(bytes)], name));
             return transfer;
         }""",
-        [name, content.decode()],
+        [name, list(content)],
     )
     page.dispatch_event("main", "dragenter", {"dataTransfer": transfer})
-    expect(page.get_by_text("Drop conversations here to import them")).to_be_visible()
+    expect(page.get_by_text("Drop conversations to import them")).to_be_visible()
     page.dispatch_event("main", "dragover", {"dataTransfer": transfer})
     page.dispatch_event("main", "drop", {"dataTransfer": transfer})
-    expect(page.get_by_text("Drop conversations here to import them")).to_have_count(0)
+    expect(page.get_by_text("Drop conversations to import them")).to_have_count(0)
 
 
 def choose_file(page: Page, name: str, content: bytes) -> None:
@@ -78,7 +80,7 @@ def test_a_file_of_our_own_is_brought_in(page: Page, bring: Any) -> None:
     expect(answers(page)).to_contain_text("Hello to you.")
 
     bring(page, "chatkeep-export.jsonl", file)
-    told = "Imported 0 conversations with 0 messages. Left out: 2 conversations."
+    told = "Imported 0 conversations with 0 messages. Skipped: 2 conversations."
     expect(page.get_by_text(told)).to_be_visible()
     expect(link(page, f"one by {way}")).to_have_count(1)
 
@@ -91,6 +93,32 @@ def test_a_file_of_another_product_is_brought_in(page: Page, bring: Any) -> None
     link(page, title).click()
     expect(questions(page)).to_contain_text("When is high tide?")
     expect(answers(page)).to_contain_text("Twice a day.")
+
+
+@pytest.mark.parametrize("bring", [drop, choose_file])
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_the_archive_that_chatgpt_sends_is_brought_in(page: Page, bring: Any, method: int) -> None:
+    title = f"Archive {method} by {bring.__name__}"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", method) as files:
+        files.writestr("file-picture.png", bytes(100_000))
+        files.writestr("chat.html", "<p>conversations.json</p>")
+        files.writestr("conversations.json", chatgpt(title))
+    bring(page, "chatgpt-export.zip", archive.getvalue())
+    expect(page.get_by_text("Imported 1 conversation with 2 messages.")).to_be_visible()
+    link(page, title).click()
+    expect(answers(page)).to_contain_text("Twice a day.")
+
+
+def test_an_archive_without_conversations_says_so(page: Page) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        files.writestr("notes.txt", "nothing here")
+    drop(page, "notes.zip", archive.getvalue())
+    told = "notes.zip: There is no conversations.json in this archive."
+    expect(page.get_by_text(told)).to_be_visible()
+    drop(page, "broken.zip", b"PK no archive at all")
+    expect(page.get_by_text("broken.zip: This archive cannot be read.")).to_be_visible()
 
 
 def test_a_file_that_cannot_be_read_says_why(page: Page, complaints: list[str]) -> None:
@@ -111,7 +139,7 @@ def test_what_is_dropped_but_is_no_file_is_left_alone(page: Page) -> None:
     )
     for event in ("dragenter", "dragover", "drop"):
         page.dispatch_event("main", event, {"dataTransfer": transfer})
-        expect(page.get_by_text("Drop conversations here")).to_have_count(0)
+        expect(page.get_by_text("Drop conversations")).to_have_count(0)
     expect(page.get_by_text("Importing")).to_have_count(0)
     assert "POST /import" not in requests
 

@@ -22,10 +22,11 @@ from chatkeep.domain import (
     SessionRecord,
     is_blank,
 )
-from chatkeep.records import is_metadata, is_title
+from chatkeep.records import ReplyTokens, Temperature, is_metadata, is_title
 from chatkeep.store import details, messages, sessions
 
 MAX_TITLE_CHARS = 255
+MAX_ID_CHARS = 255
 
 router = APIRouter(tags=["sessions"], route_class=StrictRoute)
 
@@ -106,13 +107,19 @@ class SessionChange(BaseModel):
     context_messages: int | None = Field(
         None, ge=0, le=1_000, description="Prior messages that are read; null is the server's."
     )
+    temperature: Temperature | None = Field(
+        None, description="For its turns; null is the model's own."
+    )
+    max_tokens: ReplyTokens | None = Field(
+        None, description="Tokens of each reply at most; null is the model's own limit."
+    )
     metadata: dict[str, Any] = Field(
         default={}, description="Your own, at most 16 KiB as JSON; replaces what was there."
     )
     head: Storable = Field(
         "",
         min_length=1,
-        max_length=255,
+        max_length=MAX_ID_CHARS,
         description="A message of the session: its branch becomes the active one, to the newest "
         "message below it.",
     )
@@ -236,14 +243,23 @@ async def history(
     session_id: str,
     limit: Limit = None,
     before: Annotated[
-        str | None, Query(max_length=100, description="Only messages before this one's id.")
+        str | None,
+        Query(max_length=MAX_ID_CHARS, description="Only messages before this one's id."),
+    ] = None,
+    head: Annotated[
+        str | None,
+        Query(
+            max_length=MAX_ID_CHARS,
+            description="A message's id: the branch through it is read, to the newest message "
+            "below it, and the active one stays as it is.",
+        ),
     ] = None,
     with_details: Annotated[
         bool,
         Query(alias="details", description="Whether to tell each message's siblings and turn."),
     ] = False,
 ) -> Response:
-    """List the messages of the active branch, or with `limit` the newest of them.
+    """List the messages of the active branch or of another, or with `limit` the newest of them.
 
     The `Link` (`rel="prev"`) of a page leads to older messages.
     """
@@ -253,6 +269,7 @@ async def history(
         session_id=_name(request, session_id),
         limit=None if limit is None else limit + 1,
         before=before,
+        head=head,
     )
     read: Callable[..., Sequence[Message]] = details.of_path if with_details else messages.of_path
     if limit is None:

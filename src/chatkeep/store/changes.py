@@ -11,18 +11,20 @@ import orjson
 import sqlalchemy as sa
 
 from chatkeep.domain import (
-    MessageNotFound,
     SessionBusy,
     SessionChanged,
     SessionNotFound,
     SessionRecord,
     TitleSource,
 )
-from chatkeep.store import rows, search
+from chatkeep.store import branches, rows, search
 from chatkeep.store import sessions as stored
 from chatkeep.store.tables import HIDDEN, messages, sessions
 
-PLAIN = ("pinned", "archived", "model", "system_prompt", "context_messages")
+PLAIN = (
+    *("pinned", "archived"),
+    *("model", "system_prompt", "context_messages", "temperature", "max_tokens"),
+)
 """What is set to the value that is given, as it is."""
 
 
@@ -46,11 +48,11 @@ def change(
 ) -> SessionRecord:
     """Set what is given of a session, all or nothing, and return it.
 
-    `values` may have `title`, `pinned`, `archived`, `model`, `system_prompt`, `context_messages`,
-    `metadata`, and `head`: a message whose branch becomes the active one, to the newest message
-    below it. `expected` are the tags of which the session must have one; `None` does not ask.
-    Raises `SessionNotFound`, `SessionChanged`, `MessageNotFound`, and for `head` `SessionBusy`
-    while a turn runs, because its reply will be the head.
+    `values` may have `title`, what is in `PLAIN`, `metadata`, and `head`: a message whose branch
+    becomes the active one, to the newest message below it. `expected` are the tags of which the
+    session must have one; `None` does not ask. Raises `SessionNotFound`, `SessionChanged`,
+    `MessageNotFound`, and for `head` `SessionBusy` while a turn runs, because its reply will be the
+    head.
     """
     session = stored.find(conn, tenant=tenant, session_id=session_id)
     if session is None:
@@ -108,9 +110,7 @@ def _retitle(conn: sa.Connection, session: Any, title: str, source: TitleSource)
 
 
 def _choose_branch(conn: sa.Connection, session: Any, message_id: str, at: int) -> None:
-    last = conn.execute(_LAST_OF_BRANCH, {"session": session.pk, "message": message_id}).first()
-    if last is None:
-        raise MessageNotFound("There is no such message in this session.")
+    last = branches.last_of_branch(conn, session_pk=session.pk, message_id=message_id)
     running = rows.line(conn, session.pk).running
     if running is not None:
         raise SessionBusy(turn_id=running, session_id=session.session_id)
@@ -120,31 +120,6 @@ def _choose_branch(conn: sa.Connection, session: Any, message_id: str, at: int) 
     )
 
 
-def _last_of_branch_statement() -> sa.Select[tuple[int, int]]:
-    in_session = messages.c.session_pk == sa.bindparam("session", type_=sa.BigInteger)
-    walk = (
-        sa.select(messages.c.seq, sa.literal_column("1").label("step"))
-        .where(in_session, messages.c.id == sa.bindparam("message"))
-        .cte("walk", recursive=True)
-    )
-    # The sum keeps SQLite from walking the session backwards in search of the maximum.
-    newest_child = (
-        sa.select(sa.func.max(messages.c.seq + 0))
-        .where(in_session, messages.c.parent_seq == walk.c.seq)
-        .correlate(walk)
-        .scalar_subquery()
-    )
-    walk = walk.union_all(sa.select(newest_child, walk.c.step + 1).where(walk.c.seq.is_not(None)))
-    return (
-        sa.select(messages.c.seq, messages.c.depth)
-        .join(walk, walk.c.seq == messages.c.seq)
-        .where(in_session)
-        .order_by(walk.c.step.desc())
-        .limit(1)
-    )
-
-
-_LAST_OF_BRANCH = _last_of_branch_statement()
 _BY_KEY = (
     sa.select(sessions)
     .where(sessions.c.pk == sa.bindparam("key"), sessions.c.tenant_id == sa.bindparam("tenant"))

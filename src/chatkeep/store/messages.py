@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from chatkeep.domain import Message, MessageNotFound, Role, SessionNotFound, Status, rfc3339
-from chatkeep.store import search
+from chatkeep.store import branches, search
 from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import messages, sessions
 
@@ -17,7 +17,7 @@ MAX_UNANSWERED = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The active branch of a session, as the positions of its messages, newest first."""
+    """A branch of a session, as the positions of its messages, newest first."""
 
     session_pk: int
     seqs: tuple[int, ...]
@@ -165,24 +165,36 @@ def path(
     session_id: str,
     limit: int | None,
     before: str | None = None,
+    head: str | None = None,
 ) -> Path:
-    """The active branch, or its newest `limit` messages, or those before the message `before`.
+    """A branch, or its newest `limit` messages, or those before the message `before`.
 
-    Raises `SessionNotFound`, or `MessageNotFound` when `before` is not in the session.
+    It is the active one, or with `head` the one through that message to the newest below it.
+    Raises `SessionNotFound`, or `MessageNotFound` when `before` or `head` is not in the session.
     """
     session = _HEAD.one(conn, {"tenant": tenant, "name": session_id})
     if session is None:
         raise SessionNotFound
     start = session.head_seq
     if before is not None:
-        known = _PARENT.one(conn, {"session": session.pk, "message": before})
-        if known is None:
-            raise MessageNotFound
-        start = known.parent_seq
+        # What is before a message does not depend on the branch that is read through it.
+        start = _parent_seq(conn, session.pk, before)
+        if head is not None:
+            _parent_seq(conn, session.pk, head)
+    elif head is not None:
+        start = branches.last_of_branch(conn, session_pk=session.pk, message_id=head).seq
     if start is None:
         return Path(session.pk, ())
     rows = _PATH.all(conn, {"session": session.pk, "head": start, "limit": limit or -1})
     return Path(session.pk, tuple(row.seq for row in rows))
+
+
+def _parent_seq(conn: sa.Connection, session_pk: int, message_id: str) -> int | None:
+    row = _PARENT.one(conn, {"session": session_pk, "message": message_id})
+    if row is None:
+        raise MessageNotFound("There is no such message in this session.")
+    parent_seq: int | None = row.parent_seq
+    return parent_seq
 
 
 def _path_statement() -> sa.Select[tuple[int]]:

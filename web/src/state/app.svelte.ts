@@ -5,6 +5,7 @@ import { Problem } from '../api/client';
 import { follow } from '../api/stream';
 import { t } from '../language';
 import { Conversation, type Settings } from './conversation.svelte';
+import { asBlock, conversationsIn, Unusable } from './files';
 import { parcels } from './outbox';
 import { go, route } from './route.svelte';
 import { Sessions } from './sessions.svelte';
@@ -25,7 +26,13 @@ const UNDO_MS = 8_000;
 const SHUT_KEY = 'chatkeep.sidebar';
 /** Where the list is a drawer, as the styles have it. */
 export const NARROW = '(max-width: 760px)';
-const NO_SETTINGS: Settings = { model: null, system_prompt: null, context_messages: null };
+const NO_SETTINGS: Settings = {
+  model: null,
+  system_prompt: null,
+  context_messages: null,
+  temperature: null,
+  max_tokens: null,
+};
 
 class App {
   readonly sessions = new Sessions();
@@ -36,6 +43,8 @@ class App {
   receipt = $state<string | null>(null);
   /** Whether the list is open as a drawer, where there is no room for it beside the conversation. */
   sidebarOpen = $state(false);
+  /** Whether the page has little room: the list is a drawer. */
+  narrow = $state(false);
   /** Whether it is shut where there is room. */
   sidebarShut = $state(wasShut());
   toasts = $state.raw<readonly Toast[]>([]);
@@ -43,6 +52,12 @@ class App {
   connected = $state(true);
   /** What a screen reader says next. */
   announcement = $state('');
+  /** Text that is to become part of the message that is being written. */
+  insertion = $state<string | null>(null);
+  /** The words that the last search has led to. */
+  sought: readonly string[] = [];
+  /** Whether the search is of the conversation that is shown alone. */
+  searchesHere = $state(false);
   /** The settings of the session that the next message begins. */
   settings = $state.raw<Settings>(NO_SETTINGS);
   /** Sessions that are to be deleted, and not yet on the server. */
@@ -166,20 +181,39 @@ class App {
 
   /** Bring a file of conversations in. */
   async bring(file: File): Promise<void> {
-    const type = /\.jsonl$/i.test(file.name) ? 'application/jsonl' : 'application/json';
-    const started = this.toast(`Importing ${file.name}…`);
+    const started = this.toast(t.files.importing(file.name));
     try {
+      const isArchive = /\.zip$/i.test(file.name);
+      const body = isArchive ? await conversationsIn(file) : file;
+      const type = /\.jsonl$/i.test(file.name) ? 'application/jsonl' : 'application/json';
       const headers = { 'Content-Type': type };
-      const answer = await fetch(`${BASE}/import`, { method: 'POST', headers, body: file });
-      const body: unknown = await answer.json().catch(() => null);
-      if (!answer.ok) throw Problem.from(body, answer.status);
-      this.toast(told(body as ImportReport));
+      const answer = await fetch(`${BASE}/import`, { method: 'POST', headers, body });
+      const report: unknown = await answer.json().catch(() => null);
+      if (!answer.ok) throw Problem.from(report, answer.status);
+      this.toast(summary(report as ImportReport));
       await this.sessions.load();
     } catch (error) {
-      this.toast(`${file.name}: ${words(error)}`, null, true);
+      const why = error instanceof Unusable ? error.message : words(error);
+      this.toast(`${file.name}: ${why}`, null, true);
     } finally {
       this.dismiss(started);
     }
+  }
+
+  /** Make text files part of the message that is being written; what is no text gets an answer. */
+  async attach(files: readonly File[]): Promise<void> {
+    for (const file of files) {
+      try {
+        this.insert(await asBlock(file));
+      } catch (error) {
+        this.toast(error instanceof Unusable ? error.message : words(error), null, true);
+      }
+    }
+  }
+
+  /** Add text to the message that is being written. */
+  insert(text: string): void {
+    this.insertion = this.insertion === null ? text : `${this.insertion}\n${text}`;
   }
 
   private async deleteNow(sessionIds: Iterable<string>): Promise<void> {
@@ -234,11 +268,9 @@ function wasShut(): boolean {
   }
 }
 
-function told({ imported = 0, messages = 0, skipped_count: skipped = 0 }: ImportReport): string {
-  const many = (count: number, noun: string) =>
-    `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
-  const brought = `Imported ${many(imported, 'conversation')} with ${many(messages, 'message')}.`;
-  return skipped === 0 ? brought : `${brought} Left out: ${many(skipped, 'conversation')}.`;
+function summary({ imported = 0, messages = 0, skipped_count: skipped = 0 }: ImportReport): string {
+  const brought = t.files.imported(t.common.conversations(imported), t.common.messages(messages));
+  return skipped === 0 ? brought : `${brought} ${t.files.skipped(t.common.conversations(skipped))}`;
 }
 
 export const app = new App();
