@@ -203,8 +203,18 @@ export const de: Words = {
     pin: 'Anheften',
     rename: 'Umbenennen',
     settings: 'Einstellungen',
+    select: 'Auswählen',
     unarchive: 'Aus dem Archiv holen',
     unpin: 'Nicht mehr anheften',
+  },
+  selection: {
+    archive: 'Archivieren',
+    count: (many: number) => `${count(many)} ausgewählt`,
+    delete: 'Löschen',
+    export: 'Exportieren',
+    exportLimit: (most: number) => `Auf einmal lassen sich bis zu ${count(most)} exportieren.`,
+    label: 'Ausgewählte Unterhaltungen',
+    unarchive: 'Zurückholen',
   },
   toasts: {
     archived: (many: number) =>
@@ -247,6 +257,7 @@ export const de: Words = {
     move: 'In der Liste der Unterhaltungen bewegen',
     newLine: 'Neue Zeile beginnen',
     rename: 'Unterhaltung in der Liste umbenennen',
+    select: 'Mehrere Unterhaltungen in der Liste auswählen',
     search: 'Suchen',
     send: 'Nachricht senden',
     stop: 'Antwort anhalten oder schließen, was offen ist',

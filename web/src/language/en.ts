@@ -182,8 +182,18 @@ export const en = {
     pin: 'Pin',
     rename: 'Rename',
     settings: 'Settings',
+    select: 'Select',
     unarchive: 'Unarchive',
     unpin: 'Unpin',
+  },
+  selection: {
+    archive: 'Archive',
+    count: (many: number) => `${count(many)} selected`,
+    delete: 'Delete',
+    export: 'Export',
+    exportLimit: (most: number) => `Up to ${count(most)} can be exported at a time.`,
+    label: 'Selected conversations',
+    unarchive: 'Unarchive',
   },
   toasts: {
     archived: (many: number) =>
@@ -224,6 +234,7 @@ export const en = {
     move: 'Move in the list of conversations',
     newLine: 'Begin a new line',
     rename: 'Rename the conversation in the list',
+    select: 'Select several conversations in the list',
     search: 'Search',
     send: 'Send the message',
     stop: 'Stop the answer, or close what is open',
