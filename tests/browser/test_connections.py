@@ -14,7 +14,6 @@ from tests.browser.page import (
     button,
     ended,
     field,
-    questions,
     replying,
     send,
     session_of,
