@@ -160,7 +160,10 @@ def test_a_failure_between_answers_is_still_told_afterwards(page: Page, upstream
     send(page, "three")
     shows(page, "one", "Reply to: one", "two", "three", "Reply to: three")
     ended(page)
+    # It calls nobody any more, and can be tried again.
     expect(page.get_by_role("alert")).to_have_count(0)
+    past = page.get_by_role("status").filter(has_text="OPENAI_API_KEY")
+    expect(past.get_by_role("button", name="Try again")).to_be_visible()
 
 
 def test_a_failure_in_one_tab_is_told_in_the_other(
