@@ -81,7 +81,10 @@ STATUS: dict[type[domain.ChatError], int] = {
 
 METHOD_NOT_ALLOWED = 405
 
-EXPOSED_HEADERS = ("Content-Location", "ETag", "Idempotent-Replayed", "Link", "Retry-After")
+EXPOSED_HEADERS = (
+    *("Content-Disposition", "Content-Location", "ETag"),
+    *("Idempotent-Replayed", "Link", "Retry-After"),
+)
 """What a page elsewhere may read of an answer's headers."""
 
 

@@ -139,6 +139,8 @@ class SessionRecord(Session):
     model: str | None
     system_prompt: str | None
     context_messages: int | None
+    temperature: float | None
+    max_tokens: int | None
     metadata: dict[str, Any]
     head: str | None
     running_turn: str | None
@@ -254,6 +256,17 @@ class SystemPrompts:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionDefaults:
+    """What holds where a session has nothing set. No `system_prompt` is none at all.
+
+    It is that of the default model; an embedded model may have one of its own.
+    """
+
+    system_prompt: str | None
+    context_messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What a model is sent. `grammar` (GBNF) is obeyed by the embedded model alone."""
 
@@ -313,7 +326,8 @@ class UsageRow:
 class SearchHit:
     """A message that was found, or without a `message_id` a session's title.
 
-    The snippet is plain text in pieces, each with whether it is what was looked for.
+    `on_active_branch`: true if the session's history shows it now, and for every title. The snippet
+    is plain text in pieces, each with whether it is what was looked for.
     """
 
     session_id: str
@@ -321,6 +335,7 @@ class SearchHit:
     message_id: str | None
     role: Role | None
     created_at: str
+    on_active_branch: bool
     snippet: tuple["SnippetPart", ...]
 
 
@@ -476,7 +491,7 @@ class Position:
         """Read an event's id. Raises `InvalidRequest`."""
         found = _POSITION.fullmatch(text)
         if found is None:
-            raise InvalidRequest("The position is no event's id of a turn.")
+            raise InvalidRequest("The position is not the id of a turn's event.")
         attempt, offset, titled, end = found.groups()
         return cls(int(attempt), int(offset), bool(titled), bool(end))
 
@@ -552,7 +567,7 @@ class TooLarge(ChatError):
 
 
 class ForeignHost(ChatError):
-    """This server is not reached by that name."""
+    """This server does not answer to that host name."""
 
     code = "foreign-host"
 
@@ -564,7 +579,7 @@ class ForeignOrigin(ChatError):
 
 
 class NotAcceptable(ChatError):
-    """None of the media types that the request accepts can be given."""
+    """None of the media types that the request accepts is available."""
 
     code = "not-acceptable"
 
@@ -594,7 +609,7 @@ class PageMissing(ChatError):
 
 
 class TurnNotStarted(ChatError):
-    """This turn still waits for the one before it."""
+    """This turn is still waiting for the one before it."""
 
     code = "turn-not-started"
 
@@ -612,7 +627,7 @@ class SessionBusy(ChatError):
 
 
 class IdempotencyKeyReused(ChatError):
-    """This idempotency key was used with another request."""
+    """This idempotency key was already used with a different request."""
 
     code = "idempotency-key-reused"
 
@@ -624,7 +639,7 @@ class QueueFull(ChatError):
 
 
 class Overloaded(ChatError):
-    """The server is answering as many turns as it may."""
+    """The server is already running as many turns as it allows."""
 
     code = "overloaded"
 
@@ -642,7 +657,7 @@ class StoreUnavailable(ChatError):
 
 
 class ModelFailed(ChatError):
-    """The model did not give a usable answer."""
+    """No complete answer from the model."""
 
     code = "model-failed"
 
@@ -678,13 +693,13 @@ class ModelQuotaExhausted(ChatError):
 
 
 class ModelMisconfigured(ChatError):
-    """The model's provider refuses this server's configuration."""
+    """The model is not set up correctly on the server."""
 
     code = "model-misconfigured"
 
 
 class ContextTooLong(ChatError):
-    """The conversation is longer than the model can read."""
+    """This conversation is too long for the model."""
 
     code = "context-too-long"
 
@@ -696,7 +711,7 @@ class ModelTimedOut(ChatError):
 
 
 class ModelBusy(ChatError):
-    """The model's provider limits this server."""
+    """The model takes no more requests right now."""
 
     code = "model-busy"
 
@@ -708,13 +723,13 @@ class TurnCancelled(ChatError):
 
 
 class TurnInterrupted(ChatError):
-    """The server stopped during this turn too often."""
+    """The server stopped too many times during this turn."""
 
     code = "turn-interrupted"
 
 
 class InternalError(ChatError):
-    """Something unexpected happened in the server."""
+    """Something unexpected went wrong on the server."""
 
     code = "internal-error"
 

@@ -108,6 +108,8 @@ Id = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(storable
 Seq = Annotated[int, Field(ge=1, le=_MAX_SEQ)]
 Place = Annotated[int, Field(ge=0, le=_MAX_SEQ)]
 Tokens = Annotated[int, Field(ge=0, le=_MAX_TOKENS)]
+Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+ReplyTokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class _Line(BaseModel):
@@ -134,6 +136,8 @@ class SessionLine(_Line):
     model: Id | None
     system_prompt: Text | None
     context_messages: Annotated[int, Field(ge=0, le=1_000)] | None
+    temperature: Temperature | None = None
+    max_tokens: ReplyTokens | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(is_metadata)]
     head_seq: Seq | None
     created_at: Time
@@ -157,7 +161,7 @@ class SystemPromptLine(_Line):
 
 
 class Options(_Line):
-    """What a turn asked for itself."""
+    """What a turn asked for itself, or what its session had set when it was asked."""
 
     model: Text | None = None
     system_prompt: Text | None = None
@@ -268,6 +272,6 @@ LINES: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type
 
 __all__ = [
     "LINES", "VERSION", "Beginning", "CallLine", "EndLine", "Line", "MessageLine", "Options",
-    "SessionLine", "SystemPromptLine", "TurnLine", "is_metadata", "is_session_id", "is_title",
-    "microseconds", "storable",
+    "ReplyTokens", "SessionLine", "SystemPromptLine", "Temperature", "TurnLine", "is_metadata",
+    "is_session_id", "is_title", "microseconds", "storable",
 ]  # fmt: skip

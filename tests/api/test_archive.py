@@ -61,6 +61,7 @@ def conversations(client: TestClient, upstream: Upstream) -> bytes:
     post("failed", "please fail now")
     post("failed", "and go on then")
     change = {"title": "Mine, “really”", "pinned": True, "archived": True, "context_messages": 3}
+    change |= {"temperature": 0.3, "max_tokens": 77}
     change |= {"metadata": {"b": [1, 2.5, None, {"ü": "🦔"}], "a": 2**60}, "system_prompt": ""}
     change["head"] = first["message_id"]
     assert client.patch("/sessions/tree%2F🌳 ü", json=change).is_success
@@ -108,6 +109,22 @@ def test_an_imported_session_goes_on(fresh: TestClient, conversations: bytes) ->
     assert len(fresh.get("/history/failed").json()) == 5
 
 
+def test_an_export_from_before_there_was_a_setting_comes_in_without_it(
+    fresh: TestClient, conversations: bytes
+) -> None:
+    lines = [json.loads(line) for line in conversations.splitlines()]
+    for line in lines:
+        if line["type"] == "session":
+            del line["temperature"], line["max_tokens"]
+
+    report = take(fresh, b"\n".join(json.dumps(line).encode() for line in lines))
+
+    assert report["skipped"] == []
+    session = fresh.get("/sessions/tree%2F🌳 ü").json()
+    assert session["context_messages"] == 3
+    assert (session["temperature"], session["max_tokens"]) == (None, None)
+
+
 def test_importing_twice_doubles_nothing(fresh: TestClient, conversations: bytes) -> None:
     take(fresh, conversations)
 
@@ -122,12 +139,80 @@ def test_one_session_can_be_carried_alone(
     client: TestClient, fresh: TestClient, conversations: bytes
 ) -> None:
     one = client.get("/export", params={"session_id": "tree/🌳 ü"})
-    assert one.headers["content-disposition"] == 'attachment; filename="chatkeep-export.jsonl"'
 
     take(fresh, one.content)
 
     assert [session["session_id"] for session in fresh.get("/sessions").json()] == ["tree/🌳 ü"]
     assert client.get("/export?session_id=nobody").status_code == 404
+
+
+def test_several_sessions_can_be_carried_at_once_in_the_order_in_which_they_are_named(
+    client: TestClient, fresh: TestClient, conversations: bytes
+) -> None:
+    client.post("/chat", json={"session_id": "third", "message": "not wanted"})
+    names = ["tree/🌳 ü", "failed", "tree/🌳 ü"]
+
+    some = client.get("/export", params={"session_id": names})
+
+    lines = [json.loads(line) for line in some.content.splitlines()]
+    carried = [line["session_id"] for line in lines if line["type"] == "session"]
+    assert carried == ["tree/🌳 ü", "failed"]
+    assert take(fresh, some.content)["imported"] == 2
+    unknown = client.get("/export", params={"session_id": ["failed", "nobody"]})
+    assert unknown.status_code == 404
+    many = client.get("/export", params={"session_id": ["failed"] * 101})
+    assert many.status_code == 422
+    assert many.json()["errors"][0]["parameter"] == "session_id"
+    assert client.get("/export", params={"session_id": ["failed"] * 100}).is_success
+
+
+def test_an_export_of_several_sessions_is_called_after_the_day(
+    client: TestClient, conversations: bytes
+) -> None:
+    days = {rfc3339(now())[:10]}
+    files = {
+        client.get("/export", params=params).headers["content-disposition"]
+        for params in ({}, {"session_id": ["failed", "tree/🌳 ü"]})
+    }
+    days.add(rfc3339(now())[:10])
+
+    names = {f"chatkeep-export-{day}.jsonl" for day in days}
+    assert files <= {f"attachment; filename=\"{n}\"; filename*=UTF-8''{n}" for n in names}
+
+
+@pytest.mark.parametrize(
+    ("title", "plain", "spelled"),
+    [
+        ("Capital of France", "Capital-of-France", "Capital-of-France"),
+        ("Crème brûlée", "Creme-brulee", "Crème-brûlée"),
+        ("フランスの首都", "conversation", "フランスの首都"),
+        ("Family 👩‍👩‍👧 photos", "Family-photos", "Family-👩👩👧-photos"),
+        ("../../etc/passwd", "etc-passwd", "etc-passwd"),
+        ('a/b\\c:d*e?f"g<h>i|j%41', "a-b-c-d-e-f-g-h-i-j-41", "a-b-c-d-e-f-g-h-i-j-41"),
+        ("-rf .bashrc.", "rf-.bashrc", "rf-.bashrc"),
+        ("it's; a=b", "its-ab", "it's;-a=b"),
+        ("gpj.\u202eexe", "gpj.exe", "gpj.exe"),
+        ("Con", "conversation-Con", "conversation-Con"),
+        ("Cön", "conversation-Con", "Cön"),
+        ("nul.txt is a device", "conversation-nul.txt-is-a-device",
+         "conversation-nul.txt-is-a-device"),
+        ("?!…", "conversation", "!…"),
+        ("...", "conversation", "conversation"),
+        ("x" * 200, "x" * 80, "x" * 80),
+        ("🦔" * 200, "conversation", "🦔" * 50),
+        ("word " * 40, "word-" * 15 + "word", "word-" * 15 + "word"),
+    ],
+)  # fmt: skip
+def test_the_file_of_one_session_is_called_after_its_title(
+    client: TestClient, session: str, title: str, plain: str, spelled: str
+) -> None:
+    client.post("/chat", json={"session_id": "named", "message": "hello"})
+    assert client.patch("/sessions/named", json={"title": title}).is_success
+
+    for form, suffix in (("markdown", "md"), ("jsonl", "jsonl"), ("openai", "jsonl")):
+        export = client.get("/export", params={"session_id": "named", "format": form})
+        names = f"filename=\"{plain}.{suffix}\"; filename*=UTF-8''{quote(spelled)}.{suffix}"
+        assert export.headers["content-disposition"] == f"attachment; {names}"
 
 
 def test_a_file_that_is_cut_off_at_any_line_gives_whole_sessions_alone(
@@ -322,6 +407,18 @@ def test_markdown_is_for_people_and_openais_lists_for_programs(
     every = client.get("/export?format=openai").content.splitlines()
     assert len(every) == len(client.get("/sessions").json())
     assert client.get("/export?format=xml").status_code == 422
+
+
+def test_a_file_that_is_no_export_is_refused_with_what_would_be_one(fresh: TestClient) -> None:
+    for body in (b"<html>", b"just a note", b"%PDF-1.7", b""):
+        response = fresh.post("/import", content=body)
+        assert (response.status_code, response.json()["detail"]) == (
+            422,
+            "Not a conversation export. Chatkeep reads ChatGPT, Open WebUI and its own.",
+        )
+    broken = fresh.post("/import", content=b'{"id": nothing}').json()["detail"]
+    assert broken.startswith("Not a conversation export: it is not JSON")
+    assert broken.endswith(". Chatkeep reads ChatGPT, Open WebUI and its own.")
 
 
 def test_what_is_nested_deeply_is_refused_before_it_costs_anything(fresh: TestClient) -> None:

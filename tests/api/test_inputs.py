@@ -168,7 +168,7 @@ def test_a_message_may_have_100000_characters_and_no_more(client: TestClient) ->
         ("/sessions?limit=1001", "limit"),
         ("/sessions?limit=many", "limit"),
         ("/history/plain?limit=-1", "limit"),
-        ("/history/plain?before=" + "x" * 101, "before"),
+        ("/history/plain?before=" + "x" * 256, "before"),
     ],
 )
 def test_a_wrong_parameter_is_named(client: TestClient, path: str, parameter: str) -> None:

@@ -121,6 +121,32 @@ def test_titles_are_found_as_they_are_now(client: TestClient, session: str) -> N
     assert find(client, "oldish") == []
 
 
+def test_a_hit_tells_whether_it_is_on_the_active_branch(client: TestClient, session: str) -> None:
+    def post(message: str, **more: Any) -> dict[str, Any]:
+        body = {"session_id": session, "message": message, **more}
+        return dict(client.post("/chat", json=body).json())
+
+    def branches() -> dict[str, bool]:
+        hits = find(client, "binturong")
+        return {hit["message_id"]: hit["on_active_branch"] for hit in hits}
+
+    first = post("a binturong")
+    left = post("a left binturong")
+    right = post("a right binturong", parent_id=first["message_id"])
+    client.patch(f"/sessions/{session}", json={"title": "Binturong"})
+
+    def names(answer: dict[str, Any]) -> set[str]:
+        return {answer["user_message_id"], answer["message_id"]}
+
+    active = branches()
+    assert active.pop(None) is True  # type: ignore[call-overload]  # a title has no message
+    assert {name for name in active if not active[name]} == names(left)
+    assert {name for name in active if active[name]} == names(first) | names(right)
+
+    client.patch(f"/sessions/{session}", json={"head": left["message_id"]})
+    assert {name for name, is_active in branches().items() if not is_active} == names(right)
+
+
 def test_a_message_that_is_about_it_comes_first(client: TestClient, session: str) -> None:
     say(client, f"{session} 1", "okapi okapi okapi, nothing but okapi")
     say(client, f"{session} 2", "once upon a time " * 40 + "there was an okapi")

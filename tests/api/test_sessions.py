@@ -8,6 +8,8 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
+from tests.upstream import Upstream
+
 
 @pytest.fixture
 def name(client: TestClient, session: str) -> str:
@@ -38,7 +40,8 @@ def test_a_session_tells_all_that_can_be_set_of_it(client: TestClient, name: str
     assert session["message_count"] == 2
     assert session["head"] == history[-1]["id"]
     assert (session["pinned"], session["archived"], session["metadata"]) == (False, False, {})
-    for unset in ("model", "system_prompt", "context_messages", "running_turn"):
+    settings = ("model", "system_prompt", "context_messages", "temperature", "max_tokens")
+    for unset in (*settings, "running_turn"):
         assert session[unset] is None
     assert session["queued_turns"] == []
 
@@ -70,6 +73,35 @@ def test_settings_of_a_session_hold_for_its_turns_until_they_are_taken_back(
     receipt = client.get(f"/turns/{answer['turn_id']}/context").json()
     assert receipt["system_prompt"].startswith("You are a helpful assistant")
     assert len(receipt["messages"]) == 5
+
+
+def ask(client: TestClient, name: str, **more: Any) -> dict[str, Any]:
+    """Post a turn; return its id, and how its reply was sampled."""
+    answer = client.post("/chat", json={"session_id": name, **more})
+    assert answer.status_code == 200
+    turn_id = answer.json()["turn_id"]
+    receipt = client.get(f"/turns/{turn_id}/context").json()
+    return {"id": turn_id, "sampled": (receipt["temperature"], receipt["max_tokens"])}
+
+
+def test_how_replies_are_sampled_is_set_for_a_session_and_a_turn_may_say_otherwise(
+    client: TestClient, upstream: Upstream, name: str
+) -> None:
+    changed = client.patch(f"/sessions/{name}", json={"temperature": 1, "max_tokens": 50})
+    assert (changed.json()["temperature"], changed.json()["max_tokens"]) == (1.0, 50)
+
+    first = ask(client, name, message="one")
+    assert first["sampled"] == (1.0, 50)
+    sent = upstream.replies[-1].body
+    assert (sent["temperature"], sent["max_completion_tokens"]) == (1.0, 50)
+    assert ask(client, name, message="two", temperature=0)["sampled"] == (0.0, 50)
+    assert ask(client, name, message="three", max_tokens=7)["sampled"] == (1.0, 7)
+
+    client.patch(f"/sessions/{name}", json={"temperature": None, "max_tokens": 60})
+    assert ask(client, name, message="four")["sampled"] == (None, 60)
+    # Once more is as it was asked.
+    assert ask(client, name, regenerate=first["id"])["sampled"] == (1.0, 50)
+    assert ask(client, name, regenerate=first["id"], temperature=2)["sampled"] == (2.0, 50)
 
 
 def test_a_title_that_a_person_set_is_never_overwritten(client: TestClient, name: str) -> None:
@@ -124,6 +156,12 @@ def test_a_tag_is_another_one_after_a_turn_and_saves_reading_the_same_twice(
         ({"model": "openai:unknown"}, "#/model"),
         ({"context_messages": -1}, "#/context_messages"),
         ({"context_messages": 1_001}, "#/context_messages"),
+        ({"temperature": -0.1}, "#/temperature"),
+        ({"temperature": 2.1}, "#/temperature"),
+        ({"temperature": "1"}, "#/temperature"),
+        ({"max_tokens": 0}, "#/max_tokens"),
+        ({"max_tokens": 1_000_001}, "#/max_tokens"),
+        ({"max_tokens": 1.5}, "#/max_tokens"),
         ({"metadata": []}, "#/metadata"),
         ({"metadata": {"a": "x" * 20_000}}, "#/metadata"),
         ({"metadata": {"a": "\0"}}, "#/metadata"),
@@ -188,10 +226,16 @@ def test_pages_of_some_lead_on_to_some(client: TestClient) -> None:
     assert "next" not in third.links
 
 
-def test_the_models_on_offer_are_listed(client: TestClient) -> None:
+def test_the_models_on_offer_are_listed_and_what_holds_where_nothing_is_set(
+    client: TestClient, name: str
+) -> None:
+    history = client.get(f"/history/{name}").json()
+    receipt = client.get(f"/turns/{history[0]['turn_id']}/context").json()
+
     assert client.get("/models").json() == {
         "default": "openai:scripted",
         "models": [{"id": "openai:scripted", "provider": "openai"}],
+        "defaults": {"system_prompt": receipt["system_prompt"], "context_messages": 5},
         "notice": None,
     }
 

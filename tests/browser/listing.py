@@ -88,6 +88,12 @@ def choose(page: Page, title: str, option: str) -> None:
     page.get_by_role("menuitem", name=option).click()
 
 
+def more(page: Page, option: str) -> None:
+    """Open the menu below the list, and choose something of it."""
+    page.get_by_role("button", name="More", exact=True).click()
+    page.get_by_role("menuitem", name=option, exact=True).click()
+
+
 def asked(page: Page) -> list[str]:
     """What the page asks the server for from now on, such as `GET /sessions`."""
     found: list[str] = []

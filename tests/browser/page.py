@@ -37,7 +37,7 @@ def shows(page: Page, *texts: str) -> None:
 
 def ended(page: Page) -> None:
     """Nothing is being answered any more, and the newest answer is stored."""
-    expect(button(page, "Answer once more").last).to_be_visible()
+    expect(button(page, "Regenerate").last).to_be_visible()
     expect(button(page, "Stop")).to_have_count(0)
 
 

@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open, Pace
-from tests.browser.listing import Stored, choose, expected, link, store
+from tests.browser.listing import Stored, choose, expected, link, more, store
 from tests.browser.page import answers, button, ended, questions, replying, send
 from tests.process import Server
 from tests.upstream import Answer, Call, Upstream, polite
@@ -84,7 +84,7 @@ def test_axe_finds_nothing_in_a_conversation(page: Page, upstream: Upstream) -> 
     button(page, "Edit the message").click()
     faults.look("editing")
     page.keyboard.press("Escape")
-    button(page, "What the model was sent").click()
+    button(page, "What was sent to the model").click()
     expect(page.get_by_role("dialog").get_by_text("Nothing.")).to_be_visible()
     faults.look("the receipt")
     page.keyboard.press("Escape")
@@ -115,7 +115,7 @@ def test_axe_finds_nothing_in_the_list_its_menu_and_what_is_told(
     expect(button(page, "Undo")).to_be_visible()
     faults.look("a toast")
     button(page, "Undo").click()
-    button(page, "Archive").click()
+    more(page, "Archive")
     expect(page.get_by_text("The archive is empty.")).to_be_visible()
     faults.look("the archive")
     page.goto("#/nobody")
@@ -136,12 +136,12 @@ def test_axe_finds_nothing_in_the_dialogs(page: Page, server: Server) -> None:
     expect(page.get_by_text("Nothing was found.")).to_be_visible()
     faults.look("nothing found")
     page.keyboard.press("Escape")
-    button(page, "Settings of this conversation").click()
-    page.get_by_role("radio", name="My own").check()
+    button(page, "Conversation settings").click()
+    page.get_by_role("radio", name="Custom").check()
     expect(page.get_by_role("textbox", name="System prompt")).to_be_visible()
     faults.look("settings")
     page.keyboard.press("Escape")
-    button(page, "Help").click()
+    more(page, "Help")
     expect(page.get_by_role("dialog", name="Help")).to_be_visible()
     faults.look("help")
     assert not faults.found, "\n\n".join(faults.found)
@@ -220,17 +220,21 @@ def test_the_theme_that_is_chosen_wins_over_the_systems(page: Page, scheme: Any)
     page.emulate_media(color_scheme=scheme)
     dark = "() => getComputedStyle(document.body).backgroundColor"
     of_system = page.evaluate(dark)
-    seen = set()
-    for name in ("as the system", "light", "dark"):
-        seen.add(page.evaluate(dark))
-        button(page, f"Theme: {name}").click()
-    assert len(seen) == 2
-    assert page.evaluate(dark) == of_system
+    button(page, "More").click()
+    # The menu stays open, so that one sees which it is to be.
+    themes = page.get_by_role("group", name="Theme").get_by_role("menuitemradio")
+    expect(themes.and_(page.locator("[aria-checked=true]"))).to_have_text("System")
+    seen = {}
+    for name in ("Light", "Dark", "System"):
+        themes.filter(has_text=name).click()
+        expect(themes.and_(page.locator("[aria-checked=true]"))).to_have_text(name)
+        seen[name] = page.evaluate(dark)
+    assert seen["Light"] != seen["Dark"]
+    assert seen["System"] == of_system
     assert json.loads(page.evaluate("JSON.stringify(localStorage)")) == {}
 
     other = "dark" if scheme == "light" else "light"
-    while page.locator("html").get_attribute("data-theme") != other:
-        page.get_by_role("button", name="Theme: ").click()
+    themes.filter(has_text=other.capitalize()).click()
     page.reload()
-    expect(button(page, f"Theme: {other}")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("data-theme", other)
     assert page.evaluate(dark) != of_system

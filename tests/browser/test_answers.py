@@ -127,7 +127,7 @@ def test_what_is_selected_stays_selected_while_the_answer_grows(
 
 def test_figures_say_what_an_answer_took(page: Page) -> None:
     send(page, "hello")
-    figures = r"openai:scripted · 11 \+ 7 tokens · [\d.,]+ s · [\d.,]+ tokens/s"
+    figures = r"openai:scripted · 11 in, 7 out · [\d.,]+ s · [\d.,]+ tok/s"
     expect(answers(page)).to_contain_text(re.compile(figures))
     page.reload()
     expect(answers(page)).to_contain_text(re.compile(figures))
@@ -163,8 +163,8 @@ def test_the_receipt_shows_what_the_model_was_sent_and_what_not(
         server.chat(session, f"question {number}")
     page = open_page(session)
     expect(answers(page)).to_have_count(4)
-    button(page, "What the model was sent").last.click()
-    receipt = page.get_by_role("dialog", name="What the model was sent")
+    button(page, "What was sent to the model").last.click()
+    receipt = page.get_by_role("dialog", name="What was sent to the model")
     sent = upstream.replies[-1].messages
     expect(receipt.locator("pre")).to_have_text([text for _, text in sent])
     assert [text for _, text in sent[1:]] == [
@@ -187,4 +187,4 @@ def test_the_receipt_shows_what_the_model_was_sent_and_what_not(
     expect(receipt).to_contain_text("1 × never answered")
     page.keyboard.press("Escape")
     expect(receipt).to_have_count(0)
-    expect(button(page, "What the model was sent").last).to_be_focused()
+    expect(button(page, "What was sent to the model").last).to_be_focused()

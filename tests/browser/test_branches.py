@@ -44,7 +44,7 @@ def test_another_answer_stands_beside_the_first(
     second = open_page(session_of(page))
     shows(second, "hello", "Reply 1 to: hello")
 
-    button(page, "Answer once more").click()
+    button(page, "Regenerate").click()
     for tab in (page, second):
         shows(tab, "hello", "Reply 2 to: hello")
         expect(answers(tab)).to_contain_text("2/2")
@@ -67,7 +67,7 @@ def test_what_is_sent_after_a_choice_goes_on_from_there(
 ) -> None:
     send(page, "hello")
     ended(page)
-    button(page, "Answer once more").click()
+    button(page, "Regenerate").click()
     expect(answers(page)).to_contain_text("2/2")
     button(page, "Previous branch").click()
     shows(page, "hello", "Reply 1 to: hello")
@@ -191,7 +191,7 @@ def test_a_growing_other_answer_takes_the_place_of_the_first(
     second = open_page(session_of(page))
     shows(second, "hello", "Reply 1 to: hello")
     upstream.script = replying(Answer(["Another ", "answer"], pace=pace.semaphore))
-    button(page, "Answer once more").click()
+    button(page, "Regenerate").click()
     pace.write(1)
     for tab in (page, second):
         shows(tab, "hello", "Another")
@@ -214,7 +214,7 @@ def test_another_answer_in_the_middle_keeps_what_followed_the_first(
     second = open_page(session_of(page))
     shows(second, "one", "Reply 1", "two", "Reply 2")
     answers(page).first.hover()
-    answers(page).first.get_by_role("button", name="Answer once more").click()
+    answers(page).first.get_by_role("button", name="Regenerate").click()
     for tab in (page, second):
         shows(tab, "one", "Reply 3 to: one")
         expect(answers(tab)).to_contain_text("2/2")

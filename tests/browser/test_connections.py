@@ -13,7 +13,7 @@ from tests.browser.page import (
     answers,
     button,
     ended,
-    questions,
+    field,
     replying,
     send,
     session_of,
@@ -65,7 +65,8 @@ def test_a_server_that_dies_in_an_answer_gives_the_whole_of_it_when_it_is_back(
 
     server.kill()
     expect(answers(page)).to_contain_text("The connection is lost. Trying again…")
-    expect(page.get_by_text(AWAY)).to_be_visible()
+    # It is said once, where it matters.
+    expect(page.get_by_text("Trying again…")).to_have_count(1)
     expect(answers(page)).to_contain_text("first2")
     server.start()
     again.write(2)
@@ -89,8 +90,9 @@ def test_a_message_that_is_sent_while_the_server_is_away_is_sent_when_it_is_back
     ended(page)
     server.kill()
     send(page, "meanwhile")
-    expect(page.get_by_text(AWAY)).to_be_visible()
-    expect(questions(page).last).to_contain_text("The server cannot be reached.")
+    expect(answers(page).last).to_contain_text("The server cannot be reached.")
+    expect(page.get_by_text("cannot be reached")).to_have_count(1)
+    expect(page.get_by_label("The model is thinking")).to_have_count(0)
     server.start()
     shows(page, "before", "Reply to: before", "meanwhile", "Reply to: meanwhile")
     ended(page)
@@ -105,12 +107,29 @@ def test_messages_are_sent_in_the_order_in_which_they_were_written(
     ended(page)
     server.proxy.is_closed = True
     send(page, "one")
-    expect(questions(page).last).to_contain_text("The server cannot be reached.")
+    expect(answers(page).last).to_contain_text("Will be sent when the server is back.")
     server.proxy.is_closed = False
     send(page, "two")
     replies = ["Reply to: before", "one", "Reply to: one", "two", "Reply to: two"]
     shows(page, "before", *replies)
     assert server.contents(session_of(page)) == ["before", *replies]
+
+
+def test_a_message_that_waits_for_the_server_can_be_cancelled(page: Page, server: Behind) -> None:
+    send(page, "before")
+    ended(page)
+    server.proxy.is_closed = True
+    send(page, "never mind")
+    held = answers(page).last
+    expect(held).to_contain_text("Will be sent when the server is back.")
+    held.get_by_role("button", name="Cancel").click()
+    shows(page, "before", "Reply to: before")
+    # Its words are not lost to whoever wrote them.
+    expect(field(page)).to_have_value("never mind")
+    server.proxy.is_closed = False
+    page.reload()
+    shows(page, "before", "Reply to: before")
+    assert server.contents(session_of(page)) == ["before", "Reply to: before"]
 
 
 @pytest.mark.parametrize("earlier", ["in a session", "as the first of a session"])
@@ -124,7 +143,7 @@ def test_a_message_that_was_not_sent_survives_a_reload(
         before = ["before", "Reply to: before"]
     server.proxy.is_closed = True
     send(page, "meanwhile")
-    expect(questions(page).last).to_contain_text("The server cannot be reached.")
+    expect(answers(page).last).to_contain_text("Will be sent when the server is back.")
     address = page.url
     with pytest.raises(Error, match="net::ERR_"):
         page.reload()
@@ -151,7 +170,7 @@ def test_a_message_is_sent_also_when_another_session_is_looked_at(
     ended(page)
     server.proxy.is_closed = True
     send(page, "meanwhile")
-    expect(questions(page).last).to_contain_text("The server cannot be reached.")
+    expect(answers(page).last).to_contain_text("Will be sent when the server is back.")
     page.get_by_role("link", name="New chat").first.click()
     expect(page.get_by_role("article")).to_have_count(0)
     with page.expect_response(f"{server.url}/chat"):

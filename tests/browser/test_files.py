@@ -1,13 +1,15 @@
 """Conversations in files: dropped or chosen to come in, and carried away from the menu."""
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.listing import Stored, asked, choose, expected, file_of, link, store
+from tests.browser.listing import Stored, asked, choose, expected, file_of, link, more, store
 from tests.browser.page import answers, questions
 from tests.process import Server
 
@@ -46,23 +48,23 @@ def chatgpt(title: str) -> bytes:
 def drop(page: Page, name: str, content: bytes) -> None:
     """Drag a file over the page and let it go there."""
     transfer = page.evaluate_handle(
-        """([name, text]) => {
+        """([name, bytes]) => {
             const transfer = new DataTransfer();
-            transfer.items.add(new File([text], name));
+            transfer.items.add(new File([new Uint8Array(bytes)], name));
             return transfer;
         }""",
-        [name, content.decode()],
+        [name, list(content)],
     )
     page.dispatch_event("main", "dragenter", {"dataTransfer": transfer})
-    expect(page.get_by_text("Drop conversations here to import them")).to_be_visible()
+    expect(page.get_by_text("Drop conversations to import them")).to_be_visible()
     page.dispatch_event("main", "dragover", {"dataTransfer": transfer})
     page.dispatch_event("main", "drop", {"dataTransfer": transfer})
-    expect(page.get_by_text("Drop conversations here to import them")).to_have_count(0)
+    expect(page.get_by_text("Drop conversations to import them")).to_have_count(0)
 
 
 def choose_file(page: Page, name: str, content: bytes) -> None:
     with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Import").click()
+        more(page, "Import…")
     chooser.value.set_files({"name": name, "mimeType": "", "buffer": content})
 
 
@@ -78,7 +80,7 @@ def test_a_file_of_our_own_is_brought_in(page: Page, bring: Any) -> None:
     expect(answers(page)).to_contain_text("Hello to you.")
 
     bring(page, "chatkeep-export.jsonl", file)
-    told = "Imported 0 conversations with 0 messages. Left out: 2 conversations."
+    told = "Imported 0 conversations with 0 messages. Skipped: 2 conversations."
     expect(page.get_by_text(told)).to_be_visible()
     expect(link(page, f"one by {way}")).to_have_count(1)
 
@@ -93,9 +95,35 @@ def test_a_file_of_another_product_is_brought_in(page: Page, bring: Any) -> None
     expect(answers(page)).to_contain_text("Twice a day.")
 
 
+@pytest.mark.parametrize("bring", [drop, choose_file])
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_the_archive_that_chatgpt_sends_is_brought_in(page: Page, bring: Any, method: int) -> None:
+    title = f"Archive {method} by {bring.__name__}"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", method) as files:
+        files.writestr("file-picture.png", bytes(100_000))
+        files.writestr("chat.html", "<p>conversations.json</p>")
+        files.writestr("conversations.json", chatgpt(title))
+    bring(page, "chatgpt-export.zip", archive.getvalue())
+    expect(page.get_by_text("Imported 1 conversation with 2 messages.")).to_be_visible()
+    link(page, title).click()
+    expect(answers(page)).to_contain_text("Twice a day.")
+
+
+def test_an_archive_without_conversations_says_so(page: Page) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        files.writestr("notes.txt", "nothing here")
+    drop(page, "notes.zip", archive.getvalue())
+    told = "notes.zip: There is no conversations.json in this archive."
+    expect(page.get_by_text(told)).to_be_visible()
+    drop(page, "broken.zip", b"PK no archive at all")
+    expect(page.get_by_text("broken.zip: This archive cannot be read.")).to_be_visible()
+
+
 def test_a_file_that_cannot_be_read_says_why(page: Page, complaints: list[str]) -> None:
     drop(page, "holiday.json", b"no export at all")
-    expect(page.get_by_text("holiday.json: This is no export that can be read.")).to_be_visible()
+    expect(page.get_by_text("holiday.json: Not a conversation export.")).to_be_visible()
     expect(page.get_by_text("Importing holiday.json…")).to_have_count(0)
     expected(complaints, "422")
 
@@ -111,7 +139,7 @@ def test_what_is_dropped_but_is_no_file_is_left_alone(page: Page) -> None:
     )
     for event in ("dragenter", "dragover", "drop"):
         page.dispatch_event("main", event, {"dataTransfer": transfer})
-        expect(page.get_by_text("Drop conversations here")).to_have_count(0)
+        expect(page.get_by_text("Drop conversations")).to_have_count(0)
     expect(page.get_by_text("Importing")).to_have_count(0)
     assert "POST /import" not in requests
 

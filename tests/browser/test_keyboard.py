@@ -63,17 +63,17 @@ def test_a_conversation_is_had_with_keys_alone(page: Page, server: Server) -> No
     stored(page)
     expect(field(page)).to_be_focused()
 
-    tab_to(page, button(page, "Answer once more"), key="Shift+Tab")
+    tab_to(page, button(page, "Regenerate"), key="Shift+Tab")
     page.keyboard.press("Enter")
     expect(answers(page).get_by_role("group", name="Branches")).to_contain_text("2/2")
     stored(page)
     assert page.evaluate("document.activeElement !== document.body")
     page.keyboard.press("/")
-    tab_to(page, button(page, "What the model was sent"), key="Shift+Tab")
+    tab_to(page, button(page, "What was sent to the model"), key="Shift+Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
-    expect(button(page, "What the model was sent")).to_be_focused()
+    expect(button(page, "What was sent to the model")).to_be_focused()
 
 
 def test_the_list_is_used_with_keys_alone(page: Page, server: Server) -> None:
@@ -135,33 +135,42 @@ def test_the_focus_stays_in_the_list_when_a_session_leaves_its_place(
 
 
 def test_every_dialog_is_opened_and_closed_with_keys(page: Page) -> None:
-    tab_to(page, button(page, "Help"), key="Shift+Tab")
+    first_item = page.get_by_role("menuitem", name="Import…")
+    tab_to(page, button(page, "More"), key="Shift+Tab")
     for key, name in (("?", "Help"), ("Control+k", "Search"), ("Enter", "Help")):
         page.keyboard.press(key)
+        if key == "Enter":
+            expect(first_item).to_be_focused()
+            page.keyboard.type("H")
+            expect(page.get_by_role("menuitem", name="Help")).to_be_focused()
+            page.keyboard.press("Enter")
         expect(page.get_by_role("dialog", name=name)).to_be_visible()
         expect(page.get_by_role("dialog").locator(":focus")).to_have_count(1)
         page.keyboard.press("Escape")
         expect(page.get_by_role("dialog")).to_have_count(0)
-        expect(button(page, "Help")).to_be_focused()
+        expect(button(page, "More")).to_be_focused()
 
-    theme = page.get_by_role("button", name="Theme:")
-    tab_to(page, theme, key="Shift+Tab")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Theme: light")).to_be_focused()
+    expect(first_item).to_be_focused()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_role("menuitemradio", name="Dark")).to_be_focused()
     page.keyboard.press("Space")
-    expect(page.get_by_role("button", name="Theme: dark")).to_be_focused()
+    expect(page.get_by_role("menuitemradio", name="Dark")).to_be_checked()
+    page.keyboard.press("Escape")
+    expect(button(page, "More")).to_be_focused()
 
     page.keyboard.press("/")
     expect(field(page)).to_be_focused()
     page.keyboard.type("/?")
     expect(field(page)).to_have_value("/?")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    tab_to(page, button(page, "Settings of this conversation"))
+    tab_to(page, button(page, "Conversation settings"))
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
     tab_to(page, button(page, "Cancel"))
     page.keyboard.press("Enter")
-    expect(button(page, "Settings of this conversation")).to_be_focused()
+    expect(button(page, "Conversation settings")).to_be_focused()
 
 
 def test_nothing_that_has_the_focus_is_unseen_on_the_way_round(open_page: Open) -> None:
@@ -170,7 +179,7 @@ def test_nothing_that_has_the_focus_is_unseen_on_the_way_round(open_page: Open) 
     start = page.get_by_role("link", name="Skip to the message field")
     tab_to(page, start, key="Shift+Tab")
     page.keyboard.press("Tab")
-    tab_to(page, button(page, "Settings of this conversation"))
+    tab_to(page, button(page, "Conversation settings"))
 
 
 def test_the_title_above_is_renamed_with_keys(open_page: Open) -> None:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Response, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, asked, choose, link, links, store
+from tests.browser.listing import Stored, asked, choose, link, links, more, store
 from tests.browser.page import answers, field, send
 from tests.process import Server, until
 from tests.upstream import Upstream
@@ -108,13 +108,15 @@ def test_an_archived_session_is_in_the_archive_until_it_is_taken_out(
     page.reload()
     choose(page, "to archive", "Archive")
     expect(link(page, "to archive")).to_have_count(0)
-    page.get_by_role("button", name="Archive", exact=True).click()
+    more(page, "Archive")
+    expect(page.get_by_role("heading", name="Archive", exact=True)).to_be_visible()
     expect(link(page, "to archive")).to_be_visible()
     expect(link(page, "not to archive")).to_have_count(0)
 
-    choose(page, "to archive", "Take out of the archive")
+    choose(page, "to archive", "Unarchive")
     expect(page.get_by_text("The archive is empty.")).to_be_visible()
     page.get_by_role("button", name="Back to the conversations").click()
+    expect(page.get_by_role("heading", name="Archive", exact=True)).to_have_count(0)
     expect(link(page, "to archive")).to_be_visible()
     expect(link(page, "not to archive")).to_be_visible()
 

@@ -136,6 +136,11 @@ def test_the_drawer_can_be_closed_in_three_ways(page: Page) -> None:
         expect(button(page, "Open the list")).to_be_focused()
 
 
+def test_no_key_is_shown_where_there_are_none(page: Page) -> None:
+    button(page, "Open the list").tap()
+    expect(button(page, "Search")).to_be_visible()
+
+
 def test_a_session_is_pinned_from_its_menu_in_the_drawer(page: Page) -> None:
     button(page, "Open the list").tap()
     drawer(page).get_by_role("button", name="Options for Plain").tap()

@@ -17,7 +17,7 @@ from tests.browser.page import (
 from tests.process import Server
 from tests.upstream import Answer, Call, Upstream, polite
 
-WAITS = "Waits for the answer before it"
+WAITS = "Queued"
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_an_answer_goes_on_after_a_reload_and_in_a_second_tab(
     pace.write(1_000)
     for tab in (page, second):
         expect(answers(tab)).to_contain_text("word39")
-        expect(button(tab, "Answer once more")).to_be_visible()
+        expect(button(tab, "Regenerate")).to_be_visible()
 
 
 @pytest.mark.parametrize("way", ["the button", "Escape"])
@@ -85,7 +85,7 @@ def test_another_answer_that_is_stopped_before_its_first_word_leaves_the_one_bef
     shows(page, "hello", "Reply to: hello")
     ended(page)
     upstream.script = replying(Answer(["Another one"], pace=pace.semaphore))
-    button(page, "Answer once more").click()
+    button(page, "Regenerate").click()
     expect(page.get_by_label("The model is thinking")).to_be_visible()
     expect(button(page, "Stop")).to_be_visible()
     page.keyboard.press("Escape")
@@ -120,7 +120,7 @@ def test_escape_in_a_dialog_closes_it_and_stops_nothing(
     send(page, "write it all")
     pace.write(3)
     expect(answers(page)).to_contain_text("word2")
-    button(page, "Settings of this conversation").click()
+    button(page, "Conversation settings").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("spinbutton").focus()
 

@@ -26,16 +26,16 @@ def running_server(
 
 def opened(page: Page) -> Locator:
     """The dialog, as somebody opens it."""
-    button(page, "Settings of this conversation").click()
-    return page.get_by_role("dialog", name="Settings of this conversation")
+    button(page, "Conversation settings").click()
+    return page.get_by_role("dialog", name="Conversation settings")
 
 
 def choose(page: Page, *, model: str = OTHER, prompt: str = RHYME, size: str = "1") -> None:
     dialog = opened(page)
     dialog.get_by_role("combobox", name="Model").select_option(model)
-    dialog.get_by_label("My own").check()
+    dialog.get_by_label("Custom").check()
     dialog.get_by_role("textbox", name="System prompt").fill(prompt)
-    dialog.get_by_label("Earlier messages that the model reads").fill(size)
+    dialog.get_by_label("Context: previous messages to include").fill(size)
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_have_count(0)
 
@@ -67,7 +67,7 @@ def test_what_is_set_reaches_the_model_from_the_next_message_on(
     dialog = opened(page)
     expect(dialog.get_by_role("combobox", name="Model")).to_have_value(OTHER)
     expect(dialog.get_by_role("textbox", name="System prompt")).to_have_value(RHYME)
-    expect(dialog.get_by_label("Earlier messages that the model reads")).to_have_value("1")
+    expect(dialog.get_by_label("Context: previous messages to include")).to_have_value("1")
 
 
 def test_what_is_set_for_a_new_session_holds_from_its_first_message_on(
@@ -120,10 +120,10 @@ def test_settings_can_be_given_back_to_the_server(
     page = open_page(session)
     choose(page)
     dialog = opened(page)
-    dialog.get_by_role("combobox", name="Model").select_option(label=f"The server's: {SCRIPTED}")
-    dialog.get_by_role("radio", name="The server's").check()
+    dialog.get_by_role("combobox", name="Model").select_option(label=f"Default ({SCRIPTED})")
+    dialog.get_by_role("radio", name="Default").check()
     expect(dialog.get_by_role("textbox", name="System prompt")).to_have_count(0)
-    dialog.get_by_label("Earlier messages that the model reads").fill("")
+    dialog.get_by_label("Context: previous messages to include").fill("")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_have_count(0)
     assert stored(server, session) == (None, None, None)
@@ -137,6 +137,30 @@ def test_settings_can_be_given_back_to_the_server(
     ]
 
 
+def test_temperature_and_the_longest_answer_reach_the_model_and_stay(
+    open_page: Open, server: Server, upstream: Upstream, session: str
+) -> None:
+    server.chat(session, "before")
+    page = open_page(session)
+    dialog = opened(page)
+    default = dialog.get_by_role("radio", name="Default (“You are a helpful assistant.")
+    expect(default).to_be_checked()
+    dialog.get_by_label("Temperature").fill("0.3")
+    dialog.get_by_label("Longest answer, in tokens").fill("77")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    send(page, "after")
+    expect(answers(page).last).to_contain_text("Reply to: after")
+    body = upstream.replies[-1].body
+    assert (body["temperature"], body.get("max_completion_tokens", body.get("max_tokens"))) == (
+        0.3,
+        77,
+    )
+    page.reload()
+    expect(opened(page).get_by_label("Temperature")).to_have_value("0.3")
+    expect(page.get_by_label("Longest answer, in tokens")).to_have_value("77")
+
+
 def test_cancel_and_escape_and_a_size_that_cannot_be_change_nothing(
     open_page: Open, server: Server, session: str
 ) -> None:
@@ -145,7 +169,7 @@ def test_cancel_and_escape_and_a_size_that_cannot_be_change_nothing(
     for way in ("Cancel", "Escape", "Save"):
         dialog = opened(page)
         dialog.get_by_role("combobox", name="Model").select_option(OTHER)
-        size = dialog.get_by_label("Earlier messages that the model reads")
+        size = dialog.get_by_label("Context: previous messages to include")
         size.fill("1001" if way == "Save" else "3")
         if way == "Escape":
             page.keyboard.press("Escape")
@@ -156,7 +180,7 @@ def test_cancel_and_escape_and_a_size_that_cannot_be_change_nothing(
             assert size.evaluate("field => field.validity.rangeOverflow")
         else:
             expect(dialog).to_have_count(0)
-            expect(button(page, "Settings of this conversation")).to_be_focused()
+            expect(button(page, "Conversation settings")).to_be_focused()
     assert stored(server, session) == (None, None, None)
 
 
@@ -205,7 +229,7 @@ def test_settings_are_not_shown_before_they_were_read(
     page.route("**/sessions/*", lambda route: held.append(route))
     page.get_by_role("link", name="something that is").click()
     expect(page.get_by_role("article", name="Your message")).to_be_visible()
-    opener = button(page, "Settings of this conversation")
+    opener = button(page, "Conversation settings")
     # It may wait with the dialog or with the button.
     opener.evaluate("button => button.click()")
     held[0].fallback()

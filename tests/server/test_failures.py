@@ -92,6 +92,63 @@ def test_a_failure_has_its_status_and_the_session_works_at_the_next_post(
     assert works.json()["response"] == "Reply to: and now?"
 
 
+KEY, ADDRESS = (
+    {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"},
+    {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "ollama": "OLLAMA_HOST"},
+)
+TOO_LONG = b'{"error": {"message": "This model\'s maximum context length is 8192 tokens"}}'
+WORDS = {
+    "401": (Answer(status=401), "The API key was rejected. Check {key} on the server."),
+    "403": (
+        Answer(status=403),
+        "The API key may not use this model (HTTP 403). Check {key} on the server.",
+    ),
+    "404": (
+        Answer(status=404),
+        "The model's provider does not know this model (HTTP 404). Check the model's name, and "
+        "{address} on the server.",
+    ),
+    "429": (
+        Answer(status=429, headers={"Retry-After": "0"}),
+        "Rate limit reached. Try again in a moment.",
+    ),
+    "too long": (
+        Answer(status=400, body=TOO_LONG),
+        "This conversation is too long for the model. Read fewer previous messages, or start a "
+        "new chat.",
+    ),
+    "cut mid-answer": (
+        Answer(["one ", "two ", "three"], cut_after=3),
+        "The answer broke off: the connection to the model was lost.",
+    ),
+    "ends without an end": (Answer(["one"], finish=False), "The answer broke off before its end."),
+    "cut before any text": (
+        Answer(["one"], cut_after=0),
+        "The model closed the connection without an answer.",
+    ),
+    "empty": (Answer([]), "The model's answer was empty."),
+}
+REFUSED = "The model's provider refused access (HTTP {status}). Check OLLAMA_HOST on the server."
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "ollama"])
+@pytest.mark.parametrize("case", WORDS)
+def test_a_failure_says_what_happened_and_what_can_be_done(
+    server: Server, upstream: Upstream, session: str, case: str, provider: str
+) -> None:
+    answer, words = WORDS[case]
+    upstream.script = fails(answer)
+    if provider == "ollama" and case in {"401", "403"}:
+        words = REFUSED.format(status=case)
+
+    failed = server.chat(session, "does it work?", model=f"{provider}:scripted").json()
+
+    told = words.format(key=KEY.get(provider), address=ADDRESS[provider])
+    assert failed["detail"] == told
+    turn = server.get(f"/turns/{failed['turn_id']}")
+    assert turn["error"] == {name: failed[name] for name in ("type", "title", "detail")}
+
+
 def test_a_reply_that_is_cut_keeps_its_text_and_the_model_reads_it_next_time(
     server: Server, upstream: Upstream, session: str
 ) -> None:
@@ -170,6 +227,7 @@ def test_a_provider_that_asks_for_a_long_pause_is_not_waited_for(
 
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "3600"
+    assert answer.json()["detail"] == "Rate limit reached. Try again in 60 minutes."
     assert len(upstream.replies) == 1
 
 
@@ -192,6 +250,10 @@ def test_a_refused_connection_is_a_failed_model_and_leaves_no_turn_running(
                 failed = lonely.chat(model, message, model=model)
                 assert failed.status_code == 502
                 assert failed.json()["type"] == "/problems/model-failed"
+                assert failed.json()["detail"] == (
+                    "The model could not be reached at 127.0.0.1:9. Check that it is running, and "
+                    f"{ADDRESS[model.partition(':')[0]]} on the server."
+                )
             assert [m["status"] for m in lonely.history(model)] == ["failed", "failed"]
             assert lonely.sessions()[model]["title"].startswith("Anyone there, ")
 
@@ -203,6 +265,9 @@ def test_a_missing_key_is_our_configuration(tmp_path: Path) -> None:
             failed = keyless.chat(model, "anyone there?", model=model)
             assert failed.status_code == 502
             assert failed.json()["type"] == "/problems/model-misconfigured"
+            variable = KEY[model.partition(":")[0]]
+            missing = f"The API key is missing. Set {variable} on the server."
+            assert failed.json()["detail"] == missing
 
 
 def test_a_models_text_is_cleaned_of_what_a_database_cannot_store(

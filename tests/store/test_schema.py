@@ -12,10 +12,12 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from chatkeep.domain import StoreUnavailable
 from chatkeep.store import (
     Store,
+    branches,
     changes,
     details,
     is_current,
@@ -90,11 +92,16 @@ def test_nobody_else_can_read_the_database(store: Store, tmp_path: Path) -> None
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-def test_a_database_of_the_first_release_keeps_every_row_when_it_is_upgraded(
-    tmp_path: Path,
+SCRIPTS = ScriptDirectory.from_config(migrations._config())
+REVISIONS = sorted(script.revision for script in SCRIPTS.walk_revisions())
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_database_of_any_revision_keeps_every_row_when_it_is_upgraded(
+    tmp_path: Path, revision: str
 ) -> None:
     url = f"sqlite:///{tmp_path}/chatkeep.db"
-    before = first_release(url)
+    before = database_of(revision, url)
 
     store = Store(url, readers=1, write_queue=10)
 
@@ -114,8 +121,8 @@ def test_a_database_of_the_first_release_keeps_every_row_when_it_is_upgraded(
 Rows = dict[str, list[dict[str, object]]]
 
 
-def first_release(url: str) -> Rows:
-    """Make a database as the first release made it, with rows; return them."""
+def database_of(revision: str, url: str) -> Rows:
+    """Make a database as the first release made it, with rows, upgrade it so far; return them."""
     engine = sa.create_engine(url)
     config = migrations._config()
     with engine.begin() as conn:
@@ -123,6 +130,7 @@ def first_release(url: str) -> Rows:
         command.upgrade(config, "0001")
         for sql in FIRST_RELEASE:
             conn.exec_driver_sql(sql)
+        command.upgrade(config, revision)
     engine.dispose()
     return rows_of(url)
 
@@ -224,6 +232,40 @@ def test_what_a_search_finds_is_read_by_its_keys_however_many(store: Store) -> N
         assert all("SEARCH sessions USING INTEGER PRIMARY KEY" in step for step in steps[1:])
 
 
+def test_what_is_on_the_active_branch_is_known_from_the_forks_alone(store: Store) -> None:
+    """However long a session is: a hit of a search may be anywhere in it."""
+
+    async def fill() -> int:
+        accepted = await accept(store, "long", "first")
+
+        def insert(conn: sa.Connection) -> None:
+            # A line of 20,000, but for a fork after 100 and another after 15,000.
+            parents = {10_001: 100, 20_000: 15_000}
+            depths = {1: 1}
+            for n in range(2, 20_001):
+                parent = parents.get(n, n - 1)
+                depths[n] = depths[parent] + 1
+                row = {"session_pk": accepted.session_pk, "seq": n, "id": f"msg_{n}"}
+                row |= {"parent_seq": parent, "depth": depths[n], "role": "user", "content": "x"}
+                conn.execute(
+                    messages_table.insert(), row | {"status": "completed", "created_at": 1}
+                )
+            head = {"head_seq": 20_000, "last_seq": 20_000, "message_count": depths[20_000]}
+            rows.update_session(conn, accepted.session_pk, **head)
+
+        await store.write(insert)
+        return accepted.session_pk
+
+    pk = run(fill)
+    runs = run(lambda: store.read(branches.active_runs, session_pks=[pk]))
+    steps = run(lambda: store.read(lambda conn: plan(conn, branches._ACTIVE_RUNS, keys=pk)))
+
+    assert runs[pk] == [range(20_000, 20_001), range(10_001, 15_001), range(1, 101)]
+    starts = [step for step in steps if "SEARCH starts" in step]
+    assert len(starts) == 2
+    assert all("USING INDEX ix_messages_run_start" in step for step in starts)
+
+
 def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -> None:
     """No statement of a turn looks at more rows after 100,000 messages than after none."""
 
@@ -257,7 +299,18 @@ def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -
         one |= {"keys": 1, "seqs": 1, "ids": "m", "until": 100_000, "parent": 5}
         one |= {"idempotency": "k", "digest": b"d", "who": "w", "still": 1}
         one |= {"wanted": 1, "before": 5, "at": 1, "from_seq": 1}
-        modules = (rows, sessions, messages, details, leases, changes, search, removal, usage)
+        modules = (
+            rows,
+            sessions,
+            messages,
+            branches,
+            details,
+            leases,
+            changes,
+            search,
+            removal,
+            usage,
+        )
         found = {name: value for module in modules for name, value in vars(module).items()}
         named = {
             name: getattr(value, "statement", value)

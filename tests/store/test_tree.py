@@ -1,5 +1,6 @@
 """The tree of a session: branches, replies that are tried again, siblings, heads, receipts."""
 
+import random
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from chatkeep.domain import (
     TurnNotStarted,
     TurnOptions,
 )
-from chatkeep.store import Store, changes, messages, posts, records, sessions
+from chatkeep.store import Store, branches, changes, messages, posts, records, sessions
 from tests.store.conftest import RUNNER, accept, cancel, end, run
 
 
@@ -30,6 +31,17 @@ async def contents(store: Store, session_id: str) -> list[str]:
     path = await store.read(messages.path, tenant="default", session_id=session_id, limit=None)
     found = await store.read(messages.of_path, session_pk=path.session_pk, seqs=path.seqs[::-1])
     return [message.content for message in found]
+
+
+async def choose(store: Store, session_id: str, message_id: str) -> Any:
+    return await store.write(
+        changes.change,
+        tenant="default",
+        session_id=session_id,
+        values={"head": message_id},
+        expected=None,
+        at=9,
+    )
 
 
 async def read_by(accepted: posts.Accepted) -> list[str]:
@@ -206,17 +218,7 @@ def test_choosing_a_branch_leads_to_its_newest_message(store: Store) -> None:
         await turn(store, "s", "three")
         await turn(store, "s", "other", branch=Branch(one.turn.message_id))
 
-        async def choose(session_id: str, message_id: str) -> Any:
-            return await store.write(
-                changes.change,
-                tenant="default",
-                session_id=session_id,
-                values={"head": message_id},
-                expected=None,
-                at=9,
-            )
-
-        chosen = await choose("s", two.turn.user_message_id)
+        chosen = await choose(store, "s", two.turn.user_message_id)
         assert chosen.message_count == 6
         assert await contents(store, "s") == ["one", "ONE", "two", "TWO", "three", "THREE"]
         assert await read_by(await turn(store, "s", "on")) == [
@@ -228,10 +230,10 @@ def test_choosing_a_branch_leads_to_its_newest_message(store: Store) -> None:
         ]
         for session_id, error in (("s", MessageNotFound), ("none", SessionNotFound)):
             with pytest.raises(error):
-                await choose(session_id, "msg_none")
+                await choose(store, session_id, "msg_none")
         await accept(store, "s", "running")
         with pytest.raises(SessionBusy):
-            await choose("s", two.turn.message_id)
+            await choose(store, "s", two.turn.message_id)
 
     run(work)
 
@@ -272,5 +274,28 @@ def test_another_tenants_tree_is_unknown(store: Store) -> None:
             await store.read(records.find, tenant="other", turn_id=one.turn.turn_id)
         with pytest.raises(MessageNotFound):
             await store.read(messages.siblings, tenant="other", message_id=one.turn.message_id)
+
+    run(work)
+
+
+def test_the_runs_of_the_active_branch_are_its_path(store: Store) -> None:
+    """In trees that grow at random places, and whichever branch is chosen."""
+    chance = random.Random(5)
+
+    async def work() -> None:
+        ids: list[str | None] = [None]
+        for number in range(40):
+            more = {"branch": Branch(chance.choice(ids))} if chance.random() < 0.4 else {}
+            one = await turn(store, "s", f"message {number}", **more)
+            if chance.random() < 0.3:
+                await turn(store, "s", regenerate=one.turn.turn_id)
+            ids += [one.turn.user_message_id, one.turn.message_id]
+            await choose(store, "s", str(chance.choice(ids[1:])))
+
+            path = await store.read(messages.path, tenant="default", session_id="s", limit=None)
+            keys = [path.session_pk]
+            runs = await store.read(branches.active_runs, session_pks=keys)
+            listed = [seq for run in runs[path.session_pk] for seq in reversed(run)]
+            assert tuple(listed) == path.seqs
 
     run(work)

@@ -546,10 +546,10 @@ def test_text_is_kept_but_for_what_no_database_takes() -> None:
 @pytest.mark.parametrize(
     ("item", "reason"),
     [
-        (None, "no conversation of"),
-        ([], "no conversation of"),
-        ({"chat_messages": []}, "no conversation of"),
-        ({"session_id": "a", "title": "Our own"}, "no conversation of"),
+        (None, "not a conversation of"),
+        ([], "not a conversation of"),
+        ({"chat_messages": []}, "not a conversation of"),
+        ({"session_id": "a", "title": "Our own"}, "not a conversation of"),
         ({"mapping": {}, "id": "a"}, "no messages"),
         ({"mapping": {}}, "no id"),
         (gpt_line(gpt_message("user", "Hi"), conversation_id="."), "no id"),

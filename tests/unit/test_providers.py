@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatkeep.domain import ContextTooLong, ModelBusy, ModelFailed, ModelMisconfigured
+from chatkeep.providers import EmbeddedOptions, ProviderOptions
+from chatkeep.providers.clients import Access, access
 from chatkeep.providers.failures import named
 from chatkeep.providers.text import Cleaner
 from chatkeep.redaction import Redactor
@@ -88,6 +90,40 @@ def test_a_refused_key_is_our_configuration() -> None:
 def test_a_conversation_that_is_too_long_has_its_own_error(status: int) -> None:
     said = "This model's maximum context length is 8192 tokens"
     assert isinstance(named(ProviderError(status, said), NOTHING).error, ContextTooLong)
+
+
+@pytest.mark.parametrize(
+    ("access", "words"),
+    [
+        (Access("api.openai.com", "OPENAI_BASE_URL", "OPENAI_API_KEY", is_public=True),
+         "The model could not be reached at api.openai.com. Check the server's network."),
+        (Access("[::1]:11434", "OLLAMA_HOST"),
+         "The model could not be reached at [::1]:11434. Check that it is running, and OLLAMA_HOST "
+         "on the server."),
+        (Access(), "The model could not be reached. Check the server's network."),
+    ],
+)  # fmt: skip
+def test_a_model_that_cannot_be_reached_is_told_with_where_it_should_be(
+    access: Access, words: str
+) -> None:
+    failure = named(httpx2.ConnectError("no route"), NOTHING, access)
+
+    assert isinstance(failure.error, ModelFailed)
+    assert failure.error.detail == words
+    assert failure.retryable
+
+
+def test_the_address_of_a_provider_is_told_without_a_password() -> None:
+    options = ProviderOptions(
+        timeout=1, first_token_timeout=1, retries=0, max_reply_chars=1,
+        embedded=EmbeddedOptions(threads=1, context_tokens=1, parallel=1),
+        ollama_host="http://me:secret@models.example:8443/path",
+    )  # fmt: skip
+
+    assert access("ollama:any", options) == Access("models.example:8443", "OLLAMA_HOST")
+    assert access("openai:any", options).address == "api.openai.com"
+    assert access("anthropic:any", options).address == "api.anthropic.com"
+    assert access("local:any", options) == Access()
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:

@@ -1,13 +1,15 @@
 """`GET /export` and `POST /import`: conversations carried away and back, in flat memory."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 from starlette.requests import ClientDisconnect
 
-from chatkeep.api import bodies, formats, problems
+from chatkeep.api import bodies, filenames, formats, problems
 from chatkeep.api.dependencies import CallerOf, EngineOf, StoreOf
 from chatkeep.api.responses import StoredStream
 from chatkeep.api.routing import StrictRoute
@@ -18,6 +20,11 @@ from chatkeep.store import Store, exports
 router = APIRouter(tags=["archive"], route_class=StrictRoute)
 
 SESSIONS_AT_ONCE = 100
+
+MAX_SESSIONS = 100
+"""Sessions that can be named; who wants more of them takes all."""
+
+SessionId = Annotated[str, Field(max_length=255)]
 
 MEDIA_TYPES = {
     "jsonl": "application/jsonl",
@@ -33,10 +40,13 @@ _SUFFIXES = {"jsonl": "jsonl", "markdown": "md", "openai": "jsonl"}
     response_class=Response,
     responses={
         200: {
+            "headers": {
+                "Content-Disposition": {"schema": {"type": "string"}, "description": "RFC 6266"}
+            },
             "content": {
                 "application/jsonl": {"schema": {"type": "string"}},
                 "text/markdown": {"schema": {"type": "string"}},
-            }
+            },
         },
         **problems.documented(404, 422),
     },
@@ -53,17 +63,23 @@ async def export(
         ),
     ] = "jsonl",
     session_id: Annotated[
-        str | None, Query(max_length=255, description="Only this session.")
+        list[SessionId] | None,
+        Query(
+            max_length=MAX_SESSIONS,
+            description="Only this session; may be repeated, up to 100 times.",
+        ),
     ] = None,
 ) -> Response:
-    """Stream one session, or all in the order of their creation."""
-    only = None
+    """Stream the sessions that are named, in that order, or all in the order of their creation.
+
+    The file of a single one is called after its title.
+    """
+    name, pks = f"chatkeep-export-{datetime.now(UTC):%Y-%m-%d}", _every(store, caller.tenant)
     if session_id is not None:
-        only = await store.read(exports.pk_of, tenant=caller.tenant, session_id=session_id)
-    write = formats.WRITERS[form]
-    body = write(store, caller.tenant, _pks(store, caller.tenant, only))
-    name = f'attachment; filename="chatkeep-export.{_SUFFIXES[form]}"'
-    headers = {"Content-Disposition": name}
+        only = await store.read(exports.named, tenant=caller.tenant, session_ids=session_id)
+        name, pks = only[0].title if len(only) == 1 else name, _these(only)
+    body = formats.WRITERS[form](store, caller.tenant, pks)
+    headers = {"Content-Disposition": filenames.attachment(name, _SUFFIXES[form])}
     return StoredStream(body, headers=headers, media_type=MEDIA_TYPES[form])
 
 
@@ -106,10 +122,12 @@ async def _chunks(request: Request) -> AsyncIterator[bytes | None]:
     raise MalformedBody("The body ended too early, or nobody waited for its answer.")
 
 
-async def _pks(store: Store, tenant: str, only: int | None) -> AsyncIterator[int]:
-    if only is not None:
-        yield only
-        return
+async def _these(sessions: Sequence[exports.Named]) -> AsyncIterator[int]:
+    for session in sessions:
+        yield session.pk
+
+
+async def _every(store: Store, tenant: str) -> AsyncIterator[int]:
     after = 0
     while found := await store.read(
         exports.pks, tenant=tenant, after=after, limit=SESSIONS_AT_ONCE

@@ -21,7 +21,7 @@ from chatkeep.domain import (
     TurnRequest,
     is_blank,
 )
-from chatkeep.records import is_session_id
+from chatkeep.records import ReplyTokens, Temperature, is_session_id
 
 router = APIRouter(tags=["chat"], route_class=PlainRoute)
 
@@ -74,11 +74,9 @@ class ChatRequest(BaseModel):
     system_prompt: Storable | None = Field(
         None, max_length=MAX_SYSTEM_PROMPT_CHARS, description="The system prompt, for this turn."
     )
-    temperature: float | None = Field(
-        None, ge=0, le=2, allow_inf_nan=False, description="For this turn."
-    )
-    max_tokens: int | None = Field(
-        None, ge=1, le=1_000_000, description="Tokens of the reply at most, for this turn."
+    temperature: Temperature | None = Field(None, description="For this turn.")
+    max_tokens: ReplyTokens | None = Field(
+        None, description="Tokens of the reply at most, for this turn."
     )
 
     @field_validator("message")
@@ -86,9 +84,9 @@ class ChatRequest(BaseModel):
     def _is_message(cls, value: str | None, info: ValidationInfo) -> str | None:
         regenerates = info.data.get("regenerate") is not None
         if value is None and not regenerates and "regenerate" in info.data:
-            raise ValueError("must be there, unless regenerate names a turn")
+            raise ValueError("is required unless regenerate names a turn")
         if value is not None and regenerates:
-            raise ValueError("must not be there beside regenerate, which names the message")
+            raise ValueError("must not be given with regenerate, which names the message")
         if value is not None and is_blank(value):
             raise ValueError("must not be blank")
         return value
@@ -97,7 +95,7 @@ class ChatRequest(BaseModel):
     @classmethod
     def _is_parent(cls, value: str | None, info: ValidationInfo) -> str | None:
         if info.data.get("regenerate") is not None:
-            raise ValueError("must not be there beside regenerate, which names the place")
+            raise ValueError("must not be given with regenerate, which names the place")
         return value
 
     def as_turn(self, *, key: str | None, is_repeat: bool) -> TurnRequest:

@@ -82,7 +82,7 @@ class Guard:
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if "*" not in self._hosts and _name(host) not in self._hosts and host not in self._hosts:
             raise ForeignHost(
-                "This server is not reached by that name; CHATKEEP_ALLOWED_HOSTS can add it."
+                "This server does not answer to that host name; CHATKEEP_ALLOWED_HOSTS can add it."
             )
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         own = {f"http://{host}", f"https://{host}"}
@@ -129,7 +129,7 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
         names = [name for name, _ in lines]
         for name in SINGULAR:
             if names.count(name) > 1:
-                raise MalformedRequest(f"The header {name.decode().title()} is there twice.")
+                raise MalformedRequest(f"The header {name.decode().title()} is given twice.")
     if b"host" not in headers and scope["http_version"] == "1.1":
         raise MalformedRequest("The header Host is missing.")
     return headers

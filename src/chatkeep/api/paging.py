@@ -78,4 +78,4 @@ def read_cursor(text: str) -> tuple[int, str]:
         case [int(number), str(name)] if 0 <= number < 2**63:
             return number, name
         case _:
-            raise InvalidRequest("after: this is no place in the list.")
+            raise InvalidRequest("after: is not a position in this list.")

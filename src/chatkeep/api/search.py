@@ -53,8 +53,9 @@ async def find(
 ) -> Response:
     """Find titles and messages, best first among the newest; the `Link` leads to the next page.
 
-    A hit without a `message_id` is a session's title. The snippet is plain text in pieces, each
-    with whether it is what was looked for: nothing in it is markup.
+    A hit without a `message_id` is a session's title. Where `on_active_branch` is false the message
+    is on another branch: `GET /history/{session_id}` reads that with `head`. The snippet is plain
+    text in pieces, each with whether it is what was looked for: nothing in it is markup.
     """
     session_pk = None
     if session_id is not None:
@@ -95,4 +96,4 @@ def _place(text: str) -> search.Place:
                 return search.Place(messages, titles, float.fromhex(score), key)
             except (ValueError, OverflowError):
                 pass
-    raise InvalidRequest("after: this is no place in the results.")
+    raise InvalidRequest("after: is not a position in these results.")

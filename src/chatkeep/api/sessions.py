@@ -22,7 +22,7 @@ from chatkeep.domain import (
     SessionRecord,
     is_blank,
 )
-from chatkeep.records import is_metadata, is_title
+from chatkeep.records import ReplyTokens, Temperature, is_metadata, is_title
 from chatkeep.store import details, messages, sessions
 
 MAX_TITLE_CHARS = 255
@@ -106,6 +106,12 @@ class SessionChange(BaseModel):
     )
     context_messages: int | None = Field(
         None, ge=0, le=1_000, description="Prior messages that are read; null is the server's."
+    )
+    temperature: Temperature | None = Field(
+        None, description="For its turns; null is the model's own."
+    )
+    max_tokens: ReplyTokens | None = Field(
+        None, description="Tokens of each reply at most; null is the model's own limit."
     )
     metadata: dict[str, Any] = Field(
         default={}, description="Your own, at most 16 KiB as JSON; replaces what was there."

@@ -15,6 +15,7 @@ from chatkeep.domain import (
     Receipt,
     Reply,
     SentMessage,
+    SessionDefaults,
     Status,
     StoreUnavailable,
     TooLarge,
@@ -82,6 +83,12 @@ class Engine:
         )
         self._closing = False
         self._drain = asyncio.Lock()
+
+    @property
+    def defaults(self) -> SessionDefaults:
+        """What turns use that neither they nor their sessions have set."""
+        system_prompt = self._options.system_prompts.of(self._providers.default)
+        return SessionDefaults(system_prompt or None, self._options.context_messages)
 
     @property
     def is_accepting(self) -> bool:
@@ -157,7 +164,9 @@ class Engine:
         if self._closing:
             raise Draining(retry_after=BUSY_RETRY_SECONDS, turn_id=turn_id)
         raise StoreUnavailable(
-            "This turn is in no hands right now.", retry_after=BUSY_RETRY_SECONDS, turn_id=turn_id
+            "No server is running this turn right now.",
+            retry_after=BUSY_RETRY_SECONDS,
+            turn_id=turn_id,
         )
 
     async def record(self, caller: Caller, turn_id: str) -> TurnRecord:

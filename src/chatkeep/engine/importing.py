@@ -33,6 +33,8 @@ log = telemetry.logger("importing")
 BATCH_BYTES = 1_048_576
 """How large the lines may be that are in memory at the same time."""
 
+READABLE = "Chatkeep reads ChatGPT, Open WebUI and its own."
+
 BEGINNING_BYTES = 1_024
 """How long the first line of an export of ours may be."""
 
@@ -80,7 +82,7 @@ class Importing:
         if self._is_closed:
             raise Draining(retry_after=BUSY_RETRY_SECONDS)
         if len(self._sources) >= AT_ONCE:
-            raise Overloaded("Other imports are under way.", retry_after=BUSY_RETRY_SECONDS)
+            raise Overloaded("Other imports are still running.", retry_after=BUSY_RETRY_SECONDS)
         source = Source(chunks, self._limits)
         self._sources.add(source)
         self._all_ended.clear()
@@ -96,7 +98,12 @@ class Importing:
         """Give up what is under way, within so many seconds; whole sessions are kept."""
         self._is_closed = True
         for source in self._sources:
-            source.stop(Draining("The import was given up.", retry_after=BUSY_RETRY_SECONDS))
+            source.stop(
+                Draining(
+                    "The server is shutting down, and stopped the import.",
+                    retry_after=BUSY_RETRY_SECONDS,
+                )
+            )
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._all_ended.wait()
@@ -124,7 +131,7 @@ class Importing:
             elif beginning[:1] == b"{":
                 await self._foreign(source, one, is_array=False)
             else:
-                raise InvalidRequest("This is no export that can be read.")
+                raise InvalidRequest(f"Not a conversation export. {READABLE}")
         finally:
             discarded = await one.close()
             # A server that stops leaves that to its next start.
@@ -154,7 +161,7 @@ class Importing:
             await self._take(items.end(), one)
         except NotJson as error:
             if not one.has_reported:
-                raise InvalidRequest(f"This is no export that can be read: {error}.") from None
+                raise InvalidRequest(f"Not a conversation export: {error}. {READABLE}") from None
             one.report(f"from here on the file cannot be read: {error}")
 
     async def _take(self, records: Iterator[bytearray], one: Coming) -> None:

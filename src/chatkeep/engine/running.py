@@ -142,7 +142,7 @@ class Running:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for live in self.live:
-            words = "This turn is run at the next start."
+            words = "The server is shutting down. This turn is run again at its next start."
             live.abandon(Draining(words, **_names(live)), streams=True)
 
     async def _again(self, left: Unfinished) -> None:
@@ -179,7 +179,9 @@ class Running:
         except ChatError as failure:
             error = failure
         except TimeoutError:
-            error = live.stopped or ModelTimedOut("The answer took longer than a turn may.")
+            error = live.stopped or ModelTimedOut(
+                "The answer took longer than a turn is allowed to."
+            )
         except Exception:
             log.exception("turn_crashed", turn_id=turn.turn_id)
             error = InternalError()
@@ -219,7 +221,9 @@ class Running:
             await self._end_without_session(live, outcome, live.stopped)
             return
         if ended is None:
-            live.abandon(error or InternalError("The turn ended elsewhere."), streams=True)
+            live.abandon(
+                error or InternalError("The turn was ended by another process."), streams=True
+            )
             self.live.drop(live)
             return
         log.info(

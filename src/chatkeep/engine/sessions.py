@@ -126,7 +126,9 @@ class Sessions:
         except asyncio.CancelledError:
             if not task.cancelled():
                 raise
-            words = "The session is deleted; what is left of it in files is removed at the start."
+            words = (
+                "The session is deleted. What is left of it on disk is removed at the next start."
+            )
             raise Draining(words) from None
 
     async def sweep(self) -> bool:

@@ -21,4 +21,4 @@ def conversation(item: object) -> Conversation:
         return records.conversation(chatgpt.read(found))
     if openwebui.is_chat(found):
         return records.conversation(openwebui.read(found))
-    raise Unreadable("it is no conversation of ChatGPT or Open WebUI")
+    raise Unreadable("it is not a conversation of ChatGPT or Open WebUI")

@@ -95,11 +95,11 @@ class Answer:
         self._take(self._cleaner.end())
         reason = self.finish_reason
         if reason is not None and reason in _BROKEN_OFF:
-            raise ModelFailed(f"The model's provider broke off the answer ({reason}).")
+            raise ModelFailed(f"The answer broke off: the model's provider reported “{reason}”.")
         if self._blank:
             raise self._why_blank()
         if reason is None:
-            raise ModelFailed("The model's answer was cut off.")
+            raise ModelFailed("The answer broke off before its end.")
         return Completion(self.usage, reason)
 
     def keep_rest(self) -> None:
@@ -139,18 +139,17 @@ class Answer:
             )
         if self.finish_reason is not None and self.finish_reason.lower() in _WITHHELD:
             return AnswerWithheld(
-                f"The model's provider withheld the answer ({self.finish_reason}). "
-                "Say it in other words."
+                f"The model's provider withheld the answer ({self.finish_reason}). Try other words."
             )
         if self._calls_tool or self.finish_reason in {"tool_calls", "tool_use", "function_call"}:
             return AnswerWithoutText(
                 "The model called a tool, although none was offered to it, and wrote no answer. "
-                "Try another model, or a system prompt that speaks of no tools."
+                "Try another model, or a system prompt that mentions no tools."
             )
         if self._reasoned:
             return AnswerWithoutText(
-                "The model wrote reasoning, and no answer after it. Try another model, or look "
-                "how its server separates reasoning from answers."
+                "The model wrote nothing but reasoning. Try another model, or check how its "
+                "server separates reasoning from answers."
             )
         return ModelFailed("The model's answer was empty.")
 

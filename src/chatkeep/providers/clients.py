@@ -7,6 +7,7 @@ rest of the server.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from chatkeep import telemetry
 from chatkeep.domain import ModelMisconfigured, Prompt, Role
@@ -30,6 +31,12 @@ SPEAKERS = {
     Role.TOOL: "assistant",
 }
 """Who says something, as LangChain names them."""
+
+OPENAI, ANTHROPIC, OLLAMA = (
+    *("https://api.openai.com", "https://api.anthropic.com"),
+    "http://127.0.0.1:11434",
+)
+"""Where the providers are if nobody says otherwise."""
 
 OPENING = "(The beginning of this conversation is left out.)"
 
@@ -58,6 +65,40 @@ class ProviderOptions:
     def silence_timeout(self) -> float:
         """Seconds after which nothing is received any more, whatever an answer's state."""
         return max(self.timeout, self.first_token_timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a provider is reached, as far as people may be told when that fails.
+
+    `address` is a host, with its port unless that is the usual one; `is_public` says that it is the
+    provider's own on the internet, which nobody had to set. The variables are those that set it
+    and the key. `None` is what there is not.
+    """
+
+    address: str | None = None
+    address_variable: str | None = None
+    key_variable: str | None = None
+    is_public: bool = False
+
+
+def access(name: str, options: ProviderOptions) -> Access:
+    """How the provider of a model is reached."""
+    provider = name.partition(":")[0]
+    if provider == "openai":
+        url = options.openai_base_url
+        return Access(_host(url or OPENAI), "OPENAI_BASE_URL", "OPENAI_API_KEY", not url)
+    if provider == "anthropic":
+        url = options.anthropic_base_url
+        return Access(_host(url or ANTHROPIC), "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", not url)
+    if provider == "ollama":
+        return Access(_host(options.ollama_host or OLLAMA), "OLLAMA_HOST")
+    return Access()
+
+
+def _host(url: str) -> str:
+    """The host and port of a URL, without the user's name and password before them."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def opening(name: str, first: Role) -> tuple[Role, str] | None:
@@ -106,10 +147,12 @@ def load(name: str, options: ProviderOptions, address: Address | None) -> "BaseC
     provider, _, model = name.partition(":")
     try:
         return _LOADERS[provider](model, options, address)
-    except Exception as error:  # each client has its own way to say that a key is missing
-        log.error("model_not_loaded", model=name, cause=type(error).__name__)
+    except ModelMisconfigured:
+        raise
+    except Exception as error:  # whatever its package does not like
+        log.exception("model_not_loaded", model=name)
         raise ModelMisconfigured(
-            "The model cannot be used: is its provider's API key set?"
+            "The model cannot be used. The server's log says what is wrong."
         ) from error
 
 
@@ -127,15 +170,15 @@ def _openai(model: str, options: ProviderOptions, address: Address | None) -> "B
     url = f"{address.url}/v1" if address else options.openai_base_url
     key = address.key if address else options.openai_api_key
     # A server of one's own often wants no key; the client wants one all the same.
-    key = key or ("none" if url else None)
+    if not key and not url:
+        raise _without_key("OPENAI_API_KEY")
+    key = key or "none"
     name = "local" if address else model
     times = {"timeout": options.timeout, "silence_timeout": options.silence_timeout}
     if not options.direct or not openai.speaks(model):
         from chatkeep.providers import langchains
 
         return langchains.openai(name, url=url, key=key, is_local=address is not None, **times)
-    if key is None:
-        raise ValueError("no API key")
     return openai.OpenAI(
         model=name,
         url=f"{(url or openai.URL).rstrip('/')}/chat/completions",
@@ -153,7 +196,7 @@ def _anthropic(model: str, options: ProviderOptions, _address: Address | None) -
 
     url, key = options.anthropic_base_url, options.anthropic_api_key
     if not key and not url:
-        raise ValueError("no API key")
+        raise _without_key("ANTHROPIC_API_KEY")
     return langchains.anthropic(
         model,
         url=url,
@@ -161,6 +204,10 @@ def _anthropic(model: str, options: ProviderOptions, _address: Address | None) -
         timeout=options.timeout,
         silence_timeout=options.silence_timeout,
     )
+
+
+def _without_key(variable: str) -> ModelMisconfigured:
+    return ModelMisconfigured(f"The API key is missing. Set {variable} on the server.")
 
 
 def _ollama(model: str, options: ProviderOptions, _address: Address | None) -> "BaseChatModel":

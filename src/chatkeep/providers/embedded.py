@@ -182,7 +182,7 @@ class Embedded:
         Raises `ModelBusy` when too many wait, `ModelFailed` when the model cannot be started.
         """
         if self._waiting >= WAITING_ANSWERS:
-            raise ModelBusy("Too many answers wait for the embedded model.", retry_after=10)
+            raise ModelBusy("Too many answers are waiting for the embedded model.", retry_after=10)
         self._waiting += 1
         try:
             await self._free.acquire()

@@ -1,10 +1,14 @@
-"""A provider's failure in our words. No key and no address of the provider's is ever in them."""
+"""A provider's failure in our words, and what can be done about it.
+
+No key is ever in them, and no address but the host that was set and could not be reached.
+"""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import ceil
 from typing import Any
 
 from langchain_core import exceptions as langchain
@@ -19,6 +23,7 @@ from chatkeep.domain import (
     ModelQuotaExhausted,
     ModelTimedOut,
 )
+from chatkeep.providers.clients import Access
 from chatkeep.providers.text import storable
 from chatkeep.redaction import Redactor
 
@@ -37,6 +42,14 @@ _SECRET = re.compile(
 )
 # By name, because providers' clients use several HTTP libraries.
 _CONNECTION = {"TransportError", "APIConnectionError", "StreamError", "ClientError"}
+_CONNECTING = ("ClientConnector", "Connect", "gaierror")
+"""How errors begin of clients that never had a connection: aiohttp's, httpx's, the system's."""
+
+NOWHERE = Access()
+TOO_LONG = (
+    "This conversation is too long for the model. Read fewer previous messages, or start a new "
+    "chat."
+)
 _TOO_LONG = ("context size", "context length", "context_length", "prompt is too long")
 _NO_CREDIT = (
     "insufficient_quota",
@@ -58,10 +71,17 @@ class Failure:
     retry_after: float | None = None
 
 
-def named(failure: Exception, redactor: Redactor) -> Failure:
+def named(
+    failure: Exception,
+    redactor: Redactor,
+    access: Access = NOWHERE,
+    *,
+    has_begun: bool = False,
+) -> Failure:
     """Name what went wrong in a call to a provider, whichever client raised it.
 
-    What would end the same way again is not retryable: it costs as much each time.
+    What would end the same way again is not retryable: it costs as much each time. `has_begun`
+    says that a part of the answer had come by then.
     """
     if (ours := _ours(failure)) is not None:
         return Failure(ours, retryable=isinstance(ours, ModelFailed))
@@ -70,24 +90,57 @@ def named(failure: Exception, redactor: Redactor) -> Failure:
         return Failure(ModelTimedOut(), retryable=False)
     status = _status(failure)
     if status == 402 or _speaks_of(failure, _NO_CREDIT):
-        words = "The account of this server's key at the model's provider has no credit left."
-        return Failure(ModelQuotaExhausted(words), retryable=False)
+        return Failure(_without_credit(access), retryable=False)
     if status == 429:
         wait = _retry_after(failure)
         seconds = None if wait is None else max(1, round(wait))
-        return Failure(ModelBusy(retry_after=seconds or 5), retryable=True, retry_after=wait)
+        words = f"Rate limit reached. Try again {_later(seconds)}."
+        error = ModelBusy(words, retry_after=seconds or 5)
+        return Failure(error, retryable=True, retry_after=wait)
     if isinstance(failure, langchain.ContextOverflowError) or _speaks_of(failure, _TOO_LONG):
-        return Failure(ContextTooLong(), retryable=False)
+        return Failure(ContextTooLong(TOO_LONG), retryable=False)
     if status is not None:
-        return _of_status(status, failure, redactor)
+        return _of_status(status, failure, redactor, access)
     if (reason := _words(failure, redactor)) is not None:
         words = f"The model's provider reported an error: {reason}"
         return Failure(ModelFailed(words), retryable=not getattr(failure, "is_final", False))
     if isinstance(failure, langchain.ModelConnectionError | OSError) or kinds & _CONNECTION:
-        return Failure(
-            ModelFailed("The connection to the model's provider failed."), retryable=True
-        )
+        return Failure(ModelFailed(_lost(failure, access, has_begun)), retryable=True)
     return Failure(AnswerUnreadable(), retryable=False)
+
+
+def _lost(failure: Exception, access: Access, has_begun: bool) -> str:
+    """How far a call came whose connection failed."""
+    if has_begun:
+        return "The answer broke off: the connection to the model was lost."
+    if not _was_never_connected(failure):
+        return "The model closed the connection without an answer."
+    where = f" at {access.address}" if access.address else ""
+    advice = f"Check that it is running, and {access.address_variable} on the server."
+    if access.is_public or not access.address:
+        advice = "Check the server's network."
+    return f"The model could not be reached{where}. {advice}"
+
+
+def _was_never_connected(failure: BaseException) -> bool:
+    """True if there was no connection yet, whichever error of its own a client made of that."""
+    error: BaseException | None = failure
+    while error is not None:
+        # Ollama's client makes a bare one of it.
+        if type(error) is ConnectionError or type(error).__name__.startswith(_CONNECTING):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _later(seconds: int | None) -> str:
+    minutes = ceil((seconds or 0) / 60)
+    return "in a moment" if minutes <= 1 else f"in {minutes} minutes"
+
+
+def _without_credit(access: Access) -> ModelQuotaExhausted:
+    key = f" of {access.key_variable}" if access.key_variable else ""
+    return ModelQuotaExhausted(f"The account{key} at the model's provider has no credit left.")
 
 
 def _ours(failure: BaseException) -> ChatError | None:
@@ -100,27 +153,38 @@ def _ours(failure: BaseException) -> ChatError | None:
     return None
 
 
-def _of_status(status: int, failure: Exception, redactor: Redactor) -> Failure:
+def _of_status(status: int, failure: Exception, redactor: Redactor, access: Access) -> Failure:
     """What an HTTP status means that is neither about limits nor about lengths."""
-    if status in {401, 403}:
-        words = f"The model's provider refused this server's key (HTTP {status})."
-        return Failure(ModelMisconfigured(words), retryable=False)
-    if status == 404:
-        words = "The model's provider does not know this model or address (HTTP 404)."
-        return Failure(ModelMisconfigured(words), retryable=False)
-    if status < 400:
-        words = (
-            f"The model's provider redirects to another address (HTTP {status}), which is not "
-            "followed: the conversation would go there. Set the provider's base URL to the "
-            "address itself."
-        )
-        return Failure(ModelMisconfigured(words), retryable=False)
+    if status < 400 or status in {401, 403, 404}:
+        return Failure(ModelMisconfigured(_advice(status, access)), retryable=False)
     if status < 500 and status not in {408, 409, 425}:
         reason = _words(failure, redactor) or "it gave no reason"
         words = f"The model's provider refused the request (HTTP {status}): {reason}"
         return Failure(ModelFailed(words), retryable=False)
     words = f"The model's provider failed (HTTP {status})."
     return Failure(ModelFailed(words), retryable=True, retry_after=_retry_after(failure))
+
+
+def _advice(status: int, access: Access) -> str:
+    """What is wrong with the server's settings, and which of them to look at."""
+    address, key = access.address_variable or "the provider's address", access.key_variable
+    if status < 400:
+        return (
+            f"The model's provider redirects to another address (HTTP {status}), which is not "
+            f"followed: the conversation would go there. Set {address} to the address itself."
+        )
+    if status == 404:
+        check = "" if access.is_public else f", and {address} on the server"
+        return (
+            "The model's provider does not know this model (HTTP 404). "
+            f"Check the model's name{check}."
+        )
+    if key is None:
+        words = f"The model's provider refused access (HTTP {status})."
+        return f"{words} Check {address} on the server."
+    if status == 403:
+        return f"The API key may not use this model (HTTP 403). Check {key} on the server."
+    return f"The API key was rejected. Check {key} on the server."
 
 
 def _status(failure: Exception) -> int | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
     from langchain_openai import ChatOpenAI
 
-NOT_STREAMED = "The model's provider does not stream its answers, which is needed here."
+NOT_STREAMED = "The model's provider does not stream its answers, which Chatkeep needs."
 
 
 async def refuse_what_is_no_stream(response: Any) -> None:
@@ -48,7 +48,7 @@ def openai(
     model: str,
     *,
     url: str | None,
-    key: str | None,
+    key: str,
     timeout: float,
     silence_timeout: float,
     is_local: bool,
@@ -59,7 +59,7 @@ def openai(
     return _openai_class()(
         model=model,
         base_url=url,
-        api_key=SecretStr(key) if key else None,
+        api_key=SecretStr(key),
         timeout=_timeout(timeout, silence_timeout),
         stream_chunk_timeout=None,
         max_retries=0,

@@ -148,7 +148,7 @@ class Providers:
         from chatkeep.providers.failures import named  # brings LangChain along
 
         if name not in self._known:
-            raise ModelMisconfigured("The session's model is no longer on offer.")
+            raise ModelMisconfigured("This model is no longer on offer. Choose another one.")
         repeats = self._options.retries if retries is None else retries
         for attempt in range(repeats + 1):
             started, answer = time.monotonic(), self._answer(name, on_text)
@@ -170,7 +170,12 @@ class Providers:
                 raise
             except Exception as raised:
                 count(Status.FAILED)
-                failure = named(raised, self._options.redactor)
+                failure = named(
+                    raised,
+                    self._options.redactor,
+                    clients.access(name, self._options),
+                    has_begun=answer.has_begun,
+                )
                 delay = _delay(attempt, failure.retry_after)
                 log.warning(
                     "model_call_failed",

@@ -17,12 +17,14 @@ from chatkeep.domain import (
     SessionRecord,
     TitleSource,
 )
-from chatkeep.store import rows, search
+from chatkeep.store import branches, rows, search
 from chatkeep.store import sessions as stored
-from chatkeep.store.messages import last_of_branch
 from chatkeep.store.tables import HIDDEN, messages, sessions
 
-PLAIN = ("pinned", "archived", "model", "system_prompt", "context_messages")
+PLAIN = (
+    *("pinned", "archived"),
+    *("model", "system_prompt", "context_messages", "temperature", "max_tokens"),
+)
 """What is set to the value that is given, as it is."""
 
 
@@ -46,11 +48,11 @@ def change(
 ) -> SessionRecord:
     """Set what is given of a session, all or nothing, and return it.
 
-    `values` may have `title`, `pinned`, `archived`, `model`, `system_prompt`, `context_messages`,
-    `metadata`, and `head`: a message whose branch becomes the active one, to the newest message
-    below it. `expected` are the tags of which the session must have one; `None` does not ask.
-    Raises `SessionNotFound`, `SessionChanged`, `MessageNotFound`, and for `head` `SessionBusy`
-    while a turn runs, because its reply will be the head.
+    `values` may have `title`, what is in `PLAIN`, `metadata`, and `head`: a message whose branch
+    becomes the active one, to the newest message below it. `expected` are the tags of which the
+    session must have one; `None` does not ask. Raises `SessionNotFound`, `SessionChanged`,
+    `MessageNotFound`, and for `head` `SessionBusy` while a turn runs, because its reply will be the
+    head.
     """
     session = stored.find(conn, tenant=tenant, session_id=session_id)
     if session is None:
@@ -108,7 +110,7 @@ def _retitle(conn: sa.Connection, session: Any, title: str, source: TitleSource)
 
 
 def _choose_branch(conn: sa.Connection, session: Any, message_id: str, at: int) -> None:
-    last = last_of_branch(conn, session_pk=session.pk, message_id=message_id)
+    last = branches.last_of_branch(conn, session_pk=session.pk, message_id=message_id)
     running = rows.line(conn, session.pk).running
     if running is not None:
         raise SessionBusy(turn_id=running, session_id=session.session_id)

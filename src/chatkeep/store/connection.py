@@ -154,7 +154,7 @@ class Store:
 
     def _enqueue(self, write: _Write) -> None:
         if self._writes.qsize() >= self._max_writes:
-            raise Overloaded("Too many writes wait for the database.", retry_after=1)
+            raise Overloaded("Too many writes are waiting for the database.", retry_after=1)
         self._writes.put(write)
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """A session as lines of an export, as it is in one snapshot of the database."""
 
 import tempfile
-from collections.abc import Callable, Iterator
-from typing import IO, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -23,12 +23,22 @@ def pks(conn: sa.Connection, *, tenant: str, after: int, limit: int) -> list[int
     return list(conn.scalars(_PKS, place).all())
 
 
-def pk_of(conn: sa.Connection, *, tenant: str, session_id: str) -> int:
-    """A session's key. Raises `SessionNotFound`."""
-    row = conn.execute(_PK_OF, {"tenant": tenant, "name": session_id}).one_or_none()
-    if row is None:
-        raise SessionNotFound
-    return int(row.pk)
+class Named(NamedTuple):
+    """A session that was asked for by its id."""
+
+    pk: int
+    title: str
+
+
+def named(conn: sa.Connection, *, tenant: str, session_ids: Iterable[str]) -> list[Named]:
+    """The sessions with these ids, in this order, each once. Raises `SessionNotFound`."""
+    found = []
+    for session_id in dict.fromkeys(session_ids):
+        row = conn.execute(_NAMED, {"tenant": tenant, "name": session_id}).one_or_none()
+        if row is None:
+            raise SessionNotFound
+        found.append(Named(row.pk, row.title))
+    return found
 
 
 def session(conn: sa.Connection, *, tenant: str, pk: int) -> dict[str, Any] | None:
@@ -47,6 +57,8 @@ def session(conn: sa.Connection, *, tenant: str, pk: int) -> dict[str, Any] | No
         "model": row.model,
         "system_prompt": row.system_prompt,
         "context_messages": row.context_messages,
+        "temperature": row.temperature,
+        "max_tokens": row.max_tokens,
         "metadata": orjson.loads(row.metadata),
         "head_seq": row.head_seq,
         "created_at": rfc3339(row.created_at),
@@ -121,7 +133,9 @@ _PKS = (
     .order_by(sessions.c.pk)
     .limit(sa.bindparam("limit", type_=sa.Integer))
 )
-_PK_OF = sa.select(sessions.c.pk).where(_OF_TENANT, sessions.c.session_id == sa.bindparam("name"))
+_NAMED = sa.select(sessions.c.pk, sessions.c.title).where(
+    _OF_TENANT, sessions.c.session_id == sa.bindparam("name")
+)
 _SESSION = sa.select(sessions).where(_OF_TENANT, sessions.c.pk == sa.bindparam("key"))
 _PK: sa.BindParameter[int] = sa.bindparam("session")
 _KINDS: tuple[tuple[sa.Select[Any], Callable[[Any], dict[str, Any]]], ...] = (

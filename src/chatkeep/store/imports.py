@@ -45,6 +45,8 @@ def begin(conn: sa.Connection, *, tenant: str, line: SessionLine) -> int:
         "model": line.model,
         "system_prompt": line.system_prompt,
         "context_messages": line.context_messages,
+        "temperature": line.temperature,
+        "max_tokens": line.max_tokens,
         "metadata": orjson.dumps(line.metadata).decode(),
         "last_seq": 0,
         "message_count": 0,

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from chatkeep.domain import Message, MessageNotFound, Role, SessionNotFound, Status, rfc3339
-from chatkeep.store import search
+from chatkeep.store import branches, search
 from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import messages, sessions
 
@@ -169,7 +169,7 @@ def path(
 ) -> Path:
     """A branch, or its newest `limit` messages, or those before the message `before`.
 
-    It is the active one, or with `head` the one through that message (see `last_of_branch`).
+    It is the active one, or with `head` the one through that message to the newest below it.
     Raises `SessionNotFound`, or `MessageNotFound` when `before` or `head` is not in the session.
     """
     session = _HEAD.one(conn, {"tenant": tenant, "name": session_id})
@@ -182,7 +182,7 @@ def path(
         if head is not None:
             _parent_seq(conn, session.pk, head)
     elif head is not None:
-        start = last_of_branch(conn, session_pk=session.pk, message_id=head).seq
+        start = branches.last_of_branch(conn, session_pk=session.pk, message_id=head).seq
     if start is None:
         return Path(session.pk, ())
     rows = _PATH.all(conn, {"session": session.pk, "head": start, "limit": limit or -1})
@@ -217,45 +217,6 @@ def _path_statement() -> sa.Select[tuple[int]]:
 
 
 _PATH = Compiled(_path_statement())
-
-
-def last_of_branch(conn: sa.Connection, *, session_pk: int, message_id: str) -> Any:
-    """The `seq` and `depth` of the newest message below this one, or of itself.
-
-    At each message on the way the newest of those that follow it is taken. Raises
-    `MessageNotFound`.
-    """
-    row = _LAST_OF_BRANCH.one(conn, {"session": session_pk, "message": message_id})
-    if row is None:
-        raise MessageNotFound("There is no such message in this session.")
-    return row
-
-
-def _last_of_branch_statement() -> sa.Select[tuple[int, int]]:
-    in_session = messages.c.session_pk == sa.bindparam("session", type_=sa.BigInteger)
-    walk = (
-        sa.select(messages.c.seq, sa.literal_column("1").label("step"))
-        .where(in_session, messages.c.id == sa.bindparam("message"))
-        .cte("walk", recursive=True)
-    )
-    # The sum keeps SQLite from walking the session backwards in search of the maximum.
-    newest_child = (
-        sa.select(sa.func.max(messages.c.seq + 0))
-        .where(in_session, messages.c.parent_seq == walk.c.seq)
-        .correlate(walk)
-        .scalar_subquery()
-    )
-    walk = walk.union_all(sa.select(newest_child, walk.c.step + 1).where(walk.c.seq.is_not(None)))
-    return (
-        sa.select(messages.c.seq, messages.c.depth)
-        .join(walk, walk.c.seq == messages.c.seq)
-        .where(in_session)
-        .order_by(walk.c.step.desc())
-        .limit(1)
-    )
-
-
-_LAST_OF_BRANCH = Compiled(_last_of_branch_statement())
 
 
 _PARENTS = messages.alias("parent")

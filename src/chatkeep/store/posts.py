@@ -15,6 +15,7 @@ from chatkeep.domain import (
     Status,
     Turn,
     TurnNotFound,
+    TurnOptions,
     TurnRequest,
     message_id,
     turn_id,
@@ -157,12 +158,17 @@ def _place(conn: sa.Connection, tenant: str, session: Any, request: TurnRequest)
 
 
 def _turn(session: Any, request: TurnRequest, place: _Place, runner: Runner) -> Turn:
-    """A turn that waits; one that regenerates asks as the original did, where it is silent."""
-    model, options, question = session.model or runner.model, request.options, message_id()
-    if place.original is not None:
+    """A turn that waits. Where the request is silent, it asks as its session has it set.
+
+    One that regenerates asks as the original did, whatever has been set since.
+    """
+    if place.original is None:
+        model, question = session.model or runner.model, message_id()
+        settings = TurnOptions(temperature=session.temperature, max_tokens=session.max_tokens)
+    else:
         before = rows.turn(place.original, session.session_id)
-        options, question = options.over(before.options), before.user_message_id
-        model = before.model
+        model, question, settings = before.model, before.user_message_id, before.options
+    options = request.options.over(settings)
     return Turn(
         turn_id=turn_id(),
         session_id=session.session_id,

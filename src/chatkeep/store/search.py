@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from chatkeep.domain import Role, SearchHit, rfc3339
-from chatkeep.store import words
+from chatkeep.store import branches, words
 from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import messages, sessions
 
@@ -92,6 +92,10 @@ class _Hit:
     text: str
     row: Any
 
+    @property
+    def is_message(self) -> bool:
+        return self.key % 2 == 0
+
 
 def create(conn: sa.Connection) -> None:
     """Make the index."""
@@ -147,12 +151,12 @@ def find(
             last = taken[-1] if taken else None
             score, key = (last.score, last.key) if last else (place.score, place.key)
             following = Place(*_anchored(place, window), score, key)
-            return [_shown(hit, finder) for hit in found], following
+            return _shown(conn, found, finder), following
         if window.is_last:
-            return [_shown(hit, finder) for hit in found], None
+            return _shown(conn, found, finder), None
         place = Place(window.last_message, window.last_title)
         if len(found) == limit:
-            return [_shown(hit, finder) for hit in found], place
+            return _shown(conn, found, finder), place
 
 
 def _anchored(place: Place, window: _Window) -> tuple[int, int]:
@@ -216,16 +220,22 @@ def _newest(
     return conn.scalars(_NEWEST, place).all()
 
 
-def _shown(hit: _Hit, finder: words.Finder) -> SearchHit:
-    is_message = hit.key % 2 == 0
-    return SearchHit(
-        session_id=hit.row.session_id,
-        title=hit.row.title,
-        message_id=hit.row.id if is_message else None,
-        role=Role(hit.row.role) if is_message else None,
-        created_at=rfc3339(hit.row.created_at),
-        snippet=tuple(finder.snippet(hit.text)),
-    )
+def _shown(conn: sa.Connection, hits: Sequence[_Hit], finder: words.Finder) -> list[SearchHit]:
+    of_messages = [hit for hit in hits if hit.is_message]
+    runs = branches.active_runs(conn, sorted({hit.row.session_pk for hit in of_messages}))
+    return [
+        SearchHit(
+            session_id=hit.row.session_id,
+            title=hit.row.title,
+            message_id=hit.row.id if hit.is_message else None,
+            role=Role(hit.row.role) if hit.is_message else None,
+            created_at=rfc3339(hit.row.created_at),
+            on_active_branch=not hit.is_message
+            or any(hit.row.seq in run for run in runs[hit.row.session_pk]),
+            snippet=tuple(finder.snippet(hit.text)),
+        )
+        for hit in hits
+    ]
 
 
 def _tenant_word(tenant: str) -> str:
@@ -275,6 +285,8 @@ _OF_TENANT = sa.func.coalesce(sessions.c.tenant_id, "") == sa.bindparam("tenant"
 _MESSAGES = (
     sa.select(
         messages.c.search_key,
+        messages.c.session_pk,
+        messages.c.seq,
         messages.c.id,
         messages.c.role,
         # One more than is read, so that a snippet knows that there is more.

@@ -185,6 +185,8 @@ def of_row(conn: sa.Connection, row: Any) -> SessionRecord:
         model=row.model,
         system_prompt=row.system_prompt,
         context_messages=row.context_messages,
+        temperature=row.temperature,
+        max_tokens=row.max_tokens,
         metadata=orjson.loads(row.metadata),
         head=head,
         running_turn=rows.line(conn, row.pk).running,

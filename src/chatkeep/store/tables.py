@@ -77,6 +77,8 @@ sessions = sa.Table(
     sa.Column("archived", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("metadata", sa.Text, nullable=False, server_default="{}"),
     sa.Column("search_key", sa.BigInteger),
+    sa.Column("temperature", sa.Float),
+    sa.Column("max_tokens", sa.Integer),
     sa.UniqueConstraint("tenant_id", "session_id"),
     sa.CheckConstraint("length(session_id) BETWEEN 1 AND 255", name="session_id"),
     sa.CheckConstraint("title <> ''", name="title"),
@@ -228,6 +230,16 @@ messages = sa.Table(
     _one_of("status", Status),
 )
 sa.Index("ix_messages_parent", messages.c.session_pk, messages.c.parent_seq)
+RUN_START = "parent_seq IS NULL OR parent_seq <> seq - 1"
+"""True of a message that does not follow the one that came before it: there a run begins, and a
+path through the tree is a few runs."""
+sa.Index(
+    "ix_messages_run_start",
+    messages.c.session_pk,
+    messages.c.seq,
+    sqlite_where=sa.text(RUN_START),
+    postgresql_where=sa.text(RUN_START),
+)
 sa.Index("ix_messages_turn", messages.c.turn_id)
 sa.Index("uq_messages_search_key", messages.c.search_key, unique=True)
 

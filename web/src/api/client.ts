@@ -1,6 +1,7 @@
 /** The server's native API, with types from its OpenAPI document, and its errors as `Problem`. */
 
 import createClient from 'openapi-fetch';
+import { t } from '../language';
 import type { components, paths } from './schema';
 
 export type Session = components['schemas']['Session'];
@@ -41,7 +42,7 @@ export class Problem extends Error {
   static from(body: unknown, status: number): Problem {
     const said = (body ?? {}) as Record<string, unknown>;
     const text = (value: unknown, other: string) => (typeof value === 'string' ? value : other);
-    const title = text(said.title, `The server answered ${status || 'nothing'}.`);
+    const title = text(said.title, t.problems.unexpected(status));
     const after = typeof said.retry_after === 'number' ? said.retry_after : null;
     const turn = typeof said.turn_id === 'string' ? said.turn_id : null;
     const type = text(said.type, 'about:blank');
@@ -52,7 +53,7 @@ export class Problem extends Error {
 /** What to tell a person about anything that was thrown. */
 export function words(error: unknown): string {
   if (error instanceof Problem) return error.detail;
-  return 'The server cannot be reached.';
+  return t.common.unreachable;
 }
 
 /** The data of an answer. Throws `Problem` when the server refused. */

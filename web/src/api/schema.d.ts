@@ -59,7 +59,9 @@ export interface paths {
         };
         /**
          * Carry conversations away
-         * @description Stream one session, or all in the order of their creation.
+         * @description Stream the sessions that are named, in that order, or all in the order of their creation.
+         *
+         *     The file of a single one is called after its title.
          */
         get: operations["export_export_get"];
         put?: never;
@@ -164,7 +166,9 @@ export interface paths {
         };
         /**
          * List the models on offer
-         * @description Tell which models `POST /chat` and a session may name, the default first.
+         * @description Tell which models `POST /chat` and a session may name, the default first, and the defaults.
+         *
+         *     The `defaults` are what holds where a session has nothing set.
          */
         get: operations["list_models_models_get"];
         put?: never;
@@ -208,8 +212,9 @@ export interface paths {
          * Search titles and messages
          * @description Find titles and messages, best first among the newest; the `Link` leads to the next page.
          *
-         *     A hit without a `message_id` is a session's title. The snippet is plain text in pieces, each
-         *     with whether it is what was looked for: nothing in it is markup.
+         *     A hit without a `message_id` is a session's title. Where `on_active_branch` is false the message
+         *     is on another branch: `GET /history/{session_id}` reads that with `head`. The snippet is plain
+         *     text in pieces, each with whether it is what was looked for: nothing in it is markup.
          */
         get: operations["find_search_get"];
         put?: never;
@@ -552,11 +557,12 @@ export interface components {
         };
         /**
          * Models
-         * @description The models on offer, and the one that answers where none is asked for.
+         * @description The models on offer, the one that answers where none is asked for, and the defaults.
          */
         Models: {
             /** Default */
             default: string;
+            defaults: components["schemas"]["SessionDefaults"];
             /** Models */
             models: components["schemas"]["Model"][];
             /**
@@ -639,13 +645,16 @@ export interface components {
          * SearchHit
          * @description A message that was found, or without a `message_id` a session's title.
          *
-         *     The snippet is plain text in pieces, each with whether it is what was looked for.
+         *     `on_active_branch`: true if the session's history shows it now, and for every title. The snippet
+         *     is plain text in pieces, each with whether it is what was looked for.
          */
         SearchHit: {
             /** Created At */
             created_at: string;
             /** Message Id */
             message_id: string | null;
+            /** On Active Branch */
+            on_active_branch: boolean;
             role: components["schemas"]["Role"] | null;
             /** Session Id */
             session_id: string;
@@ -710,6 +719,12 @@ export interface components {
              */
             head?: string;
             /**
+             * Max Tokens
+             * @description Tokens of each reply at most; null is the model's own limit.
+             * @default null
+             */
+            max_tokens?: number | null;
+            /**
              * Metadata
              * @description Your own, at most 16 KiB as JSON; replaces what was there.
              * @default {}
@@ -736,11 +751,29 @@ export interface components {
              */
             system_prompt?: string | null;
             /**
+             * Temperature
+             * @description For its turns; null is the model's own.
+             * @default null
+             */
+            temperature?: number | null;
+            /**
              * Title
              * @description One line. A title that is set here is never overwritten by a model's.
              * @default
              */
             title?: string;
+        };
+        /**
+         * SessionDefaults
+         * @description What holds where a session has nothing set. No `system_prompt` is none at all.
+         *
+         *     It is that of the default model; an embedded model may have one of its own.
+         */
+        SessionDefaults: {
+            /** Context Messages */
+            context_messages: number;
+            /** System Prompt */
+            system_prompt: string | null;
         };
         /**
          * SessionRecord
@@ -758,6 +791,8 @@ export interface components {
             created_at: string;
             /** Head */
             head: string | null;
+            /** Max Tokens */
+            max_tokens: number | null;
             /** Message Count */
             message_count: number;
             /** Metadata */
@@ -776,6 +811,8 @@ export interface components {
             session_id: string;
             /** System Prompt */
             system_prompt: string | null;
+            /** Temperature */
+            temperature: number | null;
             /** Title */
             title: string;
             title_source: components["schemas"]["TitleSource"];
@@ -993,7 +1030,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description None of the accepted media types can be given. */
+            /** @description None of the accepted media types is available. */
             406: {
                 headers: {
                     [name: string]: unknown;
@@ -1011,7 +1048,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The session is still answering, or the turn is not so far; `turn_id` says which. */
+            /** @description The session is still answering, or the turn has not started; `turn_id` says which. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1056,7 +1093,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The model failed, or its provider refuses this server's configuration. */
+            /** @description The model failed, or is not set up correctly on the server. */
             502: {
                 headers: {
                     [name: string]: unknown;
@@ -1065,7 +1102,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The model's provider limits us, or the server is overloaded or shutting down. */
+            /** @description The model takes no more requests, or the server is overloaded or shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1125,8 +1162,8 @@ export interface operations {
             query?: {
                 /** @description `jsonl`: lossless, for `POST /import`; `markdown`: the active branch, for people; `openai`: a line for each session with its list of messages. */
                 format?: "jsonl" | "markdown" | "openai";
-                /** @description Only this session. */
-                session_id?: string | null;
+                /** @description Only this session; may be repeated, up to 100 times. */
+                session_id?: string[] | null;
             };
             header?: never;
             path?: never;
@@ -1137,6 +1174,8 @@ export interface operations {
             /** @description Successful Response */
             200: {
                 headers: {
+                    /** @description RFC 6266 */
+                    "Content-Disposition"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -1305,7 +1344,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The model's provider limits us, or the server is overloaded or shutting down. */
+            /** @description The model takes no more requests, or the server is overloaded or shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1387,7 +1426,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description The model's provider limits us, or the server is overloaded or shutting down. */
+            /** @description The model takes no more requests, or the server is overloaded or shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1616,7 +1655,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The session is still answering, or the turn is not so far; `turn_id` says which. */
+            /** @description The session is still answering, or the turn has not started; `turn_id` says which. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1754,7 +1793,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The session is still answering, or the turn is not so far; `turn_id` says which. */
+            /** @description The session is still answering, or the turn has not started; `turn_id` says which. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1816,7 +1855,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The model's provider limits us, or the server is overloaded or shutting down. */
+            /** @description The model takes no more requests, or the server is overloaded or shutting down. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -3,12 +3,15 @@
 import { api, BASE, fresh, words, type ImportReport, type Models } from '../api/client';
 import { Problem } from '../api/client';
 import { follow } from '../api/stream';
+import { t } from '../language';
 import { Conversation, type Settings } from './conversation.svelte';
+import { asBlock, conversationsIn, Unusable } from './files';
 import { parcels } from './outbox';
 import { go, route } from './route.svelte';
 import { Sessions } from './sessions.svelte';
+import { displayTitle } from './titles';
 
-export type Dialog = 'search' | 'settings' | 'help' | null;
+export type Dialog = 'search' | 'settings' | 'help' | 'usage' | null;
 
 export interface Toast {
   id: number;
@@ -20,7 +23,16 @@ export interface Toast {
 const TOAST_MS = 6_000;
 /** How long a deletion can be undone. */
 const UNDO_MS = 8_000;
-const NO_SETTINGS: Settings = { model: null, system_prompt: null, context_messages: null };
+const SHUT_KEY = 'chatkeep.sidebar';
+/** Where the list is a drawer, as the styles have it. */
+export const NARROW = '(max-width: 760px)';
+const NO_SETTINGS: Settings = {
+  model: null,
+  system_prompt: null,
+  context_messages: null,
+  temperature: null,
+  max_tokens: null,
+};
 
 class App {
   readonly sessions = new Sessions();
@@ -29,15 +41,27 @@ class App {
   dialog = $state<Dialog>(null);
   /** The turn whose receipt is shown. */
   receipt = $state<string | null>(null);
+  /** Whether the list is open as a drawer, where there is no room for it beside the conversation. */
   sidebarOpen = $state(false);
+  /** Whether the page has little room: the list is a drawer. */
+  narrow = $state(false);
+  /** Whether it is shut where there is room. */
+  sidebarShut = $state(wasShut());
   toasts = $state.raw<readonly Toast[]>([]);
   /** Whether the server tells what happens. */
   connected = $state(true);
   /** What a screen reader says next. */
   announcement = $state('');
+  /** Text that is to become part of the message that is being written. */
+  insertion = $state<string | null>(null);
+  /** The words that the last search has led to. */
+  sought: readonly string[] = [];
+  /** Whether the search is of the conversation that is shown alone. */
+  searchesHere = $state(false);
   /** The settings of the session that the next message begins. */
   settings = $state.raw<Settings>(NO_SETTINGS);
-  private readonly deletions = new Map<string, number>();
+  /** Sessions that are to be deleted, and not yet on the server. */
+  private readonly deletions = new Set<string>();
   private toastCount = 0;
 
   start(): void {
@@ -52,7 +76,7 @@ class App {
       const other = new Conversation(body.session_id);
       void other.load().then(() => other.leave());
     }
-    addEventListener('pagehide', () => this.deletions.forEach((_, id) => this.deleteNow(id)));
+    addEventListener('pagehide', () => this.deletions.forEach((id) => this.deleteNow([id])));
   }
 
   /** Show a session; a new one with `null`. */
@@ -62,6 +86,23 @@ class App {
     this.conversation = sessionId === null ? null : new Conversation(sessionId);
     void this.conversation?.load();
     this.sidebarOpen = false;
+    // What was said of another conversation; what can be undone stays for its time.
+    this.toasts = this.toasts.filter((toast) => toast.action !== null);
+  }
+
+  /** Show the list, or hide it. */
+  toggleList(): void {
+    if (matchMedia(NARROW).matches) {
+      this.sidebarOpen = !this.sidebarOpen;
+      return;
+    }
+    this.sidebarShut = !this.sidebarShut;
+    try {
+      if (this.sidebarShut) localStorage.setItem(SHUT_KEY, 'shut');
+      else localStorage.removeItem(SHUT_KEY);
+    } catch {
+      // Without storage it lasts as long as the page.
+    }
   }
 
   /** Send the message of the new session, which begins it. */
@@ -94,62 +135,108 @@ class App {
     }
   }
 
+  exportHtml(sessionId: string): void {
+    void sessionId;
+  }
+
   announce(text: string): void {
     this.announcement = text;
   }
 
-  /** Delete a session, after a while in which it can be undone. */
-  delete(sessionId: string): void {
-    const title = this.sessions.find(sessionId)?.title ?? 'the conversation';
-    const wasShown = route.sessionId === sessionId;
-    this.sessions.hide(sessionId);
-    if (wasShown) go(null);
-    this.deletions.set(
-      sessionId,
-      window.setTimeout(() => void this.deleteNow(sessionId), UNDO_MS),
-    );
+  /** Delete sessions, after a while in which it can be undone. */
+  delete(sessionIds: readonly string[]): void {
+    const [first = ''] = sessionIds;
+    const title = displayTitle(this.sessions.find(first)?.title ?? t.toasts.untitled);
+    const wasShown = sessionIds.find((id) => id === route.sessionId);
+    this.sessions.hide(sessionIds);
+    if (wasShown !== undefined) go(null);
+    for (const id of sessionIds) this.deletions.add(id);
+    const timer = setTimeout(() => void this.deleteNow(sessionIds), UNDO_MS);
     const undo = () => {
-      clearTimeout(this.deletions.get(sessionId));
-      this.deletions.delete(sessionId);
-      this.sessions.show(sessionId);
+      clearTimeout(timer);
+      for (const id of sessionIds) this.deletions.delete(id);
+      this.sessions.show(sessionIds);
       this.dismiss(toast);
-      if (wasShown) go(sessionId);
+      if (wasShown !== undefined) go(wasShown);
     };
-    const toast = this.toast(`Deleted “${title}”.`, { label: 'Undo', run: undo });
+    const text =
+      sessionIds.length === 1 ? t.toasts.deleted(title) : t.toasts.deletedMany(sessionIds.length);
+    const toast = this.toast(text, { label: t.common.undo, run: undo });
+  }
+
+  /** Put sessions into the archive, or take them out again, which can be undone. */
+  async archive(sessionIds: readonly string[], archived: boolean): Promise<void> {
+    const move = async (to: boolean) => {
+      for (const id of sessionIds) await this.sessions.change(id, { archived: to });
+      return true;
+    };
+    if (!(await this.attempt(move(archived)))) return;
+    const undo = () => {
+      this.dismiss(toast);
+      void this.attempt(move(!archived));
+    };
+    const text = archived ? t.toasts.archived : t.toasts.unarchived;
+    const toast = this.toast(text(sessionIds.length), { label: t.common.undo, run: undo });
   }
 
   /** Bring a file of conversations in. */
   async bring(file: File): Promise<void> {
-    const type = /\.jsonl$/i.test(file.name) ? 'application/jsonl' : 'application/json';
-    const started = this.toast(`Importing ${file.name}…`);
+    const started = this.toast(t.files.importing(file.name));
     try {
+      const isArchive = /\.zip$/i.test(file.name);
+      const body = isArchive ? await conversationsIn(file) : file;
+      const type = /\.jsonl$/i.test(file.name) ? 'application/jsonl' : 'application/json';
       const headers = { 'Content-Type': type };
-      const answer = await fetch(`${BASE}/import`, { method: 'POST', headers, body: file });
-      const body: unknown = await answer.json().catch(() => null);
-      if (!answer.ok) throw Problem.from(body, answer.status);
-      this.toast(told(body as ImportReport));
+      const answer = await fetch(`${BASE}/import`, { method: 'POST', headers, body });
+      const report: unknown = await answer.json().catch(() => null);
+      if (!answer.ok) throw Problem.from(report, answer.status);
+      this.toast(summary(report as ImportReport));
       await this.sessions.load();
     } catch (error) {
-      this.toast(`${file.name}: ${words(error)}`, null, true);
+      const why = error instanceof Unusable ? error.message : words(error);
+      this.toast(`${file.name}: ${why}`, null, true);
     } finally {
       this.dismiss(started);
     }
   }
 
-  private async deleteNow(sessionId: string): Promise<void> {
-    clearTimeout(this.deletions.get(sessionId));
-    if (!this.deletions.delete(sessionId)) return;
-    try {
-      const path = `${BASE}/sessions/${encodeURIComponent(sessionId)}`;
-      // It goes out even when the page is closed in this moment.
-      const answer = await fetch(path, { method: 'DELETE', keepalive: true });
-      if (!answer.ok && answer.status !== 404) {
-        throw Problem.from(await answer.json().catch(() => null), answer.status);
+  /** Make text files part of the message that is being written; what is no text gets an answer. */
+  async attach(files: readonly File[]): Promise<void> {
+    for (const file of files) {
+      try {
+        this.insert(await asBlock(file));
+      } catch (error) {
+        this.toast(error instanceof Unusable ? error.message : words(error), null, true);
       }
-      this.sessions.forget(sessionId);
-    } catch (error) {
-      this.sessions.show(sessionId);
-      this.toast(`Not deleted. ${words(error)}`, null, true);
+    }
+  }
+
+  /** Add text to the message that is being written. */
+  insert(text: string): void {
+    this.insertion = this.insertion === null ? text : `${this.insertion}\n${text}`;
+  }
+
+  private async deleteNow(sessionIds: Iterable<string>): Promise<void> {
+    let refused: unknown;
+    for (const id of sessionIds) {
+      if (!this.deletions.delete(id)) continue;
+      try {
+        await this.deleteOne(id);
+        this.sessions.forget(id);
+      } catch (error) {
+        this.sessions.show([id]);
+        refused = error;
+      }
+    }
+    if (refused !== undefined) this.toast(t.toasts.notDeleted(words(refused)), null, true);
+  }
+
+  private async deleteOne(sessionId: string): Promise<void> {
+    const path = `${BASE}/sessions/${encodeURIComponent(sessionId)}`;
+    // It goes out even when the page is closed in this moment.
+    const answer = await fetch(path, { method: 'DELETE', keepalive: true });
+    if (!answer.ok && answer.status !== 404) {
+      throw Problem.from(await answer.json().catch(() => null), answer.status);
     }
   }
 
@@ -173,11 +260,17 @@ class App {
   }
 }
 
-function told({ imported = 0, messages = 0, skipped_count: skipped = 0 }: ImportReport): string {
-  const many = (count: number, noun: string) =>
-    `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
-  const brought = `Imported ${many(imported, 'conversation')} with ${many(messages, 'message')}.`;
-  return skipped === 0 ? brought : `${brought} Left out: ${many(skipped, 'conversation')}.`;
+function wasShut(): boolean {
+  try {
+    return localStorage.getItem(SHUT_KEY) === 'shut';
+  } catch {
+    return false;
+  }
+}
+
+function summary({ imported = 0, messages = 0, skipped_count: skipped = 0 }: ImportReport): string {
+  const brought = t.files.imported(t.common.conversations(imported), t.common.messages(messages));
+  return skipped === 0 ? brought : `${brought} ${t.files.skipped(t.common.conversations(skipped))}`;
 }
 
 export const app = new App();

@@ -21,10 +21,15 @@ const NEWS = 4;
 /** A page of older messages, and when one of them is looked for. */
 const OLDER = 100;
 const MOST = 500;
+/** A session with no more messages is read whole: the browser finds, selects and prints all of it. */
+const WHOLE = 400;
 /** Until a turn is asked for again that could not be read. */
 const AGAIN_MS = 1_000;
 
-export type Settings = Pick<SessionRecord, 'model' | 'system_prompt' | 'context_messages'>;
+export type Settings = Pick<
+  SessionRecord,
+  'model' | 'system_prompt' | 'context_messages' | 'temperature' | 'max_tokens'
+>;
 
 export class Conversation {
   history = $state.raw<readonly Message[]>([]);
@@ -35,6 +40,10 @@ export class Conversation {
   problem = $state<unknown>(null);
   /** Another reply that was asked for in vain: the one before stays, and this is told. */
   failure = $state.raw<{ turnId: string; problem: Problem } | null>(null);
+  /** A message of another branch than the active one, which is read and not changed meanwhile. */
+  viewed = $state<string | null>(null);
+  /** Whether all of it is read and in the document; decided once, when it is opened. */
+  isWhole = $state(true);
   private older = $state<string | null>(null);
   private readonly keys = new Keys();
   private reading: Promise<void> | null = null;
@@ -49,8 +58,12 @@ export class Conversation {
   readonly busy = $derived(
     this.lives.some(({ phase }) => phase === 'sending' || phase === 'accepted'),
   );
+  /** Whether it says itself that the server cannot be reached. */
+  readonly isTroubled = $derived(this.lives.some(({ trouble }) => trouble !== null));
   readonly rows: readonly Row[] = $derived(
-    arrange(this.history, this.line, this.running, this.keys),
+    this.viewed === null
+      ? arrange(this.history, this.line, this.running, this.keys)
+      : arrange(this.history, [], null, this.keys),
   );
   readonly hasOlder = $derived(this.older !== null);
 
@@ -66,7 +79,9 @@ export class Conversation {
     const waiting = parcels().filter(({ body }) => body.session_id === this.sessionId);
     try {
       await Promise.all([this.readRecord(), this.readNewest(PAGE)]);
+      if (this.state !== 'ready') this.isWhole = (this.record?.message_count ?? 0) <= WHOLE;
       this.state = 'ready';
+      if (this.isWhole) void this.readRest();
     } catch (error) {
       const unknown = error instanceof Problem && error.status === 404;
       this.problem = error;
@@ -106,9 +121,16 @@ export class Conversation {
     this.send(text, { parent_id: message.parentId });
   }
 
-  regenerate(turnId: string): void {
+  /** Ask for another reply, by the same model as before or by another one. */
+  regenerate(turnId: string, model: string | null = null): void {
     this.failure = null;
-    this.begin(new Live(fresh(), { session_id: this.sessionId, regenerate: turnId }));
+    const request = { session_id: this.sessionId, regenerate: turnId, ...(model && { model }) };
+    this.begin(new Live(fresh(), request));
+  }
+
+  /** Ask a message again that has no turn, as imported ones have none: the same words, as a branch. */
+  askAgain(message: Row, model: string | null = null): void {
+    this.send(message.text, { parent_id: message.parentId, ...(model && { model }) });
   }
 
   /** Send a message that was refused once more, under its key: it may have arrived all the same. */
@@ -117,7 +139,9 @@ export class Conversation {
     if (live.body) this.begin(new Live(live.key, live.body));
   }
 
+  /** Forget a message that is not sent. */
   discard(live: Live): void {
+    live.abandon();
     drop(live.key);
     this.lives = this.lives.filter((other) => other !== live);
   }
@@ -136,13 +160,37 @@ export class Conversation {
   /** Make the branch of a message the active one, and have that message among what was read. */
   async choose(messageId: string): Promise<void> {
     await this.change({ head: messageId });
-    await this.readNewest(PAGE);
+    await this.view(null);
     await this.readBackTo(messageId);
   }
 
-  /** Have a message among what was read, on another branch if it is there. Throws `Problem`. */
+  /**
+   * Have a message among what was read. One of another branch is shown there, and the session stays
+   * as it is. Throws `Problem`.
+   */
   async find(messageId: string): Promise<void> {
-    if (!(await this.readBackTo(messageId))) await this.choose(messageId);
+    if (await this.readBackTo(messageId)) return;
+    const before = this.viewed;
+    try {
+      await this.view(messageId);
+    } catch (error) {
+      this.viewed = before;
+      throw error;
+    }
+    await this.readBackTo(messageId);
+  }
+
+  /** Show the branch of a message without choosing it, or with null the active one. */
+  async view(messageId: string | null): Promise<void> {
+    this.viewed = messageId;
+    await this.readNewest(PAGE);
+    if (this.isWhole) await this.readRest();
+  }
+
+  /** All messages of the branch that is shown, oldest first. Throws `Problem`. */
+  async everything(): Promise<readonly Message[]> {
+    while (this.older !== null) await this.grow(MOST);
+    return this.history;
   }
 
   async change(change: Partial<SessionChange>): Promise<void> {
@@ -185,6 +233,8 @@ export class Conversation {
 
   private begin(live: Live): Live {
     if (live.body) put({ key: live.key, body: live.body });
+    // What is sent makes its branch the active one.
+    if (live.body) this.viewed = null;
     const before = this.lives.at(-1)?.settled;
     this.lives = [...this.lives, live];
     void live.settled.then(() => this.running?.go());
@@ -247,7 +297,8 @@ export class Conversation {
   }
 
   private async read(limit: number, before?: string): Promise<[Message[], string | null]> {
-    const query = { limit, details: true, ...(before === undefined ? {} : { before }) };
+    const head = this.viewed;
+    const query = { limit, details: true, ...(before && { before }), ...(head && { head }) };
     const params = { path: { session_id: this.sessionId }, query };
     const answer = await api.GET('/history/{session_id}', { params });
     return [data(answer) as Message[], cursor(answer.response, 'prev')];
@@ -279,6 +330,15 @@ export class Conversation {
     if (this.history[0]?.id !== first) return;
     this.history = [...found, ...this.history];
     this.older = before;
+  }
+
+  /** Read all that is older; what cannot be read now is read when it is scrolled to. */
+  private async readRest(): Promise<void> {
+    try {
+      while (this.older !== null) await this.grow();
+    } catch {
+      // The server is away.
+    }
   }
 
   private async readBackTo(messageId: string): Promise<boolean> {

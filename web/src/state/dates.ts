@@ -1,5 +1,7 @@
 /** How long ago something was, in the words of a list. */
 
+import { t } from '../language';
+
 const DAY_MS = 86_400_000;
 
 export interface Group {
@@ -16,19 +18,19 @@ export function groups(now: Date): Group[] {
     return new Date(day.getFullYear(), day.getMonth(), day.getDate()).toISOString();
   };
   const recent = [
-    { label: 'Today', since: ago(0) },
-    { label: 'Yesterday', since: ago(1) },
-    { label: 'Previous 7 days', since: ago(7) },
-    { label: 'Previous 30 days', since: ago(30) },
+    { label: t.dates.today, since: ago(0) },
+    { label: t.dates.yesterday, since: ago(1) },
+    { label: t.dates.week, since: ago(7) },
+    { label: t.dates.month, since: ago(30) },
   ];
   const months: Group[] = [];
-  const name = new Intl.DateTimeFormat('en', { month: 'long', year: 'numeric' });
+  const name = new Intl.DateTimeFormat(undefined, { month: 'long', year: 'numeric' });
   for (let back = 0; back < 24; back += 1) {
     const first = new Date(now.getFullYear(), now.getMonth() - back, 1);
     if (first.toISOString() >= ago(30)) continue;
     months.push({ label: name.format(first), since: first.toISOString() });
   }
-  return [...recent, ...months, { label: 'Older', since: '' }];
+  return [...recent, ...months, { label: t.dates.older, since: '' }];
 }
 
 /** How many of the sorted `items` are not older than `since`. */
@@ -42,9 +44,12 @@ export function countSince(items: readonly { updated_at: string }[], since: stri
   return low;
 }
 
-const moment = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'short' });
-
-/** A moment for people, such as `Nov 23, 2026, 3:04 PM`. */
-export function when(time: string): string {
-  return moment.format(new Date(time));
+/** A moment for people: today only the time, and this year without the year. */
+export function when(time: string, now = new Date()): string {
+  const date = new Date(time);
+  const clock: Intl.DateTimeFormatOptions = { hour: 'numeric', minute: '2-digit' };
+  if (date.toDateString() === now.toDateString()) return date.toLocaleTimeString(undefined, clock);
+  const day: Intl.DateTimeFormatOptions = { month: 'short', day: 'numeric', ...clock };
+  if (date.getFullYear() !== now.getFullYear()) day.year = 'numeric';
+  return date.toLocaleString(undefined, day);
 }

@@ -1,6 +1,7 @@
 /** A turn that is not over yet, as it is shown: what was asked, and the answer as it grows. */
 
 import { Problem, words, type Status } from '../api/client';
+import { t } from '../language';
 import { follow, open, pause, read, LAST, type ServerEvent } from '../api/stream';
 import { drop, type Body } from './outbox';
 
@@ -33,6 +34,7 @@ export class Live {
   private isFirst = false;
   private wake: () => void = () => {};
   private readonly stopping = new AbortController();
+  private readonly abandoning = new AbortController();
   private after: string | undefined;
   private arrived = '';
   private frame = 0;
@@ -86,6 +88,11 @@ export class Live {
     this.wake();
   }
 
+  /** Try no longer to send it. It may have arrived all the same: then it is told as others' are. */
+  abandon(): void {
+    this.abandoning.abort();
+  }
+
   private async send(): Promise<void> {
     if (this.body === null) return;
     const response = await this.post(this.body);
@@ -121,14 +128,15 @@ export class Live {
           method: 'POST',
           headers: { 'Content-Type': 'application/json', 'Idempotency-Key': this.key },
           body: JSON.stringify(body),
+          signal: this.abandoning.signal,
         });
       } catch (error) {
         const passes = !(error instanceof Problem) || error.status === 503;
-        if (!passes || tries >= RETRIES) throw error;
+        if (!passes || tries >= RETRIES || this.abandoning.signal.aborted) throw error;
         if (error instanceof Problem) wait = Math.max(wait, error.retryAfter ?? 0);
         this.trouble = words(error);
       }
-      await pause(wait * 1_000, this.stopping.signal);
+      await pause(wait * 1_000, AbortSignal.any([this.stopping.signal, this.abandoning.signal]));
     }
   }
 
@@ -136,7 +144,7 @@ export class Live {
     const events = follow(`/turns/${turnId}/events`, {
       signal: this.stopping.signal,
       after: this.after,
-      connected: (is) => (this.trouble = is ? null : 'The connection is lost. Trying again…'),
+      connected: (is) => (this.trouble = is ? null : t.answer.connectionLost),
     });
     for await (const event of events) this.take(event);
   }

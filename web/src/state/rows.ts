@@ -153,3 +153,26 @@ export function arrange(
   }
   return rows;
 }
+
+/**
+ * The key of the oldest row that the model reads with the next message, when it reads `most` earlier
+ * ones; null if it reads all that is shown. A message without an answer is none of them.
+ */
+export function contextStart(rows: readonly Row[], most: number): string | null {
+  let left = most;
+  let start: string | null = null;
+  for (let index = rows.length - 1; index >= 0; index -= 1) {
+    const row = rows[index];
+    if (row === undefined) break;
+    const reply = rows[index + 1];
+    const unanswered = row.role === 'user' && (reply === undefined || reply.role === 'user');
+    if (unanswered || row.text === '') continue;
+    if (left === 0) return start ?? END;
+    left -= 1;
+    start = row.key;
+  }
+  return null;
+}
+
+/** Stands for the end of the rows: the model reads none of them. */
+export const END = 'end';

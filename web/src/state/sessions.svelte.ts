@@ -129,17 +129,18 @@ export class Sessions {
     this.put(listed(data(answer)));
   }
 
-  hide(sessionId: string): void {
-    this.hidden = new Set([...this.hidden, sessionId]);
+  hide(sessionIds: readonly string[]): void {
+    this.hidden = new Set([...this.hidden, ...sessionIds]);
   }
 
-  show(sessionId: string): void {
-    this.hidden = new Set([...this.hidden].filter((id) => id !== sessionId));
+  show(sessionIds: readonly string[]): void {
+    const shown = new Set(sessionIds);
+    this.hidden = new Set([...this.hidden].filter((id) => !shown.has(id)));
   }
 
   forget(sessionId: string): void {
     for (const list of this.all) list.remove(sessionId);
-    this.show(sessionId);
+    this.show([sessionId]);
   }
 
   private retitle(sessionId: string, title: string): void {

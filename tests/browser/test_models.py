@@ -1,0 +1,105 @@
+"""Which model answers: the one that is chosen, also when a reply is asked for again."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Open
+from tests.browser.listing import Stored, store
+from tests.browser.page import answers, button, ended, field, questions, send, session_of, shows
+from tests.process import Server
+from tests.upstream import Upstream
+
+FIRST, SECOND, THIRD = "openai:scripted", "openai:scripted-b", "openai:scripted-c"
+
+
+@pytest.fixture(scope="module")
+def running_server(
+    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
+) -> Iterator[Server]:
+    env = {
+        **running_upstream.env,
+        "CHATKEEP_MODEL": FIRST,
+        "CHATKEEP_MODELS": f"{SECOND},{THIRD}",
+    }
+    with Server(tmp_path_factory.mktemp("data"), env) as running:
+        yield running
+
+
+def models(upstream: Upstream) -> list[str]:
+    return [call.body["model"] for call in upstream.replies]
+
+
+def test_a_reply_is_asked_for_again_from_the_model_that_is_chosen_by_then(
+    page: Page, upstream: Upstream
+) -> None:
+    send(page, "hello")
+    ended(page)
+    expect(answers(page)).to_contain_text(FIRST)
+    page.get_by_role("combobox", name="Model").select_option(SECOND)
+    button(page, "Regenerate").click()
+    expect(answers(page)).to_contain_text("2/2")
+    expect(answers(page)).to_contain_text(SECOND)
+    assert models(upstream) == ["scripted", "scripted-b"]
+
+
+def test_a_reply_is_asked_for_from_another_model_by_keys_alone(
+    page: Page, server: Server, upstream: Upstream
+) -> None:
+    send(page, "hello")
+    ended(page)
+    button(page, "Regenerate with another model").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("menuitem")).to_have_text([FIRST, SECOND, THIRD])
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    expect(answers(page)).to_contain_text("2/2")
+    expect(answers(page)).to_contain_text(THIRD)
+    expect(field(page)).to_be_focused()
+    ended(page)
+    assert models(upstream) == ["scripted", "scripted-c"]
+    # It was for this reply alone.
+    assert server.get(f"/sessions/{session_of(page)}")["model"] is None
+
+
+def test_an_edited_message_is_answered_by_the_model_that_is_chosen(
+    page: Page, upstream: Upstream
+) -> None:
+    send(page, "hello")
+    ended(page)
+    page.get_by_role("combobox", name="Model").select_option(SECOND)
+    expect(page.get_by_role("combobox", name="Model")).to_have_value(SECOND)
+    questions(page).hover()
+    button(page, "Edit the message").click()
+    page.get_by_role("textbox", name="Edit the message").fill("hello there")
+    page.keyboard.press("Enter")
+    expect(answers(page)).to_contain_text("Reply to: hello there")
+    ended(page)
+    assert models(upstream) == ["scripted", "scripted-b"]
+
+
+def test_an_imported_answer_can_be_asked_for_again(
+    open_page: Open, server: Server, session: str
+) -> None:
+    store(server, Stored(session, messages=("When is high tide?", "Twice a day.")))
+    page = open_page(session)
+    shows(page, "When is high tide?", "Twice a day.")
+    button(page, "Regenerate").click()
+    shows(page, "When is high tide?", "Reply to: When is high tide?")
+    ended(page)
+    expect(questions(page)).to_contain_text("2/2")
+    button(page, "Previous branch").click()
+    shows(page, "When is high tide?", "Twice a day.")
+    assert server.contents(session) == ["When is high tide?", "Twice a day."]
+
+
+def test_an_imported_message_without_an_answer_can_be_answered(
+    open_page: Open, server: Server, session: str
+) -> None:
+    store(server, Stored(session, messages=("Is anybody there?",)))
+    page = open_page(session)
+    expect(page.get_by_role("alert")).to_contain_text("No answer from the model.")
+    button(page, "Try again").click()
+    shows(page, "Is anybody there?", "Reply to: Is anybody there?")
+    expect(page.get_by_role("alert")).to_have_count(0)
