@@ -21,10 +21,13 @@ export function isDetails(token: Token): token is Details {
   return token.type === 'html' && 'summary' in token;
 }
 
+export function beginsDetails(src: string): boolean {
+  return OPENING.test(src);
+}
+
 /** The part that `src` begins with. One without an end goes on to the end of the text. */
-export function detailsAt(src: string, lexer: Lexer): Details | undefined {
-  const opening = OPENING.exec(src)?.[0];
-  if (opening === undefined) return undefined;
+export function detailsAt(src: string, lexer: Lexer): Details {
+  const opening = OPENING.exec(src)?.[0] ?? '';
   const end = endOf(src, opening.length);
   const inner = src.slice(opening.length, end?.from);
   const summary = SUMMARY.exec(inner);

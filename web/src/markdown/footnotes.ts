@@ -17,11 +17,11 @@ export const note: TokenizerExtension = {
   name: 'note',
   level: 'block',
   start(src) {
+    const { mayHaveNotes, depth } = guardOf(this.lexer);
+    if (!mayHaveNotes || depth > 0) return undefined;
     const start = src.slice(0, LONGEST_PARAGRAPH);
     const end = start.indexOf('\n\n');
-    const paragraph = end < 0 ? start : start.slice(0, end);
-    if (!paragraph.includes('[^') || guardOf(this.lexer).depth > 0) return undefined;
-    const at = paragraph.search(/\n {0,3}\[\^[^\s[\]]{1,100}\]:/);
+    const at = start.slice(0, end < 0 ? undefined : end).search(/\n {0,3}\[\^[^\s[\]]{1,100}\]:/);
     return at < 0 ? undefined : at + 1;
   },
   tokenizer(src): Note | undefined {
@@ -39,7 +39,7 @@ export const reference: TokenizerAndRendererExtension = {
   name: 'reference',
   level: 'inline',
   start(src) {
-    const at = src.indexOf('[^');
+    const at = guardOf(this.lexer).mayHaveNotes ? src.indexOf('[^') : -1;
     return at < 0 ? undefined : at;
   },
   tokenizer(src): Tokens.Generic | undefined {

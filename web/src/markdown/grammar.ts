@@ -21,7 +21,7 @@ marked.use({
 export function outline(text: string, definitions: Definitions): Token[] {
   try {
     const { links, notes } = definitions;
-    const tokens = lexer(links, new Guard(notes, true)).blockTokens(text);
+    const tokens = lexer(links, new Guard(text, notes, true)).blockTokens(text);
     definitions.add(tokens);
     return tokens;
   } catch {
@@ -40,7 +40,7 @@ export function parse(raw: string, definitions: Definitions, growing: boolean): 
 
 function parseOrThrow(raw: string, definitions: Definitions, growing: boolean): Token[] {
   const links = Object.assign(noLinks(), definitions.links);
-  const reader = lexer(links, new Guard(definitions.notes, growing));
+  const reader = lexer(links, new Guard(raw, definitions.notes, growing));
   const tokens = reader.blockTokens(raw);
   for (const { src, tokens: inner } of reader.inlineQueue) {
     reader.state.inRawBlock = false;

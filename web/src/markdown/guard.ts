@@ -1,6 +1,7 @@
 /** Limits on what Markdown may cost to read, and what its extensions must know while they read. */
 import { Tokenizer, type Lexer, type Tokens } from 'marked';
-import { detailsAt } from './details';
+import { beginsDetails, detailsAt } from './details';
+import { escape } from './escape';
 
 /** What is nested deeper is text: each level reads its contents once more, on the same stack. */
 const DEEPEST = 12;
@@ -10,14 +11,18 @@ const SEARCH_LIMIT = 6_000_000;
 export class Guard extends Tokenizer {
   /** How many lists, quotes and the like the text that is read now stands in. */
   depth = 0;
+  /** Whether anything in the text looks like a footnote. */
+  readonly mayHaveNotes: boolean;
   #searched = 0;
 
-  /** Reads with the footnotes that the message has; `growing` if others may follow. */
+  /** Reads `text` with the footnotes that the message has; `growing` if others may follow. */
   constructor(
+    text: string,
     readonly notes: ReadonlyMap<string, number>,
     readonly growing: boolean,
   ) {
     super();
+    this.mayHaveNotes = text.includes('[^');
   }
 
   override blockquote(src: string): Tokens.Blockquote | undefined {
@@ -29,7 +34,11 @@ export class Guard extends Tokenizer {
   }
 
   override html(src: string): Tokens.HTML | undefined {
-    return this.deeper(() => detailsAt(src, this.lexer)) ?? super.html(src);
+    if (!beginsDetails(src)) return super.html(src);
+    const details = this.deeper(() => detailsAt(src, this.lexer));
+    if (details) return details;
+    const text = `<p>${escape(src)}</p>`;
+    return { type: 'html', raw: src, text, pre: false, block: true };
   }
 
   override emStrong(

@@ -18,6 +18,14 @@ export function tameImages(fragment: DocumentFragment): void {
   }
 }
 
+/** Puts words and a link in place of every image that is not written in the text itself. */
+export function nameImages(root: ParentNode): void {
+  for (const image of root.querySelectorAll('img')) {
+    const source = image.getAttribute('src') ?? '';
+    if (!INLINE.test(source)) image.replaceWith(mention(image, source));
+  }
+}
+
 function isShown(source: string): boolean {
   if (INLINE.test(source)) return true;
   const url = URL.canParse(source) ? new URL(source) : undefined;
