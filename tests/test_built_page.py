@@ -12,6 +12,7 @@ SOURCES = Path(__file__).parent.parent / "web"
 MANIFEST = FOLDER / "SOURCES"
 BUILD = "npm --prefix web ci && npm --prefix web run build"
 SKIPPED = {"node_modules"}
+BINARY = {".png", ".woff2"}
 MOST_GZIPPED_BYTES = 150_000
 # Names of namespaces, a base for addresses without one, and where messages of errors lead.
 HOSTS = {"www.w3.org", "server", "svelte.dev", "github.com"}
@@ -19,6 +20,12 @@ HOSTS = {"www.w3.org", "server", "svelte.dev", "github.com"}
 
 def assets() -> list[Path]:
     return sorted((FOLDER / "assets").iterdir())
+
+
+def texts() -> list[Path]:
+    """The files that may refer to others."""
+    files = [FOLDER / "index.html", *assets()]
+    return [path for path in files if path.suffix not in BINARY]
 
 
 def referred(text: str) -> set[str]:
@@ -58,7 +65,7 @@ def test_every_file_that_the_page_asks_for_is_there_and_no_other() -> None:
     index = referred((FOLDER / "index.html").read_text())
     assert {"assets/theme.js", "assets/index.js", "assets/index.css"} <= index <= files
 
-    text = "".join(path.read_text() for path in [FOLDER / "index.html", *assets()])
+    text = "".join(path.read_text() for path in texts())
     assert [file for file in sorted(files) if Path(file).name not in text] == []
     named = set(re.findall(r"[\"'`(]\./(?:assets/)?([\w-]+\.(?:js|css|svg|woff2))\b", text))
     assert {f"assets/{name}" for name in named} <= files
@@ -77,14 +84,14 @@ def test_no_script_runs_in_line() -> None:
 
 def test_no_file_names_a_host_to_ask() -> None:
     named: dict[str, set[str]] = {}
-    for path in [FOLDER / "index.html", *assets()]:
+    for path in texts():
         hosts = re.findall(r"(?:https?|wss?)://([\w.-]+)", path.read_text())
         hosts += re.findall(r"[\"'`(]//([\w-]+\.[\w.-]+)/", path.read_text())
         if others := set(hosts) - HOSTS:
             named[path.name] = others
     assert named == {}
     # Where those lead that are allowed: nothing of it is ever fetched.
-    text = "".join(path.read_text() for path in assets())
+    text = "".join(path.read_text() for path in texts())
     assert not re.search(r"(?:fetch|import|open|src\s*=)\s*\(?\s*[\"'`]https?:", text)
     assert "sourceMappingURL" not in text
 

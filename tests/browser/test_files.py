@@ -162,3 +162,13 @@ def test_a_session_is_carried_away_as_a_file(
     assert "To the *sea*." in text
     assert within in text
     expect(link(page, session)).to_be_visible()
+
+
+def test_all_conversations_are_carried_away_in_one_file(page: Page, server: Server) -> None:
+    store(server, Stored("all: one"), Stored("all: two"))
+    with page.expect_download() as download:
+        more(page, "Export all")
+    assert Path(download.value.suggested_filename).suffix == ".jsonl"
+    text = Path(download.value.path()).read_text()
+    assert "all: one" in text
+    assert "all: two" in text

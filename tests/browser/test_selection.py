@@ -162,6 +162,7 @@ def test_more_than_the_server_exports_at_a_time_say_so(page: Page, server: Serve
     store(server, *(Stored(f"many {number}") for number in range(101)))
     expect(link(page, "many 100")).to_be_visible()
     choose(page, "many 100", "Select")
+    expect(box(page, "many 100")).to_be_focused()
     page.keyboard.press("ControlOrMeta+a")
     expect(bar(page).get_by_role("button", name="Export")).to_be_disabled()
     expect(bar(page)).to_contain_text("Up to 100 can be exported at a time.")

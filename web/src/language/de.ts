@@ -197,6 +197,7 @@ export const de: Words = {
   menu: {
     archive: 'Archivieren',
     delete: 'Löschen',
+    exportHtml: 'Als HTML exportieren',
     exportJson: 'Als JSON exportieren',
     exportMarkdown: 'Als Markdown exportieren',
     options: (title: string) => `Optionen für ${title}`,
@@ -228,6 +229,24 @@ export const de: Words = {
         ? 'Aus dem Archiv geholt.'
         : `${count(many)} Unterhaltungen aus dem Archiv geholt.`,
     untitled: 'Unterhaltung',
+  },
+  usage: {
+    title: 'Verbrauch',
+    answers: 'Antworten',
+    byDay: 'Tag für Tag',
+    day: (day: string, answers: string, input: string, output: string) =>
+      `${day}: ${answers} Antworten, ${input} Token gelesen, ${output} geschrieben`,
+    dayHeading: 'Tag',
+    days: (days: number) => `${days} Tage`,
+    empty: 'In dieser Zeit wurde kein Modell genutzt.',
+    estimated: '≈ enthält Schätzungen, wo der Anbieter nicht gezählt hat.',
+    input: 'Gelesene Token',
+    model: 'Modell',
+    most: (tokens: string) => `Stärkster Tag: ${tokens} Token`,
+    note: 'Die Tage gelten in UTC. Die Token für Titel sind mitgezählt.',
+    output: 'Geschriebene Token',
+    period: 'Zeitraum',
+    reading: 'Wird gelesen…',
   },
   branches: {
     label: 'Fassungen',

@@ -176,6 +176,7 @@ export const en = {
   menu: {
     archive: 'Archive',
     delete: 'Delete',
+    exportHtml: 'Export as HTML',
     exportJson: 'Export as JSON',
     exportMarkdown: 'Export as Markdown',
     options: (title: string) => `Options for ${title}`,
@@ -205,6 +206,24 @@ export const en = {
     unarchived: (many: number) =>
       many === 1 ? 'Unarchived.' : `Unarchived ${count(many)} conversations.`,
     untitled: 'the conversation',
+  },
+  usage: {
+    title: 'Usage',
+    answers: 'Answers',
+    byDay: 'Day by day',
+    day: (day: string, answers: string, input: string, output: string) =>
+      `${day}: ${answers} answers, ${input} tokens in, ${output} out`,
+    dayHeading: 'Day',
+    days: (days: number) => `${days} days`,
+    empty: 'No model was used in this time.',
+    estimated: '≈ contains estimates, where the provider did not count.',
+    input: 'Input tokens',
+    model: 'Model',
+    most: (tokens: string) => `Busiest day: ${tokens} tokens`,
+    note: 'Days are in UTC. Tokens include those spent on titles.',
+    output: 'Output tokens',
+    period: 'Period',
+    reading: 'Reading…',
   },
   branches: {
     label: 'Branches',
