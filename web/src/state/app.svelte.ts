@@ -135,8 +135,12 @@ class App {
     }
   }
 
-  exportHtml(sessionId: string): void {
-    void sessionId;
+  /** Download a session as one HTML file. */
+  async exportHtml(sessionId: string): Promise<void> {
+    const title = displayTitle(this.sessions.find(sessionId)?.title ?? sessionId);
+    await this.attempt(
+      import('../export/download').then(({ downloadHtml }) => downloadHtml(sessionId, title)),
+    );
   }
 
   announce(text: string): void {

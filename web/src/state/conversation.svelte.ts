@@ -188,12 +188,6 @@ export class Conversation {
     if (this.isWhole) await this.readRest();
   }
 
-  /** All messages of the branch that is shown, oldest first. Throws `Problem`. */
-  async everything(): Promise<readonly Message[]> {
-    while (this.older !== null) await this.grow(MOST);
-    return this.history;
-  }
-
   async change(change: Partial<SessionChange>): Promise<void> {
     const params = { path: { session_id: this.sessionId } };
     const body = change as SessionChange;

@@ -1,1 +1,1 @@
-import{i as e}from"./x.js";function t(){return/Mac|iPhone|iPad/.test(navigator.platform)?`⌘`:e.keys.control}export{t};
+import{r as e}from"./Icon.js";function t(){return/Mac|iPhone|iPad/.test(navigator.platform)?`⌘`:e.keys.control}export{t};
