@@ -344,3 +344,10 @@ def test_a_shell_completes_the_commands() -> None:
     command = Path(sys.executable).with_name("chatkeep")
     run = subprocess.run([command], env={**os.environ, **asked}, capture_output=True, check=True)
     assert run.stdout.split() == [b"sessions"]
+
+
+def test_usage_names_sessions_where_the_first_is_deleted(server: Server) -> None:
+    for name in ("gone", "gone", "kept"):
+        server.chat(name, "good morning to you")
+    chatkeep(server, "sessions", "delete", "--yes", "gone")
+    assert "kept\treply\t1\t" in chatkeep(server, "usage", "--by", "session")

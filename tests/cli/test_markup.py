@@ -4,7 +4,7 @@ import io
 
 import pyte
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -29,6 +29,7 @@ def is_whole(tex: str, closing: str) -> bool:
     return bool(tex.strip()) and f"{tex}{closing}".index(closing) == len(tex)
 
 
+@settings(deadline=None)
 @given(tex=TEX, before=WORDS, after=WORDS)
 def test_a_formula_in_a_line_is_shown_as_it_was_written(tex: str, before: str, after: str) -> None:
     for opening, closing in (("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$")):
@@ -37,6 +38,7 @@ def test_a_formula_in_a_line_is_shown_as_it_was_written(tex: str, before: str, a
             assert formula in printed(f"x{before}{formula} {after}")
 
 
+@settings(deadline=None)
 @given(lines=st.lists(TEX.map(str.strip).filter(bool), min_size=1, max_size=4))
 def test_a_formula_on_lines_of_its_own_is_shown_as_it_was_written(lines: list[str]) -> None:
     tex = "\n".join(lines)
@@ -100,6 +102,7 @@ def test_the_code_of_a_text_is_that_of_its_fences() -> None:
     assert fenced_code("None `here`.") == []
 
 
+@settings(deadline=None)
 @given(
     blocks=st.lists(
         st.one_of(

@@ -375,8 +375,11 @@ def usage(reader: Reader) -> None:
 
 
 def terminal(reader: Reader) -> None:
-    chat, piped, renamed, listed, told, found, *_, models, usage, _, nothing = reader.said
+    chat, filed, piped, extracted, renamed, listed, told, found, *rest = reader.said
+    *_, models, usage, _, nothing = rest
     assert chat.count("Reply to: ") == 2
+    assert filed.startswith("Reply to: When does it open?\n\nreport.txt\n```txt\nThe bridge")
+    assert extracted == "no code\n"
     assert piped.startswith("Reply to: Summarise:\n\nThe bridge was closed")
     assert "\ttrip/lisbon\t4\t" in listed
     assert "\n## Assistant (" in told

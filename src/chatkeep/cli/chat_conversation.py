@@ -101,7 +101,7 @@ class Conversation:
             self._try(self._step)
         if self._session.exists:
             # As one line that can be copied, however narrow the terminal is.
-            command = f"chatkeep chat -s {shlex.quote(one_line(self._session.id))}"
+            command = f"chatkeep chat -s {shlex.quote(clean(self._session.id))}"
             self._console.print(Text(f"Continue with: {command}", "dim"), soft_wrap=True)
 
     def _show_notice(self) -> None:

@@ -27,6 +27,7 @@ class OpenSession:
         """Read what the server has of it, if there is such a session. Raises `Refused`."""
         if (record := self._api.session(self.id)) is not None:
             self._take(record)
+            self.store()
 
     def set(self, **change: str | None) -> None:
         """Set `model` or `system_prompt`; `None` is the server's own. Raises `Refused`."""

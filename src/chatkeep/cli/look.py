@@ -93,9 +93,9 @@ def usage(
     if json:
         as_json(counted)
         return
-    groups = [
-        name for name in ("day", "model", "session_id", "turn_id") if counted and counted[0][name]
-    ]
+    # A session that is deleted has no name any more, and may come first.
+    names = ("day", "model", "session_id", "turn_id")
+    groups = [name for name in names if any(row[name] for row in counted)]
     rows = [
         [
             *(str(row[name] or "") for name in groups),
