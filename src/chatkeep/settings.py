@@ -486,5 +486,5 @@ def unknown_variables() -> list[str]:
     fields = Settings.model_fields.items()
     known = {PREFIX + name.upper() for name, field in fields if field.validation_alias is None}
     # These are read by the commands that speak to a server.
-    known |= {f"{PREFIX}CONFIG", f"{PREFIX}URL", f"{PREFIX}API_KEY"}
+    known |= {f"{PREFIX}{name}" for name in ("CONFIG", "URL", "API_KEY", "HISTORY")}
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

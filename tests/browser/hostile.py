@@ -138,6 +138,19 @@ _NAMES = (
     "> <script>window.hacked=true\n> </script>\n1. <iframe src=https://evil.test/list>",
 )
 
+_PARTS = (
+    "<details open ontoggle=window.hacked=true>\n<summary onclick=window.hacked=true>x</summary>"
+    "\n\n<img src=x onerror=window.hacked=true>\n\n</details>",
+    "<details>\n<summary><script>window.hacked = true</script><a href=javascript:hacked=1>x</a>"
+    "</summary>\n\n[x](javascript:hacked=1)\n\n<iframe src=https://evil.test/></iframe>",
+    "<details class='modal'><summary><details><summary>x</summary></summary></details>y</details>",
+    "x[^1] y[^<img src=x onerror=hacked=1>]\n\n[^1]: <img src=x onerror=window.hacked=true>\n"
+    "[^<img]: x\n[^__proto__]: x\n\n[^constructor] [^toString] [^__proto__]",
+    "<sup class=md-ref>1</sup><sup class=md-ref><button>2</button></sup><b class=md-back>3</b>",
+    "> [!NOTE]<script>hacked=1</script>\n> <img src=x onerror=window.hacked=true>",
+    "> [!__proto__]\n> x\n\n> [!constructor]\n> y\n\n> [!note onclick=hacked=1]\n> z",
+)
+
 _TEMPLATES = (
     "{{constructor.constructor('window.hacked=true')()}} ${window.hacked=true} <%= hacked %>",
     "{@html '<img src=x onerror=window.hacked=true>'} {#if (window.hacked = true)}x{/if}",
@@ -206,6 +219,9 @@ _COSTS = (
     "<div>\n" * 2_000,
     "<b>" * 15_000 + "deep",
     "<details>" * 1_000 + "<table><tr><td>" * 300,
+    "<details>\n\n" * 1_000 + "</details>\n\n" * 900,
+    "<details><summary>a</summary>b</details>\n" * 500,
+    "[^a]: b\n" * 2_000 + "[^a]" * 2_000,
     "\\(" * 10_000 + "\\[" * 10_000,
     "\\[\n" * 15_000,
     "$" * 20_000 + " $a" * 8_000,
@@ -244,6 +260,7 @@ HOSTILE: tuple[str, ...] = (
     *_FRAMES,
     *_MUTATIONS,
     *_NAMES,
+    *_PARTS,
     *_TEMPLATES,
     *_FORMULAS,
     *_LETTERS,

@@ -179,12 +179,12 @@ def test_the_receipt_shows_what_the_model_was_sent_and_what_not(
         [
             "System prompt",
             *(role.capitalize() for role, _ in sent[1:]),
-            "Left out",
+            "Not included",
         ]
     )
     expect(receipt).to_contain_text("openai:scripted")
-    expect(receipt).to_contain_text("1 × older than what the model reads")
-    expect(receipt).to_contain_text("1 × never answered")
+    expect(receipt).to_contain_text("1 older message")
+    expect(receipt).to_contain_text("1 unanswered message")
     page.keyboard.press("Escape")
     expect(receipt).to_have_count(0)
     expect(button(page, "What was sent to the model").last).to_be_focused()

@@ -14,7 +14,6 @@ from tests.browser.page import (
     button,
     ended,
     field,
-    questions,
     replying,
     send,
     session_of,
@@ -116,9 +115,7 @@ def test_messages_are_sent_in_the_order_in_which_they_were_written(
     assert server.contents(session_of(page)) == ["before", *replies]
 
 
-def test_a_message_that_waits_for_the_server_can_be_cancelled(
-    page: Page, server: Behind
-) -> None:
+def test_a_message_that_waits_for_the_server_can_be_cancelled(page: Page, server: Behind) -> None:
     send(page, "before")
     ended(page)
     server.proxy.is_closed = True

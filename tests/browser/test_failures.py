@@ -48,9 +48,9 @@ FAILURES = {
     ),
     "refuses the key": (
         Answer(status=401),
-        "The model's provider refused this server's key (HTTP 401).",
+        "The API key was rejected. Check OPENAI_API_KEY on the server.",
     ),
-    "has no time": (Answer(status=429), "The model's provider limits this server"),
+    "has no time": (Answer(status=429), "Rate limit reached. Try again in a moment."),
 }
 
 
@@ -77,17 +77,32 @@ def test_a_failed_turn_is_told_and_tried_again_in_its_place(
     assert server.contents(session) == ["does it work?", "Reply to: does it work?"]
 
 
+def test_a_conversation_that_is_too_long_leads_to_what_helps(
+    page: Page, upstream: Upstream
+) -> None:
+    body = b'{"error": {"code": "context_length_exceeded", "message": "too many tokens"}}'
+    upstream.script = only_first(Answer(status=400, body=body))
+    send(page, "a lot of text")
+    note = page.get_by_role("alert")
+    expect(note).to_contain_text("This conversation is too long for the model.")
+    note.get_by_role("button", name="Read fewer messages").click()
+    expect(page.get_by_label("Context: previous messages to include")).to_be_visible()
+    page.keyboard.press("Escape")
+    note.get_by_role("link", name="New chat").click()
+    expect(page.get_by_role("heading", name="What can I help with?")).to_be_visible()
+
+
 def test_a_failure_keeps_the_text_that_had_come(
     page: Page, server: Server, upstream: Upstream
 ) -> None:
     upstream.script = only_first(Answer(["half an ", "answer", " lost"], cut_after=3))
     send(page, "tell me all")
     note = page.get_by_role("alert")
-    expect(note).to_contain_text("The connection to the model's provider failed.")
+    expect(note).to_contain_text("The answer broke off: the connection to the model was lost.")
     shows(page, "tell me all", "half an answer")
     page.reload()
     shows(page, "tell me all", "half an answer")
-    expect(note).to_contain_text("The connection to the model's provider failed.")
+    expect(note).to_contain_text("The answer broke off: the connection to the model was lost.")
 
     note.get_by_role("button", name="Try again").click()
     shows(page, "tell me all", "Reply to: tell me all")
@@ -107,7 +122,7 @@ def test_another_answer_that_fails_leaves_the_one_before(
     button(page, "Regenerate").click()
     note = page.get_by_role("alert")
     expect(note).to_contain_text("The new answer failed.")
-    expect(note).to_contain_text("refused this server's key (HTTP 401)")
+    expect(note).to_contain_text("Check OPENAI_API_KEY on the server.")
     shows(page, "hello", "Reply to: hello")
 
     upstream.script = replying(Answer(["Another one"]))
@@ -140,12 +155,15 @@ def test_a_failure_between_answers_is_still_told_afterwards(page: Page, upstream
     ended(page)
     upstream.script = replying(Answer(status=401))
     send(page, "two")
-    expect(page.get_by_role("alert")).to_contain_text("HTTP 401")
+    expect(page.get_by_role("alert")).to_contain_text("OPENAI_API_KEY")
     upstream.script = polite
     send(page, "three")
     shows(page, "one", "Reply to: one", "two", "three", "Reply to: three")
     ended(page)
+    # It calls nobody any more, and can be tried again.
     expect(page.get_by_role("alert")).to_have_count(0)
+    past = page.get_by_role("status").filter(has_text="OPENAI_API_KEY")
+    expect(past.get_by_role("button", name="Try again")).to_be_visible()
 
 
 def test_a_failure_in_one_tab_is_told_in_the_other(
@@ -159,7 +177,7 @@ def test_a_failure_in_one_tab_is_told_in_the_other(
     send(page, "two")
     for tab in (page, second):
         shows(tab, "one", "Reply to: one", "two")
-        expect(tab.get_by_role("alert")).to_contain_text("HTTP 401")
+        expect(tab.get_by_role("alert")).to_contain_text("OPENAI_API_KEY")
 
 
 @pytest.fixture

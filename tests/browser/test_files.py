@@ -125,7 +125,7 @@ def test_an_archive_without_conversations_says_so(page: Page) -> None:
 
 def test_a_file_that_cannot_be_read_says_why(page: Page, complaints: list[str]) -> None:
     drop(page, "holiday.json", b"no export at all")
-    expect(page.get_by_text("holiday.json: This is no export that can be read.")).to_be_visible()
+    expect(page.get_by_text("holiday.json: Not a conversation export.")).to_be_visible()
     expect(page.get_by_text("Importing holiday.json…")).to_have_count(0)
     expected(complaints, "422")
 

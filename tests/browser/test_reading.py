@@ -57,7 +57,7 @@ def test_a_message_without_an_answer_is_not_counted_and_says_so_itself(
         ended(page)
     assert after_line(page)[0] == "Reply to: one"
     # It is no longer the newest, and still says why nothing follows.
-    expect(page.get_by_role("alert")).to_have_count(1)
+    expect(page.get_by_role("status").filter(has_text="No complete answer")).to_be_attached()
     send(page, "four")
     expect(answers(page).last).to_contain_text("Reply to: four")
     read = [text for _, text in upstream.replies[-1].messages[1:-1]]

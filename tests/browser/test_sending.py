@@ -122,7 +122,7 @@ def test_escape_in_a_dialog_closes_it_and_stops_nothing(
     expect(answers(page)).to_contain_text("word2")
     button(page, "Conversation settings").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("spinbutton").focus()
+    dialog.get_by_role("spinbutton").first.focus()
 
     page.keyboard.press("Escape")
 

@@ -152,7 +152,10 @@ def test_temperature_and_the_longest_answer_reach_the_model_and_stay(
     send(page, "after")
     expect(answers(page).last).to_contain_text("Reply to: after")
     body = upstream.replies[-1].body
-    assert (body["temperature"], body.get("max_completion_tokens", body.get("max_tokens"))) == (0.3, 77)
+    assert (body["temperature"], body.get("max_completion_tokens", body.get("max_tokens"))) == (
+        0.3,
+        77,
+    )
     page.reload()
     expect(opened(page).get_by_label("Temperature")).to_have_value("0.3")
     expect(page.get_by_label("Longest answer, in tokens")).to_have_value("77")

@@ -128,6 +128,24 @@ def test_a_search_leads_to_the_word_itself_in_another_conversation(open_page: Op
     expect(page.locator(".toast")).to_have_count(0)
 
 
+def test_a_search_opens_a_long_message_that_is_shown_in_part(
+    open_page: Open, server: Server
+) -> None:
+    lines = "\n".join(f"entry {number} of the log" for number in range(500))
+    store(server, Stored("log", title="A log", messages=(lines, "That is long.")))
+    page = open_page("other")
+    search(page, '"entry 444"')
+    expect(button(page, "Show less")).to_be_attached()
+    assert marked(page)
+    top, bottom = page.evaluate(
+        """() => {
+            const { top, bottom } = [...CSS.highlights.get('found')][0].getBoundingClientRect();
+            return [top, bottom];
+        }"""
+    )
+    assert 50 < top < bottom < 700
+
+
 def test_what_was_marked_is_forgotten_in_the_next_conversation(open_page: Open) -> None:
     page = open_page("way")
     search(page, '"step number 229"')

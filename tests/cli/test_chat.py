@@ -129,7 +129,7 @@ def test_a_server_that_does_not_answer_is_left_by_a_second_ctrl_c(
             terminal.type(CTRL_C)
             terminal.wait("stopping")
             terminal.type(CTRL_C)
-            terminal.wait("The answer goes on in the server.")
+            terminal.wait("The answer continues on the server.")
         finally:
             server.process.send_signal(signal.SIGCONT)
         terminal.type(CTRL_D)
@@ -160,7 +160,7 @@ def test_the_keys_at_the_prompt(server: Server, session: str) -> None:
         terminal.type(CTRL_C)
         terminal.wait("Reply to: pasted in three\n\n›", without="three\n\n› pasted")
         terminal.type("/qu")
-        terminal.wait("Leave, as Ctrl-D does.")
+        terminal.wait("Quit (also Ctrl-D).")
         terminal.type("it" + ENTER)
         assert terminal.end() == 0
     assert server.contents(session)[::2] == ["two\nlines", "pasted\nin\nthree"]
@@ -222,13 +222,42 @@ def test_an_answer_longer_than_the_screen_is_shown_once(
         assert found(terminal.scrolled) == WORDS
 
 
+def test_code_and_formulas_are_on_the_screen_as_they_were_written(
+    server: Server, upstream: Upstream, session: str
+) -> None:
+    pace = released(2)
+    line = "print('" + "long " * 12 + "')"
+    pieces = (
+        "So \\(a\\,b\\):\n\n```python\n",
+        f"{line}\n  x",
+        " = 1\n```\n\n\\[\na \\\\\n",
+        "\\]\n\nDone.",
+    )
+    upstream.script = answers(*pieces, pace=pace)
+    parts = "\n".join(line[start : start + 40] for start in range(0, len(line), 40))
+    with open_chat(server.url, session, columns=40) as terminal:
+        terminal.wait(READY, "›")
+        terminal.type("Show me" + ENTER)
+        terminal.wait(f"So \\(a\\,b\\):\n\npython\n{parts}\n  x\n")
+        terminal.resize(columns=70, lines=24)
+        terminal.wait(f"\npython\n{line}\n  x\n")
+        terminal.resize(columns=40, lines=24)
+        pace.release(WHOLE)
+        whole = f"So \\(a\\,b\\):\n\npython\n{parts}\n  x = 1\n\n\\[\na \\\\\n\\]\n\nDone.\n\n›"
+        terminal.wait(whole, "Show me Show ·")
+        terminal.resize(columns=20, lines=40)
+        terminal.type("x")
+        terminal.wait("› x")
+        assert terminal.scrolled.count("python") == 1
+
+
 def test_sessions_are_begun_listed_and_gone_on_with(server: Server, session: str) -> None:
     with open_chat(server.url, session) as terminal:
         terminal.wait(READY, "›")
         terminal.type("ripe red apples" + ENTER)
         terminal.wait("Reply to: ripe red apples", "ripe red apples ·")
         terminal.type("/new" + ENTER)
-        terminal.wait("This is the new session chat-", "new session · chat-")
+        terminal.wait("New session: chat-", "new session · chat-")
         terminal.type("some soft pears" + ENTER)
         terminal.wait("Reply to: some soft pears", "some soft pears ·")
         terminal.type("/sessions" + ENTER)
@@ -250,9 +279,9 @@ def test_a_reply_is_given_again_and_a_message_is_edited(
     with open_chat(server.url, session) as terminal:
         terminal.wait(READY, "›")
         terminal.type("/retry" + ENTER)
-        terminal.wait("There is nothing yet")
+        terminal.wait("Nothing to retry.")
         terminal.type("/edit" + ENTER)
-        terminal.wait("There is no message of yours yet.")
+        terminal.wait("Nothing to edit.")
         terminal.type("one" + ENTER)
         terminal.wait("Reply to: one")
         terminal.type("two" + ENTER)
@@ -295,29 +324,10 @@ def test_an_unknown_command_is_not_sent(server: Server, upstream: Upstream, sess
     with open_chat(server.url, session) as terminal:
         terminal.wait(READY, "›")
         terminal.type("/nonsense" + ENTER)
-        terminal.wait("There is no command /nonsense here. /help shows what there is.")
+        terminal.wait("There is no command /nonsense. /help lists the commands.")
         terminal.type("/help" + ENTER)
-        terminal.wait("/retry", "Ask for another reply", "//like this")
+        terminal.wait("/retry", "Answer the last message again", "//like this")
     assert upstream.calls == []
-
-
-def test_another_model_is_chosen(upstream: Upstream, tmp_path: Path) -> None:
-    models = {"CHATKEEP_MODEL": "openai:scripted", "CHATKEEP_MODELS": "openai:other"}
-    with Server(tmp_path, upstream.env | models) as server, open_chat(server.url, "s") as terminal:
-        terminal.wait(READY, "›")
-        terminal.type("/model" + ENTER)
-        terminal.wait("→ openai:scripted (default)", "openai:other")
-        terminal.type("/model openai:none" + ENTER)
-        terminal.wait("There is no model openai:none on offer.")
-        terminal.type("/model openai:other" + ENTER)
-        terminal.wait("From now on openai:other answers.", "· s · openai:other")
-        terminal.type("one" + ENTER)
-        terminal.wait("Reply to: one")
-        terminal.type("/model default" + ENTER)
-        terminal.wait("From now on openai:scripted answers.")
-        terminal.type("two" + ENTER)
-        terminal.wait("Reply to: two")
-    assert [call.body["model"] for call in upstream.replies] == ["other", "scripted"]
 
 
 def test_what_a_model_writes_cannot_steer_the_terminal(
@@ -394,7 +404,8 @@ def test_a_failed_turn_and_a_missing_server_are_one_line_and_an_exit_code(
     with one_shot("http://127.0.0.1:9", session, "go", *form) as program:
         out, err = program.communicate(timeout=PATIENCE)
     assert (out, program.returncode) == ("", 1)
-    assert err == "No server answers at http://127.0.0.1:9\n"
+    advice = "Start one with `chatkeep serve`, or check `--url`."
+    assert err == f"No server answers at http://127.0.0.1:9. {advice}\n"
 
 
 def test_a_one_shot_is_stopped_by_ctrl_c(server: Server, upstream: Upstream, session: str) -> None:
@@ -469,7 +480,7 @@ def test_an_answer_goes_on_when_the_server_is_killed_and_started_again(
         terminal.wait("the connection is lost")
         upstream.script = answers("The second attempt.")
         start_again(server)
-        terminal.wait("the answer begins anew", "The second attempt.", "Go and see ·")
+        terminal.wait("the answer starts again", "The second attempt.", "Go and see ·")
         assert "The first" not in terminal.shown
         assert server.contents("s") == ["Go and see", "The second attempt."]
     pace.release(WHOLE)
@@ -505,7 +516,7 @@ def test_a_message_that_may_have_arrived_is_not_stored_twice(server: Server, ses
         terminal.type(CTRL_C)
         terminal.wait("stopping")
         terminal.type(CTRL_C)
-        terminal.wait("The answer goes on in the server.", "\n› important\n")
+        terminal.wait("The answer continues on the server.", "\n› important\n")
         is_cut = False
         terminal.type(ENTER)
         terminal.wait("Reply to: important")

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from chatkeep.cli import cli
 from tests.process import PATIENCE, Server
-from tests.upstream import Upstream
+from tests.upstream import Answer, Upstream, polite
 
 
 @pytest.fixture
@@ -105,7 +105,78 @@ def test_one_question_is_answered_with_what_is_piped_in(server: Server, upstream
     again = from_json(server, "chat", "--continue", "once more then")
     assert again["session_id"] == "mine"
     chatkeep(server, "chat", code=2)
-    assert "not on offer" in chatkeep(server, "chat", "-m", "openai:none", "x", code=1)
+    said = chatkeep(server, "chat", "-m", "openai:none", "x", code=1)
+    assert said == "There is no model openai:none on offer. Choose from: openai:scripted.\n"
+
+
+def test_files_are_part_of_the_message(server: Server, upstream: Upstream, tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("Some `code`:\n```sh\nls\n```\n")
+    (tmp_path / "empty").write_text("")
+    files = ("-f", str(tmp_path / "notes.md"), "--file", str(tmp_path / "empty"))
+    chatkeep(server, "chat", *files, "summarise", stdin="the end")
+    assert upstream.replies[-1].messages[-1][1] == (
+        "summarise\n\nnotes.md\n````md\nSome `code`:\n```sh\nls\n```\n````\n\n"
+        "empty\n```\n```\n\nthe end"
+    )
+    chatkeep(server, "chat", *files[:2])
+    assert upstream.replies[-1].messages[-1][1].startswith("notes.md\n````md\n")
+
+
+def test_a_file_that_cannot_be_part_of_a_message_is_wrong_usage(
+    server: Server, upstream: Upstream, tmp_path: Path
+) -> None:
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0")
+    (tmp_path / "utf16.txt").write_bytes("words".encode("utf-16-be"))
+    (tmp_path / "large.txt").write_text("x" * 1_000_001)
+    (tmp_path / "long.txt").write_text("x" * 100_001)
+    for name, words in (
+        ("picture.png", "is not text in UTF-8."),
+        ("utf16.txt", "is not text in UTF-8."),
+        ("large.txt", "is too large for a message."),
+        ("long.txt", "The message is longer than 100000 characters."),
+        ("none", "cannot be read: No such file or directory."),
+        (".", "cannot be read: Is a directory."),
+    ):
+        said = chatkeep(server, "chat", "-f", str(tmp_path / name), "summarise", code=2)
+        assert said.endswith(f"{words}\n")
+        assert said.count("\n") == 1
+    assert upstream.calls == []
+
+
+def test_the_first_code_of_an_answer_is_printed_alone(server: Server, upstream: Upstream) -> None:
+    reply = "So:\n\n1. First\n\n   ```sh\n   ls\n     -l\n   ```\n\n```\nsecond\n```\n"
+    upstream.script = lambda call: polite(call) if call.is_title else Answer([reply])
+    for option in ("-x", "--extract"):
+        assert chatkeep(server, "chat", option, "list files") == "ls\n  -l\n"
+    upstream.script = polite
+    said = chatkeep(server, "chat", "-x", "list files", code=1)
+    assert said == "There is no code block in the answer.\n"
+    chatkeep(server, "chat", "-x", code=2)
+    chatkeep(server, "chat", "-x", "--json", "list files", code=2)
+    assert len(upstream.replies) == 3
+
+
+def test_sessions_are_pinned_and_archived_and_back(server: Server) -> None:
+    for name in ("one", "two/three"):
+        server.chat(name, "good morning to you")
+
+    def states(field: str) -> list[bool]:
+        return [bool(server.sessions()[name][field]) for name in ("one", "two/three")]
+
+    said = chatkeep(server, "sessions", "pin", "one", "two/three")
+    assert said == "one is pinned.\ntwo/three is pinned.\n"
+    assert states("pinned") == [True, True]
+    changed = from_json(server, "sessions", "unpin", "one", "one", "nobody", code=1)
+    assert changed == {"unpinned": ["one"], "not_found": ["nobody"]}
+    assert states("pinned") == [False, True]
+    assert from_json(server, "sessions", "archive", "one", "two/three") == {
+        "archived": ["one", "two/three"],
+        "not_found": [],
+    }
+    assert states("archived") == [True, True]
+    assert chatkeep(server, "sessions", "unarchive", "one") == "one is no longer archived.\n"
+    assert states("archived") == [False, True]
+    chatkeep(server, "sessions", "archive", "nobody", code=3)
 
 
 def test_a_question_is_answered_without_a_server(server: Server) -> None:
@@ -144,7 +215,9 @@ def test_the_archive_of_chatgpt_is_read_as_it_comes(server: Server, tmp_path: Pa
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("user.json", "{}")
 
-    assert "1 sessions with 2 messages" in chatkeep(server, "import", str(tmp_path / "export.zip"))
+    assert "1 sessions imported, with 2 messages" in chatkeep(
+        server, "import", str(tmp_path / "export.zip")
+    )
     assert [found["title"] for found in server.sessions().values()] == ["Tides"]
     chatkeep(server, "import", str(tmp_path / "other.zip"), code=1)
     damaged = (tmp_path / "export.zip").read_bytes()

@@ -116,7 +116,7 @@ def command_names(command: Any, name: str) -> Iterator[str]:
 
 def test_what_is_named_exists(routes: list[str]) -> None:
     settings = {PREFIX + name.upper() for name in Settings.model_fields}
-    settings |= {"CHATKEEP_CONFIG", "CHATKEEP_URL", "CHATKEEP_API_KEY"}
+    settings |= {f"CHATKEEP_{name}" for name in ("CONFIG", "URL", "API_KEY", "HISTORY")}
     problems = {f"/problems/{error.code}" for error in ChatError.__subclasses__()}
     for page, text in TEXTS.items():
         assert set(re.findall(r"CHATKEEP_[A-Z_]*[A-Z]", text)) <= settings, page
@@ -297,11 +297,14 @@ def python(reader: Reader) -> None:
 
 
 def branches(reader: Reader) -> None:
-    _, edited, regenerated, picked, chosen, receipt = reader.said
+    _, edited, regenerated, picked, read, chosen, receipt = reader.said
     assert "user Let a storm come up." in edited
     assert "ship" not in edited
     assert regenerated == "True\n"
     assert picked == "answer 2 of 2, question versions: 2\n"
+    assert read.startswith("['Begin a story about a lighthouse.', ")
+    assert "'Let a ship come by.'" in read
+    assert "storm" not in read
     assert chosen == "True\n['Begin a story about a lighthouse.', 'Let a ship come by.']\n"
     assert receipt.splitlines()[-1] == "user Let a storm come up."
     assert reader.server.contents("story")[2] == "Let a ship come by."

@@ -105,8 +105,8 @@ def serve(
 ) -> None:
     """Run the server.
 
-    Every option is a setting too: CHATKEEP_HOST, CHATKEEP_PORT, CHATKEEP_MODEL. Without any,
-    the embedded model answers on http://127.0.0.1:8000.
+    Each option can be set in the environment too: CHATKEEP_HOST, CHATKEEP_PORT, CHATKEEP_MODEL.
+    By default the built-in model answers at http://127.0.0.1:8000.
 
     \b
     Examples:

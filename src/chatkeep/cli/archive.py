@@ -47,14 +47,18 @@ def export(
     ] = None,
     form: Annotated[
         Format,
-        typer.Option("--format", "-f", help="jsonl is lossless; markdown is for people."),
+        typer.Option(
+            "--format",
+            "-f",
+            help="jsonl is lossless; markdown is for reading; openai has only the messages.",
+        ),
     ] = Format.JSONL,
     output: Annotated[
         Path,
         typer.Option(
             "--output",
             "-o",
-            help="A file; - is standard output.",
+            help="File to write; - is standard output.",
             dir_okay=False,
             writable=True,
             allow_dash=True,
@@ -64,7 +68,7 @@ def export(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    """Carry conversations away: one, or all.
+    """Export one conversation or all.
 
     \b
     Examples:
@@ -114,7 +118,7 @@ def import_(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    """Bring conversations in. What is here already is skipped.
+    """Import conversations; duplicates are skipped.
 
     \b
     Examples:
@@ -167,7 +171,7 @@ def _tell(name: str, report: dict[str, Any]) -> None:
     from chatkeep.cli.chat_api import one_line
 
     imported, messages = report["imported"], report["messages"]
-    typer.echo(f"{name}: {imported:,} sessions with {messages:,} messages came in.")
+    typer.echo(f"{name}: {imported:,} sessions imported, with {messages:,} messages.")
     for note in report["notes"]:
         left_out = ", ".join(note["left_out"])
         typer.echo(f"  {one_line(note['session_id'])}: left out {left_out}")

@@ -11,13 +11,13 @@ from chatkeep.cli.show import Json, as_json, confirm
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="Where to put the copy.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json: Json = False,
 ) -> None:
     """Copy the local database, even while a server uses it, and check the copy.
 
-    The copy is one file with every message that was acknowledged before.
+    The copy is a single file with every message that was acknowledged so far.
 
     \b
     Example:
@@ -44,10 +44,10 @@ def backup(
 
 def restore(
     file: Annotated[Path, typer.Argument(help="A copy made by `chatkeep backup`.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json: Json = False,
 ) -> None:
-    """Put a copy in the local database's place. The server must not run.
+    """Replace the local database with a backup. Stop the server first.
 
     The database that was there is kept beside it, under another name.
 

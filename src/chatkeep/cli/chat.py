@@ -7,6 +7,8 @@ import io
 import json
 import re
 import sys
+from enum import Enum
+from http import HTTPStatus
 
 import httpx2
 from rich.console import Console
@@ -23,19 +25,45 @@ from chatkeep.cli.chat_follow import (
     tell_end,
     view,
 )
+from chatkeep.cli.chat_history import entered
 from chatkeep.cli.chat_keyboard import silence
 from chatkeep.cli.chat_turn import COMPLETED, Event, Turn
+from chatkeep.cli.markup import fenced_code
+from chatkeep.cli.show import WRONG
 
 _RAW_CONTROLS = re.compile("[\x7f-\x9f]")
 """JSON escapes the other controls by itself."""
 
 
+class Form(Enum):
+    """What of an answer is printed: it as it comes, or once it is whole its JSON, or its code."""
+
+    TEXT = "text"
+    JSON = "json"
+    CODE = "code"
+
+
 def converse(
-    client: httpx2.Client, *, session_id: str | None, model: str | None, console: Console
+    client: httpx2.Client,
+    *,
+    session_id: str | None,
+    model: str | None,
+    console: Console,
+    is_stored: bool,
 ) -> None:
-    """Hold a conversation in the terminal until the person leaves."""
+    """Hold a conversation in the terminal until the person leaves.
+
+    `model` answers the turns of this run, and no session keeps it. `is_stored` says whether what is
+    entered is offered again in later runs.
+    """
     with silence():
-        Conversation(client, console, session_id=session_id, model=model).run()
+        Conversation(
+            client,
+            console,
+            session_id=session_id,
+            model=model,
+            history=entered(is_stored=is_stored),
+        ).run()
 
 
 def ask(
@@ -45,30 +73,39 @@ def ask(
     model: str | None,
     message: str,
     console: Console,
-    as_json: bool,
+    form: Form,
 ) -> int:
     """Send one message and print the answer; return the exit code.
 
-    0: the answer is complete. 1: there is none, or not the whole. 130: stopped by Ctrl-C.
+    0: the answer is complete. 1: there is none, or not the whole, or no code in it. 2: the server
+    takes no message of this size. 130: stopped by Ctrl-C.
     """
     errors = Console(stderr=True)
-    turn = Turn(client, session_id or fresh_id(), model=model, message=message)
-    shown = Plain(io.StringIO(), sys.stderr) if as_json else view(console)
+    options = {} if model is None else {"model": model}
+    turn = Turn(client, session_id or fresh_id(), message=message, **options)
+    shown = view(console) if form is Form.TEXT else Plain(io.StringIO(), sys.stderr)
     try:
         with silence():
             ending = Follower(turn, shown, lambda _: None).follow()
-        if as_json:
-            _print_json(ending.event, console)
+        if ending.event is not None and ending.event.name == COMPLETED:
+            _print(ending.event, form, console)
     except Refused as refused:
         complain(errors, str(refused))
-        return FAILED
+        return WRONG if refused.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else FAILED
     except KeyboardInterrupt:
         return STOPPED
     return tell_end(ending, errors)
 
 
-def _print_json(event: Event | None, console: Console) -> None:
-    if event is not None and event.name == COMPLETED:
+def _print(event: Event, form: Form, console: Console) -> None:
+    """Print what is printed of a whole answer. Raises `Refused` if there is no code in it."""
+    output = Plain(console.file, sys.stderr)
+    if form is Form.JSON:
         text = json.dumps(event.data, ensure_ascii=False, indent=2 if is_screen(console) else None)
-        escaped = _RAW_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-        Plain(console.file, sys.stderr).add(escaped + "\n")
+        output.add(_RAW_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
+    elif form is Form.CODE:
+        blocks = fenced_code(str(event.data["response"]))
+        if not blocks:
+            raise Refused("There is no code block in the answer.")
+        output.add(blocks[0])
+        output.end()

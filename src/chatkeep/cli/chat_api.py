@@ -1,5 +1,6 @@
 """What a conversation in a terminal asks the server beside its turns, and what can go wrong."""
 
+import json
 import secrets
 from datetime import date
 from typing import Any, NamedTuple
@@ -7,10 +8,9 @@ from urllib.parse import quote
 
 import httpx2
 
-from chatkeep.cli.markdown import clean
+from chatkeep.cli.markup import clean
 
 NOT_FOUND = 404
-NOT_ALLOWED = 405
 ERRORS_FROM = 400
 
 
@@ -49,15 +49,21 @@ def refusal(response: httpx2.Response) -> Refused:
     except ValueError:
         return Refused(words, status=response.status_code)
     detail = found.get("detail") if isinstance(found, dict) else None
-    return Refused(detail if isinstance(detail, str) else words, status=response.status_code)
+    if isinstance(detail, str):
+        # The name of a field is enough for whoever does not see the body.
+        words = detail.removeprefix("#/")
+    return Refused(words, status=response.status_code)
 
 
 def unreachable(client: httpx2.Client, error: httpx2.RequestError) -> Refused:
     """Why a request had no answer."""
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
-        return Refused(f"No server answers at {client.base_url}")
+        return Refused(
+            f"No server answers at {client.base_url}. "
+            "Start one with `chatkeep serve`, or check `--url`."
+        )
     if isinstance(error, httpx2.TimeoutException):
-        return Refused(f"The server at {client.base_url} does not answer in time.")
+        return Refused(f"The server at {client.base_url} did not answer in time.")
     return Refused(f"The connection to {client.base_url} broke.")
 
 
@@ -89,15 +95,24 @@ class Api:
                 return []
             raise
 
-    def title(self, session_id: str) -> str:
-        """A session's title; empty if the server does not tell."""
-        try:
-            found = self._get(f"/sessions/{quote(session_id, safe='')}")
-        except Refused as refused:
-            if refused.status in {NOT_FOUND, NOT_ALLOWED}:
-                return ""
-            raise
-        return one_line(str(found["title"]))
+    def session(self, session_id: str) -> dict[str, Any] | None:
+        """All that is set of a session; `None` if there is no such session."""
+        return self._record("GET", session_id)
+
+    def change(self, session_id: str, change: dict[str, Any]) -> dict[str, Any] | None:
+        """Change a session and return it; `None` if there is no such session."""
+        return self._record("PATCH", session_id, json=change)
+
+    def export(self, session_id: str) -> bytes:
+        """A session as Markdown."""
+        return self._call("GET", "/export", params={"format": "markdown", "session_id": session_id})
+
+    def check_model(self, name: str) -> None:
+        """Raise `Refused` with the models on offer if this is none, and the server lists them."""
+        offer = self.models()
+        if offer is not None and name not in offer.names:
+            names = ", ".join(offer.names)
+            raise Refused(f"There is no model {name} on offer. Choose from: {names}.")
 
     def models(self) -> ModelsOnOffer | None:
         """The models on offer; `None` if the server does not tell."""
@@ -112,17 +127,33 @@ class Api:
         return ModelsOnOffer(one_line(found["default"]), names, notice)
 
     def _list(self, path: str, **query: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._get(path, **query)
-        return found
+        rows: list[dict[str, Any]] = self._get(path, **query)
+        return rows
 
     def _get(self, path: str, **query: int) -> Any:
+        return self._json(self._call("GET", path, params=query))
+
+    def _record(self, method: str, session_id: str, **options: Any) -> dict[str, Any] | None:
+        path = f"/sessions/{quote(session_id, safe='')}"
         try:
-            response = self._client.get(path, params=query)
+            record: dict[str, Any] = self._json(self._call(method, path, **options))
+        except Refused as refused:
+            if refused.status == NOT_FOUND:
+                return None
+            raise
+        return record
+
+    def _call(self, method: str, path: str, **options: Any) -> bytes:
+        try:
+            response = self._client.request(method, path, **options)
         except httpx2.RequestError as error:
             raise unreachable(self._client, error) from None
         if response.status_code >= ERRORS_FROM:
             raise refusal(response)
+        return response.content
+
+    def _json(self, content: bytes) -> Any:
         try:
-            return response.json()
+            return json.loads(content)
         except ValueError:
             raise Refused(f"What answers at {self._client.base_url} is not Chatkeep.") from None

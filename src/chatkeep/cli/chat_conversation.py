@@ -1,35 +1,46 @@
 """A person in a terminal who talks with a model: the commands, and one session after another."""
 
+import base64
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx2
+from prompt_toolkit.history import History
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from chatkeep.cli.chat_api import Api, Refused, content_text, fresh_id, one_line
-from chatkeep.cli.chat_follow import Follower, complain, tell_end, view
+from chatkeep.cli.chat_files import save, save_as
+from chatkeep.cli.chat_follow import Follower, complain, is_screen, tell_end, view
 from chatkeep.cli.chat_prompt import MARK, Prompt
-from chatkeep.cli.chat_turn import COMPLETED, TITLED, Event, Turn
-from chatkeep.cli.markdown import clean
+from chatkeep.cli.chat_session import OpenSession
+from chatkeep.cli.chat_turn import COMPLETED, STARTED, TITLED, Event, Turn
+from chatkeep.cli.markup import clean, fenced_code
 
 LISTED_SESSIONS = 20
 SHOWN_MESSAGES = 6
 SEARCHED_MESSAGES = 20
-"""At the end of a session, where the message to edit is looked for."""
+"""At the end of a session, where the message to edit and the answer to copy are looked for."""
 
 COMMANDS = {
-    "/new": "Begin a new session.",
-    "/sessions": "List the newest sessions; with a number, go on with that one.",
-    "/model": "List the models; with a name, use that one; `default` is the server's.",
-    "/retry": "Ask for another reply to the last message.",
+    "/new": "Start a new session.",
+    "/sessions": "List the newest sessions; with a number, continue that one.",
+    "/model": "List the models; with a name, use it in this session; `default` is the server's.",
+    "/system": "Show the system prompt, or set it; `default` is the server's, `none` omits it.",
+    "/retry": "Answer the last message again, by the current model.",
     "/edit": "Edit the last message; the new version becomes a branch.",
-    "/help": "Show this.",
-    "/quit": "Leave, as Ctrl-D does.",
+    "/copy": "Copy the last code block of the answer; with `all`, the whole answer.",
+    "/export": "Save this session as Markdown; with a name, to that file.",
+    "/help": "Show this help.",
+    "/quit": "Quit (also Ctrl-D).",
 }
+ARGUMENTS = {"/system": ["default", "none"], "/copy": ["all"]}
 KEYS = (
-    "Enter sends, Alt-Enter begins a new line. Ctrl-C stops an answer, or clears the line.\n"
-    "A message that begins with a slash is sent with two: //like this"
+    "Enter sends, Alt-Enter starts a new line. Ctrl-C stops an answer, or clears the line.\n"
+    "A message that starts with a slash is sent with two: //like this"
 )
 WHOLE = "completed"
 
@@ -38,9 +49,19 @@ class Conversation:
     """What is said in a terminal, to a server, in the session that is open."""
 
     def __init__(
-        self, client: httpx2.Client, console: Console, *, session_id: str | None, model: str | None
+        self,
+        client: httpx2.Client,
+        console: Console,
+        *,
+        session_id: str | None,
+        model: str | None,
+        history: History,
     ) -> None:
-        """Take the server and the terminal. Without a session, a new one is begun."""
+        """Take the server and the terminal. Without a session, a new one is begun.
+
+        `model` answers the turns of this run, and no session keeps it. `history` has what was
+        entered before.
+        """
         self._client = client
         self._api = Api(client)
         self._console = console
@@ -54,16 +75,18 @@ class Conversation:
             "/new": self._new,
             "/sessions": self._sessions,
             "/model": self._choose_model,
+            "/system": self._set_system_prompt,
             "/retry": self._retry,
             "/edit": self._edit,
+            "/copy": self._copy,
+            "/export": self._export,
             "/help": self._help,
             "/quit": self._quit,
         }
-        self._prompt = Prompt(self._bar, commands=COMMANDS, arguments=self._words)
+        self._prompt = Prompt(self._bar, commands=COMMANDS, arguments=self._words, history=history)
 
     def _open(self, session_id: str) -> None:
-        self._session_id = session_id
-        self._title = ""
+        self._session = OpenSession(self._api, session_id)
         self._draft = ""
         self._branch: dict[str, Any] = {}
         self._unsent: Turn | None = None
@@ -76,7 +99,10 @@ class Conversation:
             self._try(self._show_session)
         while not self._is_over:
             self._try(self._step)
-        self._say(f"This was the session {self._session_id}")
+        if self._session.exists:
+            # As one line that can be copied, however narrow the terminal is.
+            command = f"chatkeep chat -s {shlex.quote(one_line(self._session.id))}"
+            self._console.print(Text(f"Continue with: {command}", "dim"), soft_wrap=True)
 
     def _show_notice(self) -> None:
         if (offer := self._api.models()) is not None and offer.notice:
@@ -94,11 +120,15 @@ class Conversation:
         self._take(line)
 
     def _bar(self) -> str:
-        parts = (self._title or "new session", one_line(self._session_id), self._model)
+        session = self._session
+        model = one_line(self._model or session.model or "")
+        parts = (session.title or "new session", one_line(session.id), model)
         return " · ".join(part for part in parts if part)
 
     def _words(self, command: str) -> list[str]:
-        return [*self._models, "default"] if command == "/model" else []
+        if command == "/model":
+            return [*self._models, "default"]
+        return ARGUMENTS.get(command, [])
 
     def _try(self, action: Callable[[], None]) -> None:
         try:
@@ -114,11 +144,11 @@ class Conversation:
             return
         self._branch = {}
         self._console.print(_question(line), style="dim")
-        command, _, rest = line.strip().partition(" ")
+        command, *rest = line.split(maxsplit=1)
         if command not in self._actions:
-            self._say(f"There is no command {clean(command)} here. /help shows what there is.")
+            self._say(f"There is no command {clean(command)}. /help lists the commands.")
             return
-        self._actions[command](rest.strip())
+        self._actions[command]("".join(rest).strip())
 
     def _send(self, message: str) -> None:
         branch, self._branch = self._branch, {}
@@ -133,21 +163,25 @@ class Conversation:
                 # Nobody has to write it again; if it did arrive, it is not stored twice.
                 self._draft, self._branch = _as_line(message), branch
 
-    def _turn(self, **asked: Any) -> Turn:
-        return Turn(self._client, self._session_id, model=self._model, **asked)
+    def _turn(self, **options: str | None) -> Turn:
+        run = {"model": self._model} if self._model else {}
+        return Turn(self._client, self._session.id, **self._session.unstored | run | options)
 
     def _follow(self, turn: Turn, above: Text | None = None) -> None:
         ending = Follower(turn, view(self._console, above=above), self._hear).follow()
         tell_end(ending, self._console)
         self._console.print()
+        self._session.store()
 
     def _hear(self, event: Event) -> None:
-        if event.name in {TITLED, COMPLETED}:
-            self._title = one_line(str(event.data["title"]))
+        if event.name == STARTED:
+            self._session.exists = True
+        elif event.name in {TITLED, COMPLETED}:
+            self._session.title = one_line(str(event.data["title"]))
 
     def _show_session(self) -> None:
-        self._title = self._api.title(self._session_id)
-        for message in self._api.history(self._session_id, SHOWN_MESSAGES):
+        self._session.read()
+        for message in self._api.history(self._session.id, SHOWN_MESSAGES):
             text = content_text(message["content"])
             if message["role"] == "user":
                 self._console.print(_question(text))
@@ -161,7 +195,7 @@ class Conversation:
 
     def _new(self, _rest: str) -> None:
         self._open(fresh_id())
-        self._say(f"This is the new session {self._session_id}")
+        self._say(f"New session: {self._session.id}")
 
     def _sessions(self, number: str) -> None:
         if number:
@@ -172,7 +206,7 @@ class Conversation:
         for row, session in enumerate(sessions, 1):
             self._console.print(_listed(row, session), no_wrap=True, overflow="ellipsis")
         if not sessions:
-            self._say("There is no session yet.")
+            self._say("There are no sessions yet.")
 
     def _go_on_with(self, number: str) -> None:
         if not self._listed:
@@ -186,39 +220,103 @@ class Conversation:
     def _choose_model(self, name: str) -> None:
         offer = self._api.models()
         if offer is None and not name:
-            self._say("Which models there are is not available from this server.")
+            self._say("This server does not list its models.")
             return
         default = offer.default if offer else ""
         self._models = offer.names if offer else self._models
         if not name:
-            for found in self._models:
-                mark = "→" if found == (self._model or default) else " "
-                self._say(f"{mark} {found}{' (default)' if found == default else ''}")
+            current = self._model or self._session.model or default
+            for model in self._models:
+                mark = "→" if model == current else " "
+                self._say(f"{mark} {model}{' (default)' if model == default else ''}")
         elif offer is not None and name not in {*self._models, "default"}:
-            self._say(f"There is no model {clean(name)} on offer. /model shows those that are.")
+            self._say(f"There is no model {clean(name)} on offer. /model lists those that are.")
         else:
-            self._model = None if name == "default" else name
-            self._say(f"From now on {clean(self._model or default or 'the default')} answers.")
+            self._model = None
+            self._session.set(model=None if name == "default" else name)
+            self._say(f"Model: {clean(self._session.model or default or 'the default')}")
+
+    def _set_system_prompt(self, text: str) -> None:
+        session = self._session
+        if text:
+            session.set(system_prompt={"default": None, "none": ""}.get(text, text))
+        else:
+            session.read()
+        if session.system_prompt is None:
+            self._say("System prompt: the server's")
+        else:
+            self._say(f"System prompt: {clean(session.system_prompt) or 'none'}")
 
     def _retry(self, _rest: str) -> None:
-        newest = self._api.history(self._session_id, 1)
-        if not newest or newest[0]["turn_id"] is None:
-            self._say("There is nothing yet that could be answered again.")
-            return
-        self._follow(self._turn(regenerate=newest[0]["turn_id"]))
-
-    def _edit(self, _rest: str) -> None:
-        messages = self._api.history(self._session_id, SEARCHED_MESSAGES)
+        messages = self._api.history(self._session.id, SEARCHED_MESSAGES)
         own = [message for message in messages if message["role"] == "user"]
         if not own:
-            self._say("There is no message of yours yet.")
+            self._say("Nothing to retry.")
+        elif (turn_id := messages[-1]["turn_id"]) is not None:
+            self._follow(self._turn(regenerate=turn_id, **self._current()))
+        else:
+            # It was imported: no turn of this server's has answered it.
+            question = content_text(own[-1]["content"])
+            self._follow(self._turn(message=question, parent_id=own[-1]["parent_id"]))
+
+    def _current(self) -> dict[str, str]:
+        """What holds now, for an answer that would else be made as the one before it was."""
+        self._session.read()
+        offer = None if self._model or self._session.model else self._api.models()
+        model = self._model or self._session.model or (offer.default if offer else None)
+        current = {"model": model, "system_prompt": self._session.system_prompt}
+        return {name: value for name, value in current.items() if value is not None}
+
+    def _edit(self, _rest: str) -> None:
+        messages = self._api.history(self._session.id, SEARCHED_MESSAGES)
+        own = [message for message in messages if message["role"] == "user"]
+        if not own:
+            self._say("Nothing to edit.")
             return
         self._draft = _as_line(content_text(own[-1]["content"]))
         self._branch = {"parent_id": own[-1]["parent_id"]}
 
+    def _copy(self, what: str) -> None:
+        messages = self._api.history(self._session.id, SEARCHED_MESSAGES)
+        answers = [content_text(m["content"]) for m in messages if m["role"] == "assistant"]
+        if not any(answers):
+            self._say("Nothing to copy.")
+            return
+        if not is_screen(self._console):
+            self._say("This terminal cannot copy.")
+            return
+        answer = [text for text in answers if text][-1]
+        blocks = [] if what == "all" else fenced_code(answer)
+        text = clean(blocks[-1] if blocks else answer)
+        # OSC 52: https://invisible-island.net/xterm/ctlseqs/ctlseqs.html
+        self._console.file.write(f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\x07")
+        lines = text.rstrip("\n").count("\n") + 1
+        name = "the last code block" if blocks else "the answer"
+        self._say(f"Copied {name} ({lines} {'line' if lines == 1 else 'lines'}).")
+
+    def _export(self, name: str) -> None:
+        if not self._session.exists:
+            self._say("Nothing to export.")
+            return
+        content = self._api.export(self._session.id)
+        path = Path(name).expanduser()
+        try:
+            if name:
+                save(content, path)
+            else:
+                path = save_as(self._session.title, content)
+        except FileExistsError:
+            raise Refused(f"{path} exists already.") from None
+        except OSError as error:
+            raise Refused(f"{path} cannot be written: {error.strerror}.") from None
+        self._say(f"Saved to {clean(str(path))}")
+
     def _help(self, _rest: str) -> None:
+        commands = Table.grid(padding=(0, 2, 0, 0))
+        commands.add_column(style="bold", no_wrap=True)
         for command, meaning in COMMANDS.items():
-            self._console.print(Text.assemble((f"{command:<11}", "bold"), meaning))
+            commands.add_row(command, Text(meaning))
+        self._console.print(commands)
         self._say(KEYS)
 
     def _quit(self, _rest: str) -> None:

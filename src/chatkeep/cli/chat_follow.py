@@ -22,13 +22,14 @@ from chatkeep.cli.chat_turn import (
     Event,
     Turn,
 )
-from chatkeep.cli.markdown import IDLE_SECONDS, MarkdownStream, clean
+from chatkeep.cli.markdown import IDLE_SECONDS, MarkdownStream
+from chatkeep.cli.markup import clean
 
 WAITING = "waiting"
 THINKING = "thinking · Ctrl-C stops"
 STOPPING = "stopping"
 LOST = "the connection is lost, trying again"
-VOID = "The server was interrupted. What is above is void: the answer begins anew."
+VOID = "The server was interrupted. Ignore the text above: the answer starts again."
 
 
 COMPLETE, FAILED, STOPPED = 0, 1, 130
@@ -122,7 +123,7 @@ class Ending:
 def tell_end(ending: Ending, console: Console) -> int:
     """Say how a turn ended, if its answer is not whole; return the exit code."""
     if ending.event is None:
-        console.print(Text("The answer goes on in the server.", "dim"))
+        console.print(Text("The answer continues on the server.", "dim"))
         return STOPPED
     if ending.event.name == COMPLETED:
         return COMPLETE

@@ -9,7 +9,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
-from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.history import History
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 MARK = "› "
@@ -26,13 +26,17 @@ class Prompt:
         *,
         commands: Mapping[str, str],
         arguments: Callable[[str], Iterable[str]],
+        history: History,
     ) -> None:
-        """Take what the bottom line says, the commands with their help, and a command's words."""
+        """Take what the bottom line says, the commands with their help, and a command's words.
+
+        `history` is what was entered before, and takes what is entered.
+        """
         self._bar = bar
         self._is_hinting = False
         self._was_cleared = False
         self._session: PromptSession[str] = PromptSession(
-            history=InMemoryHistory(),
+            history=history,
             completer=_Commands(commands, arguments),
             complete_while_typing=Condition(_is_command),
             reserve_space_for_menu=MENU_ROWS,

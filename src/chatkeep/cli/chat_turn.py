@@ -44,13 +44,10 @@ class Event:
 class Turn:
     """A message that is sent, or a reply that is asked for once more, and its events."""
 
-    def __init__(
-        self, client: httpx2.Client, session_id: str, *, model: str | None, **asked: str | None
-    ) -> None:
-        """Take what `POST /chat` is to be asked; nothing is sent before `events` is read."""
-        chosen = {} if model is None else {"model": model}
+    def __init__(self, client: httpx2.Client, session_id: str, **options: str | None) -> None:
+        """Take what `POST /chat` is to be sent; nothing is sent before `events` is read."""
         self._client = client
-        self.body = {"session_id": session_id, **chosen, **asked}
+        self.body = {"session_id": session_id, **options}
         # The key makes the post safe to repeat: it finds the turn that it has made.
         self.key = uuid.uuid4().hex
         self._position = ""

@@ -10,13 +10,13 @@ from chatkeep.cli.show import FAILED, Json, Key, Url, as_json, table
 
 def doctor(
     models: Annotated[
-        bool, typer.Option("--models/--no-models", help="Ask each model for a word.")
+        bool, typer.Option("--models/--no-models", help="Send each model a short test message.")
     ] = True,
     json: Json = False,
 ) -> None:
-    """Check settings, database and models, and say what to do.
+    """Check settings, database and models, and say what to fix.
 
-    Ends with 0 if nothing is in the way of a server.
+    Exits with 0 if a server can start.
 
     \b
     Examples:
@@ -66,16 +66,18 @@ def models(url: Url = None, key: Key = None, json: Json = False) -> None:
 
 def usage(
     by: Annotated[
-        str, typer.Option(help="day, model, session, turn: any of them, comma-separated.")
+        str, typer.Option(help="Group by day, model, session, turn; separate with commas.")
     ] = "day,model",
-    session: Annotated[str | None, typer.Option("--session", "-s", help="Only this one.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only since this day or time.")] = None,
-    until: Annotated[str | None, typer.Option(help="Only before this day or time.")] = None,
+    session: Annotated[
+        str | None, typer.Option("--session", "-s", help="Only this session.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="From this date or time on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Before this date or time.")] = None,
     url: Url = None,
     key: Key = None,
     json: Json = False,
 ) -> None:
-    """Count the tokens that were used.
+    """Show the tokens that were used.
 
     \b
     Examples:
@@ -105,4 +107,4 @@ def usage(
         ]
         for row in counted
     ]
-    table([*groups, "for", "calls", "tokens read", "written", "of them estimated"], rows)
+    table([*groups, "for", "calls", "tokens read", "written", "estimated"], rows)

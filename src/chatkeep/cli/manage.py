@@ -1,4 +1,4 @@
-"""`chatkeep sessions …` and `chatkeep search`: find, read, rename, delete."""
+"""`chatkeep sessions …` and `chatkeep search`: find, read, rename, pin, archive, delete."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,22 +10,26 @@ if TYPE_CHECKING:
     from httpx2 import Client
 
 sessions = typer.Typer(
-    help="List, show, rename and delete sessions.", no_args_is_help=True, rich_markup_mode=None
+    help="List, show, rename, pin, archive and delete sessions.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 SessionId = Annotated[str, typer.Argument(help="The session's id.")]
+ListLimit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, help="Maximum results.")]
+SessionIds = Annotated[list[str], typer.Argument(help="The sessions' ids.")]
 
 
 @sessions.command("list")
 def list_(
-    title: Annotated[str | None, typer.Option(help="Only with this in the title.")] = None,
+    title: Annotated[str | None, typer.Option(help="Only titles that contain this.")] = None,
     archived: Annotated[
-        bool | None, typer.Option("--archived/--no-archived", help="Only archived ones, or others.")
+        bool | None, typer.Option("--archived/--no-archived", help="Only archived, or only others.")
     ] = None,
     pinned: Annotated[
-        bool | None, typer.Option("--pinned/--no-pinned", help="Only pinned ones, or others.")
+        bool | None, typer.Option("--pinned/--no-pinned", help="Only pinned, or only others.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, help="At most.")] = 50,
+    limit: ListLimit = 50,
     url: Url = None,
     key: Key = None,
     json: Json = False,
@@ -69,7 +73,7 @@ def show(session_id: SessionId, url: Url = None, key: Key = None, json: Json = F
     """
     from rich.console import Console
 
-    from chatkeep.cli.markdown import clean
+    from chatkeep.cli.markup import Markup, clean
     from chatkeep.cli.reach import call, found, server, session_path
 
     with server(url, key) as client:
@@ -85,10 +89,8 @@ def show(session_id: SessionId, url: Url = None, key: Key = None, json: Json = F
     if not console.is_terminal:
         typer.echo(text, nl=False)
         return
-    from rich.markdown import Markdown
-
     with console.pager(styles=True):
-        console.print(Markdown(text, hyperlinks=False))
+        console.print(Markup(text), crop=False)
 
 
 @sessions.command()
@@ -99,7 +101,7 @@ def rename(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    """Give a session a title.
+    """Rename a session.
 
     \b
     Example:
@@ -118,13 +120,13 @@ def rename(
 
 @sessions.command()
 def delete(
-    session_ids: Annotated[list[str], typer.Argument(help="The sessions' ids.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    session_ids: SessionIds,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     url: Url = None,
     key: Key = None,
     json: Json = False,
 ) -> None:
-    """Delete sessions for good, from every file. There is no way back but a backup.
+    """Delete sessions permanently, from every file. Only a backup can bring them back.
 
     \b
     Examples:
@@ -137,49 +139,116 @@ def delete(
     missing: list[str] = []
     with server(url, key) as client:
         if not yes:
-            missing = _missing(client, "GET", names)
+            missing = _missing(client, names, "GET")
             if present := [name for name in names if name not in missing]:
                 confirm(f"Delete {', '.join(present)} for good?", as_json=json)
-        missing += _missing(client, "DELETE", [name for name in names if name not in missing])
-    deleted = [name for name in names if name not in missing]
+        missing += _missing(client, [name for name in names if name not in missing], "DELETE")
+    _report("deleted", "is deleted", names, missing, json=json)
+
+
+@sessions.command()
+def pin(session_ids: SessionIds, url: Url = None, key: Key = None, json: Json = False) -> None:
+    """Pin sessions to the top of the list on the page.
+
+    \b
+    Example:
+      chatkeep sessions pin trip/lisbon
+    """
+    missing = _change(session_ids, url, key, pinned=True)
+    _report("pinned", "is pinned", session_ids, missing, json=json)
+
+
+@sessions.command()
+def unpin(session_ids: SessionIds, url: Url = None, key: Key = None, json: Json = False) -> None:
+    """Unpin sessions.
+
+    \b
+    Example:
+      chatkeep sessions unpin trip/lisbon
+    """
+    missing = _change(session_ids, url, key, pinned=False)
+    _report("unpinned", "is no longer pinned", session_ids, missing, json=json)
+
+
+@sessions.command()
+def archive(session_ids: SessionIds, url: Url = None, key: Key = None, json: Json = False) -> None:
+    """Archive sessions: they leave the list on the page, and nothing is deleted.
+
+    \b
+    Example:
+      chatkeep sessions archive old-1 old-2
+    """
+    missing = _change(session_ids, url, key, archived=True)
+    _report("archived", "is archived", session_ids, missing, json=json)
+
+
+@sessions.command()
+def unarchive(
+    session_ids: SessionIds, url: Url = None, key: Key = None, json: Json = False
+) -> None:
+    """Return sessions from the archive to the list on the page.
+
+    \b
+    Example:
+      chatkeep sessions unarchive old-1 old-2
+    """
+    missing = _change(session_ids, url, key, archived=False)
+    _report("unarchived", "is no longer archived", session_ids, missing, json=json)
+
+
+def _change(session_ids: list[str], url: str | None, key: str | None, **change: bool) -> list[str]:
+    """Change each of these sessions; return those that there are not."""
+    from chatkeep.cli.reach import server
+
+    with server(url, key) as client:
+        return _missing(client, session_ids, "PATCH", json=change)
+
+
+def _report(
+    done: str, words: str, session_ids: list[str], missing: list[str], *, json: bool
+) -> None:
+    """Print what was done to which sessions; end the program with an error if one is missing."""
+    changed = [name for name in dict.fromkeys(session_ids) if name not in missing]
     if json:
-        as_json({"deleted": deleted, "not_found": missing})
+        as_json({done: changed, "not_found": missing})
     else:
-        for session_id in deleted:
-            typer.echo(f"{session_id} is deleted.")
+        for session_id in changed:
+            typer.echo(f"{session_id} {words}.")
         for session_id in missing:
             complain(f"There is no session {session_id}.")
     if missing:
-        raise typer.Exit(NOT_THERE if not deleted else FAILED)
+        raise typer.Exit(FAILED if changed else NOT_THERE)
 
 
-def _missing(client: "Client", method: str, names: list[str]) -> list[str]:
+def _missing(client: "Client", session_ids: list[str], method: str, **options: object) -> list[str]:
     """Send a request to each of these sessions; return those that there are not."""
     from chatkeep.cli.reach import NotThere, call, session_path
 
     missing: list[str] = []
-    for name in names:
+    for name in dict.fromkeys(session_ids):
         try:
-            call(client, method, session_path(name))
+            call(client, method, session_path(name), **options)
         except NotThere:
             missing.append(name)
     return missing
 
 
 def search(
-    query: Annotated[list[str], typer.Argument(help='Words; "a phrase"; begin*.')],
+    query: Annotated[list[str], typer.Argument(help='Words, "a phrase", or a prefix*.')],
     session: Annotated[
-        str | None, typer.Option("--session", "-s", help="Only in this one.")
+        str | None, typer.Option("--session", "-s", help="Only in this session.")
     ] = None,
-    role: Annotated[str | None, typer.Option(help="Only user's or assistant's messages.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only since this day or time.")] = None,
-    until: Annotated[str | None, typer.Option(help="Only before this day or time.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="At most.")] = 20,
+    role: Annotated[str | None, typer.Option(help="Only user or assistant messages.")] = None,
+    since: Annotated[str | None, typer.Option(help="From this date or time on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Before this date or time.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=100, help="Maximum results.")
+    ] = 20,
     url: Url = None,
     key: Key = None,
     json: Json = False,
 ) -> None:
-    """Search titles and messages: every word must be there.
+    """Search titles and messages for all of the words.
 
     \b
     Examples:
@@ -208,7 +277,7 @@ def _print_hit(hit: dict[str, Any]) -> None:
     from rich.text import Text
 
     from chatkeep.cli.chat_api import one_line
-    from chatkeep.cli.markdown import clean
+    from chatkeep.cli.markup import clean
 
     what = hit["role"] or "title"
     head = f"{what}, {hit['created_at'][:16].replace('T', ' ')}"

@@ -1,19 +1,20 @@
 """A reply in Markdown, printed in a terminal while it comes.
 
 Blocks that are whole are printed for good and scroll away; only the last one, which may still
-grow, is drawn again. What a model writes is not trusted: it reaches the terminal as text alone.
+grow, is drawn again.
 """
 
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from markdown_it import MarkdownIt
 from rich.console import Console, RenderableType
-from rich.markdown import Markdown
 from rich.segment import Segment, Segments
 from rich.spinner import Spinner
 from rich.text import Text
+
+from chatkeep.cli.markup import Markup, Row, clean, is_verbatim, split
 
 FRAME_SECONDS = 1 / 12
 IDLE_SECONDS = 0.25
@@ -25,43 +26,8 @@ DRAWING_SHARE = 0.25
 NARROWEST = 20
 """Columns that Markdown is laid out in, at least."""
 
-_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-
-# An image cannot be shown: it is a link behind an exclamation mark. A tag is text.
-_PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
-_PARSER.disable("image")
-_BLOCKS = MarkdownIt("commonmark", {"html": False}).enable("table")
-_BLOCKS.core.ruler.enableOnly(["normalize", "block"])
-
-Row = list[Segment]
-
-
-def clean(text: str) -> str:
-    """The text without what a terminal would obey: every control but newline and tab."""
-    return text.translate(_CONTROLS)
-
-
-def split(text: str) -> tuple[list[str], str]:
-    """The whole top-level blocks at the beginning of a text, and the rest, which may grow.
-
-    Only whole lines are looked at: the end of a line may change what its beginning is.
-    """
-    lines = text.split("\n")
-    tokens = _BLOCKS.parse(text[: text.rfind("\n") + 1])
-    starts = [token.map[0] for token in tokens if token.level == 0 and token.map]
-    if len(starts) < 2:
-        return [], text
-    edges = [0, *starts[1:]]
-    blocks = ["\n".join(lines[edges[i] : edges[i + 1]]) for i in range(len(edges) - 1)]
-    return blocks, "\n".join(lines[edges[-1] :])
-
-
-class _Markup(Markdown):
-    """Markdown as `_PARSER` reads it, with links that show where they lead."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__("", hyperlinks=False)
-        self.parsed = _PARSER.parse(text)
+_OPEN_IMAGE = re.compile(r"!\[([^\]\n]*)\]\(data:[^)\s]*\Z")
+"""An image whose data are still coming."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +105,29 @@ class MarkdownStream:
         self._is_empty = self._is_empty and not waiting
         for text in blocks:
             if text.strip():
-                waiting.append(_Block(_Markup(text), has_gap=not self._is_empty))
+                waiting.append(_Block(Markup(text), has_gap=not self._is_empty))
                 self._is_empty = False
         rows: list[Row] = []
         for block in waiting:
             own = self._rows(block.shown, has_gap=block.has_gap)
             self._printed.append(_Block(block.shown, block.has_gap, _widths(own)))
+            if self._has_long(own):
+                # The terminal has wrapped it, and will again: from here up nothing is drawn anew.
+                self._printed.clear()
             rows += own
         return rows
+
+    def _has_long(self, rows: list[Row]) -> bool:
+        """Whether the terminal wraps one of these rows."""
+        return any(width > self._size.width for width in _widths(rows))
 
     def _unfinished(self) -> list[Row]:
         rows: list[Row] = []
         if self._rest.strip():
-            rows = self._rows(_Markup(self._rest), has_gap=not self._is_empty)
+            rest = _OPEN_IMAGE.sub(r"[image: \1]", self._rest)
+            rows = self._rows(Markup(rest), has_gap=not self._is_empty)
+            # Rows that may not wrap are counted.
+            rows = [part for row in rows for part in _cut(row, self._size.width)]
         if self._spinner is not None:
             shown = self._spinner.render(time.monotonic())
             rows += self._rows(shown, has_gap=bool(rows) or not self._is_empty)
@@ -160,7 +136,8 @@ class MarkdownStream:
     def _rows(self, shown: RenderableType, *, has_gap: bool) -> list[Row]:
         width = max(self._console.width, NARROWEST)
         options = self._console.options.update(width=width, height=None)
-        rows = [_trim(row) for row in self._console.render_lines(shown, options, pad=False)]
+        lines = Segment.split_lines(self._console.render(shown, options))
+        rows = [row[1:] if is_verbatim(row) else _trim(row, width) for row in lines]
         while rows and not rows[-1]:
             rows.pop()
         while rows and not rows[0]:
@@ -177,7 +154,9 @@ class MarkdownStream:
         is left in the first column of the last row.
         """
         up = min(len(self._live) - 1, self._lowest_row())
-        out = [_control("\x1b[?25l" + _up(up))]
+        # What the terminal wraps is not counted, so what was live is erased before.
+        is_counted = not self._has_long(above)
+        out = [_control("\x1b[?25l" + _up(up) + ("" if is_counted else "\x1b[J"))]
         for row in above:
             out += [*row, *self._erased(row), Segment.line()]
         # A character that is wider here than was counted must not wrap: rows are counted.
@@ -185,7 +164,7 @@ class MarkdownStream:
         for number, row in enumerate(live):
             out += [Segment.line()] if number else []
             out += [*row, *self._erased(row)]
-        left = max(0, up + 1 - len(above) - len(live))
+        left = max(0, up + 1 - len(above) - len(live)) if is_counted else 0
         out += [_control("\n\x1b[2K" * left + _up(left)), _control("\r\x1b[?7h")]
         out += [_control("\x1b[?25h")] if is_end else []
         self._console.print(Segments(out), end="", crop=False)
@@ -232,9 +211,9 @@ class MarkdownStream:
         return sum(max(1, -(-width // self._size.width)) for width in widths)
 
 
-def _trim(row: Row) -> Row:
-    """A row without the blanks at its end, which would wrap in a narrower terminal."""
-    row = list(row)
+def _trim(row: Row, width: int) -> Row:
+    """A row within the width, without blanks at its end: they would wrap in a narrower terminal."""
+    row = Segment.adjust_line_length(row, width, pad=False)
     while row and not (row[-1].style and row[-1].style.bgcolor):
         text = row[-1].text.rstrip(" ")
         if text:
@@ -242,6 +221,13 @@ def _trim(row: Row) -> Row:
             break
         row.pop()
     return row
+
+
+def _cut(row: Row, width: int) -> list[Row]:
+    """A row in parts of this width, as a terminal wraps it."""
+    length = Segment.get_line_length(row)
+    cuts = [*range(width, length, width), length]
+    return [list(part) for part in Segment.divide(row, cuts)] if length > width else [row]
 
 
 def _widths(rows: list[Row]) -> tuple[int, ...]:

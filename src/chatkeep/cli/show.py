@@ -41,8 +41,8 @@ Url = Annotated[
     typer.Option(
         envvar="CHATKEEP_URL",
         callback=_address,
-        help="A server's address. Without it: the server that holds the local database, or the "
-        "database itself.",
+        help="The server's address. By default, the server that has the local database open; "
+        "without one, the command opens it itself.",
     ),
 ]
 Key = Annotated[
@@ -50,10 +50,10 @@ Key = Annotated[
     typer.Option(
         envvar="CHATKEEP_API_KEY",
         callback=_credential,
-        help="The server's key; better set in the environment.",
+        help="The server's key; safer in the environment than here.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def complain(words: str) -> None:
@@ -74,7 +74,7 @@ def confirm(question: str, *, as_json: bool) -> None:
     A program that wants JSON is not asked: it has to say `--yes`.
     """
     if as_json and not sys.stdin.isatty():
-        complain("Without a terminal nobody can be asked: add --yes.")
+        complain("There is no terminal to ask for confirmation: add --yes.")
         raise typer.Exit(WRONG)
     typer.echo(f"{question} [y/N]: ", nl=False, err=True)
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:

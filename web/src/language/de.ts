@@ -293,4 +293,26 @@ export const de: Words = {
       'Dateien mit Unterhaltungen lassen sich überall auf der Seite ablegen: Exporte von Chatkeep, ' +
       'die `.zip` oder `conversations.json` von ChatGPT, Exporte von Open WebUI.',
   },
+  markdown: {
+    alerts: {
+      note: 'Hinweis',
+      tip: 'Tipp',
+      important: 'Wichtig',
+      warning: 'Warnung',
+      caution: 'Vorsicht',
+    },
+    backToText: 'Zurück zum Text',
+    code: 'Code',
+    codeIn: (language: string) => `Code in ${language}`,
+    copy: 'Kopieren',
+    copyCode: 'Code kopieren',
+    copyFailed: 'Kopieren fehlgeschlagen',
+    done: 'Erledigt',
+    footnote: (number: string) => `Fußnote ${number}`,
+    footnotes: 'Fußnoten',
+    image: '(Bild)',
+    imageOf: (name: string) => `Bild: ${name}`,
+    table: 'Tabelle',
+    toDo: 'Zu erledigen',
+  },
 };

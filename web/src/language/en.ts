@@ -270,4 +270,26 @@ export const en = {
       "Drop a file anywhere to import conversations: Chatkeep's own exports, ChatGPT's `.zip` or " +
       "`conversations.json`, Open WebUI's.",
   },
+  markdown: {
+    alerts: {
+      note: 'Note',
+      tip: 'Tip',
+      important: 'Important',
+      warning: 'Warning',
+      caution: 'Caution',
+    },
+    backToText: 'Back to the text',
+    code: 'Code',
+    codeIn: (language: string) => `Code in ${language}`,
+    copy: 'Copy',
+    copyCode: 'Copy code',
+    copyFailed: 'Copying failed',
+    done: 'Done',
+    footnote: (number: string) => `Footnote ${number}`,
+    footnotes: 'Footnotes',
+    image: '(image)',
+    imageOf: (name: string) => `Image: ${name}`,
+    table: 'Table',
+    toDo: 'To do',
+  },
 };

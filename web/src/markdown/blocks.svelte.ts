@@ -1,6 +1,7 @@
 /** A growing text as blocks. Reads again only its end; what stands before stays untouched. */
-import type { Links, Token } from 'marked';
-import { noLinks, outline } from './grammar';
+import type { Token } from 'marked';
+import { Definitions, isNote } from './definitions';
+import { outline } from './grammar';
 import { read, type Node } from './nodes';
 
 /** One block of the page. Its `node` changes only if what it shows may change. */
@@ -8,12 +9,28 @@ export class Cell {
   node: Node = $state.raw({ kind: 'group', children: [] });
   /** From what `node` was made: its Markdown, the definitions known then, whether it was whole. */
   source = '';
-  known = '';
-  whole = false;
+  #known = '';
+  #whole = false;
+  /** Whether more definitions could come then. */
+  #unfinished = false;
+
+  /** Shows `source`, the Markdown of a block in a message with these definitions. */
+  update(source: string, defined: Definitions, unfinished: boolean, whole: boolean): void {
+    const known =
+      !source.includes('[') ||
+      (this.#known === defined.source &&
+        (this.#unfinished === unfinished || !source.includes('[^')));
+    if (this.#whole && whole && this.source === source && known) return;
+    this.node = read(source, defined, unfinished, !whole);
+    this.source = source;
+    this.#known = defined.source;
+    this.#whole = whole;
+    this.#unfinished = unfinished;
+  }
 }
 
 /** The beginning of an item, a heading or a fence perhaps: `2` below a list may become `2. `. */
-const UNDECIDED = /^\s*(?:\d{1,9}[.)]?|[-*+#>|`~$]{1,3})[ \t]*$/;
+const UNDECIDED = /^\s*(?:\d{1,9}[.)]?|[-*+#>|`~$]{1,3}|\[\^[^\s[\]]{0,20}\]?)[ \t]*$/;
 /** A block that is longer than any marker can no longer turn out to belong to the one before. */
 const MARKER_LENGTH = 12;
 const CLOSING_FENCE = /\n {0,3}(?:`{3}|~{3})/;
@@ -22,55 +39,55 @@ const OPEN_FENCE = /^(`{3,}|~{3,})([^`\n]*)\n/;
 /** Promises that a text read piece by piece ends with the same cells as one read at once. */
 export class Blocks {
   cells: Cell[] = $state.raw([]);
+  /** The footnotes, which stand below the rest in the order of their numbers. */
+  notes: Cell[] = $state.raw([]);
   #text = '';
-  /** Everything before this offset is settled, in the first `#kept` cells. */
+  /** Everything before this offset is settled: so many cells and footnotes, and these definitions. */
   #settled = 0;
-  #kept = 0;
-  /** The definitions `[name]: address` of the settled part, and the links that they make. */
-  #known = '';
-  #links: Links = noLinks();
+  #kept = { cells: 0, notes: 0 };
+  #defined = new Definitions();
 
   update(text: string, streaming: boolean): void {
     const clean = text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text;
-    if (!clean.startsWith(this.#text)) this.#restart(0);
+    if (!clean.startsWith(this.#text)) {
+      [this.cells, this.notes] = [[], []];
+      this.#restart();
+    }
     this.#text = clean;
-    if (!streaming) this.#restart(this.cells.length);
+    if (!streaming) this.#restart();
     else if (this.#growFence()) return;
-    const links = Object.assign(noLinks(), this.#links);
-    const tokens = outline(clean.slice(this.#settled), links);
-    this.#show(tokens, links, streaming);
+    const defined = this.#defined.copy();
+    const tokens = outline(clean.slice(this.#settled), defined);
+    this.#show(tokens, defined, streaming);
     if (streaming) this.#settle(tokens);
   }
 
-  /** Reads from the beginning next time, with the first `cells` cells kept to compare with. */
-  #restart(cells: number): void {
-    if (cells < this.cells.length) this.cells = this.cells.slice(0, cells);
+  /** Reads from the beginning next time, and compares with what is there. */
+  #restart(): void {
     this.#settled = 0;
-    this.#kept = 0;
-    this.#known = '';
-    this.#links = noLinks();
+    this.#kept = { cells: 0, notes: 0 };
+    this.#defined = new Definitions();
   }
 
-  #show(tokens: Token[], links: Links, streaming: boolean): void {
-    const known =
-      this.#known + tokens.map((token) => (token.type === 'def' ? token.raw : '')).join('');
+  #show(tokens: Token[], defined: Definitions, streaming: boolean): void {
     const shown = tokens.filter(isShown);
     if (streaming && shown.length > 1 && UNDECIDED.test(shown.at(-1)?.raw ?? '')) shown.pop();
-    const count = this.#kept + shown.length;
-    const added: Cell[] = [];
-    shown.forEach((token, at) => {
-      let cell = this.cells[this.#kept + at];
-      if (!cell) added.push((cell = new Cell()));
-      const whole = !streaming || at < shown.length - 1;
-      const current = cell.known === known || !token.raw.includes('[');
-      if (cell.whole && whole && cell.source === token.raw && current) return;
-      cell.node = read(token.raw, links, !whole);
-      cell.source = token.raw;
-      cell.known = known;
-      cell.whole = whole;
-    });
-    if (added.length > 0) this.cells = [...this.cells, ...added];
-    else if (count < this.cells.length) this.cells = this.cells.slice(0, count);
+    const last = streaming ? shown.at(-1) : undefined;
+    const blocks = shown.filter((token) => !isNote(token));
+    const notes = shown.filter(isNote);
+    const fill = (cells: Cell[], kept: number, read: Token[]): Cell[] => {
+      const filled = read.map((token, at) => {
+        const cell = cells[kept + at] ?? new Cell();
+        cell.update(token.raw, defined, streaming, token !== last);
+        return cell;
+      });
+      const same =
+        filled.length + kept === cells.length &&
+        filled.every((cell, at) => cell === cells[kept + at]);
+      return same ? cells : [...cells.slice(0, kept), ...filled];
+    };
+    this.cells = fill(this.cells, this.#kept.cells, blocks);
+    this.notes = fill(this.notes, this.#kept.notes, notes);
   }
 
   /** Settles all blocks before the last one, once no more text can join them to it. */
@@ -85,20 +102,23 @@ export class Blocks {
       if (!this.#text.startsWith(token.raw, offset)) return;
       offset += token.raw.length;
     }
-    for (const token of before) {
-      if (token.type !== 'def') continue;
-      this.#known += token.raw;
-      this.#links[token.tag] ??= { href: token.href, title: token.title };
-    }
+    this.#defined.add(before);
     this.#settled = offset;
-    this.#kept += before.filter(isShown).length;
+    const notes = before.filter(isNote).length;
+    this.#kept.notes += notes;
+    this.#kept.cells += before.filter(isShown).length - notes;
   }
 
   /** Lengthens a code block that is still open, without reading it again. */
   #growFence(): boolean {
-    const cell = this.cells[this.#kept];
+    const cell = this.cells[this.#kept.cells];
     const node = cell?.node;
-    if (!cell || this.cells.length !== this.#kept + 1 || node?.kind !== 'code' || !node.growing)
+    if (
+      !cell ||
+      this.cells.length !== this.#kept.cells + 1 ||
+      node?.kind !== 'code' ||
+      !node.growing
+    )
       return false;
     const raw = this.#text.slice(this.#settled);
     const fence = OPEN_FENCE.exec(raw);

@@ -9,7 +9,7 @@ const REMEMBERED = 300;
 
 class Formulas {
   #engine: Engine | undefined = $state.raw();
-  #loading = false;
+  #loading: Promise<void> | undefined;
   #drawn = new Map<string, Element | undefined>();
 
   /** Replaces each formula's source; until the engine is there, and after an error, it stays. */
@@ -36,13 +36,20 @@ class Formulas {
     return maths ?? undefined;
   }
 
+  /** Resolves when the engine is there if a formula wanted it, or cannot be had. */
+  async settled(): Promise<void> {
+    await this.#loading;
+  }
+
   #load(): void {
-    if (this.#loading) return;
-    this.#loading = true;
-    import('./typeset').then(
-      (engine) => (this.#engine = engine),
-      // The server is away: the source is readable, and the next formula tries again.
-      () => (this.#loading = false),
+    this.#loading ??= import('./typeset').then(
+      (engine) => {
+        this.#engine = engine;
+      },
+      () => {
+        // The server is away: the source is readable, and the next formula tries again.
+        this.#loading = undefined;
+      },
     );
   }
 }

@@ -1,4 +1,5 @@
 /** Which images are shown. An image fetched from a stranger tells him who reads, and when. */
+import { t } from '../language';
 
 const INLINE = /^data:image\/(?:png|jpeg|gif|webp);base64,[a-z0-9+/=\s]*$/i;
 
@@ -14,6 +15,14 @@ export function tameImages(fragment: DocumentFragment): void {
     }
     image.removeAttribute('src');
     image.replaceWith(mention(image, source));
+  }
+}
+
+/** Puts words and a link in place of every image that is not written in the text itself. */
+export function nameImages(root: ParentNode): void {
+  for (const image of root.querySelectorAll('img')) {
+    const source = image.getAttribute('src') ?? '';
+    if (!INLINE.test(source)) image.replaceWith(mention(image, source));
   }
 }
 
@@ -39,10 +48,11 @@ function mention(image: Element, source: string): Element {
   const url = URL.canParse(source) ? new URL(source) : undefined;
   const web = url?.protocol === 'https:' || url?.protocol === 'http:' ? url : undefined;
   const file = web?.pathname.split('/').pop();
-  const name = image.getAttribute('alt')?.trim() || file || 'without a name';
+  const name = image.getAttribute('alt')?.trim() || file;
+  const words = name ? t.markdown.imageOf(name) : t.markdown.image;
   // A link inside a link would be torn apart, so there the words must do.
   const element = image.ownerDocument.createElement(web && !image.closest('a') ? 'a' : 'span');
-  element.textContent = web ? `Image: ${name} (${web.hostname})` : `Image: ${name}`;
+  element.textContent = web ? `${words} (${web.hostname})` : words;
   if (web && element.localName === 'a') element.setAttribute('href', web.href);
   return element;
 }

@@ -1,5 +1,8 @@
 /** What a block is to the page: a small tree of lists and quotes with HTML and code at its ends. */
-import type { Links, Token, Tokens } from 'marked';
+import type { Token, Tokens } from 'marked';
+import { alertOf, type Alert } from './alerts';
+import { isNote, type Definitions } from './definitions';
+import { isDetails, type Details } from './details';
 import { html, parse } from './grammar';
 import { tidy } from './tidy';
 
@@ -16,6 +19,14 @@ export interface Code {
 }
 export interface Quote {
   kind: 'quote';
+  alert: Alert | undefined;
+  children: Node[];
+}
+/** What opens and closes; `open` is how it begins. */
+export interface Fold {
+  kind: 'fold';
+  summary: string;
+  open: boolean;
   children: Node[];
 }
 /** Several blocks that only stand together. */
@@ -35,13 +46,20 @@ export interface List {
   loose: boolean;
   items: Item[];
 }
-export type Node = Html | Code | Quote | Group | List;
+export type Node = Html | Code | Quote | Fold | Group | List;
 
 const CLOSED_FENCE = /^[^\n]*\n(?:[\s\S]*\n)? {0,3}(?:`{3,}|~{3,})[ \t]*\n*$/;
 
-/** The block whose Markdown is `raw`; `growing` if more of it may come. */
-export function read(raw: string, links: Links, growing: boolean): Node {
-  const children = nodes(parse(growing ? tidy(raw) : raw, links), growing);
+/** The block whose Markdown is `raw`, in a message with these definitions. While the message is
+ * `unfinished` there may be more of them; `growing` if more of the block may come. */
+export function read(
+  raw: string,
+  definitions: Definitions,
+  unfinished: boolean,
+  growing: boolean,
+): Node {
+  const tokens = parse(growing ? tidy(raw) : raw, definitions, unfinished);
+  const children = nodes(tokens, growing);
   const only = children[0];
   if (only && children.length === 1) return only;
   // Tidied text can fall into several blocks; they stay one until more has come.
@@ -58,9 +76,30 @@ function nodes(tokens: Token[], growing: boolean): Node[] {
 function node(token: Token, growing: boolean): Node {
   if (token.type === 'code') return code(token as Tokens.Code, growing);
   if (token.type === 'list') return list(token as Tokens.List, growing);
-  if (token.type === 'blockquote')
-    return { kind: 'quote', children: nodes(token.tokens ?? [], growing) };
+  if (token.type === 'blockquote') return quote(token as Tokens.Blockquote, growing);
+  if (isDetails(token)) return fold(token, growing);
+  if (isNote(token)) return { kind: 'group', children: nodes(token.tokens, growing) };
   return { kind: 'html', html: html([token]), heading: token.type === 'heading' };
+}
+
+function quote(token: Tokens.Blockquote, growing: boolean): Quote {
+  const { alert, tokens } = alertOf(token.tokens, growing);
+  return { kind: 'quote', alert, children: nodes(tokens, growing) };
+}
+
+function fold({ summary, tokens, open, closed }: Details, growing: boolean): Fold {
+  return {
+    kind: 'fold',
+    // Nothing to press inside of what is pressed to open it.
+    summary: inline(summary).replaceAll(' class="md-ref"', ''),
+    // Without an end it holds all the rest, which must not be hidden.
+    open: open || !closed,
+    children: nodes(tokens, growing && !closed),
+  };
+}
+
+function inline(tokens: Token[]): string {
+  return html([{ type: 'text', raw: '', text: '', tokens }]);
 }
 
 function code(token: Tokens.Code, growing: boolean): Code {

@@ -16,6 +16,13 @@ const AT_ONCE = 4_000;
 
 let engine: Promise<Engine> | undefined;
 let loaded: Engine | undefined;
+/** What is still to be coloured. */
+const jobs = new Set<Promise<void>>();
+
+/** Resolves when everything is coloured that was to be. */
+export async function painted(): Promise<void> {
+  while (jobs.size > 0) await Promise.all(jobs);
+}
 
 function load(): Promise<Engine> {
   engine ??= import('./highlight').then(
@@ -47,10 +54,11 @@ export class Painter {
       this.#paintNow(loaded, head, language);
       return;
     }
-    load().then(
-      (module) => whenIdle(() => this.#paintSlowly(module, head, language, job)),
-      () => undefined,
-    );
+    const painting = load()
+      .then((module) => this.#paintSlowly(module, head, language, job))
+      .catch(() => undefined)
+      .finally(() => jobs.delete(painting));
+    jobs.add(painting);
   }
 
   stop(): void {
@@ -64,18 +72,18 @@ export class Painter {
     this.#dear ||= performance.now() - began > BUDGET_MS;
   }
 
-  #paintSlowly(module: Engine, text: string, language: string, job: number): void {
+  async #paintSlowly(module: Engine, text: string, language: string, job: number): Promise<void> {
+    await idle();
     if (job !== this.#job) return;
     const html = module.highlight(text, language.toLowerCase());
     if (html === undefined) return;
-    const parts = this.#source.paint(html);
-    const step = (): void => {
-      const began = performance.now();
-      while (job === this.#job && !parts.next().done) {
-        if (performance.now() - began > BUDGET_MS) return whenIdle(step);
-      }
-    };
-    step();
+    let began = performance.now();
+    for (const _ of this.#source.paint(html)) {
+      if (performance.now() - began <= BUDGET_MS) continue;
+      await idle();
+      if (job !== this.#job) return;
+      began = performance.now();
+    }
   }
 }
 
@@ -86,8 +94,10 @@ function beginning(text: string): string {
   return end === text.length ? text : text.slice(0, text.lastIndexOf('\n', end) + 1);
 }
 
-function whenIdle(work: () => void): void {
-  // Safari has no idle callbacks.
-  if ('requestIdleCallback' in window) requestIdleCallback(work, { timeout: 500 });
-  else setTimeout(work, 30);
+function idle(): Promise<void> {
+  return new Promise((resolve) => {
+    // Safari has no idle callbacks.
+    if ('requestIdleCallback' in window) requestIdleCallback(() => resolve(), { timeout: 500 });
+    else setTimeout(resolve, 30);
+  });
 }

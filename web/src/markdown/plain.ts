@@ -1,6 +1,10 @@
 /** Markdown as a voice would read it. */
 import type { Token, Tokens } from 'marked';
-import { noLinks, parse } from './grammar';
+import { t } from '../language';
+import { alertOf } from './alerts';
+import { Definitions } from './definitions';
+import { isDetails } from './details';
+import { parse } from './grammar';
 
 const ENTITIES: Record<string, string> = {
   amp: '&',
@@ -13,7 +17,9 @@ const ENTITIES: Record<string, string> = {
 
 /** The words of one block without its markup; code is only named. */
 export function plainText(markdown: string): string {
-  return speak(parse(markdown, noLinks())).replace(/\s+/g, ' ').trim();
+  return speak(parse(markdown, new Definitions(), true))
+    .replace(/\s+/g, ' ')
+    .trim();
 }
 
 function speak(tokens: Token[]): string {
@@ -25,9 +31,11 @@ function say(token: Token): string {
     case 'space':
     case 'br':
       return ' ';
-    case 'def':
     case 'html':
+      return isDetails(token) ? `${sentence(speak(token.summary))} ${speak(token.tokens)}` : '';
+    case 'def':
     case 'hr':
+    case 'reference':
     case 'checkbox':
       return '';
     case 'code':
@@ -45,13 +53,14 @@ function say(token: Token): string {
     case 'table':
       return table(token as Tokens.Table);
     case 'image':
-      return token.text ? `image: ${token.text}` : 'image';
+      return token.text ? t.markdown.imageOf(String(token.text)) : t.markdown.image;
     case 'text':
       return token.tokens ? speak(token.tokens) : decode(String(token.text));
     case 'heading':
       return `${sentence(speak(token.tokens ?? []))} `;
-    case 'paragraph':
     case 'blockquote':
+      return quote(token as Tokens.Blockquote);
+    case 'paragraph':
       return `${speak(token.tokens ?? [])} `;
     default:
       return 'tokens' in token ? speak(token.tokens ?? []) : '';
@@ -60,7 +69,12 @@ function say(token: Token): string {
 
 function code({ lang }: Tokens.Code): string {
   const language = /^\S{1,40}/.exec(lang ?? '')?.[0];
-  return language ? `code block in ${language}.` : 'code block.';
+  return `${language ? t.markdown.codeIn(language) : t.markdown.code}.`;
+}
+
+function quote({ tokens }: Tokens.Blockquote): string {
+  const { alert, tokens: inner } = alertOf(tokens, false);
+  return `${alert ? `${t.markdown.alerts[alert]}: ` : ''}${speak(inner)} `;
 }
 
 function table({ header, rows }: Tokens.Table): string {

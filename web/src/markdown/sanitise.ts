@@ -1,5 +1,6 @@
 /** What rendered HTML may hold. Everything that reaches the page from a model passes here, last. */
 import createPurifier, { type Config, type DOMPurify } from 'dompurify';
+import { t } from '../language';
 import { tameImages } from './images';
 
 /** `text` is Markdown's HTML, `code` is highlighted source, `maths` is MathML. */
@@ -49,7 +50,7 @@ const CONFIGS: Record<Kind, Config> = {
 
 /** The only classes that may come out: no text of a model borrows the page's own looks. */
 const CLASSES: Record<Kind, RegExp> = {
-  text: /^(?:language-[\w+#.-]{1,40}|md-(?:math|display))$/,
+  text: /^(?:language-[\w+#.-]{1,40}|md-(?:math|display|ref))$/,
   code: /^(?:hljs-[\w-]+|[a-z]+_{1,2})$/,
   maths: /^(?:tml-[\w-]+|mathcal|mathscr|mathsf|mathtt|boldsymbol|upstrike|downstrike|sout)$/,
 };
@@ -159,7 +160,7 @@ function wrapTables(fragment: DocumentFragment): void {
     scroll.className = 'table-scroll';
     scroll.tabIndex = 0;
     scroll.setAttribute('role', 'group');
-    scroll.setAttribute('aria-label', 'Table');
+    scroll.setAttribute('aria-label', t.markdown.table);
     table.replaceWith(scroll);
     scroll.append(table);
   }

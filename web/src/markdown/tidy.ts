@@ -8,12 +8,15 @@ const HALF_LINK = /!?\[([^[\]]*)\]\([^()\s]*(?:\s+["'(][^"'()\n]*["')]?)?$/;
 /** The first letter of a `~~` that closes, or opens. */
 const HALF_STRIKE = /(?<!~)~$/;
 const HALF_IMAGE = /!\[[^[\]]*\]?$/;
+/** Tags that are Markdown to us; half of one is neither that nor text. */
+const TAGS = ['details', 'summary'];
 const RUN = /\\[\s\S]|`+|\$\$|\*+|_+|~~/g;
 
 /** Promises Markdown whose end looks calm: its last paragraph closes what it opened. Guesses. */
 export function tidy(raw: string): string {
   if (insideFence(raw)) return raw.replace(/\n[ \t>]*[`~]{1,}[ \t]*$/, '');
-  const text = tidyTable(raw) ?? raw;
+  const whole = withoutHalfTag(raw);
+  const text = tidyTable(whole) ?? whole;
   let from = 0;
   for (const end of text.matchAll(PARAGRAPH_ENDS)) from = end.index + end[0].length;
   return text.slice(0, from) + closed(text.slice(from));
@@ -28,6 +31,15 @@ function insideFence(raw: string): boolean {
     else if (fence?.startsWith(open) && /^[\s>]*[`~]+\s*$/.test(line)) open = '';
   }
   return open !== '';
+}
+
+function withoutHalfTag(raw: string): string {
+  const at = raw.lastIndexOf('<');
+  const half = at < 0 ? null : /^<\/?([a-z]{0,7})(\s[^\n>]*)?$/i.exec(raw.slice(at));
+  if (!half) return raw;
+  const name = (half[1] ?? '').toLowerCase();
+  const isTag = TAGS.some((tag) => (half[2] === undefined ? tag.startsWith(name) : tag === name));
+  return isTag ? raw.slice(0, at) : raw;
 }
 
 /** A table from its first row on, while the row below that makes it one is being written. */

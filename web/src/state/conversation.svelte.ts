@@ -42,8 +42,8 @@ export class Conversation {
   failure = $state.raw<{ turnId: string; problem: Problem } | null>(null);
   /** A message of another branch than the active one, which is read and not changed meanwhile. */
   viewed = $state<string | null>(null);
-  /** Whether all of it is read and in the document; decided once, when it is opened. */
-  isWhole = $state(true);
+  /** Whether all of it is read and in the document; decided once, null until then. */
+  isWhole = $state<boolean | null>(null);
   private older = $state<string | null>(null);
   private readonly keys = new Keys();
   private reading: Promise<void> | null = null;
@@ -79,7 +79,7 @@ export class Conversation {
     const waiting = parcels().filter(({ body }) => body.session_id === this.sessionId);
     try {
       await Promise.all([this.readRecord(), this.readNewest(PAGE)]);
-      if (this.state !== 'ready') this.isWhole = (this.record?.message_count ?? 0) <= WHOLE;
+      this.isWhole ??= (this.record?.message_count ?? 0) <= WHOLE;
       this.state = 'ready';
       if (this.isWhole) void this.readRest();
     } catch (error) {
@@ -97,6 +97,7 @@ export class Conversation {
   /** Begin a session that the server does not know yet. */
   open(text: string, settings: Partial<Settings>): void {
     this.state = 'ready';
+    this.isWhole = true;
     const { context_messages: size, ...turn } = settings;
     const set = Object.entries(turn).filter(([, value]) => value !== null);
     const live = this.send(text, Object.fromEntries(set));
@@ -308,6 +309,7 @@ export class Conversation {
   private async readNewest(limit: number): Promise<void> {
     const over = this.lives.filter(({ phase }) => phase === 'ended');
     const [found, before] = await this.read(limit);
+    if (before === null) this.isWhole ??= true;
     const at = this.history.findLastIndex(({ id }) => id === found[0]?.id);
     if (at >= 0) {
       this.history = [...this.history.slice(0, at), ...found];

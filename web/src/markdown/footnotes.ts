@@ -1,0 +1,135 @@
+/** Footnotes: `[^1]` in the text, `[^1]: …` below it. */
+import type { TokenizerExtension, TokenizerAndRendererExtension, Tokens } from 'marked';
+import { t } from '../language';
+import type { Note } from './definitions';
+import { guardOf } from './guard';
+
+const LABEL = '\\[\\^([^\\s[\\]]{1,100})\\]';
+const REFERENCE = new RegExp(`^${LABEL}`);
+const DEFINITION = new RegExp(`^ {0,3}${LABEL}:[ \\t]*`);
+/** What begins such a line is no more of a footnote, unless it is indented. */
+const NEXT = /^ {0,3}(?:\[\^|[-*+>#`~<|]|\d{1,9}[.)][ \t])/;
+/** A longer paragraph would be looked through once more for each of its blocks. */
+const LONGEST_PARAGRAPH = 20_000;
+
+/** A footnote of the message. One inside a list or a quote stays text there. */
+export const note: TokenizerExtension = {
+  name: 'note',
+  level: 'block',
+  start(src) {
+    const { mayHaveNotes, depth } = guardOf(this.lexer);
+    if (!mayHaveNotes || depth > 0) return undefined;
+    const start = src.slice(0, LONGEST_PARAGRAPH);
+    const end = start.indexOf('\n\n');
+    const at = start.slice(0, end < 0 ? undefined : end).search(/\n {0,3}\[\^[^\s[\]]{1,100}\]:/);
+    return at < 0 ? undefined : at + 1;
+  },
+  tokenizer(src): Note | undefined {
+    const match = DEFINITION.exec(src);
+    const guard = guardOf(this.lexer);
+    if (!match?.[1] || guard.depth > 0) return undefined;
+    const raw = src.slice(0, endOf(src, match[0].length));
+    const text = raw.slice(match[0].length).replace(/\n(?: {1,4}|\t)/g, '\n');
+    const tokens = guard.deeper(() => this.lexer.blockTokens(text, []));
+    return { type: 'note', raw, label: match[1], tokens: tokens ?? [] };
+  },
+};
+
+export const reference: TokenizerAndRendererExtension = {
+  name: 'reference',
+  level: 'inline',
+  start(src) {
+    const at = guardOf(this.lexer).mayHaveNotes ? src.indexOf('[^') : -1;
+    return at < 0 ? undefined : at;
+  },
+  tokenizer(src): Tokens.Generic | undefined {
+    const label = REFERENCE.exec(src)?.[1];
+    if (label === undefined || this.lexer.state.inLink) return undefined;
+    const { notes, growing } = guardOf(this.lexer);
+    const number = notes.get(label);
+    if (number === undefined && !(growing && /^\d{1,3}$/.test(label))) return undefined;
+    return { type: 'reference', raw: `[^${label}]`, text: String(number ?? label), number };
+  },
+  // Its footnote comes below, so while the text grows it looks as if it were there.
+  renderer: ({ text, number }) =>
+    number === undefined ? `<sup>${text}</sup>` : `<sup class="md-ref">${text}</sup>`,
+};
+
+/** The offset behind the footnote whose text begins at `start`. */
+function endOf(src: string, start: number): number {
+  let end = lineEnd(src, start);
+  let blank = false;
+  for (let from = end; from < src.length;) {
+    const to = lineEnd(src, from);
+    const line = src.slice(from, to);
+    from = to;
+    if (!line.trim()) {
+      blank = true;
+      continue;
+    }
+    const indented = /^(?: {2}|\t)/.test(line);
+    if (!indented && (blank || NEXT.test(line))) break;
+    end = to;
+    blank = false;
+  }
+  return end;
+}
+
+function lineEnd(src: string, from: number): number {
+  const end = src.indexOf('\n', from);
+  return end < 0 ? src.length : end + 1;
+}
+
+/** Makes the references of `fragment` something to press. */
+export function activate(fragment: DocumentFragment): void {
+  for (const place of fragment.querySelectorAll('sup.md-ref')) {
+    const number = place.textContent ?? '';
+    if (!/^\d{1,5}$/.test(number) || place.closest('a')) continue;
+    // No link with an address: the page's own is the address of the conversation.
+    const button = place.ownerDocument.createElement('button');
+    button.type = 'button';
+    button.setAttribute('role', 'link');
+    button.setAttribute('aria-label', t.markdown.footnote(number));
+    button.textContent = number;
+    place.replaceChildren(button);
+  }
+}
+
+/** From where each footnote was last come to. */
+const origins = new WeakMap<Element, HTMLElement>();
+
+/** Leads from a reference to its footnote, and from a footnote back, within one message. */
+export function follow(event: Event): void {
+  const root = event.currentTarget;
+  const button = event.target instanceof Element ? event.target.closest('button') : null;
+  if (!(root instanceof Element) || !button) return;
+  const notes = [...root.querySelectorAll<HTMLElement>('.md-notes > ol > li')];
+  if (button.closest('.md-ref')) {
+    const target = notes[Number(button.textContent) - 1];
+    if (!target) return;
+    origins.set(target, button);
+    reveal(target);
+  } else if (button.matches('.md-back')) {
+    const at = notes.findIndex((item) => item.contains(button));
+    const origin = notes[at] && origins.get(notes[at]);
+    const back = origin?.isConnected ? origin : first(root, at + 1);
+    if (back) reveal(back);
+  }
+}
+
+/** The first reference to a footnote; without one, the beginning of the text. */
+function first(root: Element, number: number): HTMLElement | null {
+  const buttons = [...root.querySelectorAll<HTMLElement>('.md-ref > button')];
+  return (
+    buttons.find(({ textContent }) => textContent === String(number)) ??
+    root.querySelector<HTMLElement>('.md-block')
+  );
+}
+
+function reveal(element: HTMLElement): void {
+  for (let at = element.closest('details'); at; at = at.parentElement?.closest('details') ?? null)
+    at.open = true;
+  if (element.tabIndex < 0) element.tabIndex = -1;
+  element.focus({ preventScroll: true });
+  element.scrollIntoView({ block: 'center' });
+}
