@@ -65,6 +65,8 @@ def drop(page: Page, name: str, content: bytes) -> None:
 def choose_file(page: Page, name: str, content: bytes) -> None:
     with page.expect_file_chooser() as chooser:
         more(page, "Import…")
+    accepted = (chooser.value.element.get_attribute("accept") or "").split(",")
+    assert {".json", ".jsonl", ".zip"} <= set(accepted)
     chooser.value.set_files({"name": name, "mimeType": "", "buffer": content})
 
 

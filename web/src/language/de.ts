@@ -77,7 +77,6 @@ export const de: Words = {
   composer: {
     placeholder: 'Nachricht schreiben',
     message: 'Nachricht',
-    model: 'Modell',
     settings: 'Einstellungen der Unterhaltung',
     attach: 'Textdatei hinzufügen',
     stop: 'Abbrechen',
@@ -230,6 +229,12 @@ export const de: Words = {
         : `${count(many)} Unterhaltungen aus dem Archiv geholt.`,
     untitled: 'Unterhaltung',
   },
+  models: {
+    current: 'Aktuelles Modell',
+    label: 'Modell',
+    none: 'Kein solches Modell.',
+    search: 'Modell suchen',
+  },
   usage: {
     title: 'Verbrauch',
     answers: 'Antworten',
@@ -286,7 +291,7 @@ export const de: Words = {
       'zu bearbeiten oder neu beantworten zu lassen legt eine Fassung an; nichts wird überschrieben.',
     files:
       'Dateien mit Unterhaltungen lassen sich überall auf der Seite ablegen: Exporte von Chatkeep, ' +
-      'die `conversations.json` von ChatGPT, Exporte von Open WebUI.',
+      'die `.zip` oder `conversations.json` von ChatGPT, Exporte von Open WebUI.',
   },
   markdown: {
     alerts: {

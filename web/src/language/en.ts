@@ -75,7 +75,6 @@ export const en = {
   composer: {
     placeholder: 'Write a message',
     message: 'Message',
-    model: 'Model',
     settings: 'Conversation settings',
     attach: 'Add a text file',
     stop: 'Stop',
@@ -207,6 +206,12 @@ export const en = {
       many === 1 ? 'Unarchived.' : `Unarchived ${count(many)} conversations.`,
     untitled: 'the conversation',
   },
+  models: {
+    current: 'Current model',
+    label: 'Model',
+    none: 'No such model.',
+    search: 'Find a model',
+  },
   usage: {
     title: 'Usage',
     answers: 'Answers',
@@ -262,7 +267,7 @@ export const en = {
       'close the page, and is there when you come back. Editing a message or asking for another ' +
       'answer makes a branch; nothing is overwritten.',
     files:
-      "Drop a file anywhere to import conversations: Chatkeep's own exports, ChatGPT's " +
+      "Drop a file anywhere to import conversations: Chatkeep's own exports, ChatGPT's `.zip` or " +
       "`conversations.json`, Open WebUI's.",
   },
   markdown: {
