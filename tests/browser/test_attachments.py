@@ -40,7 +40,7 @@ def give(page: Page, way: str, name: str, content: bytes, kind: str = "") -> Non
 def test_a_text_file_becomes_part_of_the_message(page: Page, upstream: Upstream, way: Any) -> None:
     field(page).fill("What is missing?")
     give(page, way, "notes.md", NOTES.encode())
-    whole = f"What is missing?\n\nnotes.md\n\n````md\n{NOTES}````\n"
+    whole = f"What is missing?\n\nnotes.md\n````md\n{NOTES}````\n"
     expect(field(page)).to_have_value(whole)
     expect(field(page)).to_be_focused()
     page.keyboard.press("Enter")

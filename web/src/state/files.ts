@@ -19,7 +19,7 @@ export async function asBlock(file: File): Promise<string> {
   // A fence that is longer than any in the text (CommonMark 0.31, 4.5).
   const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([run]) => run.length));
   const fence = '`'.repeat(longest + 1);
-  const block = `${file.name}\n\n${fence}${language}\n${text.trimEnd()}\n${fence}\n`;
+  const block = `${file.name}\n${fence}${language}\n${text.trimEnd()}\n${fence}\n`;
   if (block.length > MOST_CHARACTERS) {
     throw new Unusable(t.files.tooLarge(file.name, MOST_CHARACTERS));
   }
