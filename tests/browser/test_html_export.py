@@ -24,7 +24,7 @@ def exported(page: Page, title: str, folder: Path) -> Path:
     """The file that the menu of a conversation in the list brings."""
     with page.expect_download() as download:
         choose(page, title, "Export as HTML")
-    assert download.value.suggested_filename == f"{title}.html"
+    assert download.value.suggested_filename == re.sub(r"\W+", "-", title) + ".html"
     path = folder / "conversation.html"
     download.value.save_as(path)
     return path
