@@ -44,8 +44,7 @@ COSTS: dict[str, str] = {
     "definitions": _long("[a]: b 'c\n"),
     "definitions of footnotes": _long("[^a]: b\n"),
     "one footnote": "[^a]: b\n\n" + _long("[^a]"),
-    "footnotes of footnotes": _long("[^a]: [^a]\n\n    c\n\n"),
-    "paragraphs before footnotes": _long("a\n# b\n"),
+    "footnotes of footnotes": _long("[^a]: [^a][^b]\n    c\n\n"),
     "balanced parentheses": "[a](" + _long("(") + _long(")"),
     "backslashes in a link": "[" + _long("\\"),
     # Addresses that are found in plain text.
@@ -80,7 +79,7 @@ COSTS: dict[str, str] = {
     "rows": "|a|b|\n|-|-|\n" + _long("|`a|*b"),
     "details": _long("<details>\n\n"),
     "details on one line": _long("<details>"),
-    "details that end": _long("<details><summary>a</summary>b</details>\n"),
+    "details that end": _long(f"<details><summary>a</summary>{'b ' * 100}</details>\n"),
     "details that end late": _long("<details>", "\n\n") + _long("</details>"),
     "summaries": "<details>" + _long("<summary "),
     "fences in details": "<details>\n" + _long("```\n~~~\n"),

@@ -78,7 +78,7 @@ export class Blocks {
     const fill = (cells: Cell[], kept: number, read: Token[]): Cell[] => {
       const filled = read.map((token, at) => {
         const cell = cells[kept + at] ?? new Cell();
-        cell.update(token.raw, defined, streaming, token !== last);
+        cell.update(isNote(token) ? token.text : token.raw, defined, streaming, token !== last);
         return cell;
       });
       const same =

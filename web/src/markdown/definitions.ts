@@ -8,14 +8,14 @@ export class Definitions {
   /** The same text as long as they are the same definitions. */
   source = '';
   /** So many footnotes are in the list; one that is defined twice is there twice. */
-  #size = 0;
+  size = 0;
 
   copy(): Definitions {
     const copy = new Definitions();
     Object.assign(copy.links, this.links);
     copy.notes = new Map(this.notes);
     copy.source = this.source;
-    copy.#size = this.#size;
+    copy.size = this.size;
     return copy;
   }
 
@@ -24,8 +24,8 @@ export class Definitions {
     for (const token of tokens) {
       if (isNote(token)) {
         this.source += `[^${token.label}]`;
-        this.#size += 1;
-        if (!this.notes.has(token.label)) this.notes.set(token.label, this.#size);
+        this.size += 1;
+        if (!this.notes.has(token.label)) this.notes.set(token.label, this.size);
       } else if (token.type === 'def') {
         this.source += token.raw;
         this.links[token.tag] ??= { href: token.href, title: token.title };
@@ -34,11 +34,11 @@ export class Definitions {
   }
 }
 
-/** A footnote: its label as references have it, and its blocks. */
+/** A footnote: its label as references have it, and its Markdown. */
 export interface Note extends Tokens.Generic {
   type: 'note';
   label: string;
-  tokens: Token[];
+  text: string;
 }
 
 export function isNote(token: Token): token is Note {

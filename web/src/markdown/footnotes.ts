@@ -17,21 +17,21 @@ export const note: TokenizerExtension = {
   name: 'note',
   level: 'block',
   start(src) {
-    const { mayHaveNotes, depth } = guardOf(this.lexer);
-    if (!mayHaveNotes || depth > 0) return undefined;
+    const { mayHaveNotes, room, depth } = guardOf(this.lexer);
+    if (!mayHaveNotes || room === 0 || depth > 0) return undefined;
     const start = src.slice(0, LONGEST_PARAGRAPH);
     const end = start.indexOf('\n\n');
     const at = start.slice(0, end < 0 ? undefined : end).search(/\n {0,3}\[\^[^\s[\]]{1,100}\]:/);
     return at < 0 ? undefined : at + 1;
   },
   tokenizer(src): Note | undefined {
-    const match = DEFINITION.exec(src);
     const guard = guardOf(this.lexer);
-    if (!match?.[1] || guard.depth > 0) return undefined;
+    const match = guard.room > 0 && guard.depth === 0 ? DEFINITION.exec(src) : null;
+    if (!match?.[1]) return undefined;
+    guard.room -= 1;
     const raw = src.slice(0, endOf(src, match[0].length));
     const text = raw.slice(match[0].length).replace(/\n(?: {1,4}|\t)/g, '\n');
-    const tokens = guard.deeper(() => this.lexer.blockTokens(text, []));
-    return { type: 'note', raw, label: match[1], tokens: tokens ?? [] };
+    return { type: 'note', raw, label: match[1], text };
   },
 };
 
@@ -54,6 +54,11 @@ export const reference: TokenizerAndRendererExtension = {
   renderer: ({ text, number }) =>
     number === undefined ? `<sup>${text}</sup>` : `<sup class="md-ref">${text}</sup>`,
 };
+
+/** The text with its footnotes as paragraphs. */
+export function withoutLabels(text: string): string {
+  return text.replace(new RegExp(DEFINITION, 'gm'), '');
+}
 
 /** The offset behind the footnote whose text begins at `start`. */
 function endOf(src: string, start: number): number {

@@ -10,6 +10,9 @@ const INLINE_LIMIT = 20_000;
 /** As text is shown too what holds such a word: at each of its letters an address of mail may begin. */
 const LONG_WORD = /[\w.!#$%&'*+/=?^`{|}~-]{4000}/;
 
+/** Footnotes of one message; what comes after so many stays text. */
+const MOST_NOTES = 500;
+
 const marked = new Marked({ gfm: true });
 marked.use({
   extensions: [formulaBlock, formula, note, reference],
@@ -20,8 +23,9 @@ marked.use({
 /** The blocks of `text` without what is inside them. Adds what they define to `definitions`. */
 export function outline(text: string, definitions: Definitions): Token[] {
   try {
-    const { links, notes } = definitions;
-    const tokens = lexer(links, new Guard(text, notes, true)).blockTokens(text);
+    const { links, notes, size } = definitions;
+    const guard = new Guard(text, notes, true, MOST_NOTES - size);
+    const tokens = lexer(links, guard).blockTokens(text);
     definitions.add(tokens);
     return tokens;
   } catch {
@@ -40,7 +44,7 @@ export function parse(raw: string, definitions: Definitions, growing: boolean): 
 
 function parseOrThrow(raw: string, definitions: Definitions, growing: boolean): Token[] {
   const links = Object.assign(noLinks(), definitions.links);
-  const reader = lexer(links, new Guard(raw, definitions.notes, growing));
+  const reader = lexer(links, new Guard(raw, definitions.notes, growing, 0));
   const tokens = reader.blockTokens(raw);
   for (const { src, tokens: inner } of reader.inlineQueue) {
     reader.state.inRawBlock = false;

@@ -15,11 +15,13 @@ export class Guard extends Tokenizer {
   readonly mayHaveNotes: boolean;
   #searched = 0;
 
-  /** Reads `text` with the footnotes that the message has; `growing` if others may follow. */
+  /** Reads `text` with the footnotes that the message has; `growing` if others may follow.
+   * It may define `room` more itself. */
   constructor(
     text: string,
     readonly notes: ReadonlyMap<string, number>,
     readonly growing: boolean,
+    public room: number,
   ) {
     super();
     this.mayHaveNotes = text.includes('[^');

@@ -1,7 +1,7 @@
 /** What a block is to the page: a small tree of lists and quotes with HTML and code at its ends. */
 import type { Token, Tokens } from 'marked';
 import { alertOf, type Alert } from './alerts';
-import { isNote, type Definitions } from './definitions';
+import type { Definitions } from './definitions';
 import { isDetails, type Details } from './details';
 import { html, parse } from './grammar';
 import { tidy } from './tidy';
@@ -78,7 +78,6 @@ function node(token: Token, growing: boolean): Node {
   if (token.type === 'list') return list(token as Tokens.List, growing);
   if (token.type === 'blockquote') return quote(token as Tokens.Blockquote, growing);
   if (isDetails(token)) return fold(token, growing);
-  if (isNote(token)) return { kind: 'group', children: nodes(token.tokens, growing) };
   return { kind: 'html', html: html([token]), heading: token.type === 'heading' };
 }
 

@@ -4,6 +4,7 @@ import { t } from '../language';
 import { alertOf } from './alerts';
 import { Definitions } from './definitions';
 import { isDetails } from './details';
+import { withoutLabels } from './footnotes';
 import { parse } from './grammar';
 
 const ENTITIES: Record<string, string> = {
@@ -17,7 +18,7 @@ const ENTITIES: Record<string, string> = {
 
 /** The words of one block without its markup; code is only named. */
 export function plainText(markdown: string): string {
-  return speak(parse(markdown, new Definitions(), true))
+  return speak(parse(withoutLabels(markdown), new Definitions(), true))
     .replace(/\s+/g, ' ')
     .trim();
 }
