@@ -95,11 +95,14 @@ def more(page: Page, option: str) -> None:
 
 
 def asked(page: Page) -> list[str]:
-    """What the page asks the server for from now on, such as `GET /sessions`."""
+    """What the page asks the API for from now on, such as `GET /sessions`."""
     found: list[str] = []
 
     def note(request: Request) -> None:
-        found.append(f"{request.method} {urlsplit(request.url).path}")
+        path = urlsplit(request.url).path
+        # Parts of the page itself are loaded when there is time.
+        if not path.startswith("/assets/"):
+            found.append(f"{request.method} {path}")
 
     page.on("request", note)
     return found
