@@ -21,7 +21,7 @@ import pytest
 from tests.faults.strace import WRITES, attached, deadly, needs_strace
 from tests.process import Server, files_with, until
 from tests.sse import STREAM, Event, events
-from tests.store.test_schema import first_release, rows_of
+from tests.store.test_schema import database_of, rows_of
 from tests.upstream import Answer, Call, Upstream, polite
 
 pytestmark = needs_strace
@@ -347,7 +347,7 @@ def test_a_migration_that_is_killed_at_any_write_is_made_whole_by_the_next_start
 ) -> None:
     old = tmp_path / "old"
     old.mkdir()
-    before = first_release(f"sqlite:///{old}/chatkeep.db")
+    before = database_of("0001", f"sqlite:///{old}/chatkeep.db")
     points = 0
     for call in WRITES:
         for number in itertools.count(1, 1 if full else SOME):
