@@ -36,8 +36,6 @@ export const de: Words = {
   messages: {
     region: 'Nachrichten',
     toEnd: 'Zum Ende',
-    today: 'Heute',
-    yesterday: 'Gestern',
     context: 'Das Modell liest nicht mehr, was darüber steht',
     contextTitle: (many: number) => `Es bekommt die letzten ${count(many)} Nachrichten.`,
     readMore: 'Mehr lesen lassen',
@@ -86,7 +84,6 @@ export const de: Words = {
   },
   files: {
     drop: 'Unterhaltungen hier ablegen, um sie zu importieren, oder Textdateien für die Nachricht',
-    textOnly: 'Chatkeep nimmt nur Text.',
     notText: (name: string) => `${name} ist keine Textdatei. Chatkeep nimmt nur Text.`,
     tooLarge: (name: string, most: number) =>
       `${name} ist zu lang: Eine Nachricht hat höchstens ${count(most)} Zeichen.`,

@@ -35,8 +35,6 @@ export const en = {
   messages: {
     region: 'Messages',
     toEnd: 'Go to the end',
-    today: 'Today',
-    yesterday: 'Yesterday',
     context: 'The model no longer reads what is above',
     contextTitle: (many: number) => `It is sent the last ${count(many)} messages.`,
     readMore: 'Read more',
@@ -84,7 +82,6 @@ export const en = {
   },
   files: {
     drop: 'Drop conversations to import them, or text files to add them to your message',
-    textOnly: 'Chatkeep takes text only.',
     notText: (name: string) => `${name} is not a text file. Chatkeep takes text only.`,
     tooLarge: (name: string, most: number) =>
       `${name} is too long: a message has at most ${count(most)} characters.`,

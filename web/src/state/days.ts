@@ -19,10 +19,10 @@ export function day(time: string): string {
 /** A day as a heading: `Today`, `Yesterday`, `Monday, March 2`, `March 2, 2025`. */
 export function dayName(time: string, now = new Date()): string {
   const moment = new Date(time);
-  if (moment.toDateString() === now.toDateString()) return t.messages.today;
+  if (moment.toDateString() === now.toDateString()) return t.dates.today;
   const yesterday =
     new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime() - DAY_MS / 2;
-  if (moment.toDateString() === new Date(yesterday).toDateString()) return t.messages.yesterday;
+  if (moment.toDateString() === new Date(yesterday).toDateString()) return t.dates.yesterday;
   return (moment.getFullYear() === now.getFullYear() ? thisYear : anyYear).format(moment);
 }
 
