@@ -44,7 +44,7 @@ $$\\int_0^1 x^2 \\, dx = \\frac{1}{3}$$
 
 
 class Faults:
-    """What axe finds in each state of a page, light and dark."""
+    """What axe finds in each state of a page: light, dark and in the system's own colours."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -54,14 +54,17 @@ class Faults:
     def look(self, state: str, *, without: tuple[str, ...] = ()) -> None:
         contrast = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
         every = {"rules": {rule: {"enabled": False} for rule in without}}
-        looks: tuple[tuple[Any, dict[str, Any]], ...] = (("dark", contrast), ("light", every))
-        for scheme, rules in looks:
-            self.page.emulate_media(color_scheme=scheme)
-            options = {"resultTypes": ["violations"], **rules}
-            for fault in self.axe.run(self.page, options=options).response["violations"]:
-                for node in fault["nodes"]:
-                    said = f"{state}, {scheme}: {fault['id']} {node['target']}"
-                    self.found.append(f"{said}\n{node['html'][:200]}\n{node['failureSummary']}")
+        self._look(f"{state}, dark", contrast, color_scheme="dark")
+        self._look(f"{state}, forced colours", every, forced_colors="active")
+        self._look(f"{state}, light", every)
+
+    def _look(self, state: str, rules: dict[str, Any], **media: Any) -> None:
+        self.page.emulate_media(**{"color_scheme": "light", "forced_colors": "none", **media})
+        options = {"resultTypes": ["violations"], **rules}
+        for fault in self.axe.run(self.page, options=options).response["violations"]:
+            for node in fault["nodes"]:
+                found = f"{state}: {fault['id']} {node['target']}"
+                self.found.append(f"{found}\n{node['html'][:200]}\n{node['failureSummary']}")
 
 
 def script(call: Call) -> Answer:
@@ -91,6 +94,29 @@ def test_axe_finds_nothing_in_a_conversation(page: Page, upstream: Upstream) -> 
     send(page, "Please fail")
     expect(page.get_by_role("alert")).to_be_visible()
     faults.look("a failure")
+    assert not faults.found, "\n\n".join(faults.found)
+
+
+def test_axe_finds_nothing_in_what_a_conversation_says_of_itself(
+    open_page: Open, server: Server, upstream: Upstream, session: str
+) -> None:
+    pasted = "\n".join(f"line {number}" for number in range(100))
+    store(server, Stored(session, messages=(pasted, "Long.", *("short", "Yes.") * 3)))
+    server.chat(session, "Tell me of the numbat")
+    server.chat(session, "and of the bilby", parent_id=server.history(session)[-3]["id"])
+    page = open_page(session)
+    faults = Faults(page)
+    expect(page.get_by_text("The model no longer reads what is above")).to_be_visible()
+    questions(page).first.scroll_into_view_if_needed()
+    faults.look("a line for the context, a day, a message in part")
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("combobox", name="Search")).to_be_focused()
+    page.keyboard.type("numbat")
+    expect(page.get_by_role("option").get_by_text("another branch").first).to_be_visible()
+    faults.look("a hit on another branch")
+    page.get_by_role("option").filter(has_text="Tell me").first.click()
+    expect(button(page, "Continue here")).to_be_visible()
+    faults.look("another branch")
     assert not faults.found, "\n\n".join(faults.found)
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, Pace
 from tests.browser.listing import Stored, store
 from tests.browser.page import answers, button, ended, questions, replying, send, shows
 from tests.process import Server
@@ -114,3 +114,16 @@ def test_a_very_long_message_is_shown_in_part(
     assert bubble.evaluate("bubble => bubble.clientHeight") > 10_000
     questions(page).get_by_role("button", name="Show less").click()
     assert bubble.evaluate("bubble => bubble.clientHeight") < 500
+
+
+def test_a_model_that_stops_in_the_middle_is_said_to_be_waited_for(
+    page: Page, upstream: Upstream, pace: Pace
+) -> None:
+    upstream.script = replying(Answer(["It begins ", "and ends."], pace=pace.semaphore))
+    send(page, "tell me")
+    pace.write(1)
+    expect(answers(page)).to_contain_text("It begins")
+    expect(answers(page).get_by_text("Still waiting ·")).to_be_visible()
+    pace.write(1_000)
+    ended(page)
+    expect(page.get_by_text("Still waiting ·")).to_have_count(0)

@@ -129,6 +129,4 @@ def test_axe_finds_nothing_in_the_usage(page: Page, server: Server) -> None:
     expect(dialog(page).get_by_role("table")).to_have_count(2)
     faults = Faults(page)
     faults.look("usage")
-    page.emulate_media(forced_colors="active")
-    faults.look("usage, forced colours")
     assert not faults.found, "\n\n".join(faults.found)
