@@ -215,7 +215,7 @@ def test_the_archive_of_chatgpt_is_read_as_it_comes(server: Server, tmp_path: Pa
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("user.json", "{}")
 
-    assert "1 sessions imported, with 2 messages" in chatkeep(
+    assert "1 session imported, 2 messages" in chatkeep(
         server, "import", str(tmp_path / "export.zip")
     )
     assert [found["title"] for found in server.sessions().values()] == ["Tides"]

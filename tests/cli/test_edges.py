@@ -513,7 +513,7 @@ def test_a_file_that_cannot_be_read_does_not_keep_the_others_out(
         files.append(str(archive_of(tmp_path / f"{name}.zip", text)))
     run = chatkeep(copied, "import", files[0], str(tmp_path / "none"), files[1], str(tmp_path))
     assert run.returncode == 1
-    assert run.stdout.count("1 sessions imported, with 2 messages.") == 2
+    assert run.stdout.count("1 session imported, 2 messages.") == 2
     assert run.stderr.count("\n") == 2
 
 

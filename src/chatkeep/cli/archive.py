@@ -167,11 +167,15 @@ def _send(client: "Client", path: Path) -> Any:
         return found(call(client, "POST", "/import", content=pieces()))
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _tell(name: str, report: dict[str, Any]) -> None:
     from chatkeep.cli.chat_api import one_line
 
     imported, messages = report["imported"], report["messages"]
-    typer.echo(f"{name}: {imported:,} sessions imported, with {messages:,} messages.")
+    typer.echo(f"{name}: {_count(imported, 'session')} imported, {_count(messages, 'message')}.")
     for note in report["notes"]:
         left_out = ", ".join(note["left_out"])
         typer.echo(f"  {one_line(note['session_id'])}: left out {left_out}")
