@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, store
+from tests.browser.listing import Stored, expected, store
 from tests.browser.page import answers, button, ended, field, questions, send, session_of, shows
 from tests.process import Server
 from tests.upstream import Upstream
@@ -42,6 +42,34 @@ def test_a_reply_is_asked_for_again_from_the_model_that_is_chosen_by_then(
     expect(answers(page)).to_contain_text("2/2")
     expect(answers(page)).to_contain_text(SECOND)
     assert models(upstream) == ["scripted", "scripted-b"]
+
+
+def test_a_model_that_is_chosen_holds_before_the_server_says_so(
+    page: Page, upstream: Upstream
+) -> None:
+    send(page, "hello")
+    ended(page)
+    held: list[Route] = []
+    page.route("**/sessions/*", lambda route: held.append(route))
+    page.get_by_role("combobox", name="Model").select_option(SECOND)
+    button(page, "Regenerate").click()
+    send(page, "and now?")
+    assert models(upstream) == ["scripted"]
+    page.unroute("**/sessions/*")
+    held[0].continue_()
+    expect(answers(page).last).to_contain_text("Reply to: and now?")
+    ended(page)
+    assert models(upstream) == ["scripted", "scripted-b", "scripted-b"]
+
+
+def test_a_model_that_cannot_be_chosen_is_given_back(page: Page, complaints: list[str]) -> None:
+    send(page, "hello")
+    ended(page)
+    page.route("**/sessions/*", lambda route: route.fulfill(status=503, body="{}"))
+    page.get_by_role("combobox", name="Model").select_option(SECOND)
+    expect(page.get_by_text("The server answered 503.")).to_be_visible()
+    expect(page.get_by_role("combobox", name="Model")).to_have_value(FIRST)
+    expected(complaints, "503")
 
 
 def test_a_reply_is_asked_for_from_another_model_by_keys_alone(

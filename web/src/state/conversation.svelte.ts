@@ -48,6 +48,8 @@ export class Conversation {
   private readonly keys = new Keys();
   private reading: Promise<void> | null = null;
   private loading: Promise<void> = Promise.resolve();
+  /** Settled when no change of the session is on its way. */
+  private changing: Promise<unknown> = Promise.resolve();
   /** The turns in the order in which the server has them: their ids begin with the time. */
   private readonly line = $derived(
     this.lives.toSorted((one, other) => compare(one.turnId ?? '~', other.turnId ?? '~')),
@@ -188,10 +190,28 @@ export class Conversation {
     if (this.isWhole) await this.readRest();
   }
 
-  async change(change: Partial<SessionChange>): Promise<void> {
-    const params = { path: { session_id: this.sessionId } };
-    const body = change as SessionChange;
-    this.record = data(await api.PATCH('/sessions/{session_id}', { params, body }));
+  /**
+   * Change the session. It is shown at once, and what is sent next is sent after it; if the server
+   * refuses, it is as before. Throws `Problem`.
+   */
+  change(change: Partial<SessionChange>): Promise<void> {
+    const changed = this.patch(change);
+    this.changing = Promise.allSettled([this.changing, changed]);
+    return changed;
+  }
+
+  private async patch(change: Partial<SessionChange>): Promise<void> {
+    const before = this.record;
+    // Which branch is active is known when the server has found it.
+    if (before && change.head === undefined) this.record = { ...before, ...change };
+    try {
+      const params = { path: { session_id: this.sessionId } };
+      const body = change as SessionChange;
+      this.record = data(await api.PATCH('/sessions/{session_id}', { params, body }));
+    } catch (error) {
+      this.record = before;
+      throw error;
+    }
   }
 
   /** Read another page of older messages. */
@@ -234,7 +254,7 @@ export class Conversation {
     this.lives = [...this.lives, live];
     void live.settled.then(() => this.running?.go());
     // One after the other: the server has them in the order in which they were written.
-    void Promise.resolve(before)
+    void Promise.all([before, this.changing])
       .then(() => live.run())
       .then(() => this.finish(live));
     return live;
