@@ -231,7 +231,7 @@ def _stream(
         # Whoever waits in the page for the end would be measured too.
         page.wait_for_timeout(seconds * 1_000)
         answer = page.get_by_role("article", name="Answer").last
-        answer.get_by_role("button", name="Answer once more").wait_for()
+        answer.get_by_role("button", name="Regenerate", exact=True).wait_for()
     reply = client.get(f"/history/{session}", params={"limit": 1}).json()[0]["content"]
     if reply != "".join(itertools.islice(KINDS[kind](), seconds * 200)):
         raise SystemExit(f"another reply than the model wrote: {reply[:200]}")
