@@ -132,6 +132,20 @@ def test_a_message_that_waits_for_the_server_can_be_cancelled(page: Page, server
     assert server.contents(session_of(page)) == ["before", "Reply to: before"]
 
 
+def test_a_message_that_arrived_though_its_answer_was_lost_is_there_once_when_cancelled(
+    page: Page, server: Behind
+) -> None:
+    send(page, "before")
+    ended(page)
+    server.lost = 20
+    send(page, "did it arrive?")
+    answers(page).last.get_by_role("button", name="Cancel").click()
+    # It did: the server tells of it as of what others send.
+    shows(page, "before", "Reply to: before", "did it arrive?", "Reply to: did it arrive?")
+    server.lost = 0
+    assert server.contents(session_of(page)).count("did it arrive?") == 1
+
+
 @pytest.mark.parametrize("earlier", ["in a session", "as the first of a session"])
 def test_a_message_that_was_not_sent_survives_a_reload(
     page: Page, server: Behind, complaints: list[str], earlier: str

@@ -62,6 +62,22 @@ def test_a_model_that_is_chosen_holds_before_the_server_says_so(
     assert models(upstream) == ["scripted", "scripted-b", "scripted-b"]
 
 
+def test_a_choice_that_hangs_does_not_keep_what_is_sent_for_ever(
+    page: Page, server: Server, upstream: Upstream
+) -> None:
+    send(page, "hello")
+    ended(page)
+    held: list[Route] = []
+    page.route("**/sessions/*", lambda route: held.append(route))
+    page.get_by_role("combobox", name="Model").select_option(SECOND)
+    send(page, "is anybody there?")
+    expect(answers(page).last).to_contain_text("Reply to: is anybody there?")
+    expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
+    expect(page.get_by_role("combobox", name="Model")).to_have_value(FIRST)
+    assert models(upstream) == ["scripted", "scripted"]
+    page.unroute("**/sessions/*")
+
+
 def test_a_model_that_cannot_be_chosen_is_given_back(page: Page, complaints: list[str]) -> None:
     send(page, "hello")
     ended(page)

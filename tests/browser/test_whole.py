@@ -109,6 +109,16 @@ def test_in_a_very_long_conversation_the_browsers_shortcut_searches_in_it(open_p
     assert marked(page) == ["Question", "4711"]
 
 
+def test_a_search_of_one_conversation_does_not_narrow_the_next_search(open_page: Open) -> None:
+    page = open_page(LONG)
+    expect(answers(page).last).to_contain_text("Answer 10000.")
+    page.keyboard.press("Control+f")
+    expect(page.get_by_role("checkbox", name="Only this conversation")).to_be_checked()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name=re.compile("^Search")).click()
+    expect(page.get_by_role("checkbox", name="Only this conversation")).not_to_be_checked()
+
+
 def test_the_shortcut_is_the_browsers_own_where_it_finds_everything(whole: Page) -> None:
     whole.keyboard.press("Control+f")
     expect(field(whole)).to_be_focused()

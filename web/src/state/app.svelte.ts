@@ -1,5 +1,6 @@
 /** The page as a whole: the list, the conversation that is shown, and what is told in passing. */
 
+import { flushSync } from 'svelte';
 import { api, BASE, fresh, words, type ImportReport, type Models } from '../api/client';
 import { Problem } from '../api/client';
 import { follow } from '../api/stream';
@@ -133,6 +134,12 @@ class App {
       this.toast(words(error), null, true);
       return undefined;
     }
+  }
+
+  /** Open the search, of all or `here`, with its field in place before the next key comes. */
+  search(here = false): void {
+    this.searchesHere = here;
+    flushSync(() => (this.dialog = 'search'));
   }
 
   /** Download a session as one HTML file. */

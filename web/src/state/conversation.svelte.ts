@@ -23,6 +23,8 @@ const OLDER = 100;
 const MOST = 500;
 /** A session with no more messages is read whole: the browser finds, selects and prints all of it. */
 const WHOLE = 400;
+/** How long the server may take to change the session. */
+const CHANGE_MS = 10_000;
 /** Until a turn is asked for again that could not be read. */
 const AGAIN_MS = 1_000;
 
@@ -207,7 +209,9 @@ export class Conversation {
     try {
       const params = { path: { session_id: this.sessionId } };
       const body = change as SessionChange;
-      this.record = data(await api.PATCH('/sessions/{session_id}', { params, body }));
+      // What is sent next waits for it, and must not wait for a connection into nowhere.
+      const signal = AbortSignal.timeout(CHANGE_MS);
+      this.record = data(await api.PATCH('/sessions/{session_id}', { params, body, signal }));
     } catch (error) {
       this.record = before;
       throw error;
