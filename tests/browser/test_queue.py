@@ -1,7 +1,7 @@
 """Messages that wait for the answer before them."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from tests.browser.conftest import Open, Pace
 from tests.browser.page import (
@@ -13,8 +13,9 @@ from tests.browser.page import (
     send,
     session_of,
     shows,
+    stored,
 )
-from tests.process import Server
+from tests.process import Server, until
 from tests.upstream import Answer, Call, Upstream, polite
 
 WAITS = "Queued"
@@ -140,6 +141,62 @@ def test_however_many_wait_in_two_tabs_the_page_does_what_is_pressed(
         expect(answers(tab).last).to_contain_text("Reply to: message 8")
         ended(tab)
         expect(tab.get_by_text(WAITS)).to_have_count(0)
+
+
+def test_an_answer_about_the_past_that_arrives_late_takes_nothing_off_the_page(
+    page: Page, upstream: Upstream, pace: Pace
+) -> None:
+    upstream.script = replying(Answer(["one ", "two"], pace=pace.semaphore))
+    one_answer = 5  # two pieces of text and the three events that end it
+    send(page, "first")
+    expect(button(page, "Stop")).to_be_visible()
+    send(page, "second")
+    expect(page.get_by_text(WAITS)).to_be_visible()
+    routes: list[Route] = []
+    responses: list[APIResponse] = []
+
+    def hold_the_first(route: Route) -> None:
+        routes.append(route)
+        if len(routes) == 1:
+            responses.append(route.fetch())
+        else:
+            route.fallback()
+
+    page.route("**/history/**", hold_the_first)
+    with page.expect_request("**/history/**"):
+        pace.write(one_answer)
+    # Asking the page something lets what Playwright intercepts go on.
+    until(lambda: page.evaluate("1") and responses)
+    pace.write(one_answer)
+    stored(page)
+    shows(page, "first", "one two", "second", "one two")
+
+    with page.expect_request_finished(lambda request: request == routes[0].request):
+        routes[0].fulfill(response=responses[0])
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+    shows(page, "first", "one two", "second", "one two")
+
+
+def test_answers_that_come_faster_than_the_history_is_read_stay_in_their_order(
+    page: Page, slow_first: None, pace: Pace
+) -> None:
+    begin(page, pace)
+    texts = [f"message {number}" for number in range(2, 6)]
+    for number, text in enumerate(texts, start=1):
+        send(page, text)
+        expect(page.get_by_text(WAITS)).to_have_count(number)
+    held: list[Route] = []
+    page.route("**/history/**", lambda route: held.append(route))
+    pace.write(1_000)
+    both = [part for text in texts for part in (text, f"Reply to: {text}")]
+    shows(page, "first", "word9", *both)
+
+    page.unroute("**/history/**")
+    for route in held:
+        route.fallback()
+    stored(page)
+    expect(answers(page).locator(".figures")).to_have_count(5)
+    shows(page, "first", "word9", *both)
 
 
 def test_a_tab_that_is_open_already_shows_what_begins_to_wait(

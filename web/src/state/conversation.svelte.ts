@@ -49,6 +49,9 @@ export class Conversation {
   private older = $state<string | null>(null);
   private readonly keys = new Keys();
   private reading: Promise<void> | null = null;
+  /** How often the end of the history was asked for, and which of these answers is shown. */
+  private asked = 0;
+  private shown = 0;
   private loading: Promise<void> = Promise.resolve();
   /** Settled when no change of the session is on its way. */
   private changing: Promise<unknown> = Promise.resolve();
@@ -326,12 +329,16 @@ export class Conversation {
   /** Read the end of the active branch, and join it to what is known of it. */
   private async readNewest(limit: number): Promise<void> {
     const over = this.lives.filter(({ phase }) => phase === 'ended');
+    const read = ++this.asked;
     const [found, before] = await this.read(limit);
+    // Answers overtake each other; one about the past must not take away what came since.
+    if (read < this.shown) return;
+    this.shown = read;
     if (before === null) this.isWhole ??= true;
     const at = this.history.findLastIndex(({ id }) => id === found[0]?.id);
     if (at >= 0) {
       this.history = [...this.history.slice(0, at), ...found];
-    } else if (before !== null && limit < PAGE && this.history.length > 0) {
+    } else if (before !== null && limit < PAGE) {
       await this.readNewest(PAGE);
     } else {
       this.history = found;
@@ -339,7 +346,11 @@ export class Conversation {
     }
     // A message that was cancelled while it waited is stored when its place comes.
     const stored = new Set(this.history.map(({ id }) => id));
-    const done = over.filter(({ userMessageId: id }) => id === null || stored.has(id));
+    const first = this.history[0]?.id ?? '';
+    const isAbove = (id: string) => this.older !== null && compare(id, first) < 0;
+    const done = over.filter(
+      ({ userMessageId: id }) => id === null || stored.has(id) || isAbove(id),
+    );
     if (done.length > 0) this.lives = this.lives.filter((live) => !done.includes(live));
   }
 
