@@ -14,11 +14,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field, TypeAdapter
 
-from chatkeep import examples, records
+from chatkeep import examples
 from chatkeep.app import STATUS, create_app
 from chatkeep.cli import cli
 from chatkeep.cli.show import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG
 from chatkeep.settings import PREFIX, Settings
+from chatkeep.transfer import records
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"

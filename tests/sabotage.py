@@ -11,12 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep import cli, growing, turns
+from chatkeep import cli
 from chatkeep.domain import Position, Reply
-from chatkeep.engine import lease
-from chatkeep.engine.running import Running
 from chatkeep.store import connection, imports, leases, messages, repeats, rows, search
 from chatkeep.store.compiled import Compiled
+from chatkeep.turns import lease, stream, text_buffer
+from chatkeep.turns.runner import Running
 
 
 def no_sync() -> None:
@@ -81,25 +81,25 @@ def forgotten_repeats() -> None:
 
 def wrong_offset() -> None:
     """A position counts bytes, as if all text were ASCII."""
-    since = growing.GrowingText.since
+    since = text_buffer.GrowingText.since
 
-    def in_bytes(self: growing.GrowingText, offset: int, limit: int) -> str:
+    def in_bytes(self: text_buffer.GrowingText, offset: int, limit: int) -> str:
         encoded = str(self).encode()
         return since(self, len(encoded[:offset].decode(errors="ignore")), limit)
 
-    growing.GrowingText.since = in_bytes  # type: ignore[method-assign]  # that is what sabotage is
+    text_buffer.GrowingText.since = in_bytes  # type: ignore[method-assign]  # that is what sabotage is
 
 
 def deaf_to_restarts() -> None:
     """A reader that comes back is not told that another attempt has begun."""
-    next_event = turns.TurnLog._next
+    next_event = stream.TurnLog._next
 
-    def without_restart(self: turns.TurnLog, at: Position | None) -> Any:
+    def without_restart(self: stream.TurnLog, at: Position | None) -> Any:
         if at is not None and at.attempt != self.attempt:
             at = Position(self.attempt, min(at.offset, len(self.text)), at.is_titled)
         return next_event(self, at)
 
-    turns.TurnLog._next = without_restart  # type: ignore[method-assign]  # that is what sabotage is
+    stream.TurnLog._next = without_restart  # type: ignore[method-assign]  # that is what sabotage is
 
 
 def newest_first() -> None:

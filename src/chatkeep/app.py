@@ -31,13 +31,14 @@ from chatkeep.api.guards import Guard
 from chatkeep.api.problems import Problem
 from chatkeep.api.responses import Responses
 from chatkeep.api.sessions import SessionChange
-from chatkeep.engine import Engine, EngineOptions
-from chatkeep.feed import Feed
+from chatkeep.notifications import Feed
 from chatkeep.providers import EmbeddedOptions, ProviderOptions, Providers
 from chatkeep.redaction import Redactor
 from chatkeep.settings import Settings
 from chatkeep.store import Store
-from chatkeep.titling import Titling, TitlingOptions
+from chatkeep.titles.calls import Titling, TitlingOptions
+from chatkeep.turns.runner import EngineOptions
+from chatkeep.turns.service import Engine
 
 log = telemetry.logger("app")
 

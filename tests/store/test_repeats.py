@@ -13,10 +13,10 @@ from chatkeep.domain import (
     SystemPrompts,
     TurnRequest,
 )
-from chatkeep.engine.lease import Lease
 from chatkeep.store import Store, leases, posts, removal, turns
 from chatkeep.store.repeats import KEY_MICROSECONDS, REPEAT_MICROSECONDS, Repeated
 from chatkeep.store.tables import deleted_requests
+from chatkeep.turns.lease import Lease
 from tests.store.conftest import accept, end, post, run
 
 NOW = 1_700_000_000_000_000

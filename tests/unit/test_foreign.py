@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkeep.foreign import Conversation, Unreadable, conversation
+from chatkeep.transfer.importers import Conversation, Unreadable, conversation
 
 AT = 1_764_090_229.36345
 JSONObject = dict[str, Any]

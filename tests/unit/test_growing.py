@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkeep.growing import GrowingText
+from chatkeep.turns.text_buffer import GrowingText
 
 
 @given(st.lists(st.text(max_size=5), max_size=80), st.integers(0, 400), st.integers(1, 40))

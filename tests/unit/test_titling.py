@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from chatkeep.feed import Feed
-from chatkeep.titling import MAX_CALLS, Titling, TitlingOptions
+from chatkeep.notifications import Feed
+from chatkeep.titles.calls import MAX_CALLS, Titling, TitlingOptions
 
 
 class Slow:

@@ -14,8 +14,8 @@ from chatkeep.api.dependencies import CallerOf, EngineOf, StoreOf
 from chatkeep.api.responses import StoredStream
 from chatkeep.api.routing import StrictRoute
 from chatkeep.domain import MalformedBody
-from chatkeep.engine.coming import ImportReport
 from chatkeep.store import Store, exports
+from chatkeep.transfer.session_importer import ImportReport
 
 router = APIRouter(tags=["archive"], route_class=StrictRoute)
 

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect
 
 from chatkeep.domain import InvalidRequest, MalformedBody, UnsupportedMediaType
-from chatkeep.records import storable
+from chatkeep.transfer.records import storable
 
 MAX_SYSTEM_PROMPT_CHARS = 100_000
 

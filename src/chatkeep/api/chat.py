@@ -21,7 +21,7 @@ from chatkeep.domain import (
     TurnRequest,
     is_blank,
 )
-from chatkeep.records import ReplyTokens, Temperature, is_session_id
+from chatkeep.transfer.records import ReplyTokens, Temperature, is_session_id
 
 router = APIRouter(tags=["chat"], route_class=PlainRoute)
 

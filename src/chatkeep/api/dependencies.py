@@ -8,11 +8,11 @@ from fastapi import Depends, Query, Request
 from chatkeep.api.paging import MAX_LIMIT
 from chatkeep.api.sse import EventStream
 from chatkeep.domain import Caller, Position
-from chatkeep.engine import Engine
-from chatkeep.feed import Feed
+from chatkeep.notifications import Feed
 from chatkeep.providers import Providers
 from chatkeep.store import Store
-from chatkeep.turns import TurnLog
+from chatkeep.turns.service import Engine
+from chatkeep.turns.stream import TurnLog
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from chatkeep.domain import Message, SessionNotFound
-from chatkeep.records import VERSION, Beginning
 from chatkeep.store import Store, exports, messages
+from chatkeep.transfer.records import VERSION, Beginning
 
 MESSAGES_AT_ONCE = 50
 """Messages that are in memory at the same time; one may be long."""

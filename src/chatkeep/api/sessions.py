@@ -22,8 +22,8 @@ from chatkeep.domain import (
     SessionRecord,
     is_blank,
 )
-from chatkeep.records import ReplyTokens, Temperature, is_metadata, is_title
 from chatkeep.store import details, messages, sessions
+from chatkeep.transfer.records import ReplyTokens, Temperature, is_metadata, is_title
 
 MAX_TITLE_CHARS = 255
 MAX_ID_CHARS = 255

@@ -10,7 +10,7 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from chatkeep.domain import ChatError, Event, Failure
-from chatkeep.silence import Silence
+from chatkeep.idle_timer import Silence
 
 MEDIA_TYPE = "text/event-stream"
 

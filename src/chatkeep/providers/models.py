@@ -21,12 +21,12 @@ from chatkeep.domain import (
     Role,
     Status,
 )
+from chatkeep.idle_timer import Silence
 from chatkeep.providers import clients, tokens
 from chatkeep.providers.answer import Answer, ReplyTooLongError
 from chatkeep.providers.clients import ProviderOptions
 from chatkeep.providers.embedded import Address, Embedded
 from chatkeep.providers.text import Cleaner
-from chatkeep.silence import Silence
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel

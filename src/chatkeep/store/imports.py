@@ -10,7 +10,10 @@ import orjson
 import sqlalchemy as sa
 
 from chatkeep.domain import Role, Session, Status, TurnCancelled, TurnInterrupted, rfc3339
-from chatkeep.records import (
+from chatkeep.store import messages, removal, rows, sessions
+from chatkeep.store.tables import HIDDEN, calls, turns
+from chatkeep.store.tables import messages as messages_table
+from chatkeep.transfer.records import (
     CallLine,
     Line,
     MessageLine,
@@ -19,9 +22,6 @@ from chatkeep.records import (
     TurnLine,
     microseconds,
 )
-from chatkeep.store import messages, removal, rows, sessions
-from chatkeep.store.tables import HIDDEN, calls, turns
-from chatkeep.store.tables import messages as messages_table
 
 
 class CannotImport(Exception):

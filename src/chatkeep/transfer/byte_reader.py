@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from chatkeep.engine.json_items import RecordLimits
+from chatkeep.transfer.json_items import RecordLimits
 
 READ_BYTES = 65_536
 

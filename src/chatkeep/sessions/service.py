@@ -17,10 +17,10 @@ from chatkeep.domain import (
     TurnCancelled,
     now,
 )
-from chatkeep.feed import Feed
+from chatkeep.notifications import Feed
 from chatkeep.providers import Providers
 from chatkeep.store import Store, changes, removal, search
-from chatkeep.turns import LiveTurns
+from chatkeep.turns.stream import LiveTurns
 
 log = telemetry.logger("sessions")
 

@@ -5,8 +5,8 @@ tree becomes lines. Whatever a file holds, the same records come out or one erro
 Pure: no clock, no I/O.
 """
 
-from chatkeep.foreign import chatgpt, openwebui, records, values
-from chatkeep.foreign.records import Conversation, Unreadable
+from chatkeep.transfer.importers import chatgpt, openwebui, records, values
+from chatkeep.transfer.importers.records import Conversation, Unreadable
 
 __all__ = ["Conversation", "Unreadable", "conversation"]
 

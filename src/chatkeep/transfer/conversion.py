@@ -6,10 +6,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from chatkeep import foreign, titles
+from chatkeep import titles
 from chatkeep.domain import now
-from chatkeep.engine.json_items import parsed
-from chatkeep.records import Line, MessageLine, SessionLine, microseconds
+from chatkeep.transfer import importers
+from chatkeep.transfer.json_items import parsed
+from chatkeep.transfer.records import Line, MessageLine, SessionLine, microseconds
 
 BATCH_LINES = 200
 """Lines that one transaction takes in: some 20 ms, so that no turn waits for it."""
@@ -51,14 +52,14 @@ def converted(record: bytearray) -> Incoming | Unreadable:
     """The conversation of another product that is in these bytes. Raises `NotJson`."""
     item = parsed(record)
     try:
-        conversation = foreign.conversation(item)
+        conversation = importers.conversation(item)
         session = dict(conversation.session)
         if not session["title"]:
             first = next((m["content"] for m in conversation.messages if m["role"] == "user"), "")
             at = microseconds(session["created_at"]) or now()
             session["title"] = titles.provisional_title(first, at)
         line = SessionLine.model_validate(session)
-    except (foreign.Unreadable, ValidationError) as error:
+    except (importers.Unreadable, ValidationError) as error:
         return Unreadable(_named(item), str(error).splitlines()[0])
     return Incoming(line, conversation.messages, conversation.notes)
 

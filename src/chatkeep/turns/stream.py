@@ -18,8 +18,8 @@ from chatkeep.domain import (
     error_named,
     is_blank,
 )
-from chatkeep.growing import GrowingText
-from chatkeep.silence import Silence
+from chatkeep.idle_timer import Silence
+from chatkeep.turns.text_buffer import GrowingText
 
 MAX_DELTA_CHARS = 16_384
 """Text in one event at most: a reader who is far behind catches up in bounded steps."""

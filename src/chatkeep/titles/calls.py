@@ -14,7 +14,7 @@ from chatkeep.domain import (
     Prompt,
     now,
 )
-from chatkeep.feed import Feed
+from chatkeep.notifications import Feed
 from chatkeep.providers import Providers
 from chatkeep.store import Store, changes, usage
 

@@ -15,18 +15,14 @@ from chatkeep.domain import (
     InvalidRequest,
     Overloaded,
 )
-from chatkeep.engine.coming import Coming, ImportReport
-from chatkeep.engine.converting import BATCH_LINES, Incoming, Unreadable, converted
-from chatkeep.engine.json_items import JsonItems, NotJson, RecordLimits
-from chatkeep.engine.sessions import Sessions
-from chatkeep.engine.source import Source
-from chatkeep.feed import Feed
-from chatkeep.records import (
-    LINES,
-    Beginning,
-    Line,
-)
+from chatkeep.notifications import Feed
+from chatkeep.sessions.service import Sessions
 from chatkeep.store import Store
+from chatkeep.transfer.byte_reader import Source
+from chatkeep.transfer.conversion import BATCH_LINES, Incoming, Unreadable, converted
+from chatkeep.transfer.json_items import JsonItems, NotJson, RecordLimits
+from chatkeep.transfer.records import LINES, Beginning, Line
+from chatkeep.transfer.session_importer import Coming, ImportReport
 
 log = telemetry.logger("importing")
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from chatkeep.domain import Role, Status, TitleSource, rfc3339
-from chatkeep.foreign import values
+from chatkeep.transfer.importers import values
 
 MAX_NAMES = 20
 """Models or tags of a conversation that are named."""

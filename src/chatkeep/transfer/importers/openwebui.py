@@ -9,8 +9,8 @@ from collections import Counter
 from typing import Any
 
 from chatkeep.domain import Role
-from chatkeep.foreign import values
-from chatkeep.foreign.records import Node, Said, Source
+from chatkeep.transfer.importers import values
+from chatkeep.transfer.importers.records import Node, Said, Source
 
 MAX_SYSTEM_PROMPT_CHARS = 100_000
 

@@ -24,16 +24,16 @@ from chatkeep.domain import (
     TurnRequest,
     now,
 )
-from chatkeep.engine.importing import Importing
-from chatkeep.engine.lease import Lease
-from chatkeep.engine.running import EngineOptions, Running
-from chatkeep.engine.sessions import Sessions
-from chatkeep.feed import Feed
+from chatkeep.notifications import Feed
 from chatkeep.providers import Providers
+from chatkeep.sessions.service import Sessions
 from chatkeep.store import Store, posts, records
 from chatkeep.store.repeats import Repeated
-from chatkeep.titling import Titling
-from chatkeep.turns import TurnLog, finished
+from chatkeep.titles.calls import Titling
+from chatkeep.transfer.imports import Importing
+from chatkeep.turns.lease import Lease
+from chatkeep.turns.runner import EngineOptions, Running
+from chatkeep.turns.stream import TurnLog, finished
 
 log = telemetry.logger("engine")
 

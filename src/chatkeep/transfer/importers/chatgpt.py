@@ -10,8 +10,8 @@ from collections import Counter
 from typing import Any
 
 from chatkeep.domain import Role
-from chatkeep.foreign import values
-from chatkeep.foreign.records import Node, Said, Source
+from chatkeep.transfer.importers import values
+from chatkeep.transfer.importers.records import Node, Said, Source
 
 _HIDDEN = "hidden message"
 _ROLES = {role.value: role for role in Role}

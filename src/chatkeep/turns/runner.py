@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from chatkeep import context, telemetry
+from chatkeep import telemetry
 from chatkeep.domain import (
     Call,
     CallKind,
@@ -26,13 +26,14 @@ from chatkeep.domain import (
     TurnInterrupted,
     now,
 )
-from chatkeep.engine.lease import Lease
-from chatkeep.feed import Feed
+from chatkeep.notifications import Feed
 from chatkeep.providers import Providers, estimated
 from chatkeep.store import Store, turns, usage
 from chatkeep.store.leases import Unfinished
 from chatkeep.store.turns import Begun, Ended, Outcome, Runner
-from chatkeep.turns import LiveTurns, TurnLog
+from chatkeep.turns import context
+from chatkeep.turns.lease import Lease
+from chatkeep.turns.stream import LiveTurns, TurnLog
 
 log = telemetry.logger("engine")
 
