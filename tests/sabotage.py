@@ -12,7 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from chatkeep import cli
-from chatkeep.domain import Position, Reply
+from chatkeep.domain.events import Position
+from chatkeep.domain.model import Reply
 from chatkeep.store import connection, imports, leases, messages, repeats, rows, search
 from chatkeep.store.compiled import Compiled
 from chatkeep.turns import lease, stream, text_buffer

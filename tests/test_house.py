@@ -83,9 +83,9 @@ def test_a_function_fits_on_a_screen() -> None:
 
 
 def test_every_error_has_a_status_and_a_code_of_its_own() -> None:
-    from chatkeep import domain
     from chatkeep.app import STATUS
+    from chatkeep.domain import errors
 
-    errors = domain.ChatError.__subclasses__()
+    errors = errors.ChatError.__subclasses__()
     assert set(STATUS) == set(errors)
     assert len({error.code for error in errors}) == len(errors)

@@ -12,7 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from chatkeep import __version__, domain, telemetry
+from chatkeep import __version__, telemetry
 from chatkeep.api import (
     archive,
     chat,
@@ -31,6 +31,7 @@ from chatkeep.api.guards import Guard
 from chatkeep.api.problems import Problem
 from chatkeep.api.responses import Responses
 from chatkeep.api.sessions import SessionChange
+from chatkeep.domain import errors, model
 from chatkeep.notifications import Feed
 from chatkeep.providers import EmbeddedOptions, ProviderOptions, Providers
 from chatkeep.redaction import Redactor
@@ -42,41 +43,41 @@ from chatkeep.turns.service import Engine
 
 log = telemetry.logger("app")
 
-STATUS: dict[type[domain.ChatError], int] = {
-    domain.MalformedRequest: 400,
-    domain.MalformedBody: 400,
-    domain.ForeignHost: 403,
-    domain.ForeignOrigin: 403,
-    domain.SessionNotFound: 404,
-    domain.MessageNotFound: 404,
-    domain.TurnNotFound: 404,
-    domain.PageMissing: 404,
-    domain.NotAcceptable: 406,
-    domain.BodyTooSlow: 408,
-    domain.SessionBusy: 409,
-    domain.SessionChanged: 412,
-    domain.TurnNotStarted: 409,
-    domain.TurnCancelled: 409,
-    domain.TooLarge: 413,
-    domain.UnsupportedMediaType: 415,
-    domain.InvalidRequest: 422,
-    domain.IdempotencyKeyReused: 422,
-    domain.QueueFull: 429,
-    domain.InternalError: 500,
-    domain.TurnInterrupted: 500,
-    domain.ModelFailed: 502,
-    domain.AnswerUnreadable: 502,
-    domain.AnswerWithheld: 502,
-    domain.AnswerWithoutText: 502,
-    domain.ModelOutOfTokens: 502,
-    domain.ModelQuotaExhausted: 502,
-    domain.ModelMisconfigured: 502,
-    domain.ContextTooLong: 502,
-    domain.ModelBusy: 503,
-    domain.Overloaded: 503,
-    domain.Draining: 503,
-    domain.StoreUnavailable: 503,
-    domain.ModelTimedOut: 504,
+STATUS: dict[type[errors.ChatError], int] = {
+    errors.MalformedRequest: 400,
+    errors.MalformedBody: 400,
+    errors.ForeignHost: 403,
+    errors.ForeignOrigin: 403,
+    errors.SessionNotFound: 404,
+    errors.MessageNotFound: 404,
+    errors.TurnNotFound: 404,
+    errors.PageMissing: 404,
+    errors.NotAcceptable: 406,
+    errors.BodyTooSlow: 408,
+    errors.SessionBusy: 409,
+    errors.SessionChanged: 412,
+    errors.TurnNotStarted: 409,
+    errors.TurnCancelled: 409,
+    errors.TooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.InvalidRequest: 422,
+    errors.IdempotencyKeyReused: 422,
+    errors.QueueFull: 429,
+    errors.InternalError: 500,
+    errors.TurnInterrupted: 500,
+    errors.ModelFailed: 502,
+    errors.AnswerUnreadable: 502,
+    errors.AnswerWithheld: 502,
+    errors.AnswerWithoutText: 502,
+    errors.ModelOutOfTokens: 502,
+    errors.ModelQuotaExhausted: 502,
+    errors.ModelMisconfigured: 502,
+    errors.ContextTooLong: 502,
+    errors.ModelBusy: 503,
+    errors.Overloaded: 503,
+    errors.Draining: 503,
+    errors.StoreUnavailable: 503,
+    errors.ModelTimedOut: 504,
 }
 """Which status each error has. Every error is in here."""
 
@@ -118,7 +119,7 @@ def create_app(
         if answers:
             try:
                 await engine.start()
-            except domain.ChatError as error:
+            except errors.ChatError as error:
                 app.state.failure = error
                 raise
             # Who serves may wait for it: then the heavy packages are there.
@@ -157,7 +158,7 @@ def create_app(
     for room in rooms:
         app.include_router(room.router)
     _document_bodies(app)
-    app.add_exception_handler(domain.ChatError, _on_chat_error)
+    app.add_exception_handler(errors.ChatError, _on_chat_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(Exception, _on_unknown)
@@ -214,7 +215,7 @@ def _engine_options(settings: Settings, providers: Providers) -> EngineOptions:
     is_chosen = "system_prompt" in settings.model_fields_set
     prompts = {} if is_chosen else providers.system_prompts
     return EngineOptions(
-        system_prompts=domain.SystemPrompts(settings.system_prompt, prompts),
+        system_prompts=model.SystemPrompts(settings.system_prompt, prompts),
         context_messages=settings.context_messages,
         turn_timeout=settings.turn_timeout,
         title_wait=settings.title_wait,
@@ -245,7 +246,7 @@ def _document_bodies(app: FastAPI) -> None:
 
 
 async def _on_chat_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, domain.ChatError):
+    if not isinstance(error, errors.ChatError):
         raise error
     response = respond(error)
     # What the route had to say beside its answer, it says beside the error too.
@@ -253,7 +254,7 @@ async def _on_chat_error(request: Request, error: Exception) -> Response:
     return response
 
 
-def respond(error: domain.ChatError) -> Response:
+def respond(error: errors.ChatError) -> Response:
     """The response that tells of an error."""
     return problems.respond(error, STATUS[type(error)])
 
@@ -264,7 +265,7 @@ async def _on_invalid_parameter(_request: Request, error: Exception) -> Response
     listed = [
         {"parameter": str(found["loc"][1]), "detail": found["msg"]} for found in error.errors()
     ]
-    invalid = domain.InvalidRequest(
+    invalid = errors.InvalidRequest(
         f"{listed[0]['parameter']}: {listed[0]['detail']}", errors=listed
     )
     return respond(invalid)
@@ -297,4 +298,4 @@ def _allowed(request: Request) -> list[str]:
 
 
 async def _on_unknown(_request: Request, _error: Exception) -> Response:
-    return respond(domain.InternalError())
+    return respond(errors.InternalError())

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from chatkeep.domain import Event
+from chatkeep.domain.events import Event
 
 MISSED = "events.missed"
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from chatkeep.app import create_app
-from chatkeep.domain import now, rfc3339
+from chatkeep.domain.times import now, rfc3339
 from chatkeep.settings import Settings
 from tests.upstream import Answer, Call, Upstream, polite
 

@@ -19,7 +19,7 @@ from chatkeep import examples
 from chatkeep.app import create_app
 from chatkeep.cli import cli
 from chatkeep.cli.chat_conversation import COMMANDS
-from chatkeep.domain import ChatError
+from chatkeep.domain.errors import ChatError
 from chatkeep.settings import PREFIX, Settings
 from chatkeep.store.tables import metadata
 from tests.docs.reader import DOCS, ROOT, Reader, blocks, pages

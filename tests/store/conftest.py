@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatkeep.domain import Completion, Status, SystemPrompts, TurnRequest
+from chatkeep.domain.model import Completion, Status, SystemPrompts, TurnRequest
 from chatkeep.store import Store, posts, repeats, turns
 
 RUNNER = turns.Runner("test", "openai:any", SystemPrompts("Be kind."), 5)

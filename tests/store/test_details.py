@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain import Branch, Role, Status, TurnError
+from chatkeep.domain.model import Branch, Role, Status, TurnError
 from chatkeep.store import Store, details, messages, sessions
 from tests.store.conftest import accept, cancel, end, run
 

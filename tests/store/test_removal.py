@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from chatkeep.domain import SessionNotFound
+from chatkeep.domain.errors import SessionNotFound
 from chatkeep.store import Store, removal, sessions
 from tests.store.conftest import accept, end, run
 

@@ -6,13 +6,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from chatkeep.domain import (
-    IdempotencyKeyReused,
-    SessionNotFound,
-    Status,
-    SystemPrompts,
-    TurnRequest,
-)
+from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound
+from chatkeep.domain.model import Status, SystemPrompts, TurnRequest
 from chatkeep.store import Store, leases, posts, removal, turns
 from chatkeep.store.repeats import KEY_MICROSECONDS, REPEAT_MICROSECONDS, Repeated
 from chatkeep.store.tables import deleted_requests

@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from chatkeep.domain import StoreUnavailable
+from chatkeep.domain.errors import StoreUnavailable
 from chatkeep.store import (
     Store,
     branches,

@@ -5,16 +5,14 @@ from typing import Any
 
 import pytest
 
-from chatkeep.domain import (
-    Branch,
+from chatkeep.domain.errors import (
     MessageNotFound,
     SessionBusy,
     SessionNotFound,
-    Status,
     TurnNotFound,
     TurnNotStarted,
-    TurnOptions,
 )
+from chatkeep.domain.model import Branch, Status, TurnOptions
 from chatkeep.store import Store, branches, changes, messages, posts, records, sessions
 from tests.store.conftest import RUNNER, accept, cancel, end, run
 

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from chatkeep.domain import QueueFull, Role, Status, TurnOptions, TurnRequest
+from chatkeep.domain.errors import QueueFull
+from chatkeep.domain.model import Role, Status, TurnOptions, TurnRequest
 from chatkeep.store import Store, changes, leases, messages, posts, sessions, turns
 from chatkeep.store.tables import sessions as sessions_table
 from chatkeep.store.tables import tenants

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 
-from chatkeep.domain import ModelBusy
+from chatkeep.domain.errors import ModelBusy
 from chatkeep.providers import openai
 from chatkeep.providers.direct import ProviderError
 from chatkeep.providers.failures import named

@@ -1,4 +1,4 @@
-"""A model's text made storable, and a provider's failure named without its secrets."""
+"""A model's text made reject_unstorable, and a provider's failure named without its secrets."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkeep.domain import ContextTooLong, ModelBusy, ModelFailed, ModelMisconfigured
+from chatkeep.domain.errors import ContextTooLong, ModelBusy, ModelFailed, ModelMisconfigured
 from chatkeep.providers import EmbeddedOptions, ProviderOptions
 from chatkeep.providers.clients import Access, access
 from chatkeep.providers.failures import named

@@ -13,7 +13,7 @@ from chatkeep.api import bodies, filenames, formats, problems
 from chatkeep.api.dependencies import CallerOf, EngineOf, StoreOf
 from chatkeep.api.responses import StoredStream
 from chatkeep.api.routing import StrictRoute
-from chatkeep.domain import MalformedBody
+from chatkeep.domain.errors import MalformedBody
 from chatkeep.store import Store, exports
 from chatkeep.transfer.session_importer import ImportReport
 

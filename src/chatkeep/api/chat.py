@@ -12,16 +12,10 @@ from chatkeep.api import accept, bodies, problems, sse
 from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable
 from chatkeep.api.dependencies import caller, engine, stream
 from chatkeep.api.routing import PlainRoute
-from chatkeep.domain import (
-    Branch,
-    InvalidRequest,
-    OnBusy,
-    Reply,
-    TurnOptions,
-    TurnRequest,
-    is_blank,
-)
-from chatkeep.transfer.records import ReplyTokens, Temperature, is_session_id
+from chatkeep.domain.errors import InvalidRequest
+from chatkeep.domain.model import Branch, OnBusy, Reply, TurnOptions, TurnRequest
+from chatkeep.domain.records import ReplyTokens, Temperature
+from chatkeep.domain.validation import is_blank, validate_session_id
 
 router = APIRouter(tags=["chat"], route_class=PlainRoute)
 
@@ -44,7 +38,7 @@ class ChatRequest(BaseModel):
         },
     )
 
-    session_id: Annotated[str, AfterValidator(is_session_id)] = Field(
+    session_id: Annotated[str, AfterValidator(validate_session_id)] = Field(
         description="Your own name for the session: 1 to 255 characters.",
         json_schema_extra={"minLength": 1, "maxLength": MAX_ID_CHARS, "pattern": NAME_PATTERN},
     )

@@ -7,7 +7,8 @@ from fastapi import Depends, Query, Request
 
 from chatkeep.api.paging import MAX_LIMIT
 from chatkeep.api.sse import EventStream
-from chatkeep.domain import Caller, Position
+from chatkeep.domain.events import Position
+from chatkeep.domain.model import Caller
 from chatkeep.notifications import Feed
 from chatkeep.providers import Providers
 from chatkeep.store import Store

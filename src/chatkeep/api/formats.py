@@ -6,9 +6,10 @@ from typing import Any
 
 import orjson
 
-from chatkeep.domain import Message, SessionNotFound
+from chatkeep.domain.errors import SessionNotFound
+from chatkeep.domain.model import Message
+from chatkeep.domain.records import VERSION, Beginning
 from chatkeep.store import Store, exports, messages
-from chatkeep.transfer.records import VERSION, Beginning
 
 MESSAGES_AT_ONCE = 50
 """Messages that are in memory at the same time; one may be long."""

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from chatkeep.api import problems
 from chatkeep.api.dependencies import EngineOf, StoreOf
-from chatkeep.domain import Draining, StoreUnavailable
+from chatkeep.domain.errors import Draining, StoreUnavailable
 from chatkeep.store import is_current
 
 RETRY_SECONDS = 5

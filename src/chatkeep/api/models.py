@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 from chatkeep import examples
 from chatkeep.api.dependencies import CallerOf, EngineOf, ProvidersOf
 from chatkeep.api.routing import StrictRoute
-from chatkeep.domain import SessionDefaults
+from chatkeep.domain.model import SessionDefaults
 
 router = APIRouter(tags=["models"], route_class=StrictRoute)
 

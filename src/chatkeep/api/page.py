@@ -14,7 +14,7 @@ from pathlib import Path
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from chatkeep.api import accept, tags
-from chatkeep.domain import PageMissing
+from chatkeep.domain.errors import PageMissing
 
 FOLDER = Path(__file__).parent.parent / "page"
 """Where the page's build puts its files."""

@@ -11,7 +11,7 @@ from fastapi import Response
 from pydantic import BaseModel, Field
 
 from chatkeep.api.responses import DEFAULTS
-from chatkeep.domain import ChatError
+from chatkeep.domain.errors import ChatError
 
 MEDIA_TYPE = "application/problem+json"
 

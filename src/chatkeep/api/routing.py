@@ -8,7 +8,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
-from chatkeep.domain import InvalidRequest
+from chatkeep.domain.errors import InvalidRequest
 
 MAX_ERRORS = 20
 """Wrong parameters that an answer lists."""

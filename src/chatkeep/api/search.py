@@ -8,7 +8,8 @@ from chatkeep.api import paging, problems
 from chatkeep.api.dependencies import CallerOf, StoreOf
 from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
-from chatkeep.domain import InvalidRequest, Role, SearchHit, SessionNotFound
+from chatkeep.domain.errors import InvalidRequest, SessionNotFound
+from chatkeep.domain.model import Role, SearchHit
 from chatkeep.store import search, sessions, words
 
 MAX_HITS = 100

@@ -13,17 +13,11 @@ from chatkeep.api.bodies import Storable
 from chatkeep.api.dependencies import CallerOf, EngineOf, Limit, StoreOf
 from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
-from chatkeep.domain import (
-    Message,
-    MessageRecord,
-    Session,
-    SessionFilter,
-    SessionNotFound,
-    SessionRecord,
-    is_blank,
-)
+from chatkeep.domain.errors import SessionNotFound
+from chatkeep.domain.model import Message, MessageRecord, Session, SessionFilter, SessionRecord
+from chatkeep.domain.records import ReplyTokens, Temperature
+from chatkeep.domain.validation import is_blank, validate_metadata, validate_title
 from chatkeep.store import details, messages, sessions
-from chatkeep.transfer.records import ReplyTokens, Temperature, is_metadata, is_title
 
 MAX_TITLE_CHARS = 255
 MAX_ID_CHARS = 255
@@ -129,12 +123,12 @@ class SessionChange(BaseModel):
     def _is_title(cls, value: str) -> str:
         if is_blank(value):
             raise ValueError("must not be blank")
-        return is_title(value.strip())
+        return validate_title(value.strip())
 
     @field_validator("metadata")
     @classmethod
     def _is_metadata(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return is_metadata(value)
+        return validate_metadata(value)
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

@@ -9,7 +9,8 @@ import orjson
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from chatkeep.domain import ChatError, Event, Failure
+from chatkeep.domain.errors import ChatError
+from chatkeep.domain.events import Event, Failure
 from chatkeep.idle_timer import Silence
 
 MEDIA_TYPE = "text/event-stream"

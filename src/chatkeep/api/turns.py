@@ -8,7 +8,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from chatkeep.api import paging, problems, sse
 from chatkeep.api.dependencies import CallerOf, EngineOf, StoreOf, stream
 from chatkeep.api.routing import StrictRoute
-from chatkeep.domain import Message, Position, Receipt, TurnRecord
+from chatkeep.domain.events import Position
+from chatkeep.domain.model import Message, Receipt, TurnRecord
 from chatkeep.store import messages
 
 router = APIRouter(tags=["turns"], route_class=StrictRoute)

@@ -8,7 +8,8 @@ from chatkeep.api import paging, problems
 from chatkeep.api.dependencies import CallerOf, StoreOf
 from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
-from chatkeep.domain import InvalidRequest, UsageRow
+from chatkeep.domain.errors import InvalidRequest
+from chatkeep.domain.model import UsageRow
 from chatkeep.store import usage
 
 router = APIRouter(tags=["usage"], route_class=StrictRoute)

@@ -17,7 +17,8 @@ from chatkeep import __version__
 from chatkeep.app import make_providers
 from chatkeep.cli import configuration
 from chatkeep.cli.reach import database_path
-from chatkeep.domain import CallKind, ChatError, Prompt, Role
+from chatkeep.domain.errors import ChatError
+from chatkeep.domain.model import CallKind, Prompt, Role
 from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables
 from chatkeep.store import backup, database_files
 from chatkeep.store.lock import address_of_holder

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from chatkeep.domain import ChatError, MalformedRequest, TooLarge
+from chatkeep.domain.errors import ChatError, MalformedRequest, TooLarge
 
 MAX_HEAD_BYTES = 65_536
 """Largest request line with its headers; what the network delivers at once may be a little more."""

@@ -49,7 +49,7 @@ def server(url: str | None, key: str | None, *, answers: bool = False) -> Iterat
 @contextlib.contextmanager
 def local(settings: Settings, *, answers: bool) -> Iterator[str]:
     """The address of the server that holds the local database; of one of our own if none does."""
-    from chatkeep.domain import StoreUnavailable
+    from chatkeep.domain.errors import StoreUnavailable
     from chatkeep.store.lock import address_of_holder
 
     try:
@@ -79,7 +79,7 @@ def _own(settings: Settings, *, answers: bool) -> Iterator[str]:
 
     from chatkeep.app import create_app
     from chatkeep.cli.uvicorn_server import Server
-    from chatkeep.domain import ChatError
+    from chatkeep.domain.errors import ChatError
 
     # Why the database fails is in the answer, which the command shows.
     events = ("database_failed", "response_broke_off")

@@ -15,7 +15,7 @@ from chatkeep.app import create_app, respond
 from chatkeep.cli.configuration import fail
 from chatkeep.cli.show import FAILED, note
 from chatkeep.cli.uvicorn_server import Server
-from chatkeep.domain import ChatError
+from chatkeep.domain.errors import ChatError
 from chatkeep.settings import Settings
 
 LAST_WORDS_SECONDS = 5

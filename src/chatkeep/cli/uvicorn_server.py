@@ -5,7 +5,7 @@ from typing import Any
 
 import uvicorn
 
-from chatkeep.domain import ChatError
+from chatkeep.domain.errors import ChatError
 
 
 class Server(uvicorn.Server):

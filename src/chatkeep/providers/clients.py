@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from chatkeep import telemetry
-from chatkeep.domain import ModelMisconfigured, Prompt, Role
+from chatkeep.domain.errors import ModelMisconfigured
+from chatkeep.domain.model import Prompt, Role
 from chatkeep.providers.embedded import Address, EmbeddedOptions
 from chatkeep.redaction import Redactor
 

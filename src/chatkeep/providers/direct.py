@@ -30,7 +30,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import Field
 
 from chatkeep import __version__
-from chatkeep.domain import ModelMisconfigured
+from chatkeep.domain.errors import ModelMisconfigured
 from chatkeep.providers.events import NOT_AN_API, EventReader
 
 SPEAKERS = {"human": "user", "ai": "assistant", "system": "system"}

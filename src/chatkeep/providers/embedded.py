@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from chatkeep import examples, telemetry
-from chatkeep.domain import ModelBusy, ModelFailed, ModelMisconfigured
+from chatkeep.domain.errors import ModelBusy, ModelFailed, ModelMisconfigured
 
 log = telemetry.logger("embedded")
 

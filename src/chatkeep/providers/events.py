@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from chatkeep.domain import AnswerUnreadable, ModelMisconfigured
+from chatkeep.domain.errors import AnswerUnreadable, ModelMisconfigured
 
 MAX_LINE_BYTES = 64 * 1_024 * 1_024
 """A line, or an answer that is no stream, at most: more than the longest reply has, escaped."""

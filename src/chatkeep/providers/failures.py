@@ -13,7 +13,7 @@ from typing import Any
 
 from langchain_core import exceptions as langchain
 
-from chatkeep.domain import (
+from chatkeep.domain.errors import (
     AnswerUnreadable,
     ChatError,
     ContextTooLong,
@@ -24,7 +24,7 @@ from chatkeep.domain import (
     ModelTimedOut,
 )
 from chatkeep.providers.clients import Access
-from chatkeep.providers.text import storable
+from chatkeep.providers.text import replace_unstorable
 from chatkeep.redaction import Redactor
 
 MAX_DETAIL_CHARS = 300
@@ -262,4 +262,4 @@ def _words(failure: Exception, redactor: Redactor) -> str | None:
     if text.startswith("<"):
         return "it answered with a web page"
     text = _SECRET.sub("…", redactor.redact(text))
-    return storable(text[:MAX_DETAIL_CHARS])
+    return replace_unstorable(text[:MAX_DETAIL_CHARS])

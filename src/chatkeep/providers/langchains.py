@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from pydantic import Field, SecretStr
 
-from chatkeep.domain import ModelMisconfigured
+from chatkeep.domain.errors import ModelMisconfigured
 from chatkeep.providers.events import NOT_AN_API
 
 if TYPE_CHECKING:

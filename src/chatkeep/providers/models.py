@@ -9,18 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from chatkeep import telemetry
-from chatkeep.domain import (
-    Call,
-    CallKind,
-    ChatError,
-    Completion,
-    InvalidRequest,
-    ModelFailed,
-    ModelMisconfigured,
-    Prompt,
-    Role,
-    Status,
-)
+from chatkeep.domain.errors import ChatError, InvalidRequest, ModelFailed, ModelMisconfigured
+from chatkeep.domain.model import Call, CallKind, Completion, Prompt, Role, Status
 from chatkeep.idle_timer import Silence
 from chatkeep.providers import clients, tokens
 from chatkeep.providers.answer import Answer, ReplyTooLongError

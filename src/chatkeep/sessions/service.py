@@ -5,18 +5,10 @@ from collections.abc import Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from chatkeep import telemetry
-from chatkeep.domain import (
-    Caller,
-    ChatError,
-    Draining,
-    Failure,
-    Session,
-    SessionNotFound,
-    SessionRecord,
-    Status,
-    TurnCancelled,
-    now,
-)
+from chatkeep.domain.errors import ChatError, Draining, SessionNotFound, TurnCancelled
+from chatkeep.domain.events import Failure
+from chatkeep.domain.model import Caller, Session, SessionRecord, Status
+from chatkeep.domain.times import now
 from chatkeep.notifications import Feed
 from chatkeep.providers import Providers
 from chatkeep.store import Store, changes, removal, search

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain import MessageNotFound
+from chatkeep.domain.errors import MessageNotFound
 from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import RUN_START, messages, sessions
 

@@ -10,13 +10,8 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain import (
-    SessionBusy,
-    SessionChanged,
-    SessionNotFound,
-    SessionRecord,
-    TitleSource,
-)
+from chatkeep.domain.errors import SessionBusy, SessionChanged, SessionNotFound
+from chatkeep.domain.model import SessionRecord, TitleSource
 from chatkeep.store import branches, rows, search
 from chatkeep.store import sessions as stored
 from chatkeep.store.tables import HIDDEN, messages, sessions

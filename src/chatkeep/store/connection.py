@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
 from chatkeep import telemetry
-from chatkeep.domain import ChatError, Overloaded, StoreUnavailable
+from chatkeep.domain.errors import ChatError, Overloaded, StoreUnavailable
 from chatkeep.store import database_files, migrations
 from chatkeep.store.lock import claim
 

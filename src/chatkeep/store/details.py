@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from chatkeep.domain import Message, MessageRecord
+from chatkeep.domain.model import Message, MessageRecord
 from chatkeep.store import messages as stored
 from chatkeep.store import records
 from chatkeep.store.tables import messages, turns

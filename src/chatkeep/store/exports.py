@@ -7,9 +7,10 @@ from typing import IO, Any, NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain import SessionNotFound, rfc3339
+from chatkeep.domain.errors import SessionNotFound
+from chatkeep.domain.records import CallLine, MessageLine, TurnLine
+from chatkeep.domain.times import rfc3339
 from chatkeep.store.tables import calls, messages, sessions, system_prompts, turns
-from chatkeep.transfer.records import CallLine, MessageLine, TurnLine
 
 MEMORY_BYTES = 1_048_576
 """What of a session waits in memory for its reader; the rest waits in a file without a name."""

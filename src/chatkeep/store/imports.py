@@ -9,19 +9,20 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain import Role, Session, Status, TurnCancelled, TurnInterrupted, rfc3339
-from chatkeep.store import messages, removal, rows, sessions
-from chatkeep.store.tables import HIDDEN, calls, turns
-from chatkeep.store.tables import messages as messages_table
-from chatkeep.transfer.records import (
+from chatkeep.domain.errors import TurnCancelled, TurnInterrupted
+from chatkeep.domain.model import Role, Session, Status
+from chatkeep.domain.records import (
     CallLine,
     Line,
     MessageLine,
     SessionLine,
     SystemPromptLine,
     TurnLine,
-    microseconds,
 )
+from chatkeep.domain.times import microseconds, rfc3339
+from chatkeep.store import messages, removal, rows, sessions
+from chatkeep.store.tables import HIDDEN, calls, turns
+from chatkeep.store.tables import messages as messages_table
 
 
 class CannotImport(Exception):

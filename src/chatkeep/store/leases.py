@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain import Status, Turn
+from chatkeep.domain.model import Status, Turn
 from chatkeep.store import rows
 from chatkeep.store.tables import leases, turns
 

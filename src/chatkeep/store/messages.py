@@ -6,7 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain import Message, MessageNotFound, Role, SessionNotFound, Status, rfc3339
+from chatkeep.domain.errors import MessageNotFound, SessionNotFound
+from chatkeep.domain.model import Message, Role, Status
+from chatkeep.domain.times import rfc3339
 from chatkeep.store import branches, search
 from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import messages, sessions

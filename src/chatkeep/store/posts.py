@@ -6,20 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain import (
-    MessageNotFound,
-    OnBusy,
-    QueueFull,
-    Session,
-    SessionBusy,
-    Status,
-    Turn,
-    TurnNotFound,
-    TurnOptions,
-    TurnRequest,
-    message_id,
-    turn_id,
-)
+from chatkeep.domain.errors import MessageNotFound, QueueFull, SessionBusy, TurnNotFound
+from chatkeep.domain.ids import message_id, turn_id
+from chatkeep.domain.model import OnBusy, Session, Status, Turn, TurnOptions, TurnRequest
 from chatkeep.store import repeats, rows, sessions
 from chatkeep.store.turns import ROOT, Begun, Runner, begin_at_once, begin_next
 

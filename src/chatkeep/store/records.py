@@ -5,8 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain import (
-    ChatError,
+from chatkeep.domain.errors import ChatError, TurnNotFound, TurnNotStarted, error_from_code
+from chatkeep.domain.model import (
     LeftOut,
     Message,
     Receipt,
@@ -16,14 +16,11 @@ from chatkeep.domain import (
     TitleSource,
     Turn,
     TurnError,
-    TurnNotFound,
-    TurnNotStarted,
     TurnRecord,
     TurnSummary,
     Usage,
-    error_named,
-    rfc3339,
 )
+from chatkeep.domain.times import rfc3339
 from chatkeep.store import messages, rows
 from chatkeep.store.tables import turns
 
@@ -63,7 +60,7 @@ def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> Kept:
     names = {"turn_id": row.id, "session_id": row.session_id}
     failure = None
     if row.error_code is not None:
-        failure = error_named(row.error_code, row.error_detail, **names)
+        failure = error_from_code(row.error_code, row.error_detail, **names)
     told = summary(row)
     record = TurnRecord(
         **{name: getattr(told, name) for name in TurnSummary.__dataclass_fields__},
@@ -81,7 +78,7 @@ def summary(row: Any) -> TurnSummary:
     """Make of a turn's row what is told of it beside its messages."""
     error = None
     if row.error_code is not None:
-        failure = error_named(row.error_code, row.error_detail)
+        failure = error_from_code(row.error_code, row.error_detail)
         error = TurnError(failure.uri, failure.title, failure.detail)
     return TurnSummary(
         turn_id=row.id,

@@ -11,7 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain import SessionNotFound, Status
+from chatkeep.domain.errors import SessionNotFound
+from chatkeep.domain.model import Status
 from chatkeep.store import repeats, rows, search, sessions
 from chatkeep.store.tables import HIDDEN, calls, messages, system_prompts, tenants, turns
 from chatkeep.store.tables import sessions as sessions_table

@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain import IdempotencyKeyReused, SessionNotFound, Status, TurnRequest
+from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound
+from chatkeep.domain.model import Status, TurnRequest
 from chatkeep.store import rows
 from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import deleted_requests, turns

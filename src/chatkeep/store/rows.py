@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain import Status, Turn, TurnOptions
+from chatkeep.domain.model import Status, Turn, TurnOptions
 from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import WAITING, messages, sessions, system_prompts, turns
 

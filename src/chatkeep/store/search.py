@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from chatkeep.domain import Role, SearchHit, rfc3339
+from chatkeep.domain.model import Role, SearchHit
+from chatkeep.domain.times import rfc3339
 from chatkeep.store import branches, words
 from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import messages, sessions

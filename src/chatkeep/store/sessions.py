@@ -7,14 +7,9 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain import (
-    Session,
-    SessionFilter,
-    SessionNotFound,
-    SessionRecord,
-    TitleSource,
-    rfc3339,
-)
+from chatkeep.domain.errors import SessionNotFound
+from chatkeep.domain.model import Session, SessionFilter, SessionRecord, TitleSource
+from chatkeep.domain.times import rfc3339
 from chatkeep.store import rows, search
 from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import sessions

@@ -9,14 +9,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from chatkeep.domain import (
-    Call,
-    Completion,
-    Role,
-    Status,
-    SystemPrompts,
-    Turn,
-)
+from chatkeep.domain.model import Call, Completion, Role, Status, SystemPrompts, Turn
 from chatkeep.store import messages, rows, usage
 
 ROOT = 0

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from chatkeep.domain import Call, CallKind, Status, UsageRow
+from chatkeep.domain.model import Call, CallKind, Status, UsageRow
 from chatkeep.store.compiled import Compiled
 from chatkeep.store.tables import calls, sessions
 

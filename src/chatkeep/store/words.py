@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatkeep.domain import SnippetPart
+from chatkeep.domain.model import SnippetPart
 
 MAX_QUERY_CHARS = 1_000
 MAX_TERMS = 16

@@ -5,15 +5,9 @@ import random
 from dataclasses import dataclass, replace
 
 from chatkeep import telemetry, titles
-from chatkeep.domain import (
-    Call,
-    CallKind,
-    ChatError,
-    ContextTooLong,
-    ModelMisconfigured,
-    Prompt,
-    now,
-)
+from chatkeep.domain.errors import ChatError, ContextTooLong, ModelMisconfigured
+from chatkeep.domain.model import Call, CallKind, Prompt
+from chatkeep.domain.times import now
 from chatkeep.notifications import Feed
 from chatkeep.providers import Providers
 from chatkeep.store import Store, changes, usage

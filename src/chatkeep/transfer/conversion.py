@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from chatkeep import titles
-from chatkeep.domain import now
+from chatkeep.domain.records import Line, MessageLine, SessionLine
+from chatkeep.domain.times import microseconds, now
 from chatkeep.transfer import importers
 from chatkeep.transfer.json_items import parsed
-from chatkeep.transfer.records import Line, MessageLine, SessionLine, microseconds
 
 BATCH_LINES = 200
 """Lines that one transaction takes in: some 20 ms, so that no turn waits for it."""

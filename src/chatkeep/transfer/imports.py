@@ -8,20 +8,15 @@ import orjson
 from pydantic import ValidationError
 
 from chatkeep import telemetry
-from chatkeep.domain import (
-    Caller,
-    ChatError,
-    Draining,
-    InvalidRequest,
-    Overloaded,
-)
+from chatkeep.domain.errors import ChatError, Draining, InvalidRequest, Overloaded
+from chatkeep.domain.model import Caller
+from chatkeep.domain.records import LINES, Beginning, Line
 from chatkeep.notifications import Feed
 from chatkeep.sessions.service import Sessions
 from chatkeep.store import Store
 from chatkeep.transfer.byte_reader import Source
 from chatkeep.transfer.conversion import BATCH_LINES, Incoming, Unreadable, converted
 from chatkeep.transfer.json_items import JsonItems, NotJson, RecordLimits
-from chatkeep.transfer.records import LINES, Beginning, Line
 from chatkeep.transfer.session_importer import Coming, ImportReport
 
 log = telemetry.logger("importing")

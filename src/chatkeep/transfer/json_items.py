@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from chatkeep.domain import TooLarge
+from chatkeep.domain.errors import TooLarge
 
 MAX_DEPTH = 200
 """Levels of nesting: what is nested deeply costs more than it is long."""

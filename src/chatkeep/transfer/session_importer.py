@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from chatkeep.domain import now, rfc3339
+from chatkeep.domain.records import EndLine, Line, MessageLine, SessionLine
+from chatkeep.domain.times import now, rfc3339
 from chatkeep.notifications import Feed
 from chatkeep.sessions.service import Sessions
 from chatkeep.store import Store, imports
 from chatkeep.store.imports import CannotImport
 from chatkeep.transfer.conversion import Incoming, Unreadable, as_lines
-from chatkeep.transfer.records import EndLine, Line, MessageLine, SessionLine
 
 REPORTED = 1_000
 """Sessions that were skipped, and notes, of which the report tells each; the others it counts."""

@@ -1,6 +1,6 @@
 """What a model reads: the prompt of a turn. Pure: no clock, no I/O."""
 
-from chatkeep.domain import Prompt, Role, TurnOptions
+from chatkeep.domain.model import Prompt, Role, TurnOptions
 
 
 def turn_prompt(

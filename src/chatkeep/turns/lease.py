@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import uuid_utils
 
 from chatkeep import telemetry
-from chatkeep.domain import ChatError
+from chatkeep.domain.errors import ChatError
 from chatkeep.store import Store, leases
 from chatkeep.store.leases import Unfinished
 

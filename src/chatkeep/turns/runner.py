@@ -7,25 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from chatkeep import telemetry
-from chatkeep.domain import (
-    Call,
-    CallKind,
+from chatkeep.domain.errors import (
     ChatError,
-    Completion,
     Draining,
-    Failure,
     InternalError,
     ModelTimedOut,
     Overloaded,
-    Reply,
-    Status,
     StoreUnavailable,
-    SystemPrompts,
-    Turn,
     TurnCancelled,
     TurnInterrupted,
-    now,
 )
+from chatkeep.domain.events import Failure
+from chatkeep.domain.model import Call, CallKind, Completion, Reply, Status, SystemPrompts, Turn
+from chatkeep.domain.times import now
 from chatkeep.notifications import Feed
 from chatkeep.providers import Providers, estimated
 from chatkeep.store import Store, turns, usage

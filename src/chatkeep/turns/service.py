@@ -5,25 +5,21 @@ import weakref
 from dataclasses import replace
 
 from chatkeep import telemetry, titles
-from chatkeep.domain import (
+from chatkeep.domain.errors import Draining, Overloaded, StoreUnavailable, TooLarge, TurnCancelled
+from chatkeep.domain.events import Failure
+from chatkeep.domain.model import (
     Caller,
     Completion,
-    Draining,
-    Failure,
     OnBusy,
-    Overloaded,
     Receipt,
     Reply,
     SentMessage,
     SessionDefaults,
     Status,
-    StoreUnavailable,
-    TooLarge,
-    TurnCancelled,
     TurnRecord,
     TurnRequest,
-    now,
 )
+from chatkeep.domain.times import now
 from chatkeep.notifications import Feed
 from chatkeep.providers import Providers
 from chatkeep.sessions.service import Sessions

@@ -8,16 +8,10 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 
-from chatkeep.domain import (
-    ChatError,
-    Event,
-    Failure,
-    Position,
-    Reply,
-    Turn,
-    error_named,
-    is_blank,
-)
+from chatkeep.domain.errors import ChatError, error_from_code
+from chatkeep.domain.events import Event, Failure, Position
+from chatkeep.domain.model import Reply, Turn
+from chatkeep.domain.validation import is_blank
 from chatkeep.idle_timer import Silence
 from chatkeep.turns.text_buffer import GrowingText
 
@@ -137,7 +131,9 @@ class TurnLog:
         if error is None:
             raise AssertionError("neither ended nor abandoned")
         # A new one: many readers may raise it at the same time.
-        raise error_named(error.code, error.detail, retry_after=error.retry_after, **error.extra)
+        raise error_from_code(
+            error.code, error.detail, retry_after=error.retry_after, **error.extra
+        )
 
     def has_been_read(self, at: Position) -> bool:
         """Whether this position is after the last event."""

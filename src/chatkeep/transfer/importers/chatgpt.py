@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from chatkeep.domain import Role
+from chatkeep.domain.model import Role
 from chatkeep.transfer.importers import values
 from chatkeep.transfer.importers.records import Node, Said, Source
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from chatkeep.domain import Role, Status, TitleSource, rfc3339
+from chatkeep.domain.model import Role, Status, TitleSource
+from chatkeep.domain.times import rfc3339
 from chatkeep.transfer.importers import values
 
 MAX_NAMES = 20

@@ -4,11 +4,8 @@ A file begins with `Beginning`. Each session is a `SessionLine`, then its system
 its messages and its calls, each oldest first, and an `EndLine`, without which it was cut off.
 """
 
-import unicodedata
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-import orjson
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -18,77 +15,17 @@ from pydantic import (
     model_validator,
 )
 
-from chatkeep.domain import CallKind, Role, Status, TitleSource, rfc3339
+from chatkeep.domain.model import CallKind, Role, Status, TitleSource
+from chatkeep.domain.times import microseconds, rfc3339
+from chatkeep.domain.validation import (
+    reject_unstorable,
+    validate_metadata,
+    validate_session_id,
+    validate_title,
+)
 
 VERSION: Literal[1] = 1
-MAX_METADATA_BYTES, MAX_METADATA_DEPTH = 16_384, 32
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_SEQ, _MAX_TOKENS = 2**53, 2**40
-
-
-def microseconds(value: str) -> int:
-    """A time of an export in microseconds since 1970. Raises `ValueError`."""
-    since = datetime.fromisoformat(value) - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def storable(value: str) -> str:
-    """The value, if every database keeps it as it is. Raises `ValueError`."""
-    if "\0" in value:
-        raise ValueError("must not contain U+0000")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must not contain lone surrogates") from None
-    return value
-
-
-def is_session_id(value: str) -> str:
-    """The value, if it can name a session. Raises `ValueError`."""
-    if not 1 <= len(value) <= 255:
-        raise ValueError("must have 1 to 255 characters")
-    if any(unicodedata.category(ch) == "Cc" for ch in value):
-        raise ValueError("must not contain control characters")
-    if value != value.strip():
-        raise ValueError("must not begin or end with white space")
-    if value in {".", ".."}:
-        raise ValueError("must not be . or ..")
-    return storable(value)
-
-
-def is_title(value: str) -> str:
-    """The value, if it can be a session's title. Raises `ValueError`."""
-    if not value.strip():
-        raise ValueError("must not be blank")
-    if any(unicodedata.category(ch) in {"Cc", "Zl", "Zp"} for ch in value):
-        raise ValueError("must be one line, without control characters")
-    return storable(value)
-
-
-def is_metadata(value: dict[str, Any]) -> dict[str, Any]:
-    """The value, if it can be a session's metadata. Raises `ValueError`."""
-    _check_depth(value, MAX_METADATA_DEPTH)
-    try:
-        size = len(orjson.dumps(value))
-    except TypeError:
-        raise ValueError("must not have numbers beyond 64 bits") from None
-    if size > MAX_METADATA_BYTES:
-        raise ValueError(f"must not be longer than {MAX_METADATA_BYTES} bytes as JSON")
-    return value
-
-
-def _check_depth(value: object, left: int) -> None:
-    if left == 0:
-        raise ValueError(f"must not be deeper than {MAX_METADATA_DEPTH} levels")
-    if isinstance(value, str):
-        storable(value)
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            storable(name)
-            _check_depth(inner, left - 1)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_depth(inner, left - 1)
 
 
 def _is_time(value: str) -> str:
@@ -103,8 +40,8 @@ def _is_time(value: str) -> str:
 
 
 Time = Annotated[str, AfterValidator(_is_time)]
-Text = Annotated[str, AfterValidator(storable)]
-Id = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(storable)]
+Text = Annotated[str, AfterValidator(reject_unstorable)]
+Id = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(reject_unstorable)]
 Seq = Annotated[int, Field(ge=1, le=_MAX_SEQ)]
 Place = Annotated[int, Field(ge=0, le=_MAX_SEQ)]
 Tokens = Annotated[int, Field(ge=0, le=_MAX_TOKENS)]
@@ -127,8 +64,8 @@ class SessionLine(_Line):
     """A session. `head_seq` is the last message of its active branch."""
 
     type: Literal["session"] = "session"
-    session_id: Annotated[str, AfterValidator(is_session_id)]
-    title: Annotated[str, Field(max_length=1_000), AfterValidator(is_title)]
+    session_id: Annotated[str, AfterValidator(validate_session_id)]
+    title: Annotated[str, Field(max_length=1_000), AfterValidator(validate_title)]
     title_source: TitleSource
     title_pending: bool = False
     pinned: bool
@@ -138,7 +75,7 @@ class SessionLine(_Line):
     context_messages: Annotated[int, Field(ge=0, le=1_000)] | None
     temperature: Temperature | None = None
     max_tokens: ReplyTokens | None = None
-    metadata: Annotated[dict[str, Any], AfterValidator(is_metadata)]
+    metadata: Annotated[dict[str, Any], AfterValidator(validate_metadata)]
     head_seq: Seq | None
     created_at: Time
     updated_at: Time
@@ -269,9 +206,3 @@ Line = SessionLine | SystemPromptLine | TurnLine | MessageLine | CallLine | EndL
 
 LINES: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
 """Reads any line but the first."""
-
-__all__ = [
-    "LINES", "VERSION", "Beginning", "CallLine", "EndLine", "Line", "MessageLine", "Options",
-    "ReplyTokens", "SessionLine", "SystemPromptLine", "Temperature", "TurnLine", "is_metadata",
-    "is_session_id", "is_title", "microseconds", "storable",
-]  # fmt: skip
