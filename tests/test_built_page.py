@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from chatkeep.api.page import FOLDER
+from chatkeep.api.routes.page import FOLDER
 
 SOURCES = Path(__file__).parent.parent / "web"
 MANIFEST = FOLDER / "SOURCES"

@@ -13,26 +13,26 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from chatkeep import __version__, telemetry
-from chatkeep.api import (
-    archive,
+from chatkeep.api import problems
+from chatkeep.api.guards import Guard
+from chatkeep.api.problems import Problem
+from chatkeep.api.responses import Responses
+from chatkeep.api.routes import (
     chat,
     events,
     health,
     models,
     page,
-    problems,
     search,
     sessions,
+    transfer,
     turns,
     usage,
 )
-from chatkeep.api.chat import ChatRequest
-from chatkeep.api.guards import Guard
-from chatkeep.api.problems import Problem
-from chatkeep.api.responses import Responses
-from chatkeep.api.sessions import SessionChange
+from chatkeep.api.routes.chat import ChatRequest
+from chatkeep.api.routes.sessions import SessionChange
 from chatkeep.domain import errors, model
-from chatkeep.notifications import Feed
+from chatkeep.notifications import Notifications
 from chatkeep.providers import EmbeddedOptions, ProviderOptions, Providers
 from chatkeep.redaction import Redactor
 from chatkeep.settings import Settings
@@ -102,7 +102,7 @@ def create_app(
     store = Store(
         settings.database, readers=settings.reader_threads, write_queue=settings.write_queue
     )
-    feed = Feed(capacity=settings.max_feed_events)
+    feed = Notifications(capacity=settings.max_feed_events)
     titling = Titling(
         store,
         providers,
@@ -154,7 +154,7 @@ def create_app(
     app.state.problem = lambda error: problems.document(error, STATUS[type(error)])
     app.state.heartbeat_seconds = settings.heartbeat_seconds
     app.state.reader_timeout = settings.reader_timeout
-    rooms = (chat, turns, sessions, search, archive, events, usage, models, health, page)
+    rooms = (chat, turns, sessions, search, transfer, events, usage, models, health, page)
     for room in rooms:
         app.include_router(room.router)
     _document_bodies(app)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Silence:
+class IdleTimer:
     """Acts when nothing has been heard for so many seconds, and again after as many more.
 
     To set a timer anew for each token costs more than to let one look, now and then, how long ago

@@ -15,7 +15,7 @@ from chatkeep.domain.events import Event
 MISSED = "events.missed"
 
 
-class Feed:
+class Notifications:
     """The newest events of each tenant, and who waits for more."""
 
     def __init__(self, *, capacity: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatkeep.domain.model import Completion, Status, SystemPrompts, TurnRequest
-from chatkeep.store import Store, posts, repeats, turns
+from chatkeep.store import Store, idempotency, turn_creation, turns
 
 RUNNER = turns.Runner("test", "openai:any", SystemPrompts("Be kind."), 5)
 
@@ -34,10 +34,10 @@ async def accept(
     at: int = 1,
     max_queued: int = 16,
     **more: Any,
-) -> posts.Accepted:
+) -> turn_creation.Accepted:
     request = TurnRequest(session_id, f"{message} {more}".encode(), message, **more)
     accepted = await post(store, request, at=at, max_queued=max_queued)
-    assert isinstance(accepted, posts.Accepted)
+    assert isinstance(accepted, turn_creation.Accepted)
     return accepted
 
 
@@ -48,9 +48,9 @@ async def post(
     at: int = 1,
     max_queued: int = 16,
     tenant: str = "default",
-) -> posts.Accepted | repeats.Repeated:
+) -> turn_creation.Accepted | idempotency.DuplicateRequest:
     return await store.write(
-        posts.accept,
+        turn_creation.create_turn,
         tenant=tenant,
         request=request,
         runner=RUNNER,
@@ -73,7 +73,7 @@ async def end(
 
 async def cancel(store: Store, turn_id: str) -> Status:
     return await store.write(
-        posts.cancel_waiting,
+        turn_creation.cancel_waiting,
         tenant="default",
         turn_id=turn_id,
         error_code="turn-cancelled",

@@ -18,15 +18,15 @@ from chatkeep.domain.errors import StoreUnavailable
 from chatkeep.store import (
     Store,
     branches,
-    changes,
+    deletion,
     details,
     is_current,
     leases,
     messages,
     migrations,
-    removal,
     rows,
     search,
+    session_changes,
     sessions,
     usage,
 )
@@ -306,9 +306,9 @@ def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -
             branches,
             details,
             leases,
-            changes,
+            session_changes,
             search,
-            removal,
+            deletion,
             usage,
         )
         found = {name: value for module in modules for name, value in vars(module).items()}
@@ -354,7 +354,7 @@ def test_a_page_of_sessions_is_read_from_an_index_alone(store: Store) -> None:
         sessions.page(
             conn, tenant="default", limit=50, after=sessions.Position(updated_at=5, session_id="s")
         )
-        changes.untitled(conn, limit=10)
+        session_changes.untitled(conn, limit=10)
         return seen
 
     page, *pending = run(lambda: store.read(steps))

@@ -11,7 +11,7 @@ from langchain_core.callbacks import AsyncCallbackHandler
 from chatkeep.domain.errors import ModelBusy
 from chatkeep.providers import openai
 from chatkeep.providers.direct import ProviderError
-from chatkeep.providers.failures import named
+from chatkeep.providers.failures import translate_error
 from chatkeep.providers.openai import OpenAI
 from chatkeep.redaction import Redactor
 
@@ -102,7 +102,7 @@ def test_an_error_in_the_middle_of_an_answer_has_its_status() -> None:
     said = b'data: {"error": {"message": "too many", "code": 429}}\n\n'
     with pytest.raises(ProviderError) as raised:
         talk(Provider(event("Half"), said), texts)
-    assert isinstance(named(raised.value, Redactor()).error, ModelBusy)
+    assert isinstance(translate_error(raised.value, Redactor()).error, ModelBusy)
     assert "too many" in str(raised.value)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from chatkeep.notifications import Feed
+from chatkeep.notifications import Notifications
 from chatkeep.titles.calls import MAX_CALLS, Titling, TitlingOptions
 
 
@@ -25,7 +25,7 @@ def test_a_slow_model_does_not_pile_up_title_calls() -> None:
         store: Any = None
         models: Any = Slow()
         titling = Titling(
-            store, models, Feed(capacity=1), TitlingOptions(model="any", timeout=3_600)
+            store, models, Notifications(capacity=1), TitlingOptions(model="any", timeout=3_600)
         )
         calls = [titling.begin("default", number, "x" * 99_999) for number in range(MAX_CALLS + 9)]
         assert calls.count(None) == 9

@@ -9,11 +9,11 @@ from chatkeep.api.paging import MAX_LIMIT
 from chatkeep.api.sse import EventStream
 from chatkeep.domain.events import Position
 from chatkeep.domain.model import Caller
-from chatkeep.notifications import Feed
+from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
 from chatkeep.store import Store
 from chatkeep.turns.service import Engine
-from chatkeep.turns.stream import TurnLog
+from chatkeep.turns.stream import TurnStream
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def store(request: Request) -> Store:
 
 def stream(
     request: Request,
-    log: TurnLog,
+    log: TurnStream,
     after: Position | None,
     headers: dict[str, str] | None = None,
 ) -> EventStream:
@@ -51,9 +51,9 @@ def stream(
     )
 
 
-def feed(request: Request) -> Feed:
+def feed(request: Request) -> Notifications:
     """What happens to the sessions of this server."""
-    found: Feed = request.app.state.feed
+    found: Notifications = request.app.state.feed
     return found
 
 
@@ -74,7 +74,7 @@ def _given(part: Callable[[Request], T]) -> Any:
 
 CallerOf = Annotated[Caller, _given(caller)]
 EngineOf = Annotated[Engine, _given(engine)]
-FeedOf = Annotated[Feed, _given(feed)]
+FeedOf = Annotated[Notifications, _given(feed)]
 ProvidersOf = Annotated[Providers, _given(providers)]
 StoreOf = Annotated[Store, _given(store)]
 Limit = Annotated[

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from chatkeep.domain.errors import ChatError
 from chatkeep.domain.events import Event, Failure
-from chatkeep.idle_timer import Silence
+from chatkeep.idle_timer import IdleTimer
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -74,7 +74,7 @@ class EventStream(Response):
 
         gone = asyncio.create_task(_gone(receive))
         gone.add_done_callback(leave)
-        taking = Silence(self._reader_seconds, leave)
+        taking = IdleTimer(self._reader_seconds, leave)
         taking.pause()
         try:
             async with stay, contextlib.aclosing(events):

@@ -163,7 +163,7 @@ class TurnRequest:
     """What a caller asks for: an answer to `message`, or another one to the turn `regenerate`.
 
     Without a `branch` the message follows the session's newest. `digest` is the same for the
-    same body. `is_repeat`: the caller says that it has sent this before, but not as what.
+    same body. `is_client_retry`: the caller says that it has sent this before, but not as what.
     """
 
     session_id: str
@@ -174,7 +174,7 @@ class TurnRequest:
     options: TurnOptions = TurnOptions()
     on_busy: OnBusy = OnBusy.QUEUE
     idempotency_key: str | None = None
-    is_repeat: bool = False
+    is_client_retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class Failure:
     retry_after: float | None = None
 
 
-def named(
+def translate_error(
     failure: Exception,
     redactor: Redactor,
     access: Access = NOWHERE,

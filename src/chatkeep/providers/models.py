@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from chatkeep import telemetry
 from chatkeep.domain.errors import ChatError, InvalidRequest, ModelFailed, ModelMisconfigured
 from chatkeep.domain.model import Call, CallKind, Completion, Prompt, Role, Status
-from chatkeep.idle_timer import Silence
+from chatkeep.idle_timer import IdleTimer
 from chatkeep.providers import clients, tokens
 from chatkeep.providers.answer import Answer, ReplyTooLongError
 from chatkeep.providers.clients import ProviderOptions
@@ -133,9 +133,9 @@ class Providers:
         `calls` gets an entry for each call that is made, whatever becomes of it.
         A call that fails before any text came is repeated, `retries` times (a setting by
         default), after a growing random pause or the one that the provider asks for.
-        Raises the errors of `failures.named`.
+        Raises the errors of `failures.translate_error`.
         """
-        from chatkeep.providers.failures import named  # brings LangChain along
+        from chatkeep.providers.failures import translate_error  # brings LangChain along
 
         if name not in self._known:
             raise ModelMisconfigured("This model is no longer on offer. Choose another one.")
@@ -160,7 +160,7 @@ class Providers:
                 raise
             except Exception as raised:
                 count(Status.FAILED)
-                failure = named(
+                failure = translate_error(
                     raised,
                     self._options.redactor,
                     clients.access(name, self._options),
@@ -256,11 +256,11 @@ class _Loaded:
 
 
 @asynccontextmanager
-async def _patient(seconds: float) -> AsyncIterator[Silence]:
+async def _patient(seconds: float) -> AsyncIterator[IdleTimer]:
     """Raise `TimeoutError` when the silence is that long."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(None) as limit:
-        silence = Silence(seconds, lambda: limit.reschedule(loop.time()), tick=TICK_SECONDS)
+        silence = IdleTimer(seconds, lambda: limit.reschedule(loop.time()), tick=TICK_SECONDS)
         try:
             yield silence
         finally:

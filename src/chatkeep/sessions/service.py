@@ -9,10 +9,10 @@ from chatkeep.domain.errors import ChatError, Draining, SessionNotFound, TurnCan
 from chatkeep.domain.events import Failure
 from chatkeep.domain.model import Caller, Session, SessionRecord, Status
 from chatkeep.domain.times import now
-from chatkeep.notifications import Feed
+from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
-from chatkeep.store import Store, changes, removal, search
-from chatkeep.turns.stream import LiveTurns
+from chatkeep.store import Store, deletion, search, session_changes
+from chatkeep.turns.registry import TurnRegistry
 
 log = telemetry.logger("sessions")
 
@@ -46,8 +46,8 @@ class Sessions:
         self,
         store: Store,
         providers: Providers,
-        live: LiveTurns,
-        feed: Feed,
+        live: TurnRegistry,
+        feed: Notifications,
         retention: Retention,
         retention_seconds: float,
     ) -> None:
@@ -66,8 +66,8 @@ class Sessions:
 
     async def start(self) -> None:
         """Go on with what an earlier process has begun to delete, and watch for what expires."""
-        await self._store.write(removal.give_up_imports)
-        if await self._store.read(removal.is_pending):
+        await self._store.write(deletion.give_up_imports)
+        if await self._store.read(deletion.is_pending):
             self._spawn(self.sweep())
         if self._retention:
             self._spawn(self._expire())
@@ -93,7 +93,7 @@ class Sessions:
         if values.get("model") is not None:
             self._providers.check(values["model"])
         changed = await self._store.write(
-            changes.change,
+            session_changes.change,
             tenant=caller.tenant,
             session_id=session_id,
             values=values,
@@ -149,7 +149,7 @@ class Sessions:
 
     async def _hide(self, tenant: str, session_id: str, before: int | None = None) -> None:
         removed = await self._store.write(
-            removal.hide, tenant=tenant, session_id=session_id, at=now(), before=before
+            deletion.soft_delete, tenant=tenant, session_id=session_id, at=now(), before=before
         )
         for turn_id in removed.turn_ids:
             reason = TurnCancelled("The session was deleted.", session_id=session_id)
@@ -168,7 +168,7 @@ class Sessions:
 
     async def clear(self) -> None:
         """Delete the rows of what is deleted, so that their ids can come in again."""
-        while await self._store.write(removal.sweep, limit=SWEPT_ROWS):
+        while await self._store.write(deletion.purge_rows, limit=SWEPT_ROWS):
             pass
 
     async def _sweep_later(self) -> None:
@@ -183,7 +183,7 @@ class Sessions:
     async def _sweep(self) -> bool:
         await self.clear()
         for step in range(MAX_MERGES):
-            if not await self._store.write(search.forget, is_first=step == 0):
+            if not await self._store.write(search.optimize_index, is_first=step == 0):
                 break
         for pause in LOG_PAUSES_SECONDS:
             if await self._store.truncate_log():
@@ -193,13 +193,13 @@ class Sessions:
             # The marks stay, so that the next start goes on where this process does not.
             log.warning("log_not_emptied")
             return False
-        await self._store.write(removal.finish)
+        await self._store.write(deletion.finish_purge)
         return True
 
     async def _expire(self) -> None:
         while True:
             try:
-                for tenant in await self._store.read(removal.tenant_ids):
+                for tenant in await self._store.read(deletion.tenant_ids):
                     await self._expire_of(tenant)
             except ChatError as error:
                 log.warning("not_expired", code=error.code)
@@ -211,7 +211,7 @@ class Sessions:
             return
         before = now() - days * DAY_MICROSECONDS
         while found := await self._store.read(
-            removal.expired, tenant=tenant, before=before, limit=EXPIRED_AT_ONCE
+            deletion.expired, tenant=tenant, before=before, limit=EXPIRED_AT_ONCE
         ):
             for session_id in found:
                 try:

@@ -20,7 +20,7 @@ from chatkeep.domain.records import (
     TurnLine,
 )
 from chatkeep.domain.times import microseconds, rfc3339
-from chatkeep.store import messages, removal, rows, sessions
+from chatkeep.store import deletion, messages, rows, sessions
 from chatkeep.store.tables import HIDDEN, calls, turns
 from chatkeep.store.tables import messages as messages_table
 
@@ -37,7 +37,7 @@ def begin(conn: sa.Connection, *, tenant: str, line: SessionLine) -> int:
         raise CannotImport("is here already" if same else "another session has this id")
     values = {
         "tenant_id": HIDDEN,
-        "session_id": removal.hidden_name(removal.IMPORTED, tenant),
+        "session_id": deletion.hidden_name(deletion.IMPORTED, tenant),
         "title": line.title,
         "title_source": line.title_source.value,
         "title_pending": line.title_pending,
@@ -102,7 +102,7 @@ def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> S
 
 def discard(conn: sa.Connection, *, tenant: str, pk: int) -> None:
     """Leave what has come in of a session to the next sweep."""
-    rows.update_session(conn, pk, session_id=removal.hidden_name(removal.DELETED, tenant))
+    rows.update_session(conn, pk, session_id=deletion.hidden_name(deletion.DELETED, tenant))
 
 
 def _add_message(

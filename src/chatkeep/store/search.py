@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from chatkeep.domain.model import Role, SearchHit
 from chatkeep.domain.times import rfc3339
 from chatkeep.store import branches, words
-from chatkeep.store.compiled import Compiled
+from chatkeep.store.prepared import PreparedStatement
 from chatkeep.store.tables import messages, sessions
 
 WINDOW = 200
@@ -126,7 +126,7 @@ def remove(conn: sa.Connection, entries: Sequence[Entry]) -> None:
     _change(conn, _REMOVE, entries)
 
 
-def forget(conn: sa.Connection, *, is_first: bool) -> bool:
+def optimize_index(conn: sa.Connection, *, is_first: bool) -> bool:
     """One step of merging the index, after which what was removed is nowhere in it.
 
     Returns whether there is more to do. FTS5 merges its segments into one, without what was
@@ -243,7 +243,7 @@ def _tenant_word(tenant: str) -> str:
     return "t" + blake2b(tenant.encode(), digest_size=8).hexdigest()
 
 
-def _free(conn: sa.Connection, taken: Compiled, wanted: int) -> int:
+def _free(conn: sa.Connection, taken: PreparedStatement, wanted: int) -> int:
     key, within = wanted, _NEAR
     while taken.one(conn, {"wanted": key}) is not None:
         # Somewhere near: many messages of an import may claim the same second.
@@ -251,7 +251,7 @@ def _free(conn: sa.Connection, taken: Compiled, wanted: int) -> int:
     return key
 
 
-def _change(conn: sa.Connection, statement: Compiled, entries: Sequence[Entry]) -> None:
+def _change(conn: sa.Connection, statement: PreparedStatement, entries: Sequence[Entry]) -> None:
     for entry in entries:
         scope = f"{_tenant_word(entry.tenant)} s{entry.session_pk} r{entry.kind}"
         body = words.searchable(entry.text)
@@ -264,8 +264,10 @@ def _changes(conn: sa.Connection) -> int:
     return changes
 
 
-_ADD = Compiled(sa.text("INSERT INTO search (rowid, body, scope) VALUES (:key, :body, :scope)"))
-_REMOVE = Compiled(
+_ADD = PreparedStatement(
+    sa.text("INSERT INTO search (rowid, body, scope) VALUES (:key, :body, :scope)")
+)
+_REMOVE = PreparedStatement(
     sa.text(
         "INSERT INTO search (search, rowid, body, scope) VALUES ('delete', :key, :body, :scope)"
     )
@@ -275,10 +277,10 @@ _NEWEST = sa.text(
     "SELECT rowid FROM search WHERE search MATCH :match AND rowid >= :since AND rowid < :before "
     "AND rowid % 2 = :titles ORDER BY rowid DESC LIMIT :limit"
 )
-_MESSAGE_KEY = Compiled(
+_MESSAGE_KEY = PreparedStatement(
     sa.select(messages.c.search_key).where(messages.c.search_key == sa.bindparam("wanted"))
 )
-_TITLE_KEY = Compiled(
+_TITLE_KEY = PreparedStatement(
     sa.select(sessions.c.search_key).where(sessions.c.search_key == sa.bindparam("wanted"))
 )
 # In a function, so that many keys do not make a planner go through all of a tenant's sessions.

@@ -11,7 +11,7 @@ from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.model import Session, SessionFilter, SessionRecord, TitleSource
 from chatkeep.domain.times import rfc3339
 from chatkeep.store import rows, search
-from chatkeep.store.compiled import Compiled
+from chatkeep.store.prepared import PreparedStatement
 from chatkeep.store.tables import sessions
 
 _LISTED = (
@@ -37,7 +37,7 @@ class Position:
     session_id: str
 
 
-_FIND = Compiled(
+_FIND = PreparedStatement(
     sa.select(sessions)
     .where(
         sessions.c.tenant_id == sa.bindparam("tenant"),
@@ -45,7 +45,7 @@ _FIND = Compiled(
     )
     .with_for_update()
 )
-_READ = Compiled(
+_READ = PreparedStatement(
     sa.select(sessions).where(
         sessions.c.tenant_id == sa.bindparam("tenant"),
         sessions.c.session_id == sa.bindparam("name"),

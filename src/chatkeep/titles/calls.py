@@ -8,9 +8,9 @@ from chatkeep import telemetry, titles
 from chatkeep.domain.errors import ChatError, ContextTooLong, ModelMisconfigured
 from chatkeep.domain.model import Call, CallKind, Prompt
 from chatkeep.domain.times import now
-from chatkeep.notifications import Feed
+from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
-from chatkeep.store import Store, changes, usage
+from chatkeep.store import Store, session_changes, usage
 
 log = telemetry.logger("titling")
 
@@ -40,7 +40,7 @@ class Titling:
     """Makes titles beside the turns; nothing of it delays or fails one."""
 
     def __init__(
-        self, store: Store, providers: Providers, feed: Feed, options: TitlingOptions
+        self, store: Store, providers: Providers, feed: Notifications, options: TitlingOptions
     ) -> None:
         """Take where titles are stored, who makes them, and whom to tell."""
         self._store = store
@@ -88,7 +88,7 @@ class Titling:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _resume(self) -> None:
-        for session in await self._store.read(changes.untitled, limit=RESUMED_AT_START):
+        for session in await self._store.read(session_changes.untitled, limit=RESUMED_AT_START):
             call = self.begin(session.tenant, session.pk, session.first_message)
             if call is not None:
                 await asyncio.wait({call})
@@ -104,7 +104,7 @@ class Titling:
                     return None
                 title = titles.title_from_answer(answer, message)
             session_id = await self._store.write(
-                changes.settle_title, tenant=tenant, pk=session_pk, title=title
+                session_changes.settle_title, tenant=tenant, pk=session_pk, title=title
             )
         except ChatError as error:
             log.warning("title_not_stored", code=error.code)

@@ -11,7 +11,7 @@ from chatkeep import telemetry
 from chatkeep.domain.errors import ChatError, Draining, InvalidRequest, Overloaded
 from chatkeep.domain.model import Caller
 from chatkeep.domain.records import LINES, Beginning, Line
-from chatkeep.notifications import Feed
+from chatkeep.notifications import Notifications
 from chatkeep.sessions.service import Sessions
 from chatkeep.store import Store
 from chatkeep.transfer.byte_reader import Source
@@ -43,7 +43,7 @@ class Importing:
         self,
         store: Store,
         sessions: Sessions,
-        feed: Feed,
+        feed: Notifications,
         *,
         max_record_bytes: int,
         max_message_chars: int,

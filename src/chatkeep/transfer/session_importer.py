@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from chatkeep.domain.records import EndLine, Line, MessageLine, SessionLine
 from chatkeep.domain.times import now, rfc3339
-from chatkeep.notifications import Feed
+from chatkeep.notifications import Notifications
 from chatkeep.sessions.service import Sessions
 from chatkeep.store import Store, imports
 from chatkeep.store.imports import CannotImport
@@ -84,7 +84,7 @@ class Coming:
         self,
         store: Store,
         sessions: Sessions,
-        feed: Feed,
+        feed: Notifications,
         tenant: str,
         report: ImportReport,
         *,

@@ -14,14 +14,14 @@ import uuid_utils
 from chatkeep import telemetry
 from chatkeep.domain.errors import ChatError
 from chatkeep.store import Store, leases
-from chatkeep.store.leases import Unfinished
+from chatkeep.store.leases import OrphanedTurn
 
 log = telemetry.logger("lease")
 
 LOOKS_PER_LEASE = 3
 """Times that a lease is moved, and others are looked at, before it counts as given up."""
 
-TakeUp = Callable[[list[Unfinished]], Awaitable[None]]
+TakeUp = Callable[[list[OrphanedTurn]], Awaitable[None]]
 
 
 class Lease:
@@ -56,7 +56,7 @@ class Lease:
         except ChatError as error:
             log.warning("lease_not_released", code=error.code)
 
-    async def look(self) -> list[Unfinished]:
+    async def look(self) -> list[OrphanedTurn]:
         """Take over the turns of every lease that has stood still for too long."""
         now = time.monotonic()
         others = await self._store.read(leases.others, owner=self.owner)

@@ -20,14 +20,15 @@ from chatkeep.domain.errors import (
 from chatkeep.domain.events import Failure
 from chatkeep.domain.model import Call, CallKind, Completion, Reply, Status, SystemPrompts, Turn
 from chatkeep.domain.times import now
-from chatkeep.notifications import Feed
+from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers, estimated
 from chatkeep.store import Store, turns, usage
-from chatkeep.store.leases import Unfinished
-from chatkeep.store.turns import Begun, Ended, Outcome, Runner
+from chatkeep.store.leases import OrphanedTurn
+from chatkeep.store.turns import Ended, Outcome, Runner, StartedTurn
 from chatkeep.turns import context
 from chatkeep.turns.lease import Lease
-from chatkeep.turns.stream import LiveTurns, TurnLog
+from chatkeep.turns.registry import TurnRegistry
+from chatkeep.turns.stream import TurnStream
 
 log = telemetry.logger("engine")
 
@@ -67,11 +68,11 @@ class Running:
         store: Store,
         providers: Providers,
         lease: Lease,
-        feed: Feed,
+        feed: Notifications,
         options: EngineOptions,
     ) -> None:
         """Take what a turn needs to run."""
-        self.live = LiveTurns()
+        self.live = TurnRegistry()
         self._feed = feed
         self._store = store
         self._providers = providers
@@ -85,7 +86,7 @@ class Running:
         options, model = self._options, self._providers.default
         return Runner(self._lease.owner, model, options.system_prompts, options.context_messages)
 
-    def begin(self, begun: Begun, tenant: str) -> TurnLog:
+    def begin(self, begun: StartedTurn, tenant: str) -> TurnStream:
         """Run a turn that has begun in the database."""
         live = self.live.open(begun.turn, tenant)
         live.begin(begun.turn)
@@ -100,7 +101,7 @@ class Running:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def take_up(self, left: list[Unfinished]) -> None:
+    async def take_up(self, left: list[OrphanedTurn]) -> None:
         """Go on with turns that a dead process has left: again, or not any more.
 
         Each has its log at once, so that its readers are served; where one runs or is begun, the
@@ -115,7 +116,7 @@ class Running:
             elif found.session_pk not in busy:
                 busy.add(found.session_pk)
                 begun = await self._store.write(
-                    turns.begin_next, session_pk=found.session_pk, runner=self.runner, at=now()
+                    turns.start_next_turn, session_pk=found.session_pk, runner=self.runner, at=now()
                 )
                 if begun is not None:
                     self.begin(begun, found.tenant)
@@ -140,12 +141,12 @@ class Running:
             words = "The server is shutting down. This turn is run again at its next start."
             live.abandon(Draining(words, **_names(live)), streams=True)
 
-    async def _again(self, left: Unfinished) -> None:
+    async def _again(self, left: OrphanedTurn) -> None:
         turn = left.turn
         log.warning("turn_taken_up", turn_id=turn.turn_id, attempt=turn.attempt)
         if turn.attempt < MAX_ATTEMPTS:
             begun = await self._store.write(
-                turns.begin_again, turn_id=turn.turn_id, runner=self.runner
+                turns.restart_turn, turn_id=turn.turn_id, runner=self.runner
             )
             self.begin(begun, left.tenant)
             return
@@ -155,7 +156,7 @@ class Running:
             live, self.runner, Status.INTERRUPTED, lost, Completion(), TurnInterrupted()
         )
 
-    async def _run(self, live: TurnLog, begun: Begun, runner: Runner) -> None:
+    async def _run(self, live: TurnStream, begun: StartedTurn, runner: Runner) -> None:
         """Ask the model, then end the turn: the same way whether it answered or not."""
         turn = begun.turn
         prompt = context.turn_prompt(
@@ -193,7 +194,7 @@ class Running:
 
     async def _end(
         self,
-        live: TurnLog,
+        live: TurnStream,
         runner: Runner,
         status: Status,
         calls: list[Call],
@@ -245,7 +246,7 @@ class Running:
         self.live.drop(live)
 
     async def _end_without_session(
-        self, live: TurnLog, outcome: Outcome, error: TurnCancelled
+        self, live: TurnStream, outcome: Outcome, error: TurnCancelled
     ) -> None:
         """The session was deleted with all that the turn has written; its tokens were used."""
         live.end(Failure(error, ""))
@@ -260,7 +261,7 @@ class Running:
             at=now(),
         )
 
-    async def _store_end(self, live: TurnLog, runner: Runner, outcome: Outcome) -> Ended | None:
+    async def _store_end(self, live: TurnStream, runner: Runner, outcome: Outcome) -> Ended | None:
         """Store an end, however long the database takes to work again; tell readers meanwhile."""
         turn_id = live.turn.turn_id
         for failures in itertools.count():
@@ -292,6 +293,6 @@ def _of(call: Call, status: Status, number: int) -> Call:
     return replace(call, status=ended, is_retry=number > 0)
 
 
-def _names(live: TurnLog) -> dict[str, Any]:
+def _names(live: TurnStream) -> dict[str, Any]:
     """What every error that a turn ends with says of it."""
     return {"turn_id": live.turn.turn_id, "session_id": live.turn.session_id}

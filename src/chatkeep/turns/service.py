@@ -20,16 +20,16 @@ from chatkeep.domain.model import (
     TurnRequest,
 )
 from chatkeep.domain.times import now
-from chatkeep.notifications import Feed
+from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
 from chatkeep.sessions.service import Sessions
-from chatkeep.store import Store, posts, records
-from chatkeep.store.repeats import Repeated
+from chatkeep.store import Store, turn_creation, turn_records
+from chatkeep.store.idempotency import DuplicateRequest
 from chatkeep.titles.calls import Titling
 from chatkeep.transfer.imports import Importing
 from chatkeep.turns.lease import Lease
 from chatkeep.turns.runner import EngineOptions, Running
-from chatkeep.turns.stream import TurnLog, finished
+from chatkeep.turns.stream import TurnStream, finished
 
 log = telemetry.logger("engine")
 
@@ -50,7 +50,7 @@ class Engine:
         store: Store,
         providers: Providers,
         titling: Titling,
-        feed: Feed,
+        feed: Notifications,
         options: EngineOptions,
     ) -> None:
         """Take what a turn needs; nothing runs before `start`."""
@@ -116,7 +116,7 @@ class Engine:
             self._feed.close()
             await self._lease.close()
 
-    async def post(self, caller: Caller, request: TurnRequest) -> tuple[TurnLog, bool]:
+    async def post(self, caller: Caller, request: TurnRequest) -> tuple[TurnStream, bool]:
         """Accept a turn: when this returns, it is on disk and runs or waits.
 
         Also says whether the turn is one that the same request has made before. Raises
@@ -135,11 +135,11 @@ class Engine:
             self._providers.check(request.options.model)
         # Shielded: a caller who leaves between the commit and the start must not stop the turn.
         posted = await asyncio.shield(self._running.spawn(self._accept(caller, request)))
-        if isinstance(posted, Repeated):
+        if isinstance(posted, DuplicateRequest):
             return await self.find(caller, posted.turn_id), True
         return posted, False
 
-    async def find(self, caller: Caller, turn_id: str) -> TurnLog:
+    async def find(self, caller: Caller, turn_id: str) -> TurnStream:
         """A turn's log: the one in hand, or made of what is kept of a turn that has ended.
 
         Raises `TurnNotFound`, and `StoreUnavailable` for a turn that another process runs.
@@ -148,7 +148,7 @@ class Engine:
             live = self._live.get(turn_id)
             if live is not None and live.tenant == caller.tenant:
                 return live
-            kept = await self._store.read(records.find, tenant=caller.tenant, turn_id=turn_id)
+            kept = await self._store.read(turn_records.find, tenant=caller.tenant, turn_id=turn_id)
             if kept.record.status.is_end:
                 title = kept.title if kept.is_titled else None
                 return finished(
@@ -167,7 +167,7 @@ class Engine:
 
     async def record(self, caller: Caller, turn_id: str) -> TurnRecord:
         """A turn as it is kept. Raises `TurnNotFound`."""
-        kept = await self._store.read(records.find, tenant=caller.tenant, turn_id=turn_id)
+        kept = await self._store.read(turn_records.find, tenant=caller.tenant, turn_id=turn_id)
         return kept.record
 
     async def cancel(self, caller: Caller, turn_id: str) -> TurnRecord:
@@ -177,7 +177,7 @@ class Engine:
         """
         reason = TurnCancelled()
         was = await self._store.write(
-            posts.cancel_waiting,
+            turn_creation.cancel_waiting,
             tenant=caller.tenant,
             turn_id=turn_id,
             error_code=reason.code,
@@ -199,16 +199,16 @@ class Engine:
 
     async def receipt(self, caller: Caller, turn_id: str) -> Receipt:
         """What a turn's model was sent, and what not. Raises as `store.records.receipt`."""
-        found = await self._store.read(records.receipt, tenant=caller.tenant, turn_id=turn_id)
+        found = await self._store.read(turn_records.receipt, tenant=caller.tenant, turn_id=turn_id)
         opening = self._providers.opening(found.model, found.messages[0].role)
         if opening is None:
             return found
         role, words = opening
         return replace(found, messages=(SentMessage(None, role, words), *found.messages))
 
-    async def _accept(self, caller: Caller, request: TurnRequest) -> TurnLog | Repeated:
+    async def _accept(self, caller: Caller, request: TurnRequest) -> TurnStream | DuplicateRequest:
         accepted = await self._store.write(
-            posts.accept,
+            turn_creation.create_turn,
             tenant=caller.tenant,
             request=request,
             runner=self._running.runner,
@@ -216,7 +216,7 @@ class Engine:
             make_title=titles.provisional_title,
             at=now(),
         )
-        if isinstance(accepted, Repeated):
+        if isinstance(accepted, DuplicateRequest):
             return accepted
         live = self._live.open(accepted.turn, caller.tenant)
         if accepted.created is not None:
@@ -237,7 +237,7 @@ class Engine:
         return live
 
 
-def _tell_title(call: "asyncio.Task[str | None]", live: TurnLog, *, awaited: bool) -> None:
+def _tell_title(call: "asyncio.Task[str | None]", live: TurnStream, *, awaited: bool) -> None:
     """Let a turn's readers know the title; the call does not keep the turn in memory."""
     known = weakref.ref(live)
 
@@ -252,7 +252,7 @@ def _tell_title(call: "asyncio.Task[str | None]", live: TurnLog, *, awaited: boo
     call.add_done_callback(settle)
 
 
-def _ending(kept: records.Kept) -> Reply | Failure:
+def _ending(kept: turn_records.Kept) -> Reply | Failure:
     """How a turn ended, as it was told then."""
     if kept.failure is not None:
         return Failure(kept.failure, kept.reply)

@@ -5,21 +5,21 @@ A turn here belongs to the server: who reads it may go away. What a model is, is
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 
 from chatkeep.domain.errors import ChatError, error_from_code
 from chatkeep.domain.events import Event, Failure, Position
 from chatkeep.domain.model import Reply, Turn
 from chatkeep.domain.validation import is_blank
-from chatkeep.idle_timer import Silence
-from chatkeep.turns.text_buffer import GrowingText
+from chatkeep.idle_timer import IdleTimer
+from chatkeep.turns.text_buffer import TextBuffer
 
 MAX_DELTA_CHARS = 16_384
 """Text in one event at most: a reader who is far behind catches up in bounded steps."""
 
 
-class TurnLog:
+class TurnStream:
     """A turn's text as it grows, its session's title, its end. Anyone may read, from anywhere."""
 
     __slots__ = (
@@ -33,7 +33,7 @@ class TurnLog:
         self.tenant = tenant
         self.remark = ""
         self.stopped: ChatError | None = None
-        self._text = GrowingText()
+        self._text = TextBuffer()
         self._blank: list[str] = []
         self._title: str | None = None
         self._awaits_title = False
@@ -157,7 +157,7 @@ class TurnLog:
         """
         at, told = after, ""
         waiter = self._waiter()
-        silence = Silence(idle_seconds, lambda: _answer(waiter, False))
+        silence = IdleTimer(idle_seconds, lambda: _answer(waiter, False))
         try:
             while True:
                 step = self._next(at)
@@ -249,39 +249,11 @@ def _answer(waiter: asyncio.Future[bool], value: bool) -> None:
         waiter.set_result(value)
 
 
-class LiveTurns:
-    """The turns that this process has in hand, by their id."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._by_id: dict[str, TurnLog] = {}
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self._by_id)
-
-    def __iter__(self) -> Iterator[TurnLog]:
-        """All of them, as they are now."""
-        return iter(list(self._by_id.values()))
-
-    def get(self, turn_id: str) -> TurnLog | None:
-        """A turn in hand."""
-        return self._by_id.get(turn_id)
-
-    def open(self, turn: Turn, tenant: str) -> TurnLog:
-        """Take a turn in hand, or return it if it is there already."""
-        return self._by_id.setdefault(turn.turn_id, TurnLog(turn, tenant))
-
-    def drop(self, log: TurnLog) -> None:
-        """Let go of a turn that has ended."""
-        self._by_id.pop(log.turn.turn_id, None)
-
-
 def finished(
     turn: Turn, tenant: str, *, text: str, end: Reply | Failure, title: str | None
-) -> TurnLog:
+) -> TurnStream:
     """The log of a turn that has ended, made of what is kept of it."""
-    log = TurnLog(turn, tenant)
+    log = TurnStream(turn, tenant)
     if text:
         log.append(text)
     log.settle_title(title)

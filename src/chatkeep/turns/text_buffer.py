@@ -6,7 +6,7 @@ BLOCK_PIECES = 16
 """Pieces that are joined, for a small string takes ten times the memory of its text."""
 
 
-class GrowingText:
+class TextBuffer:
     """What has been written so far."""
 
     __slots__ = ("_blocks", "_ends", "_pieces", "length")

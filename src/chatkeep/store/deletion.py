@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.model import Status
-from chatkeep.store import repeats, rows, search, sessions
+from chatkeep.store import idempotency, rows, search, sessions
 from chatkeep.store.tables import HIDDEN, calls, messages, system_prompts, tenants, turns
 from chatkeep.store.tables import sessions as sessions_table
 
@@ -37,7 +37,7 @@ def hidden_name(reason: str, tenant: str) -> str:
     return f"{reason}:{uuid.uuid4().hex}:{tenant}"
 
 
-def hide(
+def soft_delete(
     conn: sa.Connection, *, tenant: str, session_id: str, at: int, before: int | None = None
 ) -> Removed:
     """Take a session out of its tenant's sight, and end its turns. Raises `SessionNotFound`.
@@ -52,7 +52,7 @@ def hide(
     if before is not None and (session.updated_at >= before or under_way):
         raise SessionNotFound
     conn.execute(_END, {"session": session.pk, "at": max(at, session.updated_at)})
-    repeats.remember_deleted(conn, tenant=tenant, session_pk=session.pk, at=at)
+    idempotency.remember_deleted(conn, tenant=tenant, session_pk=session.pk, at=at)
     rows.update_session(conn, session.pk, tenant_id=HIDDEN, session_id=hidden_name(DELETED, tenant))
     return Removed(session.pk, tuple(under_way))
 
@@ -62,7 +62,7 @@ def give_up_imports(conn: sa.Connection) -> None:
     conn.execute(_GIVE_UP)
 
 
-def sweep(conn: sa.Connection, *, limit: int) -> bool:
+def purge_rows(conn: sa.Connection, *, limit: int) -> bool:
     """Delete up to `limit` rows of a deleted session; whether there is more to delete."""
     session = conn.execute(_DELETED_ROWS).first()
     if session is None:
@@ -76,7 +76,7 @@ def sweep(conn: sa.Connection, *, limit: int) -> bool:
     return True
 
 
-def finish(conn: sa.Connection) -> None:
+def finish_purge(conn: sa.Connection) -> None:
     """Let go of the hidden sessions of which nothing is left anywhere."""
     conn.execute(_FINISH)
 

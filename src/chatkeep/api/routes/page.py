@@ -13,10 +13,10 @@ from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from chatkeep.api import accept, tags
+from chatkeep.api import accept, etags
 from chatkeep.domain.errors import PageMissing
 
-FOLDER = Path(__file__).parent.parent / "page"
+FOLDER = Path(__file__).parents[2] / "page"
 """Where the page's build puts its files."""
 
 INDEX = "index.html"
@@ -89,8 +89,8 @@ class Page:
         plain, packed = self._files[name]
         takes_gzip = accept.takes(request.headers.get("accept-encoding"), "gzip")
         form = packed if takes_gzip else plain
-        headers = self._headers | tags.header(form.tag)
-        if tags.is_known(form.tag, request.headers.get("if-none-match")):
+        headers = self._headers | etags.header(form.tag)
+        if etags.is_known(form.tag, request.headers.get("if-none-match")):
             return Response(status_code=304, headers=headers)
         return Response(form.content, headers=headers | form.headers)
 

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from chatkeep.domain.errors import MessageNotFound, QueueFull, SessionBusy, TurnNotFound
 from chatkeep.domain.ids import message_id, turn_id
 from chatkeep.domain.model import OnBusy, Session, Status, Turn, TurnOptions, TurnRequest
-from chatkeep.store import repeats, rows, sessions
-from chatkeep.store.turns import ROOT, Begun, Runner, begin_at_once, begin_next
+from chatkeep.store import idempotency, rows, sessions
+from chatkeep.store.turns import ROOT, Runner, StartedTurn, start_next_turn, start_turn
 
 QUEUE_RETRY_SECONDS = 5
 """What a client is told to wait when a session's queue is full."""
@@ -26,7 +26,7 @@ class Accepted:
 
     turn: Turn
     session_pk: int
-    begun: Begun | None
+    begun: StartedTurn | None
     running: str | None
     created: Session | None
     first_message: str | None
@@ -40,7 +40,7 @@ class _Place:
     original: Any = None
 
 
-def accept(
+def create_turn(
     conn: sa.Connection,
     *,
     tenant: str,
@@ -49,7 +49,7 @@ def accept(
     max_queued: int,
     make_title: Callable[[str, int], str],
     at: int,
-) -> Accepted | repeats.Repeated:
+) -> Accepted | idempotency.DuplicateRequest:
     """Store a turn, creating the session where needed; begin it if it can run.
 
     A request that was accepted before is not accepted again. `make_title` makes the provisional
@@ -57,7 +57,7 @@ def accept(
     `TurnNotFound` and `IdempotencyKeyReused`.
     """
     session = sessions.find(conn, tenant=tenant, session_id=request.session_id)
-    repeated = repeats.find(conn, tenant=tenant, session=session, request=request, at=at)
+    repeated = idempotency.find(conn, tenant=tenant, session=session, request=request, at=at)
     if repeated is not None:
         return repeated
     place = _place(conn, tenant, session, request)
@@ -90,9 +90,9 @@ def accept(
         rows.update_session(conn, session.pk, **counted)
         # It waits like any other; where none runs, the turn has come of who waits longest.
         if not line.running:
-            begun = begin_next(conn, session_pk=session.pk, runner=runner, at=at)
+            begun = start_next_turn(conn, session_pk=session.pk, runner=runner, at=at)
     else:
-        begun = begin_at_once(conn, session, turn, request.message, runner, values)
+        begun = start_turn(conn, session, turn, request.message, runner, values)
         turn = begun.turn
     first_message = _first_message(conn, session, request.message)
     return Accepted(

@@ -92,7 +92,7 @@ class ChatRequest(BaseModel):
             raise ValueError("must not be given with regenerate, which names the place")
         return value
 
-    def as_turn(self, *, key: str | None, is_repeat: bool) -> TurnRequest:
+    def as_turn(self, *, key: str | None, is_client_retry: bool) -> TurnRequest:
         """Say the same in the engine's words."""
         given = self.model_dump(exclude_unset=True)
         canonical = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
@@ -110,7 +110,7 @@ class ChatRequest(BaseModel):
             ),
             on_busy=OnBusy(self.on_busy),
             idempotency_key=key,
-            is_repeat=is_repeat,
+            is_client_retry=is_client_retry,
         )
 
 
@@ -186,9 +186,9 @@ async def chat(request: Request) -> Response:
     media_type = accept.choose(accepted, (JSON, TEXT, sse.MEDIA_TYPE))
     key = _key(request.headers.getlist("idempotency-key"))
     count = request.headers.get("x-stainless-retry-count", "").strip()
-    is_repeat = count.isdecimal() and count.strip("0") != ""
+    is_client_retry = count.isdecimal() and count.strip("0") != ""
     body = await bodies.read(request, ChatRequest)
-    turn = body.as_turn(key=key, is_repeat=is_repeat)
+    turn = body.as_turn(key=key, is_client_retry=is_client_retry)
     log, is_replay = await engine(request).post(caller(request), turn)
     headers = request.state.headers = REPLAYED if is_replay else {}
     if media_type == sse.MEDIA_TYPE:

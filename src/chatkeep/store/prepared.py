@@ -14,7 +14,7 @@ Statement = sa.Select[Any] | sa.Insert | sa.Update | sa.TextClause
 Convert = Callable[[Any], Any]
 
 
-class Compiled:
+class PreparedStatement:
     """A statement whose SQL depends on nothing but the names of its values.
 
     It runs in the transaction that its connection is in. Raises `sa.exc.DBAPIError`.

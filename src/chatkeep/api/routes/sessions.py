@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from chatkeep.api import bodies, paging, problems, tags
+from chatkeep.api import bodies, etags, paging, problems
 from chatkeep.api.bodies import Storable
 from chatkeep.api.dependencies import CallerOf, EngineOf, Limit, StoreOf
 from chatkeep.api.routing import StrictRoute
@@ -157,8 +157,8 @@ async def read_session(
     found = await store.read(
         sessions.record, tenant=caller.tenant, session_id=_name(request, session_id)
     )
-    if tags.is_known(found.tag, if_none_match):
-        return Response(status_code=304, headers=tags.header(found.tag))
+    if etags.is_known(found.tag, if_none_match):
+        return Response(status_code=304, headers=etags.header(found.tag))
     return _record(found)
 
 
@@ -188,7 +188,7 @@ async def change_session(
 ) -> Response:
     """Set the title, the settings of its turns, the branch: what is given, all or nothing."""
     change = await bodies.read(request, SessionChange)
-    expected = None if if_match is None else tags.listed(if_match)
+    expected = None if if_match is None else etags.listed(if_match)
     changed = await engine.sessions.change(
         caller,
         _name(request, session_id),
@@ -220,7 +220,7 @@ async def delete_session(
 
 
 def _record(found: SessionRecord) -> Response:
-    headers = tags.header(found.tag)
+    headers = etags.header(found.tag)
     return Response(orjson.dumps(found), headers=headers, media_type="application/json")
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound
 from chatkeep.domain.model import Status, TurnRequest
 from chatkeep.store import rows
-from chatkeep.store.compiled import Compiled
+from chatkeep.store.prepared import PreparedStatement
 from chatkeep.store.tables import deleted_requests, turns
 
 KEY_MICROSECONDS = 24 * 3_600 * 1_000_000
@@ -24,7 +24,7 @@ TURNS_SEARCHED = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class DuplicateRequest:
     """The turn that a request has made before."""
 
     turn_id: str
@@ -32,7 +32,7 @@ class Repeated:
 
 def find(
     conn: sa.Connection, *, tenant: str, session: Any, request: TurnRequest, at: int
-) -> Repeated | None:
+) -> DuplicateRequest | None:
     """The turn that this request repeats.
 
     Raises `IdempotencyKeyReused`, and `SessionNotFound` if the session of its turn was deleted.
@@ -41,7 +41,7 @@ def find(
     """
     if request.idempotency_key is not None:
         return _by_key(conn, tenant, request, at)
-    if request.is_repeat and session is not None:
+    if request.is_client_retry and session is not None:
         return _by_digest(conn, session, request, at)
     return None
 
@@ -72,7 +72,9 @@ def _digest(tenant: str, key: str, request_digest: bytes) -> bytes:
     return blake2b(parts, digest_size=16).digest()
 
 
-def _by_key(conn: sa.Connection, tenant: str, request: TurnRequest, at: int) -> Repeated | None:
+def _by_key(
+    conn: sa.Connection, tenant: str, request: TurnRequest, at: int
+) -> DuplicateRequest | None:
     key = request.idempotency_key or ""
     row = rows.turn_by_key(conn, tenant=tenant, key=key)
     if row is None or not row.is_there:
@@ -86,20 +88,22 @@ def _by_key(conn: sa.Connection, tenant: str, request: TurnRequest, at: int) -> 
         return None
     if row.request_digest != request.digest:
         raise IdempotencyKeyReused(turn_id=row.id)
-    return Repeated(row.id)
+    return DuplicateRequest(row.id)
 
 
-def _by_digest(conn: sa.Connection, session: Any, request: TurnRequest, at: int) -> Repeated | None:
+def _by_digest(
+    conn: sa.Connection, session: Any, request: TurnRequest, at: int
+) -> DuplicateRequest | None:
     newest = rows.newest_turns(conn, session_pk=session.pk, limit=TURNS_SEARCHED)
     for row in newest:
         under_way = row.status in {Status.QUEUED.value, Status.RUNNING.value}
         is_fresh = under_way or at - row.created_at < REPEAT_MICROSECONDS
         if row.request_digest == request.digest and is_fresh:
-            return Repeated(row.id)
+            return DuplicateRequest(row.id)
     return None
 
 
-_DELETED = Compiled(
+_DELETED = PreparedStatement(
     sa.select(deleted_requests.c.created_at).where(
         deleted_requests.c.digest == sa.bindparam("digest")
     )
