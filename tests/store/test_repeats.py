@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from chatkeep.turns.lease import Lease
 
 from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound
 from chatkeep.domain.model import Status, SystemPrompts, TurnRequest
 from chatkeep.store import Store, leases, turn_creation, turns
 from chatkeep.store.idempotency import KEY_MICROSECONDS, REPEAT_MICROSECONDS, DuplicateRequest
 from chatkeep.store.tables import deleted_requests
-from chatkeep.turns.lease import Lease
 from tests.store.conftest import accept, end, post, run
 
 NOW = 1_700_000_000_000_000

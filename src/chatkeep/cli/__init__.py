@@ -141,4 +141,3 @@ def openapi() -> None:
         plain = {"database_url": "", "model": "openai:any", "models": "", "title_model": ""}
         app = create_app(configuration.settings(data_dir=folder, **plain))
         typer.echo(json.dumps(app.openapi(), indent=2, ensure_ascii=False))
-        app.state.store.close()
