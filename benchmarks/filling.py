@@ -30,6 +30,7 @@ def fill(
     Sessions of the same length have a number behind it. `texts` are the messages' contents.
     """
     store = Store(f"sqlite:///{path}", readers=1, write_queue=10)
+    store.open()
     asyncio.run(_fill(store, histories, listed, texts or itertools.repeat(TEXT)))
     store.close()
 

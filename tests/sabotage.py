@@ -123,7 +123,7 @@ def remembered_words() -> None:
 
 def kept_log() -> None:
     """The write-ahead log is not emptied after a deletion."""
-    database.Store._truncate_log = lambda _self: True  # type: ignore[method-assign]  # the same
+    database.Store._truncate_wal = lambda _self: True  # type: ignore[method-assign]  # the same
 
 
 def seen_at_once() -> None:

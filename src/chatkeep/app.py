@@ -102,6 +102,7 @@ def create_app(
     store = Store(
         settings.database, readers=settings.reader_threads, write_queue=settings.write_queue
     )
+    store.open()
     feed = Notifications(capacity=settings.max_feed_events)
     titling = Titling(
         store,

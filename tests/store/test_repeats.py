@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound
 from chatkeep.domain.model import Status, SystemPrompts, TurnRequest
-from chatkeep.store import Store, leases, turn_creation, turns
+from chatkeep.store import Store, deletion, leases, turn_creation, turns
 from chatkeep.store.idempotency import KEY_MICROSECONDS, REPEAT_MICROSECONDS, DuplicateRequest
 from chatkeep.store.tables import deleted_requests
 from chatkeep.turns.lease import Lease
-from tests.store.conftest import accept, end, post, run
+from tests.store.conftest import accept, end, open_store, post, run
 
 NOW = 1_700_000_000_000_000
 
@@ -189,9 +189,9 @@ def test_who_was_thought_dead_begins_a_new_lease(store: Store) -> None:
 
 def test_a_key_survives_a_restart(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/kept.db"
-    store = Store(url, readers=1, write_queue=10)
+    store = open_store(url)
     first = run(lambda: post(store, keyed("k"), at=NOW))
     store.close()
-    store = Store(url, readers=1, write_queue=10)
+    store = open_store(url)
     assert run(lambda: post(store, keyed("k"), at=NOW)) == DuplicateRequest(first.turn.turn_id)
     store.close()

@@ -186,7 +186,7 @@ class Sessions:
             if not await self._store.write(search.optimize_index, is_first=step == 0):
                 break
         for pause in LOG_PAUSES_SECONDS:
-            if await self._store.truncate_log():
+            if await self._store.truncate_wal():
                 break
             await asyncio.sleep(pause)
         else:
