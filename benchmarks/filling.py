@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.store import Store, search
+from chatkeep.store import Store
+from chatkeep.store.search import hits as search
 from chatkeep.store.tables import messages, sessions
 
 BATCH = 20_000

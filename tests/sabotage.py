@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from chatkeep import cli
 from chatkeep.domain.events import Position
 from chatkeep.domain.model import Reply
-from chatkeep.store import database, idempotency, imports, leases, messages, rows, search
+from chatkeep.store import database, idempotency, imports, leases, messages, rows
 from chatkeep.store.prepared import PreparedStatement
+from chatkeep.store.search import hits as search
 from chatkeep.turns import lease, stream, text_buffer
 from chatkeep.turns.runner import Running
 

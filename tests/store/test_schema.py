@@ -25,11 +25,11 @@ from chatkeep.store import (
     messages,
     migrations,
     rows,
-    search,
     session_changes,
     sessions,
     usage,
 )
+from chatkeep.store.search import hits as search
 from chatkeep.store.tables import HIDDEN, metadata
 from chatkeep.store.tables import messages as messages_table
 from tests.store.conftest import accept, open_store, run

@@ -11,7 +11,8 @@ from chatkeep.domain.model import Caller, Session, SessionRecord, Status
 from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
-from chatkeep.store import Store, deletion, search, session_changes
+from chatkeep.store import Store, deletion, session_changes
+from chatkeep.store.search import hits as search
 from chatkeep.turns.registry import TurnRegistry
 
 log = telemetry.logger("sessions")
