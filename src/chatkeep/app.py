@@ -76,7 +76,31 @@ class Lifecycle:
     """Why the server could not start."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def start(self, *, answers: bool) -> None:
+    @asynccontextmanager
+    async def run(self, *, answers: bool, drain_seconds: float) -> AsyncIterator[None]:
+        """Open the database and start; at the end drain, and close what was opened.
+
+        Args:
+            answers: Whether turns are taken.
+            drain_seconds: What running turns get at the end.
+
+        Raises:
+            ChatError: It could not start; `failure` says why too.
+
+        """
+        try:
+            await asyncio.to_thread(self.services.store.open)
+            await self._start(answers=answers)
+            yield
+        except ChatError as error:
+            self.failure = error
+            raise
+        finally:
+            await self.drain(drain_seconds)
+            await self.services.providers.close()
+            await asyncio.to_thread(self.services.store.close)
+
+    async def _start(self, *, answers: bool) -> None:
         """Recover what an earlier process has left, and begin to take turns.
 
         With `answers` false no turn is taken, and those of an earlier process are left alone.
@@ -106,12 +130,6 @@ class Lifecycle:
             services.notifications.close()
             await self.leases.close()
 
-    async def close(self, drain_seconds: float) -> None:
-        """Drain, and close the connections to providers and the database."""
-        await self.drain(drain_seconds)
-        await self.services.providers.close()
-        await asyncio.to_thread(self.services.store.close)
-
 
 def create_app(
     settings: Settings, *, answers: bool = True, page_folder: Path = page.FOLDER
@@ -128,24 +146,11 @@ def create_app(
 
     """
     lifecycle = _build(settings)
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        try:
-            await asyncio.to_thread(lifecycle.services.store.open)
-            await lifecycle.start(answers=answers)
-            yield
-        except ChatError as error:
-            lifecycle.failure = error
-            raise
-        finally:
-            await lifecycle.close(settings.drain_seconds)
-
     app = FastAPI(
         title="Chatkeep",
         version=__version__,
         summary="Conversations with a language model, kept.",
-        lifespan=lifespan,
+        lifespan=lambda _: lifecycle.run(answers=answers, drain_seconds=settings.drain_seconds),
         # Their pages load scripts from another host; /openapi.json is there for any viewer.
         docs_url=None,
         redoc_url=None,

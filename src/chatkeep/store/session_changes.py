@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from chatkeep.domain.errors import SessionBusy, SessionChanged, SessionNotFound, TurnRef
 from chatkeep.domain.model import SessionRecord, TitleSource
-from chatkeep.store import branches, rows, search
+from chatkeep.store import branches, rows
 from chatkeep.store import sessions as stored
+from chatkeep.store.search import hits as search
 from chatkeep.store.tables import HIDDEN, messages, sessions
 
 PLAIN = (

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from chatkeep import telemetry
@@ -55,7 +55,7 @@ class Outcome:
     """
 
     error: ChatError | None = None
-    completion: Completion = Completion()
+    completion: Completion = field(default_factory=Completion)
     calls: tuple[Call, ...] = ()
     row: TurnRow = TurnRow.OPEN
 
@@ -140,8 +140,8 @@ class TurnFinisher:
             deleted = TurnCancelled("The session was deleted.")
             reason = stream.stop_reason or deleted
             return replace(outcome, error=reason, row=TurnRow.CLOSED)
-        except ChatError as error:
-            logger.warning("turn_not_read", turn_id=stream.turn.turn_id, code=error.code)
+        except ChatError as failure:
+            logger.warning("turn_not_read", turn_id=stream.turn.turn_id, code=failure.code)
         error = outcome.error or InternalError("The turn was ended by another process.")
         return replace(outcome, error=error, row=TurnRow.ELSEWHERE)
 

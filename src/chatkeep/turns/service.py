@@ -1,4 +1,4 @@
-"""What callers do with turns: submit one, read its stream, cancel it, see what its model was sent."""
+"""What callers do with turns: submit one, read its stream, cancel it, read its receipt."""
 
 import asyncio
 import weakref

@@ -12,7 +12,7 @@ from chatkeep.api import accept, bodies, problems, sse
 from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable
 from chatkeep.api.dependencies import caller, event_stream, services
 from chatkeep.api.routing import PlainRoute
-from chatkeep.domain.errors import InvalidRequest
+from chatkeep.domain.errors import InvalidRequest, InvalidValue
 from chatkeep.domain.model import Branch, OnBusy, Reply, TurnOptions, TurnRequest
 from chatkeep.domain.records import ReplyTokens, Temperature
 from chatkeep.domain.validation import is_blank, validate_session_id
@@ -216,6 +216,6 @@ def _key(lines: list[str]) -> str | None:
     can_be = 1 <= len(header) <= MAX_ID_CHARS and all("!" <= ch <= "~" for ch in header)
     if len(lines) > 1 or not can_be:
         detail = "must be there once, with 1 to 255 visible ASCII characters"
-        listed = [{"parameter": "Idempotency-Key", "detail": detail}]
+        listed: list[InvalidValue] = [{"parameter": "Idempotency-Key", "detail": detail}]
         raise InvalidRequest(f"Idempotency-Key: {detail}", errors=listed)
     return header
