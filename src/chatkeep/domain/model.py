@@ -170,7 +170,7 @@ class TurnOptions:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Where in the tree a message goes: below this message, or with `None` at the very beginning."""
+    """Where in the tree a message goes: below this one, or with `None` at the beginning."""
 
     parent_id: str | None
 
