@@ -15,7 +15,8 @@ import typer
 from pydantic import Field, TypeAdapter
 
 from chatkeep import examples
-from chatkeep.app import STATUS, create_app
+from chatkeep.api.problems import STATUS
+from chatkeep.app import create_app
 from chatkeep.cli import cli
 from chatkeep.cli.output import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG
 from chatkeep.settings import PREFIX, Settings
@@ -211,7 +212,6 @@ def api() -> Lines:
         # Constructed, so that the environment and a file of this machine have no say.
         app = create_app(Settings.model_construct(data_dir=Path(folder), model="openai:any"))
         document = app.openapi()
-        app.state.store.close()
     yield API
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

@@ -14,10 +14,12 @@ import sqlalchemy as sa
 from chatkeep import cli
 from chatkeep.domain.events import Position
 from chatkeep.domain.model import Reply
-from chatkeep.store import database, idempotency, imports, leases, messages, rows, search
+from chatkeep.store import database, idempotency, imports, leases, messages, rows
 from chatkeep.store.prepared import PreparedStatement
-from chatkeep.turns import lease, stream, text_buffer
-from chatkeep.turns.runner import Running
+from chatkeep.store.search import hits as search
+from chatkeep.turns import recovery, stream, text_buffer
+from chatkeep.turns.finish import TurnFinisher
+from chatkeep.turns.runner import TASKS, TurnRunner
 
 
 def no_sync() -> None:
@@ -39,16 +41,16 @@ def no_sync() -> None:
 
 def early_answer() -> None:
     """An end is announced, and only then stored."""
-    store_end = Running._store_end
+    store_end = TurnFinisher._store_end
 
-    async def late(self: Running, live: Any, runner: Any, outcome: Any) -> Any:
-        live.settle_title(None)
-        said = Reply.to(live.turn, text=outcome.text, title="-", completion=outcome.completion)
-        live.end(said)
+    async def late(self: TurnFinisher, stream: Any, outcome: Any, text: str, runner: Any) -> Any:
+        stream.settle_title(None)
+        completion = outcome.completion
+        stream.end(Reply.to(stream.turn, text=text, title="-", completion=completion))
         await asyncio.sleep(0.3)
-        return await store_end(self, live, runner, outcome)
+        return await store_end(self, stream, outcome, text, runner)
 
-    Running._store_end = late  # type: ignore[method-assign]  # that is what sabotage is
+    TurnFinisher._store_end = late  # type: ignore[method-assign]  # that is what sabotage is
 
 
 def two_commits() -> None:
@@ -110,8 +112,8 @@ def newest_first() -> None:
 
 def hasty_stop() -> None:
     """Turns get no time to end when the server stops, and nobody is told."""
-    Running.close = lambda self, _seconds: _cancel(self)  # type: ignore[method-assign]  # the same
-    lease.Lease.close = _nothing  # type: ignore[method-assign]  # that is what sabotage is
+    TurnRunner.close = lambda self, _seconds: _cancel(self)  # type: ignore[method-assign]  # the same
+    recovery.LeaseKeeper.close = _nothing  # type: ignore[method-assign]  # that is what sabotage is
     database.Store.close = lambda _self: None  # type: ignore[method-assign]  # the same
     leases.take_all = lambda _conn, **_: []
 
@@ -123,7 +125,7 @@ def remembered_words() -> None:
 
 def kept_log() -> None:
     """The write-ahead log is not emptied after a deletion."""
-    database.Store._truncate_log = lambda _self: True  # type: ignore[method-assign]  # the same
+    database.Store._truncate_wal = lambda _self: True  # type: ignore[method-assign]  # the same
 
 
 def seen_at_once() -> None:
@@ -138,10 +140,8 @@ def seen_at_once() -> None:
     imports.begin = visible
 
 
-async def _cancel(running: Running) -> None:
-    for task in running._tasks:
-        task.cancel()
-    await asyncio.gather(*running._tasks, return_exceptions=True)
+async def _cancel(runner: TurnRunner) -> None:
+    await runner._background.cancel(TASKS)
 
 
 async def _nothing(_self: object) -> None:

@@ -10,6 +10,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "chatkeep"
 LAYERS = (
     ("__init__",),
     ("domain", "settings", "telemetry", "examples", "redaction", "files", "idle_timer"),
+    ("background",),
     ("store", "providers", "notifications"),
     ("titles",),
     ("turns",),
@@ -31,12 +32,11 @@ LONGER = {
     "api/routes/sessions.py:history",
     "api/routes/sessions.py:list_sessions",
     "api/routes/usage.py:read_usage",
-    "app.py:create_app",
+    "app.py:_build",
     "cli/commands/transfer.py:export",
     "cli/commands/transfer.py:import_",
     "cli/commands/usage.py:usage",
     "cli/commands/chat.py:chat",
-    "turns/runner.py:_end",
     "providers/embedded.py:_launch",
     "providers/models.py:answer",
     "store/messages.py:_window_statement",
@@ -87,7 +87,7 @@ def test_a_function_fits_on_a_screen() -> None:
 
 
 def test_every_error_has_a_status_and_a_code_of_its_own() -> None:
-    from chatkeep.app import STATUS
+    from chatkeep.api.problems import STATUS
     from chatkeep.domain import errors
 
     errors = errors.ChatError.__subclasses__()

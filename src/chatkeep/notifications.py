@@ -1,102 +1,113 @@
-"""What happens to a tenant's sessions, told to whoever reads along: a short log in memory.
+"""What happens to a tenant's sessions, as it happens: the newest events, in memory.
 
-It is read from a position, like a turn's; but it forgets. Who was away for too long, or since
-before the server's start, is told so, and reads the list of sessions again.
+A reader reads from a position, as in a turn's stream; but old events are dropped. A reader whose
+position is not there any more, or is of another run of the server, gets `events.missed`, and reads
+the list of sessions again.
 """
 
 import asyncio
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator
-from typing import Any
 
-from chatkeep.domain.events import Event
+from chatkeep.domain.events import Event, EventsMissed, EventType, Payload
 
-MISSED = "events.missed"
+Numbered = tuple[int, Event]
 
 
 class Notifications:
-    """The newest events of each tenant, and who waits for more."""
+    """The newest events of each tenant, and the readers that wait for more."""
 
     def __init__(self, *, capacity: int) -> None:
-        """Keep so many events of each tenant."""
+        """Keep at most `capacity` events of each tenant."""
         self._capacity = capacity
-        self._start = uuid.uuid4().hex[:12]
+        self._run_id = uuid.uuid4().hex[:12]
         self._count = 0
-        self._events: dict[str, deque[tuple[int, Event]]] = {}
+        self._events: dict[str, deque[Numbered]] = {}
         self._waiters: dict[str, set[asyncio.Future[bool]]] = {}
-        self._closed = False
+        self._is_closed = False
 
-    def tell(self, tenant: str, name: str, data: Any) -> None:
-        """Add an event. Who reads too slowly misses it; nobody is waited for."""
+    def publish(self, tenant: str, event: EventType, payload: Payload) -> None:
+        """Add an event. Readers are not waited for: one that is too slow misses it."""
         self._count += 1
-        kept = self._events.setdefault(tenant, deque(maxlen=self._capacity))
-        kept.append((self._count, Event(self._id(self._count), name, data)))
+        events = self._events.setdefault(tenant, deque(maxlen=self._capacity))
+        events.append((self._count, Event(self._event_id(self._count), event, payload)))
         for waiter in self._waiters.pop(tenant, ()):
-            _answer(waiter, True)
+            _resolve(waiter, True)
 
     def close(self) -> None:
-        """Let every reader go."""
-        self._closed = True
+        """End every reader's stream once it has read what there is."""
+        self._is_closed = True
         for waiters in self._waiters.values():
             for waiter in waiters:
-                _answer(waiter, True)
+                _resolve(waiter, True)
 
     async def read(
         self, tenant: str, after: str | None, *, idle_seconds: float
     ) -> AsyncGenerator[Event | str, None]:
-        """The events after the one with this id, or from now on; `""` when there are none."""
-        at = self._count if after is None else self._place(after)
+        """Yield a tenant's events as they come.
+
+        Args:
+            tenant: Whose events.
+            after: The id of the last event that was read; `None` for events from now on.
+            idle_seconds: After so many seconds without an event an empty `str` is yielded.
+
+        """
+        number = self._count if after is None else self._number(after)
         if after is None:
             yield ""
         while True:
-            kept = self._events.get(tenant, deque())
-            if at is None or self._has_forgotten(kept, at):
-                at = self._count
-                words = "Some events are gone. Read the list of sessions again."
-                yield Event(self._id(at), MISSED, {"detail": words})
-            elif (event := _next(kept, at)) is not None:
-                at = event[0]
-                yield event[1]
-            elif self._closed:
+            events = self._events.get(tenant, deque())
+            if number is None or self._has_dropped(events, number):
+                number = self._count
+                missed = EventsMissed("Some events are gone. Read the list of sessions again.")
+                yield Event(self._event_id(number), EventType.EVENTS_MISSED, missed)
+            elif (following := _following(events, number)) is not None:
+                number = following[0]
+                yield following[1]
+            elif self._is_closed:
                 return
-            elif not await self._news(tenant, idle_seconds):
+            elif not await self._wait(tenant, idle_seconds):
                 yield ""
 
-    def _id(self, number: int) -> str:
-        return f"{self._start}-{number}"
+    def _event_id(self, number: int) -> str:
+        return f"{self._run_id}-{number}"
 
-    def _place(self, after: str) -> int | None:
-        """The number in an event's id; `None` if it is not one of this server's life."""
-        start, _, number = after.partition("-")
-        known = start == self._start and number.isdecimal() and len(number) < 16
-        return int(number) if known and int(number) <= self._count else None
+    def _number(self, event_id: str) -> int | None:
+        """The number in an event's id; `None` if it is not one of this run of the server."""
+        run_id, _, number = event_id.partition("-")
+        is_ours = run_id == self._run_id and number.isdecimal() and len(number) < 16
+        return int(number) if is_ours and int(number) <= self._count else None
 
-    def _has_forgotten(self, kept: deque[tuple[int, Event]], at: int) -> bool:
-        return len(kept) == self._capacity and at < kept[0][0] - 1 and at < kept[-1][0]
+    def _has_dropped(self, events: deque[Numbered], number: int) -> bool:
+        """Whether an event after `number` was dropped."""
+        return (
+            len(events) == self._capacity and number < events[0][0] - 1 and number < events[-1][0]
+        )
 
-    async def _news(self, tenant: str, seconds: float) -> bool:
+    async def _wait(self, tenant: str, seconds: float) -> bool:
+        """Wait for news; false after `seconds` without."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
         self._waiters.setdefault(tenant, set()).add(waiter)
-        alarm = loop.call_later(seconds, _answer, waiter, False)
+        timer = loop.call_later(seconds, _resolve, waiter, False)
         try:
             return await waiter
         finally:
-            alarm.cancel()
+            timer.cancel()
             self._waiters.get(tenant, set()).discard(waiter)
 
 
-def _next(kept: deque[tuple[int, Event]], at: int) -> tuple[int, Event] | None:
-    """The oldest event after a number; they are looked through from the newest."""
-    found = None
-    for event in reversed(kept):
-        if event[0] <= at:
+def _following(events: deque[Numbered], number: int) -> Numbered | None:
+    """The oldest event after a number; the newest are looked at first."""
+    following = None
+    for event in reversed(events):
+        if event[0] <= number:
             break
-        found = event
-    return found
+        following = event
+    return following
 
 
-def _answer(waiter: asyncio.Future[bool], value: bool) -> None:
+def _resolve(waiter: asyncio.Future[bool], value: bool) -> None:
     if not waiter.done():
         waiter.set_result(value)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from chatkeep.store import search
+from chatkeep.store.search import hits as search
 
 
 def say(client: TestClient, session_id: str, *messages: str) -> None:

@@ -90,7 +90,6 @@ def routes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Every route, as `GET /sessions`."""
     folder = tmp_path_factory.mktemp("routes")
     app = create_app(Settings.model_construct(data_dir=folder, model="openai:any"))
-    app.state.store.close()
     paths = app.openapi()["paths"].items()
     return [f"{method.upper()} {path}" for path, methods in paths for method in methods]
 

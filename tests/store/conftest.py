@@ -15,9 +15,15 @@ RUNNER = turns.Runner("test", "openai:any", SystemPrompts("Be kind."), 5)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path}/chatkeep.db", readers=2, write_queue=1_000)
+    opened = open_store(f"sqlite:///{tmp_path}/chatkeep.db", readers=2, write_queue=1_000)
     yield opened
     opened.close()
+
+
+def open_store(url: str, *, readers: int = 1, write_queue: int = 10) -> Store:
+    store = Store(url, readers=readers, write_queue=write_queue)
+    store.open()
+    return store
 
 
 def run(work: Callable[[], Awaitable[Any]]) -> Any:

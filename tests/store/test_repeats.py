@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound
 from chatkeep.domain.model import Status, SystemPrompts, TurnRequest
-from chatkeep.store import Store, leases, turn_creation, turns
+from chatkeep.store import Store, deletion, leases, turn_creation, turns
 from chatkeep.store.idempotency import KEY_MICROSECONDS, REPEAT_MICROSECONDS, DuplicateRequest
 from chatkeep.store.tables import deleted_requests
-from chatkeep.turns.lease import Lease
-from tests.store.conftest import accept, end, post, run
+from chatkeep.turns.recovery import LeaseKeeper
+from tests.store.conftest import accept, end, open_store, post, run
 
 NOW = 1_700_000_000_000_000
 
@@ -114,21 +115,21 @@ def test_a_marked_repeat_joins_the_newest_turn_with_the_same_body_for_a_minute(
 
 
 @pytest.fixture
-def other(store: Store) -> Lease:
+def other(store: Store) -> LeaseKeeper:
     """To its watch, a lease stands still at once."""
-    return Lease(store, seconds=0)
+    return LeaseKeeper(store, BackgroundTasks(), seconds=0)
 
 
 def test_turns_of_a_lease_that_stands_still_go_to_one_of_those_who_watch(
-    store: Store, other: Lease
+    store: Store, other: LeaseKeeper
 ) -> None:
     async def work() -> None:
         await store.write(leases.claim, owner="test")
         running = await accept(store, "s", "one")
         await accept(store, "s", "two")
-        patient = Lease(store, seconds=3_600)
+        patient = LeaseKeeper(store, BackgroundTasks(), seconds=3_600)
 
-        assert await patient.look() == []
+        assert await patient.take_over_abandoned() == []
         # Both have seen it stand still before either takes over.
         (dead,) = await store.read(leases.others, owner=other.owner)
         owners = (other.owner, patient.owner)
@@ -148,7 +149,7 @@ def test_turns_of_a_lease_that_stands_still_go_to_one_of_those_who_watch(
 
 def test_a_lease_that_moves_is_left_alone(store: Store) -> None:
     async def work() -> None:
-        alive = Lease(store, seconds=3_600)
+        alive = LeaseKeeper(store, BackgroundTasks(), seconds=3_600)
         await store.write(leases.claim, owner=alive.owner)
         runner = turns.Runner(alive.owner, "openai:any", SystemPrompts(""), 5)
         request = TurnRequest("s", b"x", "one")
@@ -162,7 +163,7 @@ def test_a_lease_that_moves_is_left_alone(store: Store) -> None:
             at=1,
         )
         (before,) = await store.read(leases.others, owner="me")
-        await alive.beat()
+        await alive.renew()
 
         assert await store.write(leases.take_over, owner="me", dead=before) == []
         (after,) = await store.read(leases.others, owner="me")
@@ -178,9 +179,9 @@ def test_a_lease_that_moves_is_left_alone(store: Store) -> None:
 
 def test_who_was_thought_dead_begins_a_new_lease(store: Store) -> None:
     async def work() -> None:
-        lease = Lease(store, seconds=1)
+        lease = LeaseKeeper(store, BackgroundTasks(), seconds=1)
         before = lease.owner
-        await lease.beat()
+        await lease.renew()
         assert lease.owner != before
         assert await store.write(leases.beat, owner=lease.owner)
 
@@ -189,9 +190,9 @@ def test_who_was_thought_dead_begins_a_new_lease(store: Store) -> None:
 
 def test_a_key_survives_a_restart(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/kept.db"
-    store = Store(url, readers=1, write_queue=10)
+    store = open_store(url)
     first = run(lambda: post(store, keyed("k"), at=NOW))
     store.close()
-    store = Store(url, readers=1, write_queue=10)
+    store = open_store(url)
     assert run(lambda: post(store, keyed("k"), at=NOW)) == DuplicateRequest(first.turn.turn_id)
     store.close()

@@ -25,14 +25,14 @@ from chatkeep.store import (
     messages,
     migrations,
     rows,
-    search,
     session_changes,
     sessions,
     usage,
 )
+from chatkeep.store.search import hits as search
 from chatkeep.store.tables import HIDDEN, metadata
 from chatkeep.store.tables import messages as messages_table
-from tests.store.conftest import accept, run
+from tests.store.conftest import accept, open_store, run
 
 FORK = multiprocessing.get_context("fork")
 
@@ -64,25 +64,51 @@ def _parts(sql: str) -> list[str]:
 
 def test_a_second_start_finds_the_schema_current(tmp_path: Path) -> None:
     for _ in range(2):
-        store = Store(f"sqlite:///{tmp_path}/chatkeep.db", readers=1, write_queue=10)
+        store = open_store(f"sqlite:///{tmp_path}/chatkeep.db")
         assert run(lambda: store.read(is_current))  # noqa: B023  (run before the next round)
         store.close()
 
 
 def test_a_database_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/chatkeep.db"
-    Store(url, readers=1, write_queue=10).close()
+    open_store(url).close()
     engine = sa.create_engine(url)
     with engine.begin() as conn:
         conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
     with pytest.raises(StoreUnavailable, match="newer version"):
-        Store(url, readers=1, write_queue=10)
+        open_store(url)
+
+
+def test_a_store_touches_nothing_on_disk_before_it_is_opened(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/new/chatkeep.db", readers=1, write_queue=10)
+    with pytest.raises(StoreUnavailable, match="not open"):
+        run(lambda: store.read(is_current))
+    with pytest.raises(StoreUnavailable, match="not open"):
+        run(lambda: store.write(is_current))
+    store.close()
+    assert not store.is_open
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_could_not_be_opened_can_be_opened_later(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/chatkeep.db"
+    first, second = open_store(url), Store(url, readers=1, write_queue=10)
+    with pytest.raises(StoreUnavailable, match="Another Chatkeep"):
+        second.open()
+    assert not second.is_open
+    first.close()
+    assert not first.is_open
+
+    second.open()
+    assert second.is_open
+    assert run(lambda: second.read(is_current))
+    second.close()
 
 
 def test_only_one_process_holds_the_database(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="Another Chatkeep"):
-        Store(f"sqlite:///{tmp_path}/chatkeep.db", readers=1, write_queue=10)
+        open_store(f"sqlite:///{tmp_path}/chatkeep.db")
 
 
 def test_nobody_else_can_read_the_database(store: Store, tmp_path: Path) -> None:
@@ -103,7 +129,7 @@ def test_a_database_of_any_revision_keeps_every_row_when_it_is_upgraded(
     url = f"sqlite:///{tmp_path}/chatkeep.db"
     before = database_of(revision, url)
 
-    store = Store(url, readers=1, write_queue=10)
+    store = open_store(url)
 
     after = rows_of(url)
     for name, rows_before in before.items():
@@ -178,7 +204,7 @@ def _die_at_statement(number: int, url: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sa.event.listen(sa.Engine, "before_cursor_execute", count)
-    Store(url, readers=1, write_queue=10).close()
+    open_store(url).close()
 
 
 def test_a_migration_that_is_killed_at_any_statement_is_made_whole_by_the_next_start(
@@ -194,7 +220,7 @@ def test_a_migration_that_is_killed_at_any_statement_is_made_whole_by_the_next_s
             break
         assert child.exitcode == -signal.SIGKILL
         kills += 1
-        store = Store(url, readers=1, write_queue=10)
+        store = open_store(url)
         assert run(lambda: store.read(is_current))  # noqa: B023  (run before the next round)
         store.close()
     assert child.exitcode == 0

@@ -105,7 +105,7 @@ def _own(settings: Settings, *, answers: bool) -> Iterator[str]:
         while not running.started:
             if not thread.is_alive():
                 raise Refused(
-                    getattr(app.state.failure, "detail", "The database cannot be opened.")
+                    getattr(app.state.lifecycle.failure, "detail", "The database cannot be opened.")
                 )
             time.sleep(0.005)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -1,6 +1,24 @@
 """Every error that Chatkeep has a name for. `api/problems.py` has their HTTP statuses."""
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NotRequired, Self, TypedDict
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRef:
+    """Which turn an error is about; the session only where the caller may not know it."""
+
+    turn_id: str
+    session_id: str | None = None
+
+
+class InvalidValue(TypedDict):
+    """A value of a request that is not allowed: where it is, and why (RFC 9457, section 3)."""
+
+    detail: str
+    pointer: NotRequired[str]
+    parameter: NotRequired[str]
 
 
 class ChatError(Exception):
@@ -14,20 +32,36 @@ class ChatError(Exception):
     title: ClassVar[str] = "Something went wrong."
 
     def __init__(
-        self, detail: str | None = None, *, retry_after: int | None = None, **extra: Any
+        self,
+        detail: str | None = None,
+        *,
+        retry_after: int | None = None,
+        turn: TurnRef | None = None,
+        forbids_retry: bool = False,
+        errors: Sequence[InvalidValue] = (),
     ) -> None:
         """Make an error.
 
         Args:
             detail: What is wrong this time, for people; the kind's `title` by default.
             retry_after: Seconds after which the same request may succeed.
-            extra: Further members of the problem document; those that are `None` are left out.
+            turn: The turn that the error is about.
+            forbids_retry: True where clients that retry by themselves must not: the turn is
+                stored, or retrying cannot help (`X-Should-Retry`, as OpenAI's clients read it).
+            errors: Each value that is wrong, with its reason.
 
         """
         self.detail = detail or self.title
         self.retry_after = retry_after
-        self.extra = {name: value for name, value in extra.items() if value is not None}
+        self.turn = turn
+        self.forbids_retry = forbids_retry
+        self.errors = errors
         super().__init__(self.detail)
+
+    def as_outcome_of(self, turn: TurnRef) -> Self:
+        """Make this the outcome of a stored turn: whoever sends its message again doubles it."""
+        self.turn, self.forbids_retry = turn, True
+        return self
 
     @property
     def uri(self) -> str:
@@ -64,7 +98,7 @@ class BodyTooSlow(ChatError):
 
 
 class InvalidRequest(ChatError):
-    """Raised for well-formed requests; `extra["errors"]` may list each value with its reason."""
+    """Raised for well-formed requests; `errors` may list each value with its reason."""
 
     code = "invalid-request"
     title = "The request has a value that is not allowed."
@@ -276,16 +310,12 @@ class InternalError(ChatError):
 _ERRORS = {error.code: error for error in ChatError.__subclasses__()}
 
 
-def error_from_code(
-    code: str, detail: str | None, *, retry_after: int | None = None, **extra: Any
-) -> ChatError:
-    """Make the error with a stored code again.
+def error_from_code(code: str, detail: str | None) -> ChatError:
+    """Make an error again from what is stored of it.
 
     Args:
         code: As `ChatError.code`; one that this version does not know becomes `InternalError`.
         detail: The stored sentence, or `None` for the default of its kind.
-        retry_after: Seconds, as of the original error.
-        extra: Further members of the problem document.
 
     """
-    return _ERRORS.get(code, InternalError)(detail, retry_after=retry_after, **extra)
+    return _ERRORS.get(code, InternalError)(detail)

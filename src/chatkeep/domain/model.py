@@ -190,16 +190,6 @@ class Turn:
     message_id: str
     options: TurnOptions
 
-    def start(self) -> dict[str, str]:
-        """What is told of a turn when it starts."""
-        return {
-            "turn_id": self.turn_id,
-            "session_id": self.session_id,
-            "user_message_id": self.user_message_id,
-            "message_id": self.message_id,
-            "model": self.model,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class SystemPrompts:

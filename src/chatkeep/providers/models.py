@@ -243,7 +243,7 @@ class Providers:
         async with self._loading:
             loaded = self._models.get(name)
             if loaded is None or loaded.address != address:
-                # Importing a provider's package takes a second or more: not on the event loop.
+                # ImportService a provider's package takes a second or more: not on the event loop.
                 model = await asyncio.to_thread(clients.load, name, self._options, address)
                 loaded = self._models[name] = _Loaded(address, model)
             return loaded.model

@@ -4,6 +4,7 @@ Every store function is plain and takes `conn` first. What a function means is n
 """
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
@@ -62,7 +63,7 @@ class _Write:
     future: asyncio.Future[Any]
     result: Any = None
     error: BaseException | None = None
-    truncates_log: bool = False
+    truncates_wal: bool = False
 
     def settle(self) -> None:
         if self.future.done():
@@ -73,37 +74,79 @@ class _Write:
             self.future.set_exception(self.error)
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What an open store has to close again."""
+
+    lock: IO[str]
+    engine: sa.Engine
+    connection: sa.Connection
+    """The writer's own."""
+
+    writer: threading.Thread
+    readers: ThreadPoolExecutor
+
+
 class Store:
-    """The database, opened, migrated and ready. One process at a time may hold it."""
+    """The database: opened once, migrated, and held by one process at a time."""
 
     def __init__(self, url: str, *, readers: int, write_queue: int) -> None:
-        """Open `url` (`sqlite:///path`), creating and migrating it where needed.
+        """Describe a store; nothing on disk is touched before `open`.
 
-        Raises `StoreUnavailable` when another process holds it, it is newer than this program, or
-        the file must not be opened (`database_files.obstacle`).
+        Args:
+            url: `sqlite:///path`.
+            readers: Threads that read, each with a connection of its own.
+            write_queue: Writes that may wait for the writer; one more raises `Overloaded`.
+
         """
-        self._path = database_files.database_file(url)
-        self._lock = claim(self._path)
-        try:
-            database_files.prepare(self._path)
-            self._engine = _sqlite(self._path, readers)
-            self._connection = self._engine.connect()
-            migrations.upgrade(self._connection)
-        except (sa.exc.DBAPIError, sqlite3.Error, OSError) as error:
-            self._lock.close()
-            reason = getattr(error, "orig", error)
-            raise StoreUnavailable(f"The database cannot be opened: {reason}.") from error
-        except BaseException:
-            self._lock.close()
-            raise
+        self._url = url
+        self._reader_threads = readers
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._max_writes = write_queue
         # By the steady clock; `None` after a write that failed.
-        self._written_at: float | None = time.monotonic()
-        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="store-reader")
+        self._written_at: float | None = None
+        self._opened: _Opened | None = None
+
+    def open(self) -> None:
+        """Claim the database, create and migrate it where needed, and start its threads.
+
+        It blocks, for seconds where rows are migrated. After a failure nothing is held.
+
+        Raises:
+            StoreUnavailable: Another process holds the database, it is newer than this program,
+                or the file must not be opened (`database_files.obstacle`).
+
+        """
+        path = database_files.database_file(self._url)
+        with contextlib.ExitStack() as after_failure:
+            lock = after_failure.enter_context(claim(path))
+            try:
+                database_files.prepare(path)
+                engine = _sqlite(path, self._reader_threads)
+                after_failure.callback(engine.dispose)
+                connection = after_failure.enter_context(engine.connect())
+                migrations.upgrade(connection)
+            except (sa.exc.DBAPIError, sqlite3.Error, OSError) as error:
+                reason = getattr(error, "orig", error)
+                raise StoreUnavailable(f"The database cannot be opened: {reason}.") from error
+            after_failure.pop_all()
+        self._written_at = time.monotonic()
+        readers = ThreadPoolExecutor(self._reader_threads, thread_name_prefix="store-reader")
         # A daemon, so that a server which fails to start can end; nobody waits for it then.
-        self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
-        self._writer.start()
+        writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
+        self._opened = _Opened(lock, engine, connection, writer, readers)
+        writer.start()
+
+    @property
+    def is_open(self) -> bool:
+        """True from the end of `open` to the end of `close`."""
+        return self._opened is not None
+
+    @property
+    def _parts(self) -> _Opened:
+        if self._opened is None:
+            raise StoreUnavailable("The database is not open.")
+        return self._opened
 
     @property
     def is_exclusive(self) -> bool:
@@ -112,8 +155,9 @@ class Store:
 
     def announce(self, address: str) -> None:
         """Say where this process answers, for those who find that it holds the database."""
-        self._lock.write(address)
-        self._lock.flush()
+        lock = self._parts.lock
+        lock.write(address)
+        lock.flush()
 
     async def write(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` in the writer's next transaction; return once that is on disk."""
@@ -125,13 +169,14 @@ class Store:
 
     async def read(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` on a reader's thread, in one snapshot of the database."""
+        opened = self._parts
 
         def run() -> T:
-            with self._engine.connect() as conn, conn.begin():
+            with opened.engine.connect() as conn, conn.begin():
                 return work(conn, *args, **kwargs)
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+            return await asyncio.get_running_loop().run_in_executor(opened.readers, run)
         except (sa.exc.DBAPIError, sqlite3.Error) as error:
             raise _unavailable(error) from error
 
@@ -144,29 +189,38 @@ class Store:
         if written_at is None or time.monotonic() - written_at > TRUSTED_SECONDS:
             await self.write(_trial)
 
-    async def truncate_log(self) -> bool:
+    async def truncate_wal(self) -> bool:
         """Copy the write-ahead log into the file and empty it; whether nobody was in the way."""
         loop = asyncio.get_running_loop()
-        write = _Write(lambda _: None, loop, loop.create_future(), truncates_log=True)
+        write = _Write(lambda _: None, loop, loop.create_future(), truncates_wal=True)
         self._enqueue(write)
         emptied: bool = await write.future
         return emptied
 
     def _enqueue(self, write: _Write) -> None:
+        if self._opened is None:
+            raise StoreUnavailable("The database is not open.")
         if self._writes.qsize() >= self._max_writes:
             raise Overloaded("Too many writes are waiting for the database.", retry_after=1)
         self._writes.put(write)
 
     def close(self) -> None:
-        """Finish the writes that wait, copy the write-ahead log into the file, and let go."""
+        """Finish the writes that wait, copy the write-ahead log into the file, and let go.
+
+        It blocks; on a store that is not open it does nothing.
+        """
+        opened = self._opened
+        if opened is None:
+            return
         self._writes.put(None)
-        self._writer.join()
-        self._readers.shutdown()
+        opened.writer.join()
+        opened.readers.shutdown()
         # On a full disk the log stays: it is part of the database.
-        self._truncate_log()
-        self._connection.close()
-        self._engine.dispose()
-        self._lock.close()
+        self._truncate_wal()
+        opened.connection.close()
+        opened.engine.dispose()
+        opened.lock.close()
+        self._opened = None
 
     def _write_all(self) -> None:
         while (first := self._writes.get()) is not None:
@@ -179,16 +233,16 @@ class Store:
                 else:
                     batch.append(following)
             self._commit(batch)
-            asked = [write for write in batch if write.truncates_log]
+            asked = [write for write in batch if write.truncates_wal]
             if asked:
-                emptied = self._truncate_log()
+                emptied = self._truncate_wal()
                 for write in asked:
                     write.result = emptied
             _answer(batch)
 
-    def _truncate_log(self) -> bool:
+    def _truncate_wal(self) -> bool:
         """Not inside a transaction; a reader that is in the way is not waited for."""
-        run = self._connection.connection.cursor().execute
+        run = self._parts.connection.connection.cursor().execute
         try:
             run("PRAGMA busy_timeout = 0")
             is_busy: int = run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
@@ -201,7 +255,7 @@ class Store:
 
     def _commit(self, batch: list[_Write]) -> None:
         """One transaction for all: each write in a savepoint, one sync at the end."""
-        conn = self._connection
+        conn = self._parts.connection
         driver: Any = conn.connection.driver_connection
         run = driver.execute
         changes = driver.total_changes

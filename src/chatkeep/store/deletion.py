@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.model import Status
-from chatkeep.store import idempotency, rows, search, sessions
+from chatkeep.store import idempotency, rows, sessions
+from chatkeep.store.search import hits as search
 from chatkeep.store.tables import HIDDEN, calls, messages, system_prompts, tenants, turns
 from chatkeep.store.tables import sessions as sessions_table
 

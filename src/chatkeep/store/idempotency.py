@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound
+from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound, TurnRef
 from chatkeep.domain.model import Status, TurnRequest
 from chatkeep.store import rows
 from chatkeep.store.prepared import PreparedStatement
@@ -87,7 +87,7 @@ def _by_key(
         rows.update_turn(conn, row.id, idempotency_key=None)
         return None
     if row.request_digest != request.digest:
-        raise IdempotencyKeyReused(turn_id=row.id)
+        raise IdempotencyKeyReused(turn=TurnRef(row.id))
     return DuplicateRequest(row.id)
 
 

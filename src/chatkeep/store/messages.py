@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from chatkeep.domain.errors import MessageNotFound, SessionNotFound
 from chatkeep.domain.model import Message, Role, Status
 from chatkeep.domain.times import rfc3339
-from chatkeep.store import branches, search
+from chatkeep.store import branches
 from chatkeep.store.prepared import PreparedStatement
+from chatkeep.store.search import hits as search
 from chatkeep.store.tables import messages, sessions
 
 MAX_UNANSWERED = 1_000

@@ -10,10 +10,11 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain.errors import SessionBusy, SessionChanged, SessionNotFound
+from chatkeep.domain.errors import SessionBusy, SessionChanged, SessionNotFound, TurnRef
 from chatkeep.domain.model import SessionRecord, TitleSource
-from chatkeep.store import branches, rows, search
+from chatkeep.store import branches, rows
 from chatkeep.store import sessions as stored
+from chatkeep.store.search import hits as search
 from chatkeep.store.tables import HIDDEN, messages, sessions
 
 PLAIN = (
@@ -108,7 +109,7 @@ def _choose_branch(conn: sa.Connection, session: Any, message_id: str, at: int) 
     last = branches.last_of_branch(conn, session_pk=session.pk, message_id=message_id)
     running = rows.line(conn, session.pk).running
     if running is not None:
-        raise SessionBusy(turn_id=running, session_id=session.session_id)
+        raise SessionBusy(turn=TurnRef(running, session.session_id), forbids_retry=True)
     at = max(at, session.updated_at)
     rows.update_session(
         conn, session.pk, head_seq=last.seq, message_count=last.depth, updated_at=at

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.model import Session, SessionFilter, SessionRecord, TitleSource
 from chatkeep.domain.times import rfc3339
-from chatkeep.store import rows, search
+from chatkeep.store import rows
 from chatkeep.store.prepared import PreparedStatement
+from chatkeep.store.search import hits as search
 from chatkeep.store.tables import sessions
 
 _LISTED = (

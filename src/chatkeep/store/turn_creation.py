@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain.errors import MessageNotFound, QueueFull, SessionBusy, TurnNotFound
+from chatkeep.domain.errors import MessageNotFound, QueueFull, SessionBusy, TurnNotFound, TurnRef
 from chatkeep.domain.ids import message_id, turn_id
 from chatkeep.domain.model import OnBusy, Session, Status, Turn, TurnOptions, TurnRequest
 from chatkeep.store import idempotency, rows, sessions
@@ -68,9 +68,9 @@ def create_turn(
         )
     line = rows.line(conn, session.pk)
     if line.running and request.on_busy is OnBusy.REJECT:
-        raise SessionBusy(turn_id=line.running, session_id=session.session_id)
+        raise SessionBusy(turn=TurnRef(line.running, session.session_id), forbids_retry=True)
     if line.running and line.waiting >= max_queued:
-        raise QueueFull(retry_after=QUEUE_RETRY_SECONDS, turn_id=line.running)
+        raise QueueFull(retry_after=QUEUE_RETRY_SECONDS, turn=TurnRef(line.running))
     at = max(at, session.updated_at)
     turn = _turn(session, request, place, runner)
     values = {

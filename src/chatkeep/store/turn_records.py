@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain.errors import ChatError, TurnNotFound, TurnNotStarted, error_from_code
+from chatkeep.domain.errors import ChatError, TurnNotFound, TurnNotStarted, TurnRef, error_from_code
 from chatkeep.domain.model import (
     LeftOut,
     Message,
@@ -57,10 +57,11 @@ def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> Kept:
     found = messages.named(conn, session_pk=row.session_pk, ids=ids)
     if row.input is not None:
         found.insert(0, _waiting(row))
-    names = {"turn_id": row.id, "session_id": row.session_id}
     failure = None
     if row.error_code is not None:
-        failure = error_from_code(row.error_code, row.error_detail, **names)
+        failure = error_from_code(row.error_code, row.error_detail).as_outcome_of(
+            TurnRef(row.id, row.session_id)
+        )
     told = summary(row)
     record = TurnRecord(
         **{name: getattr(told, name) for name in TurnSummary.__dataclass_fields__},
@@ -103,7 +104,7 @@ def receipt(conn: sa.Connection, *, tenant: str, turn_id: str) -> Receipt:
     if row is None:
         raise TurnNotFound
     if row.user_seq is None or row.context_messages is None:
-        raise TurnNotStarted(turn_id=turn_id)
+        raise TurnNotStarted(turn=TurnRef(turn_id))
     asked = rows.message_at(conn, session_pk=row.session_pk, seq=row.user_seq)
     walked = messages.window(
         conn,

@@ -1,18 +1,25 @@
-"""The title calls in progress: one for each session whose title the model still owes."""
+"""Title calls: one for each session whose title the model has not made yet."""
 
 import asyncio
 import random
 from dataclasses import dataclass, replace
 
-from chatkeep import telemetry, titles
+from chatkeep import telemetry
+from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import ChatError, ContextTooLong, ModelMisconfigured
+from chatkeep.domain.events import EventType, SessionTitled
 from chatkeep.domain.model import Call, CallKind, Prompt
 from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
 from chatkeep.store import Store, session_changes, usage
+from chatkeep.titles.answers import title_from_answer
+from chatkeep.titles.prompts import choice_prompt, title_prompt
+from chatkeep.titles.words import READ_CHARS
 
-log = telemetry.logger("titling")
+logger = telemetry.logger("titles")
+
+TASKS = "titles"
 
 ATTEMPTS = 3
 RETRY_SECONDS = 1
@@ -29,67 +36,62 @@ RESUMED_AT_START = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class TitlingOptions:
+class TitleSettings:
     """Which model makes titles, and how many seconds one call may take."""
 
     model: str
     timeout: float
 
 
-class Titling:
+class TitleCalls:
     """Makes titles beside the turns; nothing of it delays or fails one."""
 
     def __init__(
-        self, store: Store, providers: Providers, feed: Notifications, options: TitlingOptions
+        self,
+        store: Store,
+        providers: Providers,
+        notifications: Notifications,
+        background: BackgroundTasks,
+        settings: TitleSettings,
     ) -> None:
-        """Take where titles are stored, who makes them, and whom to tell."""
+        """Take the parts of the server that a title needs."""
         self._store = store
-        self._feed = feed
         self._providers = providers
-        self._options = options
-        embedded = providers.is_embedded(options.model)
-        self._free = asyncio.Semaphore(EMBEDDED_AT_ONCE if embedded else AT_ONCE)
+        self._notifications = notifications
+        self._background = background
+        self._settings = settings
+        embedded = providers.is_embedded(settings.model)
+        self._slots = asyncio.Semaphore(EMBEDDED_AT_ONCE if embedded else AT_ONCE)
         self._calls: dict[int, asyncio.Task[str | None]] = {}
-        self._resuming: asyncio.Task[None] | None = None
 
-    def begin(
+    def start(
         self, tenant: str, session_pk: int, first_message: str
     ) -> asyncio.Task[str | None] | None:
-        """Start a session's title call unless one is under way; its result is the new title.
+        """Start a session's title call unless one is under way; the task's result is the title.
 
-        `None` while too many are under way: the session's next turn tries again.
+        Returns `None` while too many are under way: the session's next turn tries again.
         """
         call = self._calls.get(session_pk)
         if call is None:
             if len(self._calls) >= MAX_CALLS:
                 return None
-            read = first_message[: titles.READ_CHARS]
-            call = asyncio.create_task(self._title(tenant, session_pk, read))
+            text = first_message[:READ_CHARS]
+            call = self._background.spawn(TASKS, self._title(tenant, session_pk, text))
             self._calls[session_pk] = call
             call.add_done_callback(lambda _: self._calls.pop(session_pk, None))
         return call
 
-    async def wait(self, call: asyncio.Task[str | None], seconds: float) -> str | None:
-        """Wait so long for a call; return the title if it made one."""
-        done, _ = await asyncio.wait({call}, timeout=seconds)
-        return call.result() if done and not call.cancelled() else None
-
     def resume(self) -> None:
-        """Try again, one by one, for the sessions that an earlier process left without."""
-        self._resuming = asyncio.create_task(self._resume())
+        """Try again, one by one, for the sessions that an earlier process left without a title."""
+        self._background.spawn(TASKS, self._resume())
 
     async def close(self) -> None:
-        """Give up the calls under way: their sessions are tried again at the next start."""
-        tasks: list[asyncio.Task[None] | asyncio.Task[str | None]] = list(self._calls.values())
-        if self._resuming is not None:
-            tasks.append(self._resuming)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel the calls under way: their sessions are tried again at the next start."""
+        await self._background.cancel(TASKS)
 
     async def _resume(self) -> None:
         for session in await self._store.read(session_changes.untitled, limit=RESUMED_AT_START):
-            call = self.begin(session.tenant, session.pk, session.first_message)
+            call = self.start(session.tenant, session.pk, session.first_message)
             if call is not None:
                 await asyncio.wait({call})
 
@@ -102,27 +104,28 @@ class Titling:
                 answer = await self._counted_answer(prompt, tenant, session_pk)
                 if answer is None:
                     return None
-                title = titles.title_from_answer(answer, message)
+                title = title_from_answer(answer, message)
             session_id = await self._store.write(
                 session_changes.settle_title, tenant=tenant, pk=session_pk, title=title
             )
         except ChatError as error:
-            log.warning("title_not_stored", code=error.code)
+            logger.warning("title_not_stored", code=error.code)
             return None
         except Exception:
-            log.exception("title_crashed")
+            logger.exception("title_crashed")
             return None
-        log.info("titled", source="model" if title else "provisional")
+        logger.info("titled", source="model" if title else "provisional")
         if title is None or session_id is None:
             return None
-        self._feed.tell(tenant, "session.titled", {"session_id": session_id, "title": title})
+        titled = SessionTitled(session_id, title)
+        self._notifications.publish(tenant, EventType.SESSION_TITLED, titled)
         return title
 
     def _prompt(self, message: str) -> Prompt | None:
         """What the model is asked; `None` if it is small and the message has nothing to choose."""
-        if self._providers.is_small(self._options.model):
-            return titles.choice_prompt(message)
-        return titles.title_prompt(message)
+        if self._providers.is_small(self._settings.model):
+            return choice_prompt(message)
+        return title_prompt(message)
 
     async def _counted_answer(self, prompt: Prompt, tenant: str, session_pk: int) -> str | None:
         """The model's answer, with its calls added to the session's usage whatever happens."""
@@ -141,14 +144,14 @@ class Titling:
 
     async def _answer(self, prompt: Prompt, calls: list[Call]) -> str | None:
         """The model's answer; `None` when it gave none, so that it is asked again later."""
-        model = self._options.model
+        model = self._settings.model
         for attempt in range(ATTEMPTS):
             if attempt:
                 jitter = random.uniform(0.5, 1)  # noqa: S311  (jitter is no secret)
                 await asyncio.sleep(RETRY_SECONDS * 2 ** (attempt - 1) * jitter)
             pieces: list[str] = []
             try:
-                async with self._free, asyncio.timeout(self._options.timeout):
+                async with self._slots, asyncio.timeout(self._settings.timeout):
                     await self._providers.answer(
                         model, prompt, pieces.append, kind=CallKind.TITLE, calls=calls, retries=0
                     )

@@ -13,7 +13,7 @@ CHUNKS_AHEAD = 4
 """Chunks that are read before they are needed, so that it is noticed when their sender goes."""
 
 
-class Source:
+class ByteReader:
     """What an import is read from; a context in which it is read ahead."""
 
     def __init__(self, chunks: AsyncIterator[bytes | None], limits: RecordLimits) -> None:

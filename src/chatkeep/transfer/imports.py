@@ -12,12 +12,12 @@ from chatkeep.domain.errors import ChatError, Draining, InvalidRequest, Overload
 from chatkeep.domain.model import Caller
 from chatkeep.domain.records import LINES, Beginning, Line
 from chatkeep.notifications import Notifications
-from chatkeep.sessions.service import Sessions
+from chatkeep.sessions.purge import Purge
 from chatkeep.store import Store
-from chatkeep.transfer.byte_reader import Source
+from chatkeep.transfer.byte_reader import ByteReader
 from chatkeep.transfer.conversion import BATCH_LINES, Incoming, Unreadable, converted
 from chatkeep.transfer.json_items import JsonItems, NotJson, RecordLimits
-from chatkeep.transfer.session_importer import Coming, ImportReport
+from chatkeep.transfer.session_importer import ImportReport, SessionImporter
 
 log = telemetry.logger("importing")
 
@@ -36,14 +36,14 @@ LARGE_BYTES = 4_194_304
 """A conversation that is larger is parsed and written down while no other such is."""
 
 
-class Importing:
+class ImportService:
     """Takes imports in."""
 
     def __init__(
         self,
         store: Store,
-        sessions: Sessions,
-        feed: Notifications,
+        purge: Purge,
+        notifications: Notifications,
         *,
         max_record_bytes: int,
         max_message_chars: int,
@@ -53,11 +53,11 @@ class Importing:
         A message has a limit of its own: while a long one is indexed, the writes of others wait.
         """
         self._store = store
-        self._sessions = sessions
-        self._feed = feed
+        self._purge = purge
+        self._notifications = notifications
         self._limits = RecordLimits(max_record_bytes)
         self._max_message_chars = max_message_chars
-        self._sources: set[Source] = set()
+        self._sources: set[ByteReader] = set()
         self._all_ended = asyncio.Event()
         self._all_ended.set()
         self._is_closed = False
@@ -66,7 +66,7 @@ class Importing:
     async def run(self, caller: Caller, chunks: AsyncIterator[bytes | None]) -> ImportReport:
         """Import what is in a file: Chatkeep's lines, or an export of ChatGPT or Open WebUI.
 
-        `chunks` are as `Source` takes them: an error of theirs ends the import. Raises
+        `chunks` are as `ByteReader` takes them: an error of theirs ends the import. Raises
         `InvalidRequest` for a file that is neither, `TooLarge`, `Overloaded`, and `Draining`. What
         was whole by then is kept.
         """
@@ -74,7 +74,7 @@ class Importing:
             raise Draining(retry_after=BUSY_RETRY_SECONDS)
         if len(self._sources) >= AT_ONCE:
             raise Overloaded("Other imports are still running.", retry_after=BUSY_RETRY_SECONDS)
-        source = Source(chunks, self._limits)
+        source = ByteReader(chunks, self._limits)
         self._sources.add(source)
         self._all_ended.clear()
         try:
@@ -99,19 +99,19 @@ class Importing:
             async with asyncio.timeout(seconds):
                 await self._all_ended.wait()
 
-    async def _run(self, caller: Caller, source: Source) -> ImportReport:
+    async def _run(self, caller: Caller, source: ByteReader) -> ImportReport:
         report = ImportReport()
-        one = Coming(
+        one = SessionImporter(
             self._store,
-            self._sessions,
-            self._feed,
+            self._purge,
+            self._notifications,
             caller.tenant,
             report,
             max_message_chars=self._max_message_chars,
             check=source.check,
         )
         # What an earlier process has left of an import has ids that may come again.
-        await self._sessions.clear()
+        await self._purge.purge_rows()
         try:
             beginning = await source.peek(BEGINNING_BYTES)
             if beginning[:1] == b"[":
@@ -127,11 +127,11 @@ class Importing:
             discarded = await one.close()
             # A server that stops leaves that to its next start.
             if discarded and not self._is_closed:
-                await self._sessions.sweep()
+                await self._purge.run()
         log.info("imported", sessions=report.imported, skipped=report.skipped_count)
         return report
 
-    async def _lines(self, source: Source, one: Coming) -> None:
+    async def _lines(self, source: ByteReader, one: SessionImporter) -> None:
         await source.line()
         number = 1
         while lines := await source.lines(BATCH_LINES, BATCH_BYTES):
@@ -142,7 +142,7 @@ class Importing:
                     await one.take(found, at)
                 await one.flush()
 
-    async def _foreign(self, source: Source, one: Coming, *, is_array: bool) -> None:
+    async def _foreign(self, source: ByteReader, one: SessionImporter, *, is_array: bool) -> None:
         """Conversations of other products: one, or an array of them."""
         items = JsonItems(self._limits, is_array=is_array)
         try:
@@ -155,7 +155,7 @@ class Importing:
                 raise InvalidRequest(f"Not a conversation export: {error}. {READABLE}") from None
             one.report(f"from here on the file cannot be read: {error}")
 
-    async def _take(self, records: Iterator[bytearray], one: Coming) -> None:
+    async def _take(self, records: Iterator[bytearray], one: SessionImporter) -> None:
         for item in await asyncio.to_thread(_converted, records):
             if isinstance(item, Exception):
                 raise item

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from chatkeep.domain.events import EventType
 from chatkeep.domain.records import EndLine, Line, MessageLine, SessionLine
 from chatkeep.domain.times import now, rfc3339
 from chatkeep.notifications import Notifications
-from chatkeep.sessions.service import Sessions
+from chatkeep.sessions.purge import Purge
 from chatkeep.store import Store, imports
 from chatkeep.store.imports import CannotImport
 from chatkeep.transfer.conversion import Incoming, Unreadable, as_lines
@@ -77,14 +78,14 @@ class _Session:
         return (*self.left_out, f"{self.changed:,} {times} in the future")
 
 
-class Coming:
+class SessionImporter:
     """Takes one session after the other, and leaves out those that cannot be taken."""
 
     def __init__(
         self,
         store: Store,
-        sessions: Sessions,
-        feed: Notifications,
+        purge: Purge,
+        notifications: Notifications,
         tenant: str,
         report: ImportReport,
         *,
@@ -96,8 +97,8 @@ class Coming:
         `check` raises an error when nothing more is to be written down.
         """
         self._store = store
-        self._sessions = sessions
-        self._feed = feed
+        self._purge = purge
+        self._notifications = notifications
         self._tenant = tenant
         self._report = report
         self._max_message_chars = max_message_chars
@@ -206,12 +207,12 @@ class Coming:
         self._report.imported += 1
         self._report.messages += coming.messages
         self._report.note(coming.line.session_id, coming.notes)
-        self._feed.tell(self._tenant, "session.created", created)
+        self._notifications.publish(self._tenant, EventType.SESSION_CREATED, created)
 
     async def _give_up(self, reason: str, at: int | None) -> None:
         if await self._leave_out(reason, at):
             # It may come again in the same file.
-            await self._sessions.clear()
+            await self._purge.purge_rows()
 
     async def _leave_out(self, reason: str, at: int | None) -> bool:
         coming, self._coming, self._lines = self._coming, None, []

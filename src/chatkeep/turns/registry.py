@@ -1,5 +1,7 @@
 """The turns that this process runs, or that wait in it to be run."""
 
+import asyncio
+import contextlib
 from collections.abc import Iterator
 
 from chatkeep.domain.model import Turn
@@ -7,28 +9,53 @@ from chatkeep.turns.stream import TurnStream
 
 
 class TurnRegistry:
-    """The turns that this process has in hand, by their id."""
+    """The streams of active turns by the turn's id."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._by_id: dict[str, TurnStream] = {}
+        self._streams: dict[str, TurnStream] = {}
+        self._waiters: dict[str, list[asyncio.Future[None]]] = {}
 
     def __len__(self) -> int:
-        """How many there are."""
-        return len(self._by_id)
+        """How many turns are active."""
+        return len(self._streams)
 
     def __iter__(self) -> Iterator[TurnStream]:
-        """All of them, as they are now."""
-        return iter(list(self._by_id.values()))
+        """All streams, as of now: turns may come and go while the caller iterates."""
+        return iter(list(self._streams.values()))
 
     def get(self, turn_id: str) -> TurnStream | None:
-        """A turn in hand."""
-        return self._by_id.get(turn_id)
+        """The stream of an active turn."""
+        return self._streams.get(turn_id)
 
     def open(self, turn: Turn, tenant: str) -> TurnStream:
-        """Take a turn in hand, or return it if it is there already."""
-        return self._by_id.setdefault(turn.turn_id, TurnStream(turn, tenant))
+        """The stream of a turn; a new one if the turn was not active."""
+        stream = self._streams.setdefault(turn.turn_id, TurnStream(turn, tenant))
+        for waiter in self._waiters.pop(turn.turn_id, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+        return stream
 
-    def drop(self, log: TurnStream) -> None:
-        """Let go of a turn that has ended."""
-        self._by_id.pop(log.turn.turn_id, None)
+    async def wait(self, turn_id: str, seconds: float) -> TurnStream | None:
+        """Wait at most `seconds` until a turn is active; `None` if it does not become so."""
+        if turn_id not in self._streams:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.setdefault(turn_id, []).append(waiter)
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await waiter
+            finally:
+                self._forget(turn_id, waiter)
+        return self._streams.get(turn_id)
+
+    def remove(self, stream: TurnStream) -> None:
+        """Forget a turn that is not active any more; its readers keep their stream."""
+        self._streams.pop(stream.turn.turn_id, None)
+
+    def _forget(self, turn_id: str, waiter: asyncio.Future[None]) -> None:
+        waiters = self._waiters.get(turn_id, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+        if not waiters:
+            self._waiters.pop(turn_id, None)

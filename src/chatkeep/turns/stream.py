@@ -1,15 +1,28 @@
-"""What is happening right now: each turn in hand is a log that is read from a position.
+"""A turn's events, as a stream that anyone may read from any position while the turn goes on.
 
-A turn here belongs to the server: who reads it may go away. What a model is, is not known.
+The stream belongs to the server: readers may go away and come back. It knows nothing of models.
 """
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 
-from chatkeep.domain.errors import ChatError, error_from_code
-from chatkeep.domain.events import Event, Failure, Position
+from chatkeep.domain.errors import ChatError
+from chatkeep.domain.events import (
+    END_EVENTS,
+    Event,
+    EventType,
+    Failure,
+    MessageDelta,
+    Payload,
+    Position,
+    SessionTitled,
+    TurnRestarted,
+    TurnStarted,
+    end_status,
+)
 from chatkeep.domain.model import Reply, Turn
 from chatkeep.domain.validation import is_blank
 from chatkeep.idle_timer import IdleTimer
@@ -20,37 +33,37 @@ MAX_DELTA_CHARS = 16_384
 
 
 class TurnStream:
-    """A turn's text as it grows, its session's title, its end. Anyone may read, from anywhere."""
+    """The text of one turn's reply as it grows, its session's new title, and its end."""
 
     __slots__ = (
-        "__weakref__", "_abandoned", "_awaits_title", "_blank", "_end", "_is_left", "_limit",
-        "_text", "_title", "_waiters", "remark", "stopped", "tenant", "turn",
+        "__weakref__", "_awaits_title", "_blank", "_comment", "_detached", "_detaches_streams",
+        "_end", "_stop_reason", "_text", "_time_limit", "_title", "_waiters", "tenant", "turn",
     )  # fmt: skip
 
     def __init__(self, turn: Turn, tenant: str) -> None:
-        """Take the turn as it was accepted, and whose it is."""
+        """Begin the stream of a turn that `tenant` has submitted."""
         self.turn = turn
         self.tenant = tenant
-        self.remark = ""
-        self.stopped: ChatError | None = None
+        self._comment = ""
+        self._stop_reason: ChatError | None = None
         self._text = TextBuffer()
         self._blank: list[str] = []
         self._title: str | None = None
         self._awaits_title = False
         self._end: Reply | Failure | None = None
-        self._abandoned: ChatError | None = None
-        self._is_left = False
-        self._limit: asyncio.Timeout | None = None
+        self._detached: ChatError | None = None
+        self._detaches_streams = False
+        self._time_limit: asyncio.Timeout | None = None
         self._waiters: set[asyncio.Future[bool]] = set()
 
     @property
     def text(self) -> str:
-        """The reply so far. White space and other invisible characters alone are no reply."""
+        """The reply so far; empty while it consists of invisible characters only."""
         return str(self._text)
 
     @property
     def attempt(self) -> int:
-        """Which attempt the text is of; a turn that waits has its first one before it."""
+        """Which run of the turn the text is of, from 1; also for a turn that is still queued."""
         return max(1, self.turn.attempt)
 
     @property
@@ -60,171 +73,185 @@ class TurnStream:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing will be added: the turn has ended, and its title is not waited for."""
+        """Whether no event will follow: the turn has ended, and no title is awaited."""
         return self._end is not None and not self._awaits_title
 
-    def begin(self, turn: Turn) -> None:
-        """Take the turn as it runs from now on."""
+    @property
+    def stop_reason(self) -> ChatError | None:
+        """Why the run was stopped from outside; `None` if it was not."""
+        return self._stop_reason
+
+    def set_running(self, turn: Turn) -> None:
+        """Replace the queued turn by the same turn with its running attempt."""
         self.turn = turn
 
-    def append(self, piece: str) -> None:
-        """Add to the reply what the model has just written."""
+    def append(self, text: str) -> None:
+        """Add a piece of the reply, as the model has just sent it."""
         if not self._text.length:
-            # Held back: a reply of which nothing is seen is not stored, so nobody may read it.
-            self._blank.append(piece)
-            if is_blank(piece):
+            # Held back: a blank reply is not stored, so nobody may read it.
+            self._blank.append(text)
+            if is_blank(text):
                 return
-            piece = "".join(self._blank)
+            text = "".join(self._blank)
             self._blank.clear()
-        self._text.append(piece)
+        self._text.append(text)
         self._wake()
 
     def await_title(self) -> None:
-        """Keep the log open after the turn's end until `settle_title`."""
+        """Keep the stream open after the turn's end until `settle_title` is called."""
         self._awaits_title = True
 
     def settle_title(self, title: str | None) -> None:
-        """Tell of the session's new title; `None`: there is none, and no more waiting for it."""
+        """Announce the session's new title, or with `None` stop waiting for one."""
         if not self.is_closed:
             self._title = title
         self._awaits_title = False
         self._wake()
 
-    def end(self, end: Reply | Failure) -> None:
-        """Tell how the turn ended, which is on disk by now."""
-        self._end = end
+    def end(self, result: Reply | Failure) -> None:
+        """Announce the turn's end, which must be stored by now."""
+        self._end = result
         self._wake()
 
-    def abandon(self, error: ChatError, *, streams: bool) -> None:
-        """Let who waits for the result go with an error, and `streams` too, though without an end.
+    def detach(self, error: ChatError, *, streams: bool) -> None:
+        """Stop waiting for this turn in this process. The stored turn is unchanged.
 
-        The turn has none yet that this process could tell; a stream can be read again later.
+        Args:
+            error: What `result` raises from now on.
+            streams: True to end open event streams too, without a terminal event, so that their
+                clients reconnect.
+
         """
-        self._abandoned = error
-        self._is_left = streams
+        self._detached = error
+        self._detaches_streams = streams
         self._wake()
 
-    def note(self, remark: str) -> None:
-        """Say something to whoever reads the stream that is no event."""
-        self.remark = remark
+    def comment(self, text: str) -> None:
+        """Send all readers a comment, which is no event."""
+        self._comment = text
         self._wake()
 
     def stop(self, reason: ChatError) -> None:
-        """End the time of the turn now."""
-        self.stopped = self.stopped or reason
-        if self._limit is not None:
-            with contextlib.suppress(RuntimeError):  # its time is over already
-                self._limit.reschedule(asyncio.get_running_loop().time())
+        """Stop the run. The first reason counts; the turn ends once the runner has stored it."""
+        self._stop_reason = self._stop_reason or reason
+        if self._time_limit is not None:
+            with contextlib.suppress(RuntimeError):  # the run has just ended
+                self._time_limit.reschedule(asyncio.get_running_loop().time())
 
-    def limited(self, seconds: float) -> asyncio.Timeout:
-        """Give what runs inside so many seconds. Raises `TimeoutError`, also when stopped."""
-        self._limit = asyncio.timeout(0 if self.stopped else seconds)
-        return self._limit
+    def time_limit(self, seconds: float) -> asyncio.Timeout:
+        """A context for the run, which raises `TimeoutError` after `seconds` or on `stop`."""
+        self._time_limit = asyncio.timeout(0 if self._stop_reason else seconds)
+        return self._time_limit
 
     async def result(self, *, title: bool) -> Reply:
-        """Wait for the reply, or raise the error that it ended with; with its `title` if wanted."""
-        while not (self.is_closed if title else self.has_ended) and self._abandoned is None:
-            await self._news()
+        """Wait for the reply.
+
+        Args:
+            title: True to wait for the session's new title too.
+
+        Raises:
+            ChatError: What the turn ended with, or what it was detached with.
+
+        """
+        while not (self.is_closed if title else self.has_ended) and self._detached is None:
+            await self._change()
         if isinstance(self._end, Reply):
             return replace(self._end, title=self._title) if self._title else self._end
-        error = self._end.error if isinstance(self._end, Failure) else self._abandoned
+        error = self._end.error if isinstance(self._end, Failure) else self._detached
         if error is None:
-            raise AssertionError("neither ended nor abandoned")
-        # A new one: many readers may raise it at the same time.
-        raise error_from_code(
-            error.code, error.detail, retry_after=error.retry_after, **error.extra
-        )
+            raise AssertionError("neither ended nor detached")
+        # A copy: many readers may raise it at the same time, each with its own traceback.
+        raise copy.copy(error)
 
-    def has_been_read(self, at: Position) -> bool:
-        """Whether this position is after the last event."""
-        return at.is_end and at.attempt == self.attempt
+    def is_past_end(self, position: Position) -> bool:
+        """Whether a reader at this position has read the last event."""
+        return position.is_end and position.attempt == self.attempt
 
-    async def closed(self, seconds: float) -> None:
-        """Wait so long until nothing will be added."""
-        await self._until(lambda: self.is_closed, seconds)
+    async def wait_closed(self, seconds: float) -> None:
+        """Wait at most `seconds` until no event will follow."""
+        await self._wait(lambda: self.is_closed, seconds)
 
-    async def ended(self, seconds: float) -> None:
-        """Wait so long until the turn's end is stored."""
-        await self._until(lambda: self.has_ended or self._abandoned is not None, seconds)
+    async def wait_ended(self, seconds: float) -> None:
+        """Wait at most `seconds` until the turn's end is stored, or the stream is detached."""
+        await self._wait(lambda: self.has_ended or self._detached is not None, seconds)
 
     async def read(
         self, after: Position | None, *, idle_seconds: float
     ) -> AsyncGenerator[Event | str, None]:
-        """The events after a position, as they come, to the last; a remark when there are none.
+        """Yield the events after a position, as they come, up to the last one.
 
-        Without a position all events are told. One that this log cannot know (of an attempt
-        that was given up) is told that its text is void.
+        A position of another attempt, or beyond the text, gets `turn.restarted` first: what its
+        reader has read is void.
+
+        Args:
+            after: Position to read on from; `None` for the first event.
+            idle_seconds: After so many seconds without an event a comment is yielded, a `str`
+                that may be empty, to keep the connection alive.
+
         """
-        at, told = after, ""
+        position, comment = after, ""
         waiter = self._waiter()
-        silence = IdleTimer(idle_seconds, lambda: _answer(waiter, False))
+        idle = IdleTimer(idle_seconds, lambda: _resolve(waiter, False))
         try:
             while True:
-                step = self._next(at)
+                step = self._next(position)
                 if step is not None:
-                    event, at = step
+                    event, position = step
                     yield event
-                    if at.is_end:
+                    if position.is_end:
                         return
-                elif self._is_left or (at is not None and at.is_end):
+                elif self._detaches_streams or (position is not None and position.is_end):
                     return
-                elif self.remark != told:
-                    told = self.remark
-                    yield told
+                elif self._comment != comment:
+                    comment = self._comment
+                    yield comment
                 else:
                     waiter = self._waiter()
                     if await waiter:
                         continue
                     yield ""
-                silence.heard()
+                idle.heard()
         finally:
-            silence.stop()
+            idle.stop()
             self._waiters.discard(waiter)
 
-    def _opening(self, at: Position | None) -> tuple[Event, Position]:
-        start = Position(self.attempt, is_titled=at is not None and at.is_titled)
-        turn = self.turn
-        if at is not None:
-            again = {"turn_id": turn.turn_id, "attempt": self.attempt}
-            return Event(str(start), "turn.restarted", again), start
-        return Event(str(start), "turn.started", turn.start()), start
-
-    def _next(self, at: Position | None) -> tuple[Event, Position] | None:
-        """The event that follows a position, and the one after it; `None` while there is none."""
+    def _next(self, position: Position | None) -> tuple[Event, Position] | None:
+        """The event that follows a position, and its own; `None` while there is none."""
         length, attempt = self._text.length, self.attempt
-        if at is None or at.attempt != attempt or at.offset > length:
-            return self._opening(at)
-        if self._title is not None and not at.is_titled:
-            there = replace(at, is_titled=True)
-            data = {"session_id": self.turn.session_id, "title": self._title}
-            return Event(str(there), "session.titled", data), there
-        if at.offset < length:
-            text = self._text.since(at.offset, MAX_DELTA_CHARS)
-            there = Position(attempt, at.offset + len(text), at.is_titled)
-            return Event(str(there), "message.delta", {"text": text}), there
-        if not self.is_closed or self._end is None or at.is_end:
+        if position is None or position.attempt != attempt or position.offset > length:
+            return self._first(position)
+        if self._title is not None and not position.is_titled:
+            titled = SessionTitled(self.turn.session_id, self._title)
+            return _event(replace(position, is_titled=True), EventType.SESSION_TITLED, titled)
+        if position.offset < length:
+            text = self._text.since(position.offset, MAX_DELTA_CHARS)
+            there = Position(attempt, position.offset + len(text), position.is_titled)
+            return _event(there, EventType.MESSAGE_DELTA, MessageDelta(text))
+        if not self.is_closed or self._end is None or position.is_end:
             return None
         end = self._end
         if isinstance(end, Reply) and self._title:
             end = replace(end, title=self._title)
-        there = replace(at, is_end=True)
-        return Event(str(there), self._last_name(), end), there
+        error = end.error if isinstance(end, Failure) else None
+        return _event(replace(position, is_end=True), END_EVENTS[end_status(error)], end)
 
-    def _last_name(self) -> str:
-        if isinstance(self._end, Failure):
-            kinds = {"turn-cancelled": "cancelled", "turn-interrupted": "interrupted"}
-            return f"turn.{kinds.get(self._end.error.code, 'failed')}"
-        return "turn.completed"
+    def _first(self, position: Position | None) -> tuple[Event, Position]:
+        turn = self.turn
+        start = Position(self.attempt, is_titled=position is not None and position.is_titled)
+        if position is not None:
+            restarted = TurnRestarted(turn.turn_id, self.attempt)
+            return _event(start, EventType.TURN_RESTARTED, restarted)
+        return _event(start, EventType.TURN_STARTED, started_event(turn))
 
-    async def _until(self, is_so: Callable[[], bool], seconds: float) -> None:
-        if is_so():
+    async def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
+        if condition():
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not is_so():
-                    await self._news()
+                while not condition():
+                    await self._change()
 
-    async def _news(self) -> None:
+    async def _change(self) -> None:
         """Wait until something changes."""
         waiter = self._waiter()
         try:
@@ -233,7 +260,7 @@ class TurnStream:
             self._waiters.discard(waiter)
 
     def _waiter(self) -> asyncio.Future[bool]:
-        """What is answered with `True` when something changes."""
+        """A future that becomes `True` when something changes."""
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         return waiter
@@ -241,21 +268,45 @@ class TurnStream:
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
-            _answer(waiter, True)
+            _resolve(waiter, True)
 
 
-def _answer(waiter: asyncio.Future[bool], value: bool) -> None:
-    if not waiter.done():
-        waiter.set_result(value)
+def started_event(turn: Turn) -> TurnStarted:
+    """The payload of `turn.started`."""
+    return TurnStarted(
+        turn_id=turn.turn_id,
+        session_id=turn.session_id,
+        user_message_id=turn.user_message_id,
+        message_id=turn.message_id,
+        model=turn.model,
+    )
 
 
-def finished(
+def stored_stream(
     turn: Turn, tenant: str, *, text: str, end: Reply | Failure, title: str | None
 ) -> TurnStream:
-    """The log of a turn that has ended, made of what is kept of it."""
-    log = TurnStream(turn, tenant)
+    """The stream of a turn that has ended, from its rows.
+
+    Args:
+        turn: As it is stored.
+        tenant: Whose turn it is.
+        text: The stored reply, which may be incomplete or empty.
+        end: How the turn ended.
+        title: The session's title if the model made it for this turn.
+
+    """
+    stream = TurnStream(turn, tenant)
     if text:
-        log.append(text)
-    log.settle_title(title)
-    log.end(end)
-    return log
+        stream.append(text)
+    stream.settle_title(title)
+    stream.end(end)
+    return stream
+
+
+def _event(position: Position, event: EventType, payload: Payload) -> tuple[Event, Position]:
+    return Event(str(position), event, payload), position
+
+
+def _resolve(waiter: asyncio.Future[bool], value: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(value)

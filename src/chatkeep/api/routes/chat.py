@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from chatkeep import examples
 from chatkeep.api import accept, bodies, problems, sse
 from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable
-from chatkeep.api.dependencies import caller, engine, stream
+from chatkeep.api.dependencies import caller, event_stream, services
 from chatkeep.api.routing import PlainRoute
-from chatkeep.domain.errors import InvalidRequest
+from chatkeep.domain.errors import InvalidRequest, InvalidValue
 from chatkeep.domain.model import Branch, OnBusy, Reply, TurnOptions, TurnRequest
 from chatkeep.domain.records import ReplyTokens, Temperature
 from chatkeep.domain.validation import is_blank, validate_session_id
@@ -92,16 +92,22 @@ class ChatRequest(BaseModel):
             raise ValueError("must not be given with regenerate, which names the place")
         return value
 
-    def as_turn(self, *, key: str | None, is_client_retry: bool) -> TurnRequest:
-        """Say the same in the engine's words."""
-        given = self.model_dump(exclude_unset=True)
-        canonical = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
+    def to_turn_request(self, *, key: str | None, is_client_retry: bool) -> TurnRequest:
+        """The same as the turn engine takes it.
+
+        Args:
+            key: The request's idempotency key.
+            is_client_retry: Whether the client says that it has sent this request before.
+
+        """
+        members = self.model_dump(exclude_unset=True)
+        canonical = orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
         return TurnRequest(
             session_id=self.session_id,
             digest=blake2b(canonical, digest_size=16).digest(),
             message=self.message,
             regenerate=self.regenerate,
-            branch=Branch(self.parent_id) if "parent_id" in given else None,
+            branch=Branch(self.parent_id) if "parent_id" in members else None,
             options=TurnOptions(
                 model=self.model,
                 system_prompt=self.system_prompt,
@@ -188,14 +194,15 @@ async def chat(request: Request) -> Response:
     count = request.headers.get("x-stainless-retry-count", "").strip()
     is_client_retry = count.isdecimal() and count.strip("0") != ""
     body = await bodies.read(request, ChatRequest)
-    turn = body.as_turn(key=key, is_client_retry=is_client_retry)
-    log, is_replay = await engine(request).post(caller(request), turn)
-    headers = request.state.headers = REPLAYED if is_replay else {}
+    turn_request = body.to_turn_request(key=key, is_client_retry=is_client_retry)
+    turn = await services(request).turns.submit_turn(caller(request), turn_request)
+    stream = turn.stream
+    headers = request.state.headers = REPLAYED if turn.is_replay else {}
     if media_type == sse.MEDIA_TYPE:
         # With the headers, so that the turn is known before its first event (RFC 9110, 8.7).
-        where = {"Content-Location": f"/turns/{log.turn.turn_id}/events"}
-        return stream(request, log, None, headers | where)
-    reply = await log.result(title=media_type == JSON)
+        location = {"Content-Location": f"/turns/{stream.turn.turn_id}/events"}
+        return event_stream(request, stream, None, headers | location)
+    reply = await stream.result(title=media_type == JSON)
     if media_type == TEXT:
         return Response(reply.response, headers=headers, media_type="text/plain; charset=utf-8")
     return Response(orjson.dumps(reply), headers=headers, media_type=JSON)
@@ -209,6 +216,6 @@ def _key(lines: list[str]) -> str | None:
     can_be = 1 <= len(header) <= MAX_ID_CHARS and all("!" <= ch <= "~" for ch in header)
     if len(lines) > 1 or not can_be:
         detail = "must be there once, with 1 to 255 visible ASCII characters"
-        listed = [{"parameter": "Idempotency-Key", "detail": detail}]
+        listed: list[InvalidValue] = [{"parameter": "Idempotency-Key", "detail": detail}]
         raise InvalidRequest(f"Idempotency-Key: {detail}", errors=listed)
     return header

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from chatkeep.api import problems, sse
-from chatkeep.api.dependencies import CallerOf, FeedOf
+from chatkeep.api.dependencies import CallerOf, NotificationsOf, services
 from chatkeep.api.routing import StrictRoute
 
 router = APIRouter(tags=["events"], route_class=StrictRoute)
@@ -23,7 +23,7 @@ router = APIRouter(tags=["events"], route_class=StrictRoute)
 async def watch(
     request: Request,
     caller: CallerOf,
-    feed: FeedOf,
+    notifications: NotificationsOf,
     after: Annotated[
         str | None, Query(max_length=100, description="The `id` of the last event that you have.")
     ] = None,
@@ -37,11 +37,10 @@ async def watch(
     `turn.started`, `turn.ended`; and `events.missed` for a reader that was away for too long, or
     too slow: it reads `GET /sessions` again.
     """
-    state = request.app.state
-    told = last_event_id or after or None
+    parts = services(request)
+    event_id = last_event_id or after or None
     return sse.EventStream(
-        feed.read(caller.tenant, told, idle_seconds=state.heartbeat_seconds),
-        problem=state.problem,
-        reader_seconds=state.reader_timeout,
+        notifications.read(caller.tenant, event_id, idle_seconds=parts.heartbeat_seconds),
+        reader_seconds=parts.reader_timeout,
         headers={},
     )

@@ -6,7 +6,7 @@ Unknown query parameters are ignored here: monitors add some, so that no cache a
 from fastapi import APIRouter
 
 from chatkeep.api import problems
-from chatkeep.api.dependencies import EngineOf, StoreOf
+from chatkeep.api.dependencies import StoreOf, TurnsOf
 from chatkeep.domain.errors import Draining, StoreUnavailable
 from chatkeep.store import is_current
 
@@ -22,12 +22,12 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", summary="Can the server take turns?", responses=problems.documented(503))
-async def readyz(engine: EngineOf, store: StoreOf) -> dict[str, str]:
+async def readyz(turns: TurnsOf, store: StoreOf) -> dict[str, str]:
     """Check that messages can be stored, the schema is current, and the server is not stopping.
 
     Query parameters are ignored.
     """
-    if not engine.is_accepting:
+    if not turns.is_accepting:
         raise Draining(retry_after=RETRY_SECONDS)
     if not await store.read(is_current):
         raise StoreUnavailable("The database's schema is not current.", retry_after=RETRY_SECONDS)

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from chatkeep import examples
-from chatkeep.api.dependencies import CallerOf, EngineOf, ProvidersOf
+from chatkeep.api.dependencies import CallerOf, ProvidersOf, TurnsOf
 from chatkeep.api.routing import StrictRoute
 from chatkeep.domain.model import SessionDefaults
 
@@ -30,7 +30,7 @@ class Models(BaseModel):
 
 
 @router.get("/models", summary="List the models on offer")
-async def list_models(_caller: CallerOf, providers: ProvidersOf, engine: EngineOf) -> Models:
+async def list_models(_caller: CallerOf, providers: ProvidersOf, turns: TurnsOf) -> Models:
     """Tell which models `POST /chat` and a session may name, the default first, and the defaults.
 
     The `defaults` are what holds where a session has nothing set.
@@ -39,6 +39,6 @@ async def list_models(_caller: CallerOf, providers: ProvidersOf, engine: EngineO
     return Models(
         default=providers.default,
         models=listed,
-        defaults=engine.defaults,
+        defaults=turns.defaults,
         notice=providers.notice,
     )

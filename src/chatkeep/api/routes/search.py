@@ -10,7 +10,9 @@ from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
 from chatkeep.domain.errors import InvalidRequest, SessionNotFound
 from chatkeep.domain.model import Role, SearchHit
-from chatkeep.store import search, sessions, words
+from chatkeep.store import sessions
+from chatkeep.store.search import hits as search
+from chatkeep.store.search import query as words
 
 MAX_HITS = 100
 

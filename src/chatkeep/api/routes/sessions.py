@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from chatkeep.api import bodies, etags, paging, problems
 from chatkeep.api.bodies import Storable
-from chatkeep.api.dependencies import CallerOf, EngineOf, Limit, StoreOf
+from chatkeep.api.dependencies import CallerOf, Limit, SessionsOf, StoreOf
 from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
 from chatkeep.domain.errors import SessionNotFound
@@ -179,7 +179,7 @@ async def read_session(
 async def change_session(
     request: Request,
     caller: CallerOf,
-    engine: EngineOf,
+    sessions: SessionsOf,
     session_id: str,
     if_match: Annotated[
         str | None,
@@ -189,7 +189,7 @@ async def change_session(
     """Set the title, the settings of its turns, the branch: what is given, all or nothing."""
     change = await bodies.read(request, SessionChange)
     expected = None if if_match is None else etags.listed(if_match)
-    changed = await engine.sessions.change(
+    changed = await sessions.change(
         caller,
         _name(request, session_id),
         change.model_dump(exclude_unset=True),
@@ -212,10 +212,10 @@ async def change_session(
     },
 )
 async def delete_session(
-    request: Request, caller: CallerOf, engine: EngineOf, session_id: str
+    request: Request, caller: CallerOf, sessions: SessionsOf, session_id: str
 ) -> Response:
     """Delete a session with all that belongs to it, from every file, and cancel its turns."""
-    is_gone = await engine.sessions.delete(caller, _name(request, session_id))
+    is_gone = await sessions.delete(caller, _name(request, session_id))
     return Response(status_code=204 if is_gone else 202)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.requests import ClientDisconnect
 
 from chatkeep.api import bodies, filenames, formats, problems
-from chatkeep.api.dependencies import CallerOf, EngineOf, StoreOf
+from chatkeep.api.dependencies import CallerOf, ImportsOf, StoreOf
 from chatkeep.api.responses import StoredStream
 from chatkeep.api.routing import StrictRoute
 from chatkeep.domain.errors import MalformedBody
@@ -98,14 +98,14 @@ async def export(
     },
     responses=problems.documented(400, 408, 413, 415, 422, 503),
 )
-async def import_(request: Request, caller: CallerOf, engine: EngineOf) -> Response:
+async def import_(request: Request, caller: CallerOf, imports: ImportsOf) -> Response:
     """Import an export of Chatkeep (JSON Lines), of ChatGPT (`conversations.json`) or Open WebUI.
 
     Each conversation comes in as a whole or not at all, and one that is here already is skipped;
     the report says which, and why. The file's form is found out from what is in it.
     """
     bodies.check_encoding(request)
-    report = await engine.importing.run(caller, _chunks(request))
+    report = await imports.run(caller, _chunks(request))
     return Response(orjson.dumps(report), media_type="application/json")
 
 

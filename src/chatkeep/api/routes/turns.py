@@ -6,7 +6,7 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from chatkeep.api import paging, problems, sse
-from chatkeep.api.dependencies import CallerOf, EngineOf, StoreOf, stream
+from chatkeep.api.dependencies import CallerOf, StoreOf, TurnsOf, event_stream
 from chatkeep.api.routing import StrictRoute
 from chatkeep.domain.events import Position
 from chatkeep.domain.model import Message, Receipt, TurnRecord
@@ -23,9 +23,9 @@ JSON = "application/json"
     response_model=TurnRecord,
     responses=problems.documented(404),
 )
-async def read_turn(caller: CallerOf, engine: EngineOf, turn_id: str) -> Response:
+async def read_turn(caller: CallerOf, turns: TurnsOf, turn_id: str) -> Response:
     """Tell a turn's status, its messages as far as there are any, its usage, and its error."""
-    return Response(orjson.dumps(await engine.record(caller, turn_id)), media_type=JSON)
+    return Response(orjson.dumps(await turns.read_turn(caller, turn_id)), media_type=JSON)
 
 
 @router.get(
@@ -41,7 +41,7 @@ async def read_turn(caller: CallerOf, engine: EngineOf, turn_id: str) -> Respons
 async def read_events(
     request: Request,
     caller: CallerOf,
-    engine: EngineOf,
+    turns: TurnsOf,
     turn_id: str,
     after: Annotated[
         str | None, Query(max_length=100, description="The `id` of the last event that you have.")
@@ -51,12 +51,12 @@ async def read_events(
     ] = None,
 ) -> Response:
     """Stream what there is, then what comes, to the turn's end; at any time, as often as wanted."""
-    told = last_event_id or after
-    position = Position.parse(told) if told else None
-    log = await engine.find(caller, turn_id)
-    if position is not None and log.has_been_read(position):
+    event_id = last_event_id or after
+    position = Position.parse(event_id) if event_id else None
+    stream = await turns.find_stream(caller, turn_id)
+    if position is not None and stream.is_past_end(position):
         return Response(status_code=204)
-    return stream(request, log, position)
+    return event_stream(request, stream, position)
 
 
 @router.get(
@@ -65,13 +65,13 @@ async def read_events(
     response_model=Receipt,
     responses=problems.documented(404, 409),
 )
-async def read_context(caller: CallerOf, engine: EngineOf, turn_id: str) -> Response:
+async def read_context(caller: CallerOf, turns: TurnsOf, turn_id: str) -> Response:
     """Tell the prompt and the messages that a turn's model was sent, and which were left out.
 
     The rules: `context_messages` (older than the context is long), `no_reply` (its turn ended
     without any text).
     """
-    return Response(orjson.dumps(await engine.receipt(caller, turn_id)), media_type=JSON)
+    return Response(orjson.dumps(await turns.read_receipt(caller, turn_id)), media_type=JSON)
 
 
 @router.post(
@@ -80,9 +80,9 @@ async def read_context(caller: CallerOf, engine: EngineOf, turn_id: str) -> Resp
     response_model=TurnRecord,
     responses=problems.documented(404),
 )
-async def cancel(caller: CallerOf, engine: EngineOf, turn_id: str) -> Response:
+async def cancel(caller: CallerOf, turns: TurnsOf, turn_id: str) -> Response:
     """Stop a turn that runs or waits. What was written so far is kept. Safe to repeat."""
-    return Response(orjson.dumps(await engine.cancel(caller, turn_id)), media_type=JSON)
+    return Response(orjson.dumps(await turns.cancel_turn(caller, turn_id)), media_type=JSON)
 
 
 @router.get(

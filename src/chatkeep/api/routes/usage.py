@@ -8,7 +8,7 @@ from chatkeep.api import paging, problems
 from chatkeep.api.dependencies import CallerOf, StoreOf
 from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
-from chatkeep.domain.errors import InvalidRequest
+from chatkeep.domain.errors import InvalidRequest, InvalidValue
 from chatkeep.domain.model import UsageRow
 from chatkeep.store import usage
 
@@ -55,7 +55,7 @@ async def read_usage(
     groups = [group for group in GROUPS if group in asked]
     if asked - set(GROUPS):
         detail = f"choose from {', '.join(GROUPS)}"
-        listed = [{"parameter": "by", "detail": detail}]
+        listed: list[InvalidValue] = [{"parameter": "by", "detail": detail}]
         raise InvalidRequest(f"by: {detail}", errors=listed)
     found = await store.read(
         usage.summed,

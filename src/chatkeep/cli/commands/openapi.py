@@ -1,12 +1,10 @@
 """`chatkeep openapi`."""
 
 import json
-import tempfile
 
 import typer
 
 from chatkeep.cli import configuration
-from chatkeep.cli.process import interruptible
 
 
 def openapi() -> None:
@@ -20,8 +18,7 @@ def openapi() -> None:
     from chatkeep.app import create_app
 
     telemetry.configure(level="error", form="console")
-    with interruptible(), tempfile.TemporaryDirectory() as folder:
-        plain = {"database_url": "", "model": "openai:any", "models": "", "title_model": ""}
-        app = create_app(configuration.settings(data_dir=folder, **plain))
-        typer.echo(json.dumps(app.openapi(), indent=2, ensure_ascii=False))
-        app.state.store.close()
+    # The document is the same for every database and every model.
+    options = {"database_url": "", "model": "openai:any", "models": "", "title_model": ""}
+    app = create_app(configuration.settings(**options))
+    typer.echo(json.dumps(app.openapi(), indent=2, ensure_ascii=False))

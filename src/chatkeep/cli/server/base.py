@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
     @property
     def _failure(self) -> ChatError | None:
         state: Any = self.config.app.state  # type: ignore[union-attr]  # an application of FastAPI
-        failure: ChatError | None = getattr(state, "failure", None)
+        failure: ChatError | None = state.lifecycle.failure
         return failure
 
     def _is_news(self, record: logging.LogRecord) -> bool:

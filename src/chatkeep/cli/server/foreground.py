@@ -11,7 +11,8 @@ from typing import Any
 
 import uvicorn
 
-from chatkeep.app import create_app, respond
+from chatkeep.api.problems import respond
+from chatkeep.app import Lifecycle, create_app
 from chatkeep.cli.configuration import fail
 from chatkeep.cli.output import FAILED, note
 from chatkeep.cli.server.base import Server
@@ -68,7 +69,7 @@ class _Server(Server):
     def __init__(self, config: uvicorn.Config, settings: Settings, listener: socket.socket) -> None:
         super().__init__(config)
         self._settings = settings
-        self._state: Any = config.app.state  # type: ignore[union-attr]  # an application of FastAPI
+        self._lifecycle: Lifecycle = config.app.state.lifecycle  # type: ignore[union-attr]  # an application of FastAPI
         host, port = listener.getsockname()[:2]
         self._address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         signal.signal(signal.SIGTERM, self._stop)
@@ -83,14 +84,15 @@ class _Server(Server):
         await super().startup(sockets)
         if not self.started:
             return
-        self._state.warming.add_done_callback(lambda _: gc.freeze())
-        self._state.store.announce(self._address)
+        if self._lifecycle.warming is not None:
+            self._lifecycle.warming.add_done_callback(lambda _: gc.freeze())
+        self._lifecycle.services.store.announce(self._address)
         note(f"Chatkeep answers on {self._address} with {self._settings.model}.")
-        if (notice := self._state.providers.notice) is not None:
+        if (notice := self._lifecycle.services.providers.notice) is not None:
             note(notice.replace("`", ""))
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
         # Beside uvicorn's own wait: turns end, or whoever waits for them is told why not.
-        draining = asyncio.create_task(self._state.engine.close(self._settings.drain_seconds))
+        draining = asyncio.create_task(self._lifecycle.drain(self._settings.drain_seconds))
         await super().shutdown(sockets)
         await draining

@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any
 
+from chatkeep.background import BackgroundTasks
 from chatkeep.notifications import Notifications
-from chatkeep.titles.calls import MAX_CALLS, Titling, TitlingOptions
+from chatkeep.titles.calls import MAX_CALLS, TitleCalls, TitleSettings
 
 
 class Slow:
@@ -24,13 +25,16 @@ def test_a_slow_model_does_not_pile_up_title_calls() -> None:
     async def work() -> None:
         store: Any = None
         models: Any = Slow()
-        titling = Titling(
-            store, models, Notifications(capacity=1), TitlingOptions(model="any", timeout=3_600)
+        settings = TitleSettings(model="any", timeout=3_600)
+        title_calls = TitleCalls(
+            store, models, Notifications(capacity=1), BackgroundTasks(), settings
         )
-        calls = [titling.begin("default", number, "x" * 99_999) for number in range(MAX_CALLS + 9)]
+        calls = [
+            title_calls.start("default", number, "x" * 99_999) for number in range(MAX_CALLS + 9)
+        ]
         assert calls.count(None) == 9
-        assert titling.begin("default", 0, "again") is calls[0]
-        await titling.close()
+        assert title_calls.start("default", 0, "again") is calls[0]
+        await title_calls.close()
         assert all(call.cancelled() for call in calls if call is not None)
 
     asyncio.run(work())

@@ -19,8 +19,9 @@ import sqlalchemy as sa
 
 from chatkeep.domain.model import Role, SearchHit
 from chatkeep.domain.times import rfc3339
-from chatkeep.store import branches, words
+from chatkeep.store import branches
 from chatkeep.store.prepared import PreparedStatement
+from chatkeep.store.search import query as words
 from chatkeep.store.tables import messages, sessions
 
 WINDOW = 200
