@@ -18,7 +18,7 @@ import typer
 from chatkeep import examples
 from chatkeep.app import create_app
 from chatkeep.cli import cli
-from chatkeep.cli.chat_conversation import COMMANDS
+from chatkeep.cli.chat.conversation import COMMANDS
 from chatkeep.domain.errors import ChatError
 from chatkeep.settings import PREFIX, Settings
 from chatkeep.store.tables import metadata

@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from chatkeep.cli.chat_api import Refused
+from chatkeep.cli.chat.api import Refused
 
 LARGEST_BYTES = 1_000_000
 """More is not read; the server itself may take less."""

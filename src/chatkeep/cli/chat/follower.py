@@ -10,9 +10,11 @@ from typing import IO, Protocol
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from chatkeep.cli.chat_api import one_line
-from chatkeep.cli.chat_keyboard import interrupts
-from chatkeep.cli.chat_turn import (
+from chatkeep.cli.chat.api import one_line
+from chatkeep.cli.chat.keyboard import interrupts
+from chatkeep.cli.chat.markdown import clean
+from chatkeep.cli.chat.markdown_stream import IDLE_SECONDS, MarkdownStream
+from chatkeep.cli.chat.turn import (
     CANCELLED,
     COMPLETED,
     DELTA,
@@ -22,8 +24,6 @@ from chatkeep.cli.chat_turn import (
     Event,
     Turn,
 )
-from chatkeep.cli.markdown import IDLE_SECONDS, MarkdownStream
-from chatkeep.cli.markup import clean
 
 WAITING = "waiting"
 THINKING = "thinking · Ctrl-C stops"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chatkeep.cli.chat_api import Api, one_line
+from chatkeep.cli.chat.api import Api, one_line
 
 
 class OpenSession:

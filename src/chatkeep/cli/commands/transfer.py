@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chatkeep.cli.show import FAILED, Json, Key, Url, as_json, complain
+from chatkeep.cli.output import FAILED, Json, Key, Url, as_json, complain
 from chatkeep.files import is_stream, replacement
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def export(
     """
     from httpx2 import RemoteProtocolError, RequestError
 
-    from chatkeep.cli.chat_api import Refused, unreachable
-    from chatkeep.cli.reach import checked, server
+    from chatkeep.cli.chat.api import Refused, unreachable
+    from chatkeep.cli.client import checked, server
 
     params = {"format": form.value} | ({"session_id": session} if session is not None else {})
     size = 0
@@ -125,8 +125,8 @@ def import_(
       chatkeep import everything.jsonl
       chatkeep import chatgpt-export.zip
     """
-    from chatkeep.cli.chat_api import Refused
-    from chatkeep.cli.reach import server
+    from chatkeep.cli.chat.api import Refused
+    from chatkeep.cli.client import server
 
     reports: dict[str, Any] = {}
     is_refused = False
@@ -155,7 +155,7 @@ def import_(
 
 def _send(client: "Client", path: Path) -> Any:
     """Import a file; return the server's report. Raises `Refused`."""
-    from chatkeep.cli.reach import call, found
+    from chatkeep.cli.client import call, found
 
     with _opened(path) as (source, size), _bar(path.name, size) as (progress, task):
 
@@ -172,7 +172,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _tell(name: str, report: dict[str, Any]) -> None:
-    from chatkeep.cli.chat_api import one_line
+    from chatkeep.cli.chat.api import one_line
 
     imported, messages = report["imported"], report["messages"]
     typer.echo(f"{name}: {_count(imported, 'session')} imported, {_count(messages, 'message')}.")
@@ -210,7 +210,7 @@ def _written(path: Path) -> Iterator[IO[bytes]]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], int | None]]:
     """A file to import and its size; of an archive the conversations in it. Raises `Refused`."""
-    from chatkeep.cli.chat_api import Refused
+    from chatkeep.cli.chat.api import Refused
 
     with contextlib.ExitStack() as stack:
         try:

@@ -14,7 +14,7 @@ from rich.segment import Segment, Segments
 from rich.spinner import Spinner
 from rich.text import Text
 
-from chatkeep.cli.markup import Markup, Row, clean, is_verbatim, split
+from chatkeep.cli.chat.markdown import Markup, Row, clean, is_verbatim, split
 
 FRAME_SECONDS = 1 / 12
 IDLE_SECONDS = 0.25

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatkeep.cli.chat_api import Api, Refused, content_text, fresh_id, one_line
-from chatkeep.cli.chat_files import save, save_as
-from chatkeep.cli.chat_follow import Follower, complain, is_screen, tell_end, view
-from chatkeep.cli.chat_prompt import MARK, Prompt
-from chatkeep.cli.chat_session import OpenSession
-from chatkeep.cli.chat_turn import COMPLETED, STARTED, TITLED, Event, Turn
-from chatkeep.cli.markup import clean, fenced_code
+from chatkeep.cli.chat.api import Api, Refused, content_text, fresh_id, one_line
+from chatkeep.cli.chat.files import save, save_as
+from chatkeep.cli.chat.follower import Follower, complain, is_screen, tell_end, view
+from chatkeep.cli.chat.markdown import clean, fenced_code
+from chatkeep.cli.chat.prompt import MARK, Prompt
+from chatkeep.cli.chat.session import OpenSession
+from chatkeep.cli.chat.turn import COMPLETED, STARTED, TITLED, Event, Turn
 
 LISTED_SESSIONS = 20
 SHOWN_MESSAGES = 6

@@ -1,10 +1,10 @@
-"""`chatkeep sessions …` and `chatkeep search`: find, read, rename, pin, archive, delete."""
+"""`chatkeep sessions …`: list, show, rename, pin, archive, delete."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chatkeep.cli.show import FAILED, NOT_THERE, Json, Key, Url, as_json, complain, confirm, table
+from chatkeep.cli.output import FAILED, NOT_THERE, Json, Key, Url, as_json, complain, confirm, table
 
 if TYPE_CHECKING:
     from httpx2 import Client
@@ -41,7 +41,7 @@ def list_(
       chatkeep sessions list
       chatkeep sessions list --title lisbon --json
     """
-    from chatkeep.cli.reach import call, found, server
+    from chatkeep.cli.client import call, found, server
 
     asked = {"limit": limit, "title": title, "archived": archived, "pinned": pinned}
     params = {name: value for name, value in asked.items() if value is not None}
@@ -73,8 +73,8 @@ def show(session_id: SessionId, url: Url = None, key: Key = None, json: Json = F
     """
     from rich.console import Console
 
-    from chatkeep.cli.markup import Markup, clean
-    from chatkeep.cli.reach import call, found, server, session_path
+    from chatkeep.cli.chat.markdown import Markup, clean
+    from chatkeep.cli.client import call, found, server, session_path
 
     with server(url, key) as client:
         path = session_path(session_id)
@@ -107,7 +107,7 @@ def rename(
     Example:
       chatkeep sessions rename trip/lisbon "A week in Lisbon"
     """
-    from chatkeep.cli.reach import call, found, server, session_path
+    from chatkeep.cli.client import call, found, server, session_path
 
     with server(url, key) as client:
         response = call(client, "PATCH", session_path(session_id), json={"title": title})
@@ -133,7 +133,7 @@ def delete(
       chatkeep sessions delete trip/lisbon
       chatkeep sessions delete --yes old-1 old-2
     """
-    from chatkeep.cli.reach import server
+    from chatkeep.cli.client import server
 
     names = list(dict.fromkeys(session_ids))
     missing: list[str] = []
@@ -198,7 +198,7 @@ def unarchive(
 
 def _change(session_ids: list[str], url: str | None, key: str | None, **change: bool) -> list[str]:
     """Change each of these sessions; return those that there are not."""
-    from chatkeep.cli.reach import server
+    from chatkeep.cli.client import server
 
     with server(url, key) as client:
         return _missing(client, session_ids, "PATCH", json=change)
@@ -222,7 +222,7 @@ def _report(
 
 def _missing(client: "Client", session_ids: list[str], method: str, **options: object) -> list[str]:
     """Send a request to each of these sessions; return those that there are not."""
-    from chatkeep.cli.reach import NotThere, call, session_path
+    from chatkeep.cli.client import NotThere, call, session_path
 
     missing: list[str] = []
     for name in dict.fromkeys(session_ids):
@@ -231,64 +231,3 @@ def _missing(client: "Client", session_ids: list[str], method: str, **options: o
         except NotThere:
             missing.append(name)
     return missing
-
-
-def search(
-    query: Annotated[list[str], typer.Argument(help='Words, "a phrase", or a prefix*.')],
-    session: Annotated[
-        str | None, typer.Option("--session", "-s", help="Only in this session.")
-    ] = None,
-    role: Annotated[str | None, typer.Option(help="Only user or assistant messages.")] = None,
-    since: Annotated[str | None, typer.Option(help="From this date or time on.")] = None,
-    until: Annotated[str | None, typer.Option(help="Before this date or time.")] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, max=100, help="Maximum results.")
-    ] = 20,
-    url: Url = None,
-    key: Key = None,
-    json: Json = False,
-) -> None:
-    """Search titles and messages for all of the words.
-
-    \b
-    Examples:
-      chatkeep search lisbon may
-      chatkeep search '"umbrella stand"' --since 2026-01-01
-    """
-    from chatkeep.cli.reach import call, found, server
-
-    asked = {"session_id": session, "role": role, "since": since, "until": until}
-    params = {name: value for name, value in asked.items() if value is not None}
-    params |= {"q": " ".join(query), "limit": str(limit)}
-    with server(url, key) as client:
-        hits = found(call(client, "GET", "/search", params=params))
-    if json:
-        as_json(hits)
-        return
-    for hit in hits:
-        _print_hit(hit)
-    if not hits:
-        complain("Nothing was found.")
-        raise typer.Exit(FAILED)
-
-
-def _print_hit(hit: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    from chatkeep.cli.chat_api import one_line
-    from chatkeep.cli.markup import clean
-
-    what = hit["role"] or "title"
-    head = f"{what}, {hit['created_at'][:16].replace('T', ' ')}"
-    snippet = Text()
-    for part in hit["snippet"]:
-        words = clean(part["text"]).replace("\n", " ").replace("\t", " ")
-        snippet.append(words, style="bold reverse" if part["match"] else "")
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(
-        Text.assemble((one_line(hit["title"]), "bold"), f"  {one_line(hit['session_id'])}")
-    )
-    console.print(Text(f"  {head}", style="dim"))
-    console.print(Text("  ").append_text(snippet))
-    console.print()

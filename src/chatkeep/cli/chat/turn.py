@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 
-from chatkeep.cli.chat_api import ERRORS_FROM, Refused, refusal, unreachable
+from chatkeep.cli.chat.api import ERRORS_FROM, Refused, refusal, unreachable
 
 STREAM = "text/event-stream"
 STARTED, RESTARTED, COMPLETED = "turn.started", "turn.restarted", "turn.completed"

@@ -94,7 +94,7 @@ def table(headings: list[str], rows: list[list[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from chatkeep.cli.chat_api import one_line
+    from chatkeep.cli.chat.api import one_line
 
     # What comes from models and files must not speak to the terminal.
     rows = [[one_line(cell) for cell in row] for row in rows]

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from chatkeep.cli.output import Json, as_json, confirm
 from chatkeep.cli.process import interruptible
-from chatkeep.cli.show import Json, as_json, confirm
 
 
 def backup(
@@ -24,8 +24,8 @@ def backup(
       chatkeep backup chatkeep-backup.db
     """
     from chatkeep.cli import configuration
-    from chatkeep.cli.chat_api import Refused
-    from chatkeep.cli.reach import database_path
+    from chatkeep.cli.chat.api import Refused
+    from chatkeep.cli.client import database_path
     from chatkeep.store import backup as copies
 
     if file.exists() and not force:
@@ -56,8 +56,8 @@ def restore(
       chatkeep restore chatkeep-backup.db
     """
     from chatkeep.cli import configuration
-    from chatkeep.cli.chat_api import Refused
-    from chatkeep.cli.reach import database_path
+    from chatkeep.cli.chat.api import Refused
+    from chatkeep.cli.client import database_path
     from chatkeep.store import backup as copies
 
     target = database_path(configuration.settings())

@@ -1,4 +1,4 @@
-"""`chatkeep chat`: a conversation in a terminal, or one message from a script.
+"""One message from a script, or a conversation in a terminal.
 
 It speaks to a server as any client does; it knows nothing of how one works.
 """
@@ -13,9 +13,9 @@ from http import HTTPStatus
 import httpx2
 from rich.console import Console
 
-from chatkeep.cli.chat_api import Refused, fresh_id
-from chatkeep.cli.chat_conversation import Conversation
-from chatkeep.cli.chat_follow import (
+from chatkeep.cli.chat.api import Refused, fresh_id
+from chatkeep.cli.chat.conversation import Conversation
+from chatkeep.cli.chat.follower import (
     FAILED,
     STOPPED,
     Follower,
@@ -25,11 +25,11 @@ from chatkeep.cli.chat_follow import (
     tell_end,
     view,
 )
-from chatkeep.cli.chat_history import entered
-from chatkeep.cli.chat_keyboard import silence
-from chatkeep.cli.chat_turn import COMPLETED, Event, Turn
-from chatkeep.cli.markup import fenced_code
-from chatkeep.cli.show import WRONG
+from chatkeep.cli.chat.keyboard import silence
+from chatkeep.cli.chat.markdown import fenced_code
+from chatkeep.cli.chat.prompt_history import entered
+from chatkeep.cli.chat.turn import COMPLETED, Event, Turn
+from chatkeep.cli.output import WRONG
 
 _RAW_CONTROLS = re.compile("[\x7f-\x9f]")
 """JSON escapes the other controls by itself."""

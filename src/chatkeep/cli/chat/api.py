@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from chatkeep.cli.markup import clean
+from chatkeep.cli.chat.markdown import clean
 
 NOT_FOUND = 404
 ERRORS_FROM = 400

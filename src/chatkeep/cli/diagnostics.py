@@ -16,7 +16,7 @@ import httpx2
 from chatkeep import __version__
 from chatkeep.app import make_providers
 from chatkeep.cli import configuration
-from chatkeep.cli.reach import database_path
+from chatkeep.cli.client import database_path
 from chatkeep.domain.errors import ChatError
 from chatkeep.domain.model import CallKind, Prompt, Role
 from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables

@@ -17,7 +17,7 @@ import typer
 
 from chatkeep import telemetry
 from chatkeep.cli import configuration
-from chatkeep.cli.chat_api import Refused, refusal, unreachable
+from chatkeep.cli.chat.api import Refused, refusal, unreachable
 from chatkeep.cli.process import interruptible
 from chatkeep.settings import Settings
 
@@ -78,7 +78,7 @@ def _own(settings: Settings, *, answers: bool) -> Iterator[str]:
     import uvicorn
 
     from chatkeep.app import create_app
-    from chatkeep.cli.uvicorn_server import Server
+    from chatkeep.cli.server.base import Server
     from chatkeep.domain.errors import ChatError
 
     # Why the database fails is in the answer, which the command shows.

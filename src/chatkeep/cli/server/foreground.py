@@ -14,8 +14,8 @@ import uvicorn
 from chatkeep.api.problems import respond
 from chatkeep.app import Lifecycle, create_app
 from chatkeep.cli.configuration import fail
-from chatkeep.cli.show import FAILED, note
-from chatkeep.cli.uvicorn_server import Server
+from chatkeep.cli.output import FAILED, note
+from chatkeep.cli.server.base import Server
 from chatkeep.domain.errors import ChatError
 from chatkeep.settings import Settings
 
@@ -53,7 +53,7 @@ def run(settings: Settings) -> None:
     try:
         config.app = create_app(settings)
         if find_spec("httptools") is not None:  # else uvicorn reads HTTP with h11, and its limits
-            from chatkeep.cli.protocol import bounded
+            from chatkeep.cli.server.protocol import bounded
 
             config.http = bounded(settings.body_timeout, respond)
         _Server(config, settings, listener).run(sockets=[listener])

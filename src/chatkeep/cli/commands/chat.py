@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chatkeep.cli.show import WRONG, Json, Key, Url, complain
+from chatkeep.cli.output import WRONG, Json, Key, Url, complain
 
 
 def chat(
@@ -64,9 +64,9 @@ def chat(
     """
     from rich.console import Console
 
-    from chatkeep.cli.chat import Form, ask, converse
-    from chatkeep.cli.chat_api import Api
-    from chatkeep.cli.reach import server
+    from chatkeep.cli.chat.api import Api
+    from chatkeep.cli.chat.one_shot import Form, ask, converse
+    from chatkeep.cli.client import server
 
     if json and extract:
         complain("Choose one of --json and --extract.")
@@ -98,8 +98,8 @@ def chat(
 
 def _question(message: str | None, files: list[Path]) -> str:
     """The message, the files, and what is piped in. Ends the program if a file is no text."""
-    from chatkeep.cli.chat_api import Refused
-    from chatkeep.cli.chat_files import as_block
+    from chatkeep.cli.chat.api import Refused
+    from chatkeep.cli.chat.files import as_block
 
     try:
         blocks = [as_block(path) for path in files]
