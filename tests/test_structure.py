@@ -37,7 +37,7 @@ LONGER = {
     "cli/look.py:usage",
     "cli/talk.py:chat",
     "turns/runner.py:_end",
-    "providers/embedded.py:_launch",
+    "providers/llama_process.py:_launch",
     "providers/models.py:answer",
     "store/messages.py:_window_statement",
     "store/turn_creation.py:create_turn",
