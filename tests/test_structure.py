@@ -37,7 +37,7 @@ LONGER = {
     "cli/commands/transfer.py:import_",
     "cli/commands/usage.py:usage",
     "cli/commands/chat.py:chat",
-    "providers/embedded.py:_launch",
+    "providers/llama_process.py:_launch",
     "providers/models.py:answer",
     "store/messages.py:_window_statement",
     "store/turn_creation.py:create_turn",

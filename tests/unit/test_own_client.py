@@ -9,10 +9,10 @@ import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 
 from chatkeep.domain.errors import ModelBusy
-from chatkeep.providers import openai
-from chatkeep.providers.direct import ProviderError
+from chatkeep.providers import chat_completions
+from chatkeep.providers.chat_completions import OpenAI
+from chatkeep.providers.direct_client import ProviderError
 from chatkeep.providers.failures import translate_error
-from chatkeep.providers.openai import OpenAI
 from chatkeep.redaction import Redactor
 
 PROMPT = [("system", "Be kind."), ("user", "Hello?")]
@@ -149,4 +149,4 @@ def test_a_reasoning_model_is_told_as_its_developer() -> None:
     [("gpt-5-mini", True), ("gpt-5-codex", False), ("gpt-5.2-pro", False), ("llama3.2", True)],
 )
 def test_models_of_the_other_protocol_are_left_to_langchain(model: str, speaks: bool) -> None:
-    assert openai.speaks(model) is speaks
+    assert chat_completions.speaks(model) is speaks

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from chatkeep.domain.errors import ContextTooLong, ModelBusy, ModelFailed, ModelMisconfigured
 from chatkeep.providers import EmbeddedOptions, ProviderOptions
-from chatkeep.providers.clients import Access, access
 from chatkeep.providers.failures import translate_error
+from chatkeep.providers.protocol import Access, access
 from chatkeep.providers.text import Cleaner
 from chatkeep.redaction import Redactor
 

@@ -12,10 +12,10 @@ from chatkeep import telemetry
 from chatkeep.domain.errors import ChatError, InvalidRequest, ModelFailed, ModelMisconfigured
 from chatkeep.domain.model import Call, CallKind, Completion, Prompt, Role, Status
 from chatkeep.idle_timer import IdleTimer
-from chatkeep.providers import clients, tokens
+from chatkeep.providers import protocol, tokens
 from chatkeep.providers.answer import Answer, ReplyTooLongError
-from chatkeep.providers.clients import ProviderOptions
-from chatkeep.providers.embedded import Address, Embedded
+from chatkeep.providers.llama_process import Address, Embedded
+from chatkeep.providers.protocol import ProviderOptions
 from chatkeep.providers.text import Cleaner
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Providers:
 
     def opening(self, name: str, first: Role) -> tuple[Role, str] | None:
         """The line that a model is sent before a context whose first message has this role."""
-        return clients.opening(name, first)
+        return protocol.opening(name, first)
 
     async def warm_up(self) -> None:
         """Start the default model now if it is embedded, and import its client."""
@@ -114,7 +114,7 @@ class Providers:
     async def close(self) -> None:
         """Close the connections, and stop the embedded models."""
         for loaded in self._models.values():
-            await clients.close(loaded.model)
+            await protocol.close(loaded.model)
         for embedded in self._embedded.values():
             await embedded.close()
 
@@ -163,7 +163,7 @@ class Providers:
                 failure = translate_error(
                     raised,
                     self._options.redactor,
-                    clients.access(name, self._options),
+                    protocol.access(name, self._options),
                     has_begun=answer.has_begun,
                 )
                 delay = _delay(attempt, failure.retry_after)
@@ -192,8 +192,8 @@ class Providers:
         try:
             async with self._seat(name) as address:
                 model = await self._loaded(name, address)
-                asked = clients.messages(name, prompt)
-                parameters = clients.parameters(name, prompt, self._sampling(name))
+                asked = protocol.messages(name, prompt)
+                parameters = protocol.parameters(name, prompt, self._sampling(name))
                 await self._read(model.astream(asked, **parameters), answer)
             return answer.end()
         except ReplyTooLongError:
@@ -243,8 +243,8 @@ class Providers:
         async with self._loading:
             loaded = self._models.get(name)
             if loaded is None or loaded.address != address:
-                # ImportService a provider's package takes a second or more: not on the event loop.
-                model = await asyncio.to_thread(clients.load, name, self._options, address)
+                # Importing a provider's package takes a second or more: not on the event loop.
+                model = await asyncio.to_thread(protocol.load, name, self._options, address)
                 loaded = self._models[name] = _Loaded(address, model)
             return loaded.model
 

@@ -1,7 +1,7 @@
 """The embedded model's own process: llama.cpp's server on loopback, alive as long as its parent.
 
-Run as a program by `embedded.py`. The first line on standard input is the configuration as JSON;
-the end of standard input, which comes even when the parent is killed, is the order to stop.
+Run as a program by `llama_process.py`. The first line on standard input is the configuration as
+JSON. Standard input ends even when the parent is killed: then this process stops.
 """
 
 import json

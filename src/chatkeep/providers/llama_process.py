@@ -225,7 +225,7 @@ class Embedded:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "chatkeep.providers.llama",
+            "chatkeep.providers.llama_server",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -31,7 +31,7 @@ from pydantic import Field
 
 from chatkeep import __version__
 from chatkeep.domain.errors import ModelMisconfigured
-from chatkeep.providers.events import NOT_AN_API, EventReader
+from chatkeep.providers.event_reader import NOT_AN_API, EventReader
 
 SPEAKERS = {"human": "user", "ai": "assistant", "system": "system"}
 

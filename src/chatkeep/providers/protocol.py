@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from chatkeep import telemetry
 from chatkeep.domain.errors import ModelMisconfigured
 from chatkeep.domain.model import Prompt, Role
-from chatkeep.providers.embedded import Address, EmbeddedOptions
+from chatkeep.providers.llama_process import Address, EmbeddedOptions
 from chatkeep.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ async def close(model: "BaseChatModel") -> None:
 
 
 def _openai(model: str, options: ProviderOptions, address: Address | None) -> "BaseChatModel":
-    from chatkeep.providers import openai
+    from chatkeep.providers import chat_completions
 
     url = f"{address.url}/v1" if address else options.openai_base_url
     key = address.key if address else options.openai_api_key
@@ -176,14 +176,14 @@ def _openai(model: str, options: ProviderOptions, address: Address | None) -> "B
     key = key or "none"
     name = "local" if address else model
     times = {"timeout": options.timeout, "silence_timeout": options.silence_timeout}
-    if not options.direct or not openai.speaks(model):
+    if not options.direct or not chat_completions.speaks(model):
         from chatkeep.providers import langchains
 
         return langchains.openai(name, url=url, key=key, is_local=address is not None, **times)
-    return openai.OpenAI(
+    return chat_completions.OpenAI(
         model=name,
-        url=f"{(url or openai.URL).rstrip('/')}/chat/completions",
-        headers={"Authorization": f"Bearer {key}", **openai.account()},
+        url=f"{(url or chat_completions.URL).rstrip('/')}/chat/completions",
+        headers={"Authorization": f"Bearer {key}", **chat_completions.account()},
         # What listens on loopback is not reached through the proxies of the environment.
         trusts_env=address is None,
         # llama.cpp's server closes them: the next call would find one that is just going.

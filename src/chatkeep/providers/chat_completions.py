@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any
 
-from chatkeep.providers.direct import DirectModel, Heard, Said
+from chatkeep.providers.direct_client import DirectModel, Heard, Said
 
 URL = "https://api.openai.com/v1"
 
