@@ -39,8 +39,8 @@ FORK = multiprocessing.get_context("fork")
 
 def test_migrations_make_what_the_tables_say(store: Store, tmp_path: Path) -> None:
     made = sa.create_engine(f"sqlite:///{tmp_path}/chatkeep.db")
-    said = sa.create_engine("sqlite://")
-    with made.connect() as conn, said.connect() as wanted:
+    declared = sa.create_engine("sqlite://")
+    with made.connect() as conn, declared.connect() as wanted:
         options = {"include_name": lambda name, kind, _: kind != "table" or name[:6] != "search"}
         context = MigrationContext.configure(conn, opts=options)
         assert compare_metadata(context, metadata) == []
@@ -53,7 +53,7 @@ def test_migrations_make_what_the_tables_say(store: Store, tmp_path: Path) -> No
         del tables["alembic_version"]
         assert tables == {row.name: _parts(row.sql) for row in wanted.execute(listing)}
     made.dispose()
-    said.dispose()
+    declared.dispose()
 
 
 def _parts(sql: str) -> list[str]:
@@ -165,11 +165,11 @@ def rows_of(url: str) -> Rows:
     """The rows of the tables that every release has."""
     engine = sa.create_engine(url)
     with engine.connect() as conn:
-        found = {
+        results = {
             name: conn.exec_driver_sql(f"SELECT * FROM {name} ORDER BY 1, 2")
             for name in ("tenants", "sessions", "turns", "messages")
         }
-        listed = {name: [dict(row._mapping) for row in rows] for name, rows in found.items()}
+        listed = {name: [dict(row._mapping) for row in rows] for name, rows in results.items()}
         listed["tenants"] = [row for row in listed["tenants"] if row["id"] != HIDDEN]
     engine.dispose()
     return listed
@@ -250,8 +250,8 @@ def plan(
 
 def test_what_a_search_finds_is_read_by_its_keys_however_many(store: Store) -> None:
     def plans(conn: sa.Connection) -> list[list[str]]:
-        found = (search._MESSAGES, search._TITLES)
-        return [plan(conn, one, listed=200, tenant="default", keys=1) for one in found]
+        statements = (search._MESSAGES, search._TITLES)
+        return [plan(conn, one, listed=200, tenant="default", keys=1) for one in statements]
 
     for steps in run(lambda: store.read(plans)):
         assert "_search_key (search_key=?)" in steps[0], steps
@@ -337,20 +337,20 @@ def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -
             deletion,
             usage,
         )
-        found = {name: value for module in modules for name, value in vars(module).items()}
+        values = {name: value for module in modules for name, value in vars(module).items()}
         named = {
             name: getattr(value, "statement", value)
-            for name, value in found.items()
+            for name, value in values.items()
             if isinstance(getattr(value, "statement", value), sa.Select)
         }
         return {name: plan(conn, statement, **one) for name, statement in named.items()}
 
     run(fill)
-    found = run(lambda: store.read(plans))
+    steps_of = run(lambda: store.read(plans))
 
-    assert {"_FIND", "_WINDOW", "BY_ID", "NEXT", "_LINE", "_CHILDREN"} <= set(found)
+    assert {"_FIND", "_WINDOW", "BY_ID", "NEXT", "_LINE", "_CHILDREN"} <= set(steps_of)
     sorting = {"_WINDOW", "_PATH", "_LAST_OF_BRANCH", "OTHERS"}
-    for name, steps in found.items():
+    for name, steps in steps_of.items():
         scans = [step for step in steps if re.match("SCAN (?!walk|CONSTANT)", step)]
         # What is unfinished is looked for in an index that holds nothing else.
         allowed = {
