@@ -34,8 +34,6 @@ NOT_RUN = {
     "pip wheel": "that page's test builds it",
     "pipx ": "that page's test installs it",
     "uvx ": "that page's test runs it",
-    "pytest": "it is what runs these tests",
-    "scripts/reference.py": "a test checks what it would write",
     "sudo ": "it changes the machine; where the service stops or starts, the test's server does",
     "_API_KEY=": "it needs a provider's key",
     "OLLAMA_HOST=": "it needs an Ollama",
