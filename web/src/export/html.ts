@@ -6,7 +6,7 @@ import { formulas } from '../markdown/formulas.svelte';
 import { nameImages } from '../markdown/images';
 import Markdown from '../markdown/Markdown.svelte';
 import markdownStyles from '../markdown/markdown.css?inline';
-import { painted } from '../markdown/painter';
+import { painted } from '../markdown/codeHighlighter';
 import pageStyles from '../styles.css?inline';
 import documentStyles from './document.css?inline';
 

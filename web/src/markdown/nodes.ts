@@ -4,7 +4,7 @@ import { alertOf, type Alert } from './alerts';
 import type { Definitions } from './definitions';
 import { isDetails, type Details } from './details';
 import { html, parse } from './grammar';
-import { tidy } from './tidy';
+import { tidy } from './complete';
 
 export interface Html {
   kind: 'html';

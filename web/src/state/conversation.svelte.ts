@@ -11,7 +11,7 @@ import {
   type SessionRecord,
 } from '../api/client';
 import type { ServerEvent } from '../api/stream';
-import { Live } from './live.svelte';
+import { Live } from './activeTurn.svelte';
 import { drop, parcels, put, type Body } from './outbox';
 import { arrange, Keys, type Row } from './rows';
 

@@ -1,7 +1,7 @@
 /** What is shown of a conversation, in its order: stored messages, then what is still going on. */
 
 import type { Message, Problem, Status, TurnSummary } from '../api/client';
-import type { Live } from './live.svelte';
+import type { Live } from './activeTurn.svelte';
 
 export interface Row {
   /** The same for as long as it is shown, from the first letter typed to the stored message. */

@@ -1,5 +1,5 @@
 /** When code is coloured, and how much of it at once. */
-import type { Source } from './source';
+import type { Source } from './codeLines';
 
 type Engine = typeof import('./highlight');
 
