@@ -1,96 +1,109 @@
-/** When code is coloured, and how much of it at once. */
-import type { Source } from './codeLines';
+/** Decides when code is highlighted, and how much of it at once. */
+import type { CodeLines } from './codeLines';
 
 type Engine = typeof import('./highlight');
 
-/** What comes after so many characters stays plain: colours are not worth a page that stops. */
-const LONGEST = 40_000;
-/** So does what comes after such a line: no one wrote it, and it may cost the square of its length. */
+/** Code after so many characters stays plain: highlighting must not block the page. */
+const MAX_CHARACTERS = 40_000;
+/** So does code after such a line: it is generated, and may cost the square of its length. */
 const LONG_LINE = /[^\n]{2000}/;
-/** Code that still grows is coloured while it is shorter than this, */
-const LONGEST_GROWING = 8_000;
-/** and while that costs less than this. */
+/** Growing code is highlighted while it is shorter than this and costs less than `BUDGET_MS`. */
+const MAX_GROWING = 8_000;
 const BUDGET_MS = 8;
-/** Closed code up to this length is coloured before it is first drawn. */
-const AT_ONCE = 4_000;
+/** Complete code up to this length is highlighted before it is first rendered. */
+const MAX_SYNCHRONOUS = 4_000;
 
-let engine: Promise<Engine> | undefined;
-let loaded: Engine | undefined;
-/** What is still to be coloured. */
+let loading: Promise<Engine> | undefined;
+let engine: Engine | undefined;
+/** The pending work of all highlighters. */
 const jobs = new Set<Promise<void>>();
 
-/** Resolves when everything is coloured that was to be. */
-export async function painted(): Promise<void> {
+/** Resolves when no highlighter has pending work. */
+export async function highlighted(): Promise<void> {
   while (jobs.size > 0) await Promise.all(jobs);
 }
 
 function load(): Promise<Engine> {
-  engine ??= import('./highlight').then(
-    (module) => (loaded = module),
+  loading ??= import('./highlight').then(
+    (module) => (engine = module),
     (error: unknown) => {
-      // The server is away: the next block tries again.
-      engine = undefined;
+      // The server cannot be reached: the next block tries again.
+      loading = undefined;
       throw error;
     },
   );
-  return engine;
+  return loading;
 }
 
-export class Painter {
-  #source: Source;
-  #dear = false;
+/** Highlights one code block. */
+export class CodeHighlighter {
+  #lines: CodeLines;
+  /** Whether highlighting while the code grows takes too long. */
+  #isExpensive = false;
+  /** The number of the last call; the work of earlier calls is abandoned. */
   #job = 0;
 
-  constructor(source: Source) {
-    this.#source = source;
+  constructor(lines: CodeLines) {
+    this.#lines = lines;
   }
 
-  /** Colours what `source` shows, now or when there is time. A later call takes the place of this one. */
-  paint(text: string, language: string, growing: boolean): void {
+  /**
+   * Highlight the lines, now or when the browser is idle. The next call replaces this one.
+   *
+   * @param text - The text of the lines.
+   * @param language - Its language; nothing is done if it is empty or unknown.
+   * @param growing - Whether more text may follow.
+   */
+  highlight(text: string, language: string, growing: boolean): void {
     const job = (this.#job += 1);
-    if (!language || (growing && (this.#dear || text.length > LONGEST_GROWING))) return;
-    const head = beginning(text);
-    if (loaded && head.length <= (growing ? LONGEST_GROWING : AT_ONCE)) {
-      this.#paintNow(loaded, head, language);
+    if (!language || (growing && (this.#isExpensive || text.length > MAX_GROWING))) return;
+    const head = highlightable(text);
+    if (engine && head.length <= (growing ? MAX_GROWING : MAX_SYNCHRONOUS)) {
+      this.#highlightNow(engine, head, language);
       return;
     }
-    const painting = load()
-      .then((module) => this.#paintSlowly(module, head, language, job))
+    const pending = load()
+      .then((module) => this.#highlightWhenIdle(module, head, language, job))
       .catch(() => undefined)
-      .finally(() => jobs.delete(painting));
-    jobs.add(painting);
+      .finally(() => jobs.delete(pending));
+    jobs.add(pending);
   }
 
   stop(): void {
     this.#job += 1;
   }
 
-  #paintNow(module: Engine, text: string, language: string): void {
-    const began = performance.now();
+  #highlightNow(module: Engine, text: string, language: string): void {
+    const started = performance.now();
     const html = module.highlight(text, language.toLowerCase());
-    if (html !== undefined) for (const _ of this.#source.paint(html));
-    this.#dear ||= performance.now() - began > BUDGET_MS;
+    if (html !== undefined) for (const _ of this.#lines.paint(html));
+    this.#isExpensive ||= performance.now() - started > BUDGET_MS;
   }
 
-  async #paintSlowly(module: Engine, text: string, language: string, job: number): Promise<void> {
+  async #highlightWhenIdle(
+    module: Engine,
+    text: string,
+    language: string,
+    job: number,
+  ): Promise<void> {
     await idle();
     if (job !== this.#job) return;
     const html = module.highlight(text, language.toLowerCase());
     if (html === undefined) return;
-    let began = performance.now();
-    for (const _ of this.#source.paint(html)) {
-      if (performance.now() - began <= BUDGET_MS) continue;
+    let started = performance.now();
+    for (const _ of this.#lines.paint(html)) {
+      if (performance.now() - started <= BUDGET_MS) continue;
       await idle();
       if (job !== this.#job) return;
-      began = performance.now();
+      started = performance.now();
     }
   }
 }
 
-/** The whole lines of `text` that may be coloured. */
-function beginning(text: string): string {
+/** The complete lines at the beginning of a text that are highlighted. */
+function highlightable(text: string): string {
   const long = LONG_LINE.exec(text)?.index ?? text.length;
-  const end = Math.min(long, LONGEST);
+  const end = Math.min(long, MAX_CHARACTERS);
   return end === text.length ? text : text.slice(0, text.lastIndexOf('\n', end) + 1);
 }
 

@@ -1,49 +1,51 @@
-/** Puts new nodes in place of old ones, and leaves those alone that say the same. */
+/** Updates the nodes of the document, and leaves those alone that have not changed. */
 
-/** With so many new children an element is put in place as a whole: added one by one, a browser looks
- * through all that is there for each of them, in search of a letter that tells which way it reads. */
-const MANY = 100;
+/** With so many new children an element is replaced: if they were added one by one, the browser would
+ * search all of its text for the direction of writing (`dir="auto"`) each time. */
+const MAX_ADDED = 100;
 
-/** Promises that `old` has the children of `fresh`; a selection in unchanged ones survives. */
-export function mend(old: Element, fresh: Node): void {
-  let was = old.firstChild;
-  let node = fresh.firstChild;
-  while (node) {
-    const [nextWas, next]: [ChildNode | null, ChildNode | null] = [
-      was?.nextSibling ?? null,
-      node.nextSibling,
+/** Give `element` the children of `source`. A selection in nodes that do not change survives. */
+export function patchChildren(element: Element, source: Node): void {
+  let current = element.firstChild;
+  let next = source.firstChild;
+  while (next) {
+    const [currentSibling, nextSibling]: [ChildNode | null, ChildNode | null] = [
+      current?.nextSibling ?? null,
+      next.nextSibling,
     ];
-    if (!was) old.append(node);
-    else mendOne(was, node);
-    [was, node] = [nextWas, next];
+    if (!current) element.append(next);
+    else patch(current, next);
+    [current, next] = [currentSibling, nextSibling];
   }
-  while (was) {
-    const next: ChildNode | null = was.nextSibling;
-    was.remove();
-    was = next;
+  while (current) {
+    const sibling: ChildNode | null = current.nextSibling;
+    current.remove();
+    current = sibling;
   }
 }
 
-function mendOne(was: ChildNode, node: ChildNode): void {
-  if (was instanceof Text && node instanceof Text) {
-    if (was.data !== node.data) was.data = node.data;
-  } else if (was instanceof Element && node instanceof Element && canMend(was, node)) {
-    mend(was, node);
+function patch(current: ChildNode, next: ChildNode): void {
+  if (current instanceof Text && next instanceof Text) {
+    if (current.data !== next.data) current.data = next.data;
+  } else if (current instanceof Element && next instanceof Element && canPatch(current, next)) {
+    patchChildren(current, next);
   } else {
-    was.replaceWith(node);
+    current.replaceWith(next);
   }
 }
 
-function canMend(was: Element, node: Element): boolean {
-  return sameTag(was, node) && node.childNodes.length - was.childNodes.length < MANY;
+function canPatch(current: Element, next: Element): boolean {
+  return (
+    hasSameTag(current, next) && next.childNodes.length - current.childNodes.length < MAX_ADDED
+  );
 }
 
-/** Whether two elements are the same but for their children. */
-function sameTag(one: Element, other: Element): boolean {
+/** Whether two elements differ in nothing but their children. */
+function hasSameTag(a: Element, b: Element): boolean {
   return (
-    one.localName === other.localName &&
-    one.namespaceURI === other.namespaceURI &&
-    one.attributes.length === other.attributes.length &&
-    [...one.attributes].every(({ name, value }) => other.getAttribute(name) === value)
+    a.localName === b.localName &&
+    a.namespaceURI === b.namespaceURI &&
+    a.attributes.length === b.attributes.length &&
+    [...a.attributes].every(({ name, value }) => b.getAttribute(name) === value)
   );
 }

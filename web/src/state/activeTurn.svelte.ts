@@ -1,189 +1,204 @@
-/** A turn that is not over yet, as it is shown: what was asked, and the answer as it grows. */
+/** A turn that is not stored as messages yet: what was sent, and the reply as it grows. */
 
-import { Problem, words, type Status } from '../api/client';
+import { errorText, Problem, type Status } from '../api/client';
 import { t } from '../language';
-import { follow, open, pause, read, LAST, type ServerEvent } from '../api/stream';
-import { drop, type Body } from './outbox';
+import {
+  delay,
+  openStream,
+  readEvents,
+  subscribe,
+  TERMINAL_EVENTS,
+  type ServerEvent,
+} from '../api/stream';
+import { removeFromOutbox, type ChatBody } from './outbox';
 
 export type Phase = 'sending' | 'refused' | 'accepted' | 'ended';
 
-/** How often a message is sent again that the server had no time for. */
-const RETRIES = 20;
+/** How often a message is sent again while the server is overloaded or cannot be reached. */
+const MAX_RETRIES = 20;
+/** How often text is shown while the page is hidden, which gets no animation frames. */
+const HIDDEN_FRAME_MS = 250;
 
-export class Live {
+export class ActiveTurn {
   phase = $state<Phase>('sending');
+  /** The reply as far as it has arrived. */
   text = $state('');
-  question = $state<string | null>(null);
+  userText = $state<string | null>(null);
   turnId = $state<string | null>(null);
   userMessageId = $state<string | null>(null);
+  /** The id of the reply. */
   messageId = $state<string | null>(null);
-  model = $state<string | null>(null);
-  /** Why it was refused, or how it ended without a whole reply. */
+  /** Why it was refused, or why it ended without a complete reply. */
   problem = $state<Problem | null>(null);
-  /** What is in the way right now, in words; it is tried again meanwhile. */
-  trouble = $state<string | null>(null);
+  /** Why sending or reading is being retried, as a text for users; null if it is not. */
+  retryReason = $state<string | null>(null);
   /** How the turn ended. */
   status: Status = 'running';
   readonly startedAt = new Date().toISOString();
 
-  /** Settled when the server has the message, or has refused it. */
+  /** Resolves when the server has accepted or refused the message. */
   readonly settled: Promise<void>;
-  private settle: () => void = () => {};
-  /** Settled when no turn is before it. */
-  private readonly first: Promise<void>;
-  private isFirst = false;
-  private wake: () => void = () => {};
-  private readonly stopping = new AbortController();
-  private readonly abandoning = new AbortController();
-  private after: string | undefined;
-  private arrived = '';
-  private frame = 0;
+  #settle: () => void = () => {};
+  readonly #readingAllowed: Promise<void>;
+  #isReadingAllowed = false;
+  #resolveReadingAllowed: () => void = () => {};
+  readonly #detachController = new AbortController();
+  readonly #sendController = new AbortController();
+  #lastEventId: string | undefined;
+  /** The text that has arrived; `text` follows with the next frame. */
+  #receivedText = '';
+  #frame = 0;
 
+  /**
+   * @param key - The idempotency key, which also identifies the turn's rows for as long as it is
+   *   shown.
+   * @param body - What is to be sent; null for a turn that was sent from elsewhere.
+   */
   constructor(
-    /** Stays the same from the first moment on: what is shown is not replaced. */
     readonly key: string,
-    /** What is sent; nothing for a turn that another has sent. */
-    readonly body: Body | null,
+    readonly body: ChatBody | null,
   ) {
-    this.settled = new Promise((resolve) => (this.settle = resolve));
-    this.first = new Promise((resolve) => (this.wake = resolve));
-    this.question = body?.message ?? null;
+    this.settled = new Promise((resolve) => (this.#settle = resolve));
+    this.#readingAllowed = new Promise((resolve) => (this.#resolveReadingAllowed = resolve));
+    this.userText = body?.message ?? null;
   }
 
-  /** A turn that the server runs or keeps in line already. */
-  static of(turnId: string): Live {
-    const live = new Live(turnId, null);
-    live.turnId = turnId;
-    live.phase = 'accepted';
-    live.settle();
-    return live;
+  /** A turn that the server already runs or has queued. */
+  static fromServer(turnId: string): ActiveTurn {
+    const turn = new ActiveTurn(turnId, null);
+    turn.turnId = turnId;
+    turn.phase = 'accepted';
+    turn.#settle();
+    return turn;
   }
 
-  /** Send what there is to send, and read to the turn's end, whatever happens to connections. */
+  /** Send the message if there is one, and read the turn to its end. Never rejects. */
   async run(): Promise<void> {
     try {
-      if (this.turnId === null) await this.send();
-      await this.first;
-      if (this.turnId !== null && this.phase !== 'ended') await this.attend(this.turnId);
+      if (this.turnId === null) await this.#send();
+      await this.#readingAllowed;
+      if (this.turnId !== null && this.phase !== 'ended') await this.#readToEnd(this.turnId);
     } catch (error) {
-      this.problem = error instanceof Problem ? error : new Problem(0, '', words(error));
+      this.problem = error instanceof Problem ? error : new Problem(0, '', errorText(error));
       this.phase = this.turnId === null ? 'refused' : 'ended';
       this.status = 'failed';
     } finally {
-      this.show();
-      this.settle();
+      this.#showReceivedText();
+      this.#settle();
     }
   }
 
-  /** Read it: no turn is before it. Those that wait hold no connection, of which there are six. */
-  go(): void {
-    this.isFirst = true;
-    this.wake();
+  /** Start reading events: no other turn is before this one. Queued turns hold no connection. */
+  allowReading(): void {
+    this.#isReadingAllowed = true;
+    this.#resolveReadingAllowed();
   }
 
-  /** Read no more. The turn goes on, and what was not accepted yet is sent all the same. */
-  async leave(): Promise<void> {
+  /** Stop reading, after the message was sent. The turn continues on the server. */
+  async detach(): Promise<void> {
     await this.settled;
-    this.stopping.abort();
-    this.wake();
+    this.#detachController.abort();
+    this.#resolveReadingAllowed();
   }
 
-  /** Try no longer to send it. It may have arrived all the same: then it is told as others' are. */
-  abandon(): void {
-    this.abandoning.abort();
+  /** Stop sending the message. It may have arrived; then the server's events announce its turn. */
+  stopSending(): void {
+    this.#sendController.abort();
   }
 
-  private async send(): Promise<void> {
+  async #send(): Promise<void> {
     if (this.body === null) return;
-    const response = await this.post(this.body);
+    const response = await this.#post(this.body);
     const [, turnId] =
       /\/turns\/([^/]+)\/events/.exec(response.headers.get('Content-Location') ?? '') ?? [];
     this.turnId = turnId ?? null;
     this.phase = 'accepted';
-    this.trouble = null;
-    drop(this.key);
-    this.settle();
-    // Whoever keeps the line has said by then whether this is the first of it.
+    this.retryReason = null;
+    removeFromOutbox(this.key);
+    this.#settle();
+    // The conversation also awaits `settled`, and then allows the first turn to read.
     await this.settled;
-    if (!this.isFirst) {
+    if (!this.#isReadingAllowed) {
       void response.body?.cancel();
       return;
     }
     try {
-      for await (const event of read(response)) {
-        this.take(event);
-        if (this.stopping.signal.aborted) return;
+      for await (const event of readEvents(response)) {
+        this.#applyEvent(event);
+        if (this.#detachController.signal.aborted) return;
       }
     } catch {
-      // The connection broke; the turn is read on from there.
+      // The connection broke; `readToEnd` continues after the last event.
     }
   }
 
-  /** Post until the server has an answer to it. Throws `Problem` when that is a refusal. */
-  private async post(body: Body): Promise<Response> {
+  /** Post until the server answers. Throws `Problem` if it refuses. */
+  async #post(body: ChatBody): Promise<Response> {
     for (let tries = 0; ; tries += 1) {
-      let wait = Math.min(1 + tries, 10);
+      let seconds = Math.min(1 + tries, 10);
       try {
-        return await open('/chat', {
+        return await openStream('/chat', {
           method: 'POST',
           headers: { 'Content-Type': 'application/json', 'Idempotency-Key': this.key },
           body: JSON.stringify(body),
-          signal: this.abandoning.signal,
+          signal: this.#sendController.signal,
         });
       } catch (error) {
-        const passes = !(error instanceof Problem) || error.status === 503;
-        if (!passes || tries >= RETRIES || this.abandoning.signal.aborted) throw error;
-        if (error instanceof Problem) wait = Math.max(wait, error.retryAfter ?? 0);
-        this.trouble = words(error);
+        const isTemporary = !(error instanceof Problem) || error.status === 503;
+        const isStopped = this.#sendController.signal.aborted;
+        if (!isTemporary || tries >= MAX_RETRIES || isStopped) throw error;
+        if (error instanceof Problem) seconds = Math.max(seconds, error.retryAfter ?? 0);
+        this.retryReason = errorText(error);
       }
-      await pause(wait * 1_000, AbortSignal.any([this.stopping.signal, this.abandoning.signal]));
+      const signals = [this.#detachController.signal, this.#sendController.signal];
+      await delay(seconds * 1_000, AbortSignal.any(signals));
     }
   }
 
-  private async attend(turnId: string): Promise<void> {
-    const events = follow(`/turns/${turnId}/events`, {
-      signal: this.stopping.signal,
-      after: this.after,
-      connected: (is) => (this.trouble = is ? null : t.answer.connectionLost),
+  async #readToEnd(turnId: string): Promise<void> {
+    const events = subscribe(`/turns/${turnId}/events`, {
+      signal: this.#detachController.signal,
+      lastEventId: this.#lastEventId,
+      onConnectionChange: (isConnected) =>
+        (this.retryReason = isConnected ? null : t.reply.connectionLost),
     });
-    for await (const event of events) this.take(event);
+    for await (const event of events) this.#applyEvent(event);
   }
 
-  private take({ id, name, data }: ServerEvent): void {
-    this.after = id;
+  #applyEvent({ id, name, data }: ServerEvent): void {
+    this.#lastEventId = id;
     if (name === 'turn.started') {
       this.turnId = data.turn_id;
       this.userMessageId = data.user_message_id;
       this.messageId = data.message_id;
-      this.model = data.model;
     } else if (name === 'message.delta') {
-      this.append(data.text);
+      this.#append(data.text);
     } else if (name === 'turn.restarted') {
-      this.arrived = '';
-      this.show();
-    } else if (LAST.has(name)) {
+      this.#receivedText = '';
+      this.#showReceivedText();
+    } else if (TERMINAL_EVENTS.has(name)) {
       this.status = name.slice('turn.'.length) as Status;
-      this.arrived = data.response ?? data.text ?? this.arrived;
+      this.#receivedText = data.response ?? data.text ?? this.#receivedText;
       if (name === 'turn.failed' || name === 'turn.interrupted') {
         this.problem = Problem.from(data, data.status ?? 500);
       }
-      this.show();
+      this.#showReceivedText();
       this.phase = 'ended';
     }
   }
 
-  /** Show what has arrived with the next picture: a model may write faster than a screen draws. */
-  private append(text: string): void {
-    this.arrived += text;
-    if (this.frame !== 0) return;
-    const draw = document.hidden
-      ? (show: () => void) => setTimeout(show, 250)
+  /** Show new text with the next frame: a model may write faster than a screen draws. */
+  #append(text: string): void {
+    this.#receivedText += text;
+    if (this.#frame !== 0) return;
+    const request = document.hidden
+      ? (show: () => void) => setTimeout(show, HIDDEN_FRAME_MS)
       : requestAnimationFrame;
-    this.frame = draw(() => this.show()) as number;
+    this.#frame = request(() => this.#showReceivedText()) as number;
   }
 
-  private show(): void {
-    this.frame = 0;
-    this.text = this.arrived;
+  #showReceivedText(): void {
+    this.#frame = 0;
+    this.text = this.#receivedText;
   }
 }

@@ -1,50 +1,50 @@
-/** Words in a message that were looked for, marked without changing the document. */
+/** Highlights of search terms in a message, which leave the document unchanged. */
 
-/** The name by which the stylesheet has them (CSS Custom Highlight API). */
-const NAME = 'found';
+/** The name of the highlight in the stylesheet (CSS Custom Highlight API). */
+const NAME = 'search-match';
 
-export class Marks {
-  private readonly observer = new MutationObserver(() => this.draw());
-  private element: HTMLElement | null = null;
-  private words: readonly string[] = [];
+export class SearchHighlights {
+  readonly #observer = new MutationObserver(() => this.#update());
+  #element: HTMLElement | null = null;
+  #terms: readonly string[] = [];
 
-  /** Mark the words, in any case, wherever they are in the element. Returns the first of them. */
-  show(element: HTMLElement, words: readonly string[]): Range | undefined {
+  /** Highlight the terms wherever they occur in the element, in any case. Returns the first match. */
+  show(element: HTMLElement, terms: readonly string[]): Range | undefined {
     this.clear();
-    this.element = element;
-    this.words = words.map((word) => word.toLowerCase()).filter((word) => word !== '');
-    // Code gets its colours later: its text is then in other nodes.
-    this.observer.observe(element, { childList: true, subtree: true });
-    return this.draw();
+    this.#element = element;
+    this.#terms = terms.map((term) => term.toLowerCase()).filter((term) => term !== '');
+    // Code is coloured later, which replaces its text nodes.
+    this.#observer.observe(element, { childList: true, subtree: true });
+    return this.#update();
   }
 
   clear(): void {
-    this.observer.disconnect();
+    this.#observer.disconnect();
     if ('highlights' in CSS) CSS.highlights.delete(NAME);
   }
 
-  private draw(): Range | undefined {
-    if (this.element === null || this.words.length === 0) return undefined;
-    const ranges = [...occurrences(this.element, this.words)];
+  #update(): Range | undefined {
+    if (this.#element === null || this.#terms.length === 0) return undefined;
+    const ranges = [...matches(this.#element, this.#terms)];
     if ('highlights' in CSS) CSS.highlights.set(NAME, new Highlight(...ranges));
     return ranges[0];
   }
 }
 
-function* occurrences(element: HTMLElement, words: readonly string[]): Generator<Range> {
-  const texts = document.createTreeWalker(
+function* matches(element: HTMLElement, terms: readonly string[]): Generator<Range> {
+  const nodes = document.createTreeWalker(
     element.querySelector('article') ?? element,
     NodeFilter.SHOW_TEXT,
   );
-  for (let node = texts.nextNode(); node; node = texts.nextNode()) {
+  for (let node = nodes.nextNode(); node; node = nodes.nextNode()) {
     const text = node.nodeValue?.toLowerCase() ?? '';
-    // Lower case may be longer, in a few languages; positions would be wrong then.
+    // In a few languages lower case is longer; the offsets would be wrong.
     if (text.length !== node.nodeValue?.length) continue;
-    for (const word of words) {
-      for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + word.length)) {
+    for (const term of terms) {
+      for (let at = text.indexOf(term); at >= 0; at = text.indexOf(term, at + term.length)) {
         const range = new Range();
         range.setStart(node, at);
-        range.setEnd(node, at + word.length);
+        range.setEnd(node, at + term.length);
         yield range;
       }
     }
