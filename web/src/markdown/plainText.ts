@@ -1,4 +1,4 @@
-/** Markdown as a voice would read it. */
+/** Markdown as text for screen readers. */
 import type { Token, Tokens } from 'marked';
 import { t } from '../language';
 import { alertOf } from './alerts';
@@ -16,24 +16,24 @@ const ENTITIES: Record<string, string> = {
   nbsp: ' ',
 };
 
-/** The words of one block without its markup; code is only named. */
+/** The text of a block without its markup; code is only mentioned. */
 export function plainText(markdown: string): string {
-  return speak(parse(withoutLabels(markdown), new Definitions(), true))
+  return textOf(parse(withoutLabels(markdown), new Definitions(), true))
     .replace(/\s+/g, ' ')
     .trim();
 }
 
-function speak(tokens: Token[]): string {
-  return tokens.map(say).join('');
+function textOf(tokens: Token[]): string {
+  return tokens.map(tokenText).join('');
 }
 
-function say(token: Token): string {
+function tokenText(token: Token): string {
   switch (token.type) {
     case 'space':
     case 'br':
       return ' ';
     case 'html':
-      return isDetails(token) ? `${sentence(speak(token.summary))} ${speak(token.tokens)}` : '';
+      return isDetails(token) ? `${sentence(textOf(token.summary))} ${textOf(token.tokens)}` : '';
     case 'def':
     case 'hr':
     case 'reference':
@@ -49,22 +49,22 @@ function say(token: Token): string {
       return `${token.text} `;
     case 'list':
       return (token as Tokens.List).items
-        .map((item) => `${sentence(speak(item.tokens))} `)
+        .map((item) => `${sentence(textOf(item.tokens))} `)
         .join('');
     case 'table':
       return table(token as Tokens.Table);
     case 'image':
       return token.text ? t.markdown.imageOf(String(token.text)) : t.markdown.image;
     case 'text':
-      return token.tokens ? speak(token.tokens) : decode(String(token.text));
+      return token.tokens ? textOf(token.tokens) : decode(String(token.text));
     case 'heading':
-      return `${sentence(speak(token.tokens ?? []))} `;
+      return `${sentence(textOf(token.tokens ?? []))} `;
     case 'blockquote':
       return quote(token as Tokens.Blockquote);
     case 'paragraph':
-      return `${speak(token.tokens ?? [])} `;
+      return `${textOf(token.tokens ?? [])} `;
     default:
-      return 'tokens' in token ? speak(token.tokens ?? []) : '';
+      return 'tokens' in token ? textOf(token.tokens ?? []) : '';
   }
 }
 
@@ -75,19 +75,19 @@ function code({ lang }: Tokens.Code): string {
 
 function quote({ tokens }: Tokens.Blockquote): string {
   const { alert, tokens: inner } = alertOf(tokens, false);
-  return `${alert ? `${t.markdown.alerts[alert]}: ` : ''}${speak(inner)} `;
+  return `${alert ? `${t.markdown.alerts[alert]}: ` : ''}${textOf(inner)} `;
 }
 
 function table({ header, rows }: Tokens.Table): string {
   return [header, ...rows]
-    .map((row) => `${sentence(row.map((cell) => speak(cell.tokens)).join(', '))} `)
+    .map((row) => `${sentence(row.map((cell) => textOf(cell.tokens)).join(', '))} `)
     .join('');
 }
 
-/** With a stop at its end, so that a voice pauses there. */
-function sentence(words: string): string {
-  const text = words.trim();
-  return /[\p{L}\p{N})"'”’]$/u.test(text) ? `${text}.` : text;
+/** A text with a full stop at its end, so that a screen reader pauses there. */
+function sentence(text: string): string {
+  const trimmed = text.trim();
+  return /[\p{L}\p{N})"'”’]$/u.test(trimmed) ? `${trimmed}.` : trimmed;
 }
 
 function decode(text: string): string {

@@ -1,8 +1,8 @@
-/** Keys as the reader's keyboard has them. */
+/** Names of keys on the user's keyboard. */
 
 import { t } from '../language';
 
-/** The key of commands: on a Mac it is another. */
+/** The key of shortcuts: Command on Apple's devices, elsewhere Control. */
 export function commandKey(): string {
   return /Mac|iPhone|iPad/.test(navigator.platform) ? '⌘' : t.keys.control;
 }

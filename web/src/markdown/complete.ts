@@ -1,25 +1,25 @@
-/** Half-written Markdown made whole, so that an answer does not flash its markup while it grows. */
+/** Completes half-written Markdown, so that a growing reply does not show its markup. */
 
 const FENCE = /^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(`{3,}|~{3,})/;
-/** What a line may begin with that is not yet what it will be: `-` under text, `#`, a fence. */
+/** A line that is not decided yet: `-` under text, `#`, a fence. */
 const UNDECIDED = /^[ \t>]*(?:=+|-{1,2}|#{1,6}|`{1,2}|~{1,2}|\|?[\s:|-]*)$/;
 const PARAGRAPH_ENDS = /\n[ \t]*\n|\n[ \t>]*(?:[-*+]|\d{1,9}[.)])[ \t]|\n[ \t>]*#/g;
 const HALF_LINK = /!?\[([^[\]]*)\]\([^()\s]*(?:\s+["'(][^"'()\n]*["')]?)?$/;
-/** The first letter of a `~~` that closes, or opens. */
+/** The first half of `~~`. */
 const HALF_STRIKE = /(?<!~)~$/;
 const HALF_IMAGE = /!\[[^[\]]*\]?$/;
-/** Tags that are Markdown to us; half of one is neither that nor text. */
+/** Tags that are a part of our Markdown; half of one is not shown. */
 const TAGS = ['details', 'summary'];
 const RUN = /\\[\s\S]|`+|\$\$|\*+|_+|~~/g;
 
-/** Promises Markdown whose end looks calm: its last paragraph closes what it opened. Guesses. */
-export function tidy(raw: string): string {
+/** Markdown whose last paragraph closes what it opened. It is a guess at what will follow. */
+export function complete(raw: string): string {
   if (insideFence(raw)) return raw.replace(/\n[ \t>]*[`~]{1,}[ \t]*$/, '');
   const whole = withoutHalfTag(raw);
-  const text = tidyTable(whole) ?? whole;
+  const text = completeTable(whole) ?? whole;
   let from = 0;
   for (const end of text.matchAll(PARAGRAPH_ENDS)) from = end.index + end[0].length;
-  return text.slice(0, from) + closed(text.slice(from));
+  return text.slice(0, from) + closeMarkup(text.slice(from));
 }
 
 /** Whether the last line of `raw` is inside a fenced code block. */
@@ -42,8 +42,8 @@ function withoutHalfTag(raw: string): string {
   return isTag ? raw.slice(0, at) : raw;
 }
 
-/** A table from its first row on, while the row below that makes it one is being written. */
-function tidyTable(raw: string): string | undefined {
+/** Complete a table of which only the header has arrived, and a part of the row below it. */
+function completeTable(raw: string): string | undefined {
   const lines = raw.split('\n');
   const last = lines.pop() ?? '';
   const above = lines.at(-1);
@@ -55,7 +55,7 @@ function tidyTable(raw: string): string | undefined {
   return last.trim() ? lines.join('\n') : undefined;
 }
 
-function closed(paragraph: string): string {
+function closeMarkup(paragraph: string): string {
   let text = paragraph
     .trimEnd()
     .replace(HALF_LINK, '$1')
@@ -66,14 +66,14 @@ function closed(paragraph: string): string {
   for (let match = runs.exec(text); match; match = runs.exec(text)) {
     const run = match[0];
     if (/^(?:`|\$|\\[([])/.test(run)) {
-      const end = text.indexOf(mate(run), runs.lastIndex);
-      if (end < 0) return unfinished(text, match.index, run) + open.reverse().join('');
+      const end = text.indexOf(closingOf(run), runs.lastIndex);
+      if (end < 0) return closeSpan(text, match.index, run) + open.reverse().join('');
       runs.lastIndex = end + run.length;
     } else if (run[0] !== '\\') {
-      weigh(open, text, match.index, run);
+      toggleEmphasis(open, text, match.index, run);
     }
   }
-  // Nothing follows the last one yet: closing it would show both.
+  // Nothing follows the last marker yet: if it were closed, both would be shown.
   for (let last = open.at(-1); last && text.endsWith(last); last = open.at(-1)) {
     text = text.slice(0, -last.length).trimEnd();
     open.pop();
@@ -81,12 +81,12 @@ function closed(paragraph: string): string {
   return text + open.reverse().join('');
 }
 
-function mate(run: string): string {
+function closingOf(run: string): string {
   return run === '\\(' ? '\\)' : run === '\\[' ? '\\]' : run;
 }
 
-/** A span of code gets its end; a formula shows as its source until it has one. */
-function unfinished(text: string, at: number, run: string): string {
+/** Close inline code; show a formula as its source until its end arrives. */
+function closeSpan(text: string, at: number, run: string): string {
   const before = text.slice(0, at);
   const inside = text.slice(at + run.length);
   if (!inside.trim()) return before.trimEnd();
@@ -94,8 +94,8 @@ function unfinished(text: string, at: number, run: string): string {
   return `${before}\`\` ${(run + inside).replace(/\s*\n\s*/g, ' ')} \`\``;
 }
 
-/** Opens or closes emphasis at `at`, by roughly the rules of Markdown. */
-function weigh(open: string[], text: string, at: number, run: string): void {
+/** Open or close emphasis at a run of markers, roughly by the rules of Markdown. */
+function toggleEmphasis(open: string[], text: string, at: number, run: string): void {
   const before = text[at - 1] ?? ' ';
   const after = text[at + run.length] ?? ' ';
   if (run[0] === '_' && /\w/.test(before) && /\w/.test(after)) return;

@@ -1,60 +1,60 @@
-/** The lines of one code block on the page, in parts, so that growth costs only the last part. */
+/** The lines of one code block, in parts, so that growth changes only the last part. */
 import { sanitise } from './sanitise';
 
-/** Lines to a part: a change lays out at most as many again. */
+/** The lines of a part: a change lays out at most as many again. */
 const PART_LINES = 50;
 
-/** `html` is what its colours were made from: empty for none, missing if they are no longer whole. */
 interface Part {
   element: HTMLElement;
   text: string;
+  /** The highlighted HTML that is shown: empty if plain, undefined if it covers only a part. */
   html: string | undefined;
 }
 
-export class Source {
+export class CodeLines {
   #root: HTMLElement;
   #parts: Part[] = [];
-  /** Where the last part begins in the text. */
-  #last = 0;
+  /** The offset of the last part in the text. */
+  #lastOffset = 0;
   #text = '';
 
   constructor(root: HTMLElement) {
     this.#root = root;
   }
 
-  /** Shows `text`; parts that said the same before keep their colours. */
+  /** Show a text. Parts that do not change stay highlighted. */
   show(text: string): void {
     const grown = this.#parts.length > 0 && text.startsWith(this.#text);
-    let at = grown ? this.#parts.length - 1 : 0;
-    let from = grown ? this.#last : 0;
+    let index = grown ? this.#parts.length - 1 : 0;
+    let from = grown ? this.#lastOffset : 0;
     this.#text = text;
     do {
       const end = partEnd(text, from);
-      this.#set(at, text.slice(from, end));
-      this.#last = from;
+      this.#set(index, text.slice(from, end));
+      this.#lastOffset = from;
       from = end;
-      at += 1;
+      index += 1;
     } while (from < text.length);
-    for (const part of this.#parts.splice(at)) part.element.remove();
+    for (const part of this.#parts.splice(index)) part.element.remove();
   }
 
-  /** Gives the text that is shown the colours of `html`, part by part; what `html` lacks gets none. */
+  /** Highlight the text that is shown, one part for each step; parts that `html` lacks become plain. */
   *paint(html: string): Generator<void> {
     const pieces = split(html);
-    for (const [at, part] of this.#parts.entries()) {
-      const piece = pieces[at] ?? '';
+    for (const [index, part] of this.#parts.entries()) {
+      const piece = pieces[index] ?? '';
       if (part.html === piece) continue;
       const fragment = sanitise(piece, 'code');
       part.html = piece;
-      // Colours only: the letters stay those that we were given.
+      // Highlighting must not change the text.
       if (fragment.textContent === part.text) part.element.replaceChildren(fragment);
       else part.element.textContent = part.text;
       yield;
     }
   }
 
-  #set(at: number, text: string): void {
-    const part = this.#parts[at];
+  #set(index: number, text: string): void {
+    const part = this.#parts[index];
     if (part?.text === text) return;
     if (!part) {
       const element = document.createElement('span');
@@ -65,7 +65,7 @@ export class Source {
       return;
     }
     const tail = part.element.lastChild;
-    // New letters are put behind painted ones, not in their place.
+    // Append the new text, so that the highlighted text before it stays.
     if (text.startsWith(part.text) && tail) {
       const added = text.slice(part.text.length);
       if (tail instanceof Text) tail.appendData(added);
@@ -86,7 +86,7 @@ function partEnd(text: string, from: number): number {
   return end;
 }
 
-/** The parts of highlighted HTML; a colour that spans a border is closed and opened again. */
+/** Split highlighted HTML into parts; a span across a border is closed and opened again. */
 function split(html: string): string[] {
   const parts: string[] = [];
   const open: string[] = [];

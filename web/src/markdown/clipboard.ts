@@ -1,8 +1,8 @@
-/** Text to the clipboard, on insecure origins too. */
+/** Copies text to the clipboard, on insecure origins too. */
 
-/** Promises to say whether `text` is in the clipboard now. Call it from a click, before any wait. */
+/** Copy a text. Returns whether it worked. Call it in a click's handler, before anything is awaited. */
 export async function copyText(text: string): Promise<boolean> {
-  // Missing on plain http, as on http://192.168.0.2, whatever the types say.
+  // Undefined on plain HTTP, such as http://192.168.0.2, although its type excludes that.
   const clipboard = navigator.clipboard as Clipboard | undefined;
   if (!clipboard) return copyBySelection(text);
   try {
@@ -15,14 +15,14 @@ export async function copyText(text: string): Promise<boolean> {
 
 function copyBySelection(text: string): boolean {
   const focused = document.activeElement;
-  // Inside an open dialog: focus may not leave it.
-  const home = focused?.closest('dialog, [role="dialog"]') ?? document.body;
+  // Focus cannot leave an open dialog.
+  const container = focused?.closest('dialog, [role="dialog"]') ?? document.body;
   const area = document.createElement('textarea');
   area.value = text;
   area.className = 'md-hidden';
   area.readOnly = true;
   area.setAttribute('aria-hidden', 'true');
-  home.append(area);
+  container.append(area);
   area.select();
   try {
     return document.execCommand('copy');
