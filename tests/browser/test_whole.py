@@ -149,7 +149,8 @@ def test_a_search_opens_a_long_message_that_is_shown_in_part(
     assert marked(page)
     top, bottom = page.evaluate(
         """() => {
-            const { top, bottom } = [...CSS.highlights.get('search-match')][0].getBoundingClientRect();
+            const [match] = CSS.highlights.get('search-match');
+            const { top, bottom } = match.getBoundingClientRect();
             return [top, bottom];
         }"""
     )
