@@ -12,7 +12,7 @@ from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
 from chatkeep.store import Store, deletion, session_changes
-from chatkeep.store.search import hits as search
+from chatkeep.store.search import index
 from chatkeep.turns.registry import TurnRegistry
 
 log = telemetry.logger("sessions")
@@ -83,7 +83,7 @@ class Sessions:
         self,
         caller: Caller,
         session_id: str,
-        values: dict[str, Any],
+        values: session_changes.SessionChanges,
         *,
         expected: Collection[str] | None,
     ) -> SessionRecord:
@@ -91,8 +91,8 @@ class Sessions:
 
         Raises as `store.changes.change`, and `InvalidRequest` for a model that is not on offer.
         """
-        if values.get("model") is not None:
-            self._providers.check(values["model"])
+        if (model := values.get("model")) is not None:
+            self._providers.check(model)
         changed = await self._store.write(
             session_changes.change,
             tenant=caller.tenant,
@@ -184,7 +184,7 @@ class Sessions:
     async def _sweep(self) -> bool:
         await self.clear()
         for step in range(MAX_MERGES):
-            if not await self._store.write(search.optimize_index, is_first=step == 0):
+            if not await self._store.write(index.optimize_index, is_first=step == 0):
                 break
         for pause in LOG_PAUSES_SECONDS:
             if await self._store.truncate_wal():

@@ -267,7 +267,7 @@ class Running:
         for failures in itertools.count():
             try:
                 return await self._store.write(
-                    turns.end, turn_id=turn_id, outcome=outcome, runner=runner, at=now()
+                    turns.finish_turn, turn_id=turn_id, outcome=outcome, runner=runner, at=now()
                 )
             except (StoreUnavailable, Overloaded) as failure:
                 log.error("turn_end_not_stored", turn_id=turn_id, failures=failures + 1)

@@ -252,7 +252,7 @@ def _tell_title(call: "asyncio.Task[str | None]", live: TurnStream, *, awaited: 
     call.add_done_callback(settle)
 
 
-def _ending(kept: turn_records.Kept) -> Reply | Failure:
+def _ending(kept: turn_records.StoredTurn) -> Reply | Failure:
     """How a turn ended, as it was told then."""
     if kept.failure is not None:
         return Failure(kept.failure, kept.reply)
