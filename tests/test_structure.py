@@ -30,21 +30,15 @@ LIMIT = 40
 LONGER = {
     "api/routes/search.py:find",
     "api/routes/sessions.py:history",
-    "api/routes/sessions.py:list_sessions",
-    "api/routes/usage.py:read_usage",
     "app.py:_build",
     "cli/commands/transfer.py:export",
-    "cli/commands/transfer.py:import_",
-    "cli/commands/usage.py:usage",
     "cli/commands/chat.py:chat",
     "providers/llama_process.py:_launch",
     "providers/models.py:answer",
     "store/messages.py:_window_statement",
     "store/turn_creation.py:create_turn",
-    "store/turn_records.py:receipt",
-    "store/turns.py:end",
 }
-"""Functions that are longer than the limit: this list only gets shorter."""
+"""Functions whose code is longer than the limit: this list only gets shorter."""
 
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -74,6 +68,16 @@ def test_a_package_imports_from_layers_below_its_own(path: Path) -> None:
         assert imported != "settings" or importer in READERS_OF_SETTINGS
 
 
+def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """A function's lines without its docstring."""
+    first, last = function.lineno, function.end_lineno or function.lineno
+    length = last - first + 1
+    if ast.get_docstring(function) is not None:
+        docstring = function.body[0]
+        length -= (docstring.end_lineno or docstring.lineno) - docstring.lineno + 1
+    return length
+
+
 def test_a_function_fits_on_a_screen() -> None:
     longer = {
         f"{path.relative_to(SOURCE)}:{node.name}"
@@ -81,7 +85,7 @@ def test_a_function_fits_on_a_screen() -> None:
         if "migrations" not in path.parts
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (node.end_lineno or node.lineno) - node.lineno >= LIMIT
+        and lines_of_code(node) > LIMIT
     }
     assert longer == LONGER
 

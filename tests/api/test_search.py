@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from chatkeep.store.search import hits as search
+from chatkeep.store.search import hits
 
 
 def say(client: TestClient, session_id: str, *messages: str) -> None:
@@ -191,7 +191,7 @@ def test_pages_put_together_have_every_hit_once_while_new_ones_come(
 def test_pages_go_on_beyond_the_window_that_is_ranked(
     client: TestClient, session: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "WINDOW", 4)
+    monkeypatch.setattr(hits, "WINDOW", 4)
     say(client, session, *(f"dunnart {'dunnart ' * (n % 3)}{n}" for n in range(10)))
 
     url, ids = "/search?q=dunnart&limit=3", []

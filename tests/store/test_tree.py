@@ -15,13 +15,13 @@ from chatkeep.domain.errors import (
 from chatkeep.domain.model import Branch, Status, TurnOptions
 from chatkeep.store import (
     Store,
-    branches,
     messages,
     session_changes,
     sessions,
     turn_creation,
     turn_records,
 )
+from chatkeep.store.search import active_runs
 from tests.store.conftest import RUNNER, accept, cancel, end, run
 
 
@@ -65,7 +65,8 @@ def test_a_branch_continues_from_its_parent_and_becomes_the_active_one(store: St
         assert await contents(store, "s") == ["one", "ONE", "other", "OTHER"]
         after = await turn(store, "s", "more")
         assert await read_by(after) == ["one", "ONE", "other", "OTHER"]
-        (listed,), _ = await store.read(sessions.page, tenant="default", limit=5, after=None)
+        page = await store.read(sessions.page, tenant="default", limit=5, after=None)
+        (listed,) = page.items
         assert listed.message_count == 6
 
     run(work)
@@ -90,8 +91,8 @@ def test_a_parent_or_a_turn_of_another_session_is_not_found(store: Store) -> Non
                 await accept(store, session_id, "x", branch=Branch(one.turn.message_id))
             with pytest.raises(TurnNotFound):
                 await accept(store, session_id, regenerate=one.turn.turn_id)
-        listed, _ = await store.read(sessions.page, tenant="default", limit=5, after=None)
-        assert {session.session_id for session in listed} == {"s", "t"}
+        page = await store.read(sessions.page, tenant="default", limit=5, after=None)
+        assert {session.session_id for session in page.items} == {"s", "t"}
 
     run(work)
 
@@ -304,7 +305,7 @@ def test_the_runs_of_the_active_branch_are_its_path(store: Store) -> None:
 
             path = await store.read(messages.path, tenant="default", session_id="s", limit=None)
             keys = [path.session_pk]
-            runs = await store.read(branches.active_runs, session_pks=keys)
+            runs = await store.read(active_runs.active_runs, session_pks=keys)
             listed = [seq for run in runs[path.session_pk] for seq in reversed(run)]
             assert tuple(listed) == path.seqs
 

@@ -206,8 +206,9 @@ def test_pages_of_sessions_follow_each_other_while_sessions_are_added(store: Sto
         seen: list[str] = []
         after = None
         while True:
-            page, after = await store.read(sessions.page, tenant="default", limit=4, after=after)
-            seen += [session.session_id for session in page]
+            page = await store.read(sessions.page, tenant="default", limit=4, after=after)
+            seen += [session.session_id for session in page.items]
+            after = page.next_cursor
             await accept(store, f"new {len(seen)}", "hello", at=9_999)
             if after is None:
                 break

@@ -124,7 +124,7 @@ class Part:
     """What a runner needs, around a model and a database that are scripted."""
 
     def __init__(self, answer: Answer = hello, *, seconds: float = 60, **script: Any) -> None:
-        self.rows = Rows(**{turns.end.__name__: Ended("A title", None), **script})
+        self.rows = Rows(**{turns.finish_turn.__name__: Ended("A title", None), **script})
         store: Any = self.rows
         models: Any = Models(answer)
         leases: Any = type("Leases", (), {"owner": "me"})()
@@ -183,7 +183,7 @@ def test_a_turn_ends_in_its_row_then_in_its_stream_then_in_the_news() -> None:
                 assert part.stream is not None
                 order.append(("news", part.stream.has_ended, payload.status))
 
-        part = Part(end=end)
+        part = Part(finish_turn=end)
         part.notifications.publish = publish  # type: ignore[method-assign]  # it listens
         reply = await part.start().result(title=False)
         assert (reply.response, reply.title, reply.finish_reason) == (
@@ -201,7 +201,7 @@ def test_a_turn_ends_in_its_row_then_in_its_stream_then_in_the_news() -> None:
 def test_the_next_turn_starts_when_the_one_before_it_has_ended() -> None:
     async def work() -> None:
         ends = iter([Ended("A title", started(NEXT)), Ended("A title", None)])
-        part = Part(end=lambda **_: next(ends))
+        part = Part(finish_turn=lambda **_: next(ends))
         part.start()
         await part.background.drain("turns", 60)
         events = await part.published()
@@ -269,7 +269,7 @@ def test_a_cancelled_turn_keeps_its_text_and_its_calls_end_as_it_did() -> None:
             stored.append(values["outcome"])
             return Ended("A title", None)
 
-        part = Part(endless, end=end)
+        part = Part(endless, finish_turn=end)
         stream = part.start()
         await asyncio.sleep(0)
         stream.stop(TurnCancelled())
@@ -283,11 +283,11 @@ def test_a_cancelled_turn_keeps_its_text_and_its_calls_end_as_it_did() -> None:
 
 def test_a_turn_of_a_deleted_session_is_cancelled_announced_and_counted() -> None:
     async def work() -> None:
-        part = Part(end=None, find=TurnNotFound(), add=None)
+        part = Part(finish_turn=None, find=TurnNotFound(), add=None)
         assert isinstance(await error_of(part.start()), TurnCancelled)
         await part.background.drain("turns", 60)
         assert part.rows.calls == [
-            turns.end.__name__,
+            turns.finish_turn.__name__,
             turn_records.find.__name__,
             usage.add.__name__,
         ]
@@ -299,7 +299,7 @@ def test_a_turn_of_a_deleted_session_is_cancelled_announced_and_counted() -> Non
 
 def test_a_turn_that_another_process_has_taken_is_left_to_it() -> None:
     async def work() -> None:
-        part = Part(end=None, find="another process's row")
+        part = Part(finish_turn=None, find="another process's row")
         error = await error_of(part.start())
         assert isinstance(error, InternalError)
         await part.background.drain("turns", 60)
@@ -314,7 +314,7 @@ def test_a_turn_that_another_process_has_taken_is_left_to_it() -> None:
 
 def test_a_bug_in_the_ending_lets_nobody_wait_for_ever() -> None:
     async def work() -> None:
-        part = Part(end=ZeroDivisionError("a bug"))
+        part = Part(finish_turn=ZeroDivisionError("a bug"))
         assert isinstance(await error_of(part.start()), InternalError)
         await part.background.drain("turns", 60)
         assert len(part.registry) == 0
@@ -331,7 +331,7 @@ def test_an_end_is_stored_as_soon_as_the_database_recovers(monkeypatch: pytest.M
     async def work() -> None:
         full = StoreUnavailable("The disk is full.")
         results = iter([full, Overloaded(), full, full, Ended("A title", None)])
-        part = Part(end=lambda **_: next(results))
+        part = Part(finish_turn=lambda **_: next(results))
         stream = part.start()
         error = await error_of(stream)
         assert (error.detail, error.forbids_retry) == ("The disk is full.", True)
@@ -371,7 +371,7 @@ def test_orphaned_turns_run_again_and_those_that_failed_too_often_end() -> None:
             return Ended("A title", None)
 
         restarted = started(replace(TURN, attempt=2))
-        part = Part(end=end, restart_turn=restarted, start_next_turn=None)
+        part = Part(finish_turn=end, restart_turn=restarted, start_next_turn=None)
         worn_out = replace(NEXT, attempt=MAX_ATTEMPTS)
         queued = replace(TURN, turn_id="turn_3", status=Status.QUEUED, attempt=0)
         await part.runner.recover(
