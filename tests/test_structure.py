@@ -9,8 +9,10 @@ SOURCE = Path(__file__).parent.parent / "src" / "chatkeep"
 
 LAYERS = (
     ("__init__",),
-    ("domain", "settings", "telemetry", "examples", "redaction", "files", "idle_timer"),
+    ("domain", "telemetry", "examples", "redaction", "files", "idle_timer", "addresses"),
     ("store", "providers", "notifications"),
+    # The settings of providers are in the providers' files.
+    ("settings",),
     ("titles",),
     ("turns",),
     ("sessions",),
@@ -37,8 +39,6 @@ LONGER = {
     "cli/look.py:usage",
     "cli/talk.py:chat",
     "turns/runner.py:_end",
-    "providers/llama_process.py:_launch",
-    "providers/models.py:answer",
     "store/messages.py:_window_statement",
     "store/turn_creation.py:create_turn",
     "store/turn_records.py:receipt",

@@ -9,10 +9,10 @@ import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 
 from chatkeep.domain.errors import ModelBusy
-from chatkeep.providers import chat_completions
-from chatkeep.providers.chat_completions import OpenAI
+from chatkeep.providers.chat_completions import ChatCompletions
 from chatkeep.providers.direct_client import ProviderError
 from chatkeep.providers.failures import translate_error
+from chatkeep.providers.openai import has_chat_completions
 from chatkeep.redaction import Redactor
 
 PROMPT = [("system", "Be kind."), ("user", "Hello?")]
@@ -49,13 +49,15 @@ class Provider:
             writer.close()
 
 
-def talk(provider: Provider, work: Callable[[OpenAI], Awaitable[Any]], model: str = "any") -> Any:
+def talk(
+    provider: Provider, work: Callable[[ChatCompletions], Awaitable[Any]], model: str = "any"
+) -> Any:
     """Do something with a model behind a provider."""
 
     async def main() -> Any:
         server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()
-        client = OpenAI(
+        client = ChatCompletions(
             model=model, url=f"http://{host}:{port}/", headers={}, timeout=5, silence_timeout=5
         )
         try:
@@ -67,7 +69,7 @@ def talk(provider: Provider, work: Callable[[OpenAI], Awaitable[Any]], model: st
     return asyncio.run(main())
 
 
-async def texts(model: OpenAI, **more: Any) -> list[str]:
+async def texts(model: ChatCompletions, **more: Any) -> list[str]:
     return [str(chunk.text) async for chunk in model.astream(PROMPT, **more)]
 
 
@@ -89,7 +91,7 @@ def test_what_arrives_together_is_passed_on_together() -> None:
 def test_one_connection_serves_one_call_after_the_other() -> None:
     provider = Provider(event("Yes."), END)
 
-    async def thrice(model: OpenAI) -> None:
+    async def thrice(model: ChatCompletions) -> None:
         for _ in range(3):
             assert await texts(model) == ["Yes."]
 
@@ -145,8 +147,8 @@ def test_a_reasoning_model_is_told_as_its_developer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "speaks"),
+    ("model", "has_it"),
     [("gpt-5-mini", True), ("gpt-5-codex", False), ("gpt-5.2-pro", False), ("llama3.2", True)],
 )
-def test_models_of_the_other_protocol_are_left_to_langchain(model: str, speaks: bool) -> None:
-    assert chat_completions.speaks(model) is speaks
+def test_models_of_the_other_protocol_are_left_to_langchain(model: str, has_it: bool) -> None:
+    assert has_chat_completions(model) is has_it

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatkeep.domain.errors import ContextTooLong, ModelBusy, ModelFailed, ModelMisconfigured
-from chatkeep.providers import EmbeddedOptions, ProviderOptions
 from chatkeep.providers.failures import translate_error
-from chatkeep.providers.protocol import Access, access
+from chatkeep.providers.protocol import Access, ProviderOptions
+from chatkeep.providers.registry import ProviderSettings, create_model
 from chatkeep.providers.text import Cleaner
 from chatkeep.redaction import Redactor
 
@@ -118,16 +118,18 @@ def test_a_model_that_cannot_be_reached_is_told_with_where_it_should_be(
 
 
 def test_the_address_of_a_provider_is_told_without_a_password() -> None:
-    options = ProviderOptions(
-        timeout=1, first_token_timeout=1, retries=0, max_reply_chars=1,
-        embedded=EmbeddedOptions(threads=1, context_tokens=1, parallel=1),
-        ollama_host="http://me:secret@models.example:8443/path",
-    )  # fmt: skip
+    settings = ProviderSettings.model_construct(
+        ollama_host="http://me:secret@models.example:8443/path"
+    )
+    options = ProviderOptions(timeout=1, first_token_timeout=1, retries=0, max_reply_chars=1)
 
-    assert access("ollama:any", options) == Access("models.example:8443", "OLLAMA_HOST")
-    assert access("openai:any", options).address == "api.openai.com"
-    assert access("anthropic:any", options).address == "api.anthropic.com"
-    assert access("local:any", options) == Access()
+    def access(name: str) -> Access:
+        return create_model(name, settings, options).access
+
+    assert access("ollama:any") == Access("models.example:8443", "OLLAMA_HOST")
+    assert access("openai:any").address == "api.openai.com"
+    assert access("anthropic:any").address == "api.anthropic.com"
+    assert access("local:smollm2-135m-instruct") == Access()
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:

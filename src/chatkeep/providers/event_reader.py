@@ -33,7 +33,7 @@ class EventReader:
     def __init__(self) -> None:
         """Begin a body."""
         self.is_done = False
-        """True once the stream has said that nothing follows (`[DONE]`)."""
+        """True once the stream has announced its end (`[DONE]`)."""
         self.has_payloads = False
         """True once there was an object, whatever is in it."""
         self._rest = bytearray()
