@@ -12,7 +12,6 @@ from pydantic_settings import BaseSettings
 
 from chatkeep import examples
 from chatkeep.domain.errors import ModelMisconfigured
-from chatkeep.domain.model import Prompt
 from chatkeep.providers import gguf
 from chatkeep.providers.openai import direct_client, langchain_client
 from chatkeep.providers.protocol import (
@@ -25,6 +24,8 @@ from chatkeep.providers.protocol import (
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
+
+    from chatkeep.domain.model import Prompt
 
 SMALL_PARAMETERS = 3_000_000_000
 """A model with fewer is small. The built-in one (135 million) answers the question where a title is
@@ -195,7 +196,7 @@ class EmbeddedModel(ProviderModel):
         is_missing = "/" in self.name and not Path(self.name).exists()
         return "Is there enough memory?" + (" The file is not there." if is_missing else "")
 
-    def parameters(self, prompt: Prompt) -> Parameters:
+    def parameters(self, prompt: "Prompt") -> Parameters:
         """The limits that a prompt sets, and its grammar or else the model's own sampling.
 
         All words that a grammar allows are in the prompt: a penalty would avoid just those.

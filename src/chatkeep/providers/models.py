@@ -12,7 +12,7 @@ from chatkeep.domain.errors import ChatError, InvalidRequest, ModelMisconfigured
 from chatkeep.domain.model import Call, CallKind, Completion, Prompt, Role, Status
 from chatkeep.providers import tokens
 from chatkeep.providers.answer import Answer
-from chatkeep.providers.call import complete
+from chatkeep.providers.call import complete, opening
 from chatkeep.providers.protocol import Capabilities, ProviderModel, ProviderOptions
 from chatkeep.providers.registry import ProviderSettings, create_model
 from chatkeep.providers.text import Cleaner
@@ -113,8 +113,7 @@ class Providers:
 
     def opening(self, name: str, first: Role) -> tuple[Role, str] | None:
         """The message that is sent before a context whose first message has this role."""
-        model = self._models.get(name)
-        return None if model is None else model.opening(first)
+        return opening(self.capabilities(name), first)
 
     async def warm_up(self) -> None:
         """Make the client of the default model now, and start its process if it is embedded."""

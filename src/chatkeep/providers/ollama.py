@@ -8,7 +8,6 @@ from pydantic import AfterValidator
 from pydantic_settings import BaseSettings
 
 from chatkeep.addresses import NO_URL, is_ip_address, web_address
-from chatkeep.domain.model import Prompt
 from chatkeep.providers.protocol import (
     Access,
     Address,
@@ -21,6 +20,8 @@ from chatkeep.providers.variables import variable
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
+
+    from chatkeep.domain.model import Prompt
 
 PORT = 11_434
 URL = f"http://127.0.0.1:{PORT}"
@@ -82,7 +83,7 @@ class OllamaModel(ProviderModel):
         pull = f"`ollama pull {self.name}` gets the model."
         return f"Does Ollama run where OLLAMA_HOST says? {pull}"
 
-    def parameters(self, prompt: Prompt) -> Parameters:
+    def parameters(self, prompt: "Prompt") -> Parameters:
         """The limits that a prompt sets, by Ollama's names."""
         limits = {"temperature": prompt.temperature, "num_predict": prompt.max_tokens}
         options = {name: limit for name, limit in limits.items() if limit is not None}

@@ -13,26 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from chatkeep.domain.errors import ModelMisconfigured
-from chatkeep.domain.model import Prompt, Role
 from chatkeep.redaction import Redactor
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
-ROLES = {
-    Role.USER: "user",
-    Role.ASSISTANT: "assistant",
-    # Those of imported conversations too: a tool's output belongs to the answer, and not every
-    # provider accepts a system message after the first message.
-    Role.SYSTEM: "user",
-    Role.TOOL: "assistant",
-}
-"""The roles of messages by LangChain's names."""
+    from chatkeep.domain.model import Prompt
 
 Parameters = dict[str, Any]
 """Keyword arguments of a client's `astream`. `Any`: LangChain leaves them to each client."""
-
-OPENING = "(The beginning of this conversation is left out.)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +125,7 @@ class ProviderModel(ABC):
         Raises `ModelMisconfigured`.
         """
 
-    def parameters(self, prompt: Prompt) -> Parameters:
+    def parameters(self, prompt: "Prompt") -> Parameters:
         """The limits that a prompt sets, by the names that the client's `astream` takes."""
         limits = {"temperature": prompt.temperature, "max_tokens": prompt.max_tokens}
         return {name: limit for name, limit in limits.items() if limit is not None}
@@ -164,19 +153,6 @@ class ProviderModel(ABC):
             await close_all()
         elif (connections := getattr(model, "http_async_client", None)) is not None:
             await connections.aclose()
-
-    def opening(self, first: Role) -> tuple[Role, str] | None:
-        """The message to send before a conversation whose first message has this role."""
-        if self.capabilities.needs_user_first and first in {Role.ASSISTANT, Role.TOOL}:
-            return Role.USER, OPENING
-        return None
-
-    def messages(self, prompt: Prompt) -> list[tuple[str, str]]:
-        """The prompt as LangChain takes it, with an opening where the provider may demand one."""
-        messages = [] if prompt.system is None else [("system", prompt.system)]
-        if (opening := self.opening(prompt.messages[0][0])) is not None:
-            messages.append((ROLES[opening[0]], opening[1]))
-        return messages + [(ROLES[role], content) for role, content in prompt.messages]
 
     async def _created(self, address: Address | None) -> _Client:
         async with self._creating:
