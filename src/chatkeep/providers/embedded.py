@@ -179,16 +179,14 @@ class EmbeddedModel(ProviderModel):
         self._sampling = built_in.sampling if built_in else {}
         # A large model is limited by what it can read and write in all.
         max_tokens = SMALL_MAX_TOKENS if small else settings.local_context_tokens
-        self._process = LlamaProcess(
-            name,
-            LlamaConfig(
-                path=path,
-                threads=settings.local_threads,
-                context_tokens=settings.local_context_tokens,
-                parallel=settings.local_parallel,
-                max_tokens=built_in.max_tokens if built_in else max_tokens,
-            ),
+        self.config = LlamaConfig(
+            path=path,
+            threads=settings.local_threads,
+            context_tokens=settings.local_context_tokens,
+            parallel=settings.local_parallel,
+            max_tokens=built_in.max_tokens if built_in else max_tokens,
         )
+        self._process = LlamaProcess(name, self.config)
 
     @property
     def advice(self) -> str:
