@@ -1,4 +1,4 @@
-"""A model's text made reject_unstorable, and a provider's failure named without its secrets."""
+"""A model's text made fit to be stored, and a provider's failure translated without its secrets."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -88,6 +88,21 @@ def test_a_refused_key_is_our_configuration() -> None:
 
     assert isinstance(error, ModelMisconfigured)
     assert "sk-" not in error.detail
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 500, 502, 529])
+def test_a_failure_that_may_pass_is_retryable(status: int) -> None:
+    failure = translate_error(ProviderError(status, "later", {"retry-after": "3"}), NOTHING)
+
+    assert isinstance(failure.error, ModelFailed)
+    assert failure.error.detail == f"The model's provider failed (HTTP {status})."
+    assert failure.retryable
+    assert failure.retry_after == 3
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 410, 413, 422, 424, 426, 499])
+def test_a_failure_that_would_come_again_is_not_retryable(status: int) -> None:
+    assert not translate_error(ProviderError(status, "no", {"retry-after": "3"}), NOTHING).retryable
 
 
 @pytest.mark.parametrize("status", [400, 413, 500])
