@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from chatkeep.providers.llama_process import weights
+from chatkeep.providers.embedded import weights
 
 KEY = "sk-llama-test"
 CONFIG = {

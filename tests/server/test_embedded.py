@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatkeep.providers.llama_process import weights
+from chatkeep.providers.embedded import weights
 from tests.process import Server, until
 from tests.titlerule import keeps_the_rule
 

@@ -1,99 +1,85 @@
-"""OpenAI's protocol of chat completions, which most servers of models speak too.
+"""The server's own client of OpenAI's chat completions, which most servers of models speak too.
 
-https://platform.openai.com/docs/api-reference/chat/create
+https://platform.openai.com/docs/api-reference/chat/create. `Any` is decoded JSON of others.
 """
 
-import os
 import re
 from typing import Any
 
-from chatkeep.providers.direct_client import DirectModel, Heard, Said
+from chatkeep.providers.direct_client import ChunkBuffer, DirectModel, Messages
 
-URL = "https://api.openai.com/v1"
-
-_RESPONSES_ONLY = re.compile(r"codex|^gpt-5(\.\d+)?-pro|^gpt-5\.6-sol")
-_REASONING = re.compile(r"^o\d")
+_REASONING_MODEL = re.compile(r"^o\d")
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 """Reasoning as DeepSeek, llama.cpp and vLLM spell it, OpenRouter, and others."""
 
 
-def speaks(model: str) -> bool:
-    """Whether a model of OpenAI's answers here: some are on the newer Responses API only."""
-    return _RESPONSES_ONLY.search(model) is None
-
-
-def account() -> dict[str, str]:
-    """The headers of the organization and the project, which OpenAI's client reads by itself."""
-    named = {
-        "OpenAI-Organization": os.environ.get("OPENAI_ORG_ID"),
-        "OpenAI-Project": os.environ.get("OPENAI_PROJECT_ID"),
-    }
-    return {header: name for header, name in named.items() if name}
-
-
-class OpenAI(DirectModel):
+class ChatCompletions(DirectModel):
     """A model behind `POST /chat/completions`."""
 
-    def _asked(self, said: Said, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
-        # The name that reasoning models know the system by.
-        named = {"system": "developer"} if _REASONING.match(self.model) else {}
-        asked = {
+    def _request_body(
+        self, messages: Messages, stop: list[str] | None, params: dict[str, Any]
+    ) -> dict[str, Any]:
+        # The role that reasoning models have for the system's message.
+        roles = {"system": "developer"} if _REASONING_MODEL.match(self.model) else {}
+        body = {
             "model": self.model,
-            "messages": [{"role": named.get(who, who), "content": text} for who, text in said],
+            "messages": [
+                {"role": roles.get(role, role), "content": text} for role, text in messages
+            ],
             "stream": True,
             "stream_options": {"include_usage": True},
-            **given.pop("extra_body", {}),
+            **params.pop("extra_body", {}),
         }
         if stop:
-            asked["stop"] = stop
-        if (limit := given.pop("max_tokens", None)) is not None:
-            asked["max_completion_tokens"] = limit
-        return asked | given
+            body["stop"] = stop
+        if (limit := params.pop("max_tokens", None)) is not None:
+            body["max_completion_tokens"] = limit
+        return body | params
 
-    def _hear(self, data: dict[str, Any], heard: Heard) -> None:
-        choices = data.get("choices")
+    def _read_payload(self, payload: dict[str, Any], chunk: ChunkBuffer) -> None:
+        choices = payload.get("choices")
         if choices.__class__ is list:
-            heard.is_answer = True
+            chunk.is_answer = True
             for choice in choices:
-                # One is asked for.
+                # One is requested.
                 if choice.__class__ is dict and not choice.get("index"):
-                    _hear_choice(choice, heard)
-        usage = data.get("usage")
+                    _read_choice(choice, chunk)
+        usage = payload.get("usage")
         if usage.__class__ is dict:
-            heard.count(usage.get("prompt_tokens"), usage.get("completion_tokens"))
-        if data.get("object") == "error" and not data.get("error"):
-            # So say vLLM and servers like it.
-            data["error"] = {name: data[name] for name in data if name != "object"}
+            chunk.set_usage(usage.get("prompt_tokens"), usage.get("completion_tokens"))
+        if payload.get("object") == "error" and not payload.get("error"):
+            # The form of vLLM and servers like it.
+            payload["error"] = {name: payload[name] for name in payload if name != "object"}
 
 
-def _hear_choice(choice: dict[str, Any], heard: Heard) -> None:
+def _read_choice(choice: dict[str, Any], chunk: ChunkBuffer) -> None:
     # A whole answer, as servers give it that do not stream, is in `message`.
     delta = choice.get("delta") or choice.get("message")
     if delta.__class__ is dict:
         content = delta.get("content")
         if content.__class__ is str:
-            heard.text += content
+            chunk.text += content
         # Nearly all chunks have a text and nothing else.
         if content.__class__ is not str or len(delta) > 1 + ("role" in delta):
-            _hear_more(delta, heard)
+            _read_rest(delta, chunk)
     if reason := choice.get("finish_reason"):
-        heard.finish_reason = str(reason)
+        chunk.finish_reason = str(reason)
 
 
-def _hear_more(delta: dict[str, Any], heard: Heard) -> None:
-    """Hear what stands beside a text, or in place of it."""
+def _read_rest(delta: dict[str, Any], chunk: ChunkBuffer) -> None:
+    """Read what comes beside a text, or in place of it."""
     content = delta.get("content")
     if isinstance(content, list):
-        heard.text += "".join(_text(part) for part in content)
+        chunk.text += "".join(_text(part) for part in content)
     for name in _REASONING_FIELDS:
         if reasoning := delta.get(name):
-            heard.reasoning += reasoning if isinstance(reasoning, str) else " "
+            chunk.reasoning += reasoning if isinstance(reasoning, str) else " "
             break
     if isinstance(refusal := delta.get("refusal"), str):
-        # The model's words are the reply, also where they say no.
-        heard.text += refusal
+        # The model's words are the reply, even where they decline.
+        chunk.text += refusal
     if delta.get("tool_calls") or delta.get("function_call"):
-        heard.calls_tool = True
+        chunk.calls_tool = True
 
 
 def _text(part: object) -> str:

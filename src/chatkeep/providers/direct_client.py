@@ -2,7 +2,9 @@
 
 A provider's own client builds and checks objects for every chunk, which costs more than the rest
 of the server. Here a chunk is decoded once, and what arrives together is passed on together. Only
-text is spoken: no tools, no pictures.
+text is sent and read: no tools, no pictures.
+
+`Any` in signatures is LangChain's: a message's content, and the arguments of its methods.
 """
 
 import asyncio
@@ -33,22 +35,24 @@ from chatkeep import __version__
 from chatkeep.domain.errors import ModelMisconfigured
 from chatkeep.providers.event_reader import NOT_AN_API, EventReader
 
-SPEAKERS = {"human": "user", "ai": "assistant", "system": "system"}
+ROLES = {"human": "user", "ai": "assistant", "system": "system"}
+"""Roles in requests, by the types of LangChain's messages."""
 
-Said = list[tuple[str, Any]]
-"""Who says what: `user`, `assistant` or `system`, and a text."""
+Messages = list[tuple[str, Any]]
+"""Pairs of a role (`user`, `assistant` or `system`) and a text."""
 
 KEEPALIVE_SECONDS = 30
-"""How long an unused connection is kept for the next call: a handshake costs round trips."""
+"""How long an unused connection stays open for the next call: a handshake costs round trips."""
 
 LAST_BYTES_SECONDS = 0.2
-"""How long the end of a response is waited for when its answer is whole."""
+"""How long a response may take to end when its answer is whole."""
 
 MAX_ERROR_BYTES = 64 * 1_024
+"""Of an error's body; the rest is not read."""
 
 
 class ProviderError(Exception):
-    """What a provider said instead of an answer; its HTTP status if that was one of failure."""
+    """Raised for an error that a provider sent instead of an answer, or in the middle of one."""
 
     def __init__(
         self,
@@ -58,9 +62,14 @@ class ProviderError(Exception):
         *,
         is_final: bool = False,
     ) -> None:
-        """Take the status, the decoded body, and the response with its headers.
+        """Describe the error.
 
-        `is_final`: it came in place of a stream, so that the same call would end the same way.
+        Args:
+            status_code: The HTTP status; `None` if that was a success.
+            body: The decoded body, or the object in the stream.
+            response: For its headers.
+            is_final: It came in place of a stream: the same call would fail the same way.
+
         """
         super().__init__(str(body))
         self.is_final = is_final
@@ -69,13 +78,12 @@ class ProviderError(Exception):
         self.response = response
 
 
-class Heard:
-    """What has been heard of an answer since it was last passed on."""
+class ChunkBuffer:
+    """What has come of an answer since the last chunk was passed on."""
 
     __slots__ = ("calls_tool", "finish_reason", "is_answer", "reasoning", "text", "usage")
 
     def __init__(self) -> None:
-        """Begin an answer."""
         self.text = ""
         self.reasoning = ""
         self.calls_tool = False
@@ -84,17 +92,20 @@ class Heard:
         self.usage: dict[str, int] | None = None
         self.finish_reason: str | None = None
 
-    def count(self, read: object, written: object) -> None:
-        """Take note of token counts; what is no count is none."""
-        tokens = [n if type(n) is int and n > 0 else 0 for n in (read, written)]
+    def set_usage(self, input_tokens: object, output_tokens: object) -> None:
+        """Set the counts of tokens; anything but a positive number counts as 0."""
+        tokens = [n if type(n) is int and n > 0 else 0 for n in (input_tokens, output_tokens)]
         self.usage = {
             "input_tokens": tokens[0],
             "output_tokens": tokens[1],
             "total_tokens": sum(tokens),
         }
 
-    def take(self) -> AIMessageChunk:
-        """What there is to pass on, which then is passed on; empty where it was a sign of life."""
+    def flush(self) -> AIMessageChunk:
+        """Return what has come as one chunk, and empty the buffer.
+
+        An empty chunk is a sign of life.
+        """
         more: dict[str, Any] = {}
         if self.finish_reason:
             more["response_metadata"] = {"finish_reason": self.finish_reason}
@@ -111,7 +122,7 @@ class Heard:
 
 
 class DirectModel(BaseChatModel):
-    """What the protocols have in common: POST some JSON, read lines of JSON until the last."""
+    """What streaming protocols have in common: POST some JSON, read objects until the last."""
 
     model: str
     url: str
@@ -123,19 +134,21 @@ class DirectModel(BaseChatModel):
     trusts_env: bool = True
     """Whether the proxies of the environment are used."""
     keeps_connections: bool = True
-    """False for a server that closes a connection behind its answer without saying so."""
+    """False for a server that closes a connection after its answer without announcing it."""
 
     @property
     def _llm_type(self) -> str:
         return f"chatkeep-{type(self).__name__.lower()}"
 
     @abstractmethod
-    def _asked(self, said: Said, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
-        """The body of a request."""
+    def _request_body(
+        self, messages: Messages, stop: list[str] | None, params: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The body of a request. `params` are the keyword arguments of `astream`."""
 
     @abstractmethod
-    def _hear(self, data: Any, heard: Heard) -> None:
-        """Read one object of an answer. What is not as expected is left out."""
+    def _read_payload(self, payload: dict[str, Any], chunk: ChunkBuffer) -> None:
+        """Add one object of an answer to the chunk. What is not as expected is left out."""
 
     def astream(
         self,
@@ -151,7 +164,7 @@ class DirectModel(BaseChatModel):
         """
         if config or self._is_traced:
             return super().astream(input, config, stop=stop, **kwargs)
-        return self._told(self._said(input), stop, kwargs)
+        return self._chunks(self._messages(input), stop, kwargs)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -165,8 +178,8 @@ class DirectModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        async with aclosing(self._told(self._said(messages), stop, kwargs)) as told:
-            async for message in told:
+        async with aclosing(self._chunks(self._messages(messages), stop, kwargs)) as chunks:
+            async for message in chunks:
                 chunk = ChatGenerationChunk(message=message)
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -182,62 +195,62 @@ class DirectModel(BaseChatModel):
         return await agenerate_from_stream(self._astream(messages, stop, run_manager, **kwargs))
 
     def _generate(self, *_: Any, **__: Any) -> ChatResult:
-        raise NotImplementedError("This model is asked on an event loop.")
+        raise NotImplementedError("This model is called on an event loop.")
 
-    def _said(self, given: LanguageModelInput) -> Said:
-        """Who says what. Pairs are what LangChain takes too: here they are not made into more."""
-        if isinstance(given, list) and all(isinstance(said, tuple) for said in given):
-            return given
-        messages = self._convert_input(given).to_messages()
-        return [(SPEAKERS[message.type], message.content) for message in messages]
+    def _messages(self, prompt: LanguageModelInput) -> Messages:
+        """The messages as pairs. LangChain takes pairs too: those are not made into objects."""
+        if isinstance(prompt, list) and all(isinstance(message, tuple) for message in prompt):
+            return prompt
+        messages = self._convert_input(prompt).to_messages()
+        return [(ROLES[message.type], message.content) for message in messages]
 
-    async def _told(
-        self, said: Said, stop: list[str] | None, given: dict[str, Any]
+    async def _chunks(
+        self, messages: Messages, stop: list[str] | None, params: dict[str, Any]
     ) -> AsyncGenerator[AIMessageChunk, None]:
-        """Ask, and pass on what is told. Raises `ProviderError` and what aiohttp raises."""
-        asking = self._connections.post(
+        """Call the model, and pass on its answer. Raises `ProviderError` and aiohttp's errors."""
+        request = self._connections.post(
             self.url,
-            data=orjson.dumps(self._asked(said, stop, given)),
+            data=orjson.dumps(self._request_body(messages, stop, params)),
             proxy=self._proxy,
             # The conversation goes to the address that was configured, and nowhere else.
             allow_redirects=False,
         )
-        # The prompt is not needed while its answer comes.
-        del said
-        async with asking as response:
-            del asking
+        # The prompt need not stay in memory while its answer comes.
+        del messages
+        async with request as response:
+            del request
             if not 200 <= response.status < 300:
                 raise ProviderError(response.status, await _body(response), response)
-            reader, heard = EventReader(), Heard()
+            reader, chunk = EventReader(), ChunkBuffer()
             while not reader.is_done:
                 received = await response.content.readany()
                 failure = None
                 try:
                     payloads = reader.feed(received) if received else reader.end()
-                    self._read(payloads, heard, reader, response)
+                    self._read(payloads, chunk, reader, response)
                 # What came before it in the same read is passed on first.
                 except Exception as raised:  # noqa: BLE001  (raised again below)
                     failure = raised
-                if received or heard.is_answer:
-                    yield heard.take()
+                if received or chunk.is_answer:
+                    yield chunk.flush()
                 if failure is not None:
                     raise failure
                 if not received:
                     break
-            if reader.has_payloads and not heard.is_answer:
+            if reader.has_payloads and not chunk.is_answer:
                 raise ModelMisconfigured(NOT_AN_API)
             await _finish(response.content)
 
     def _read(
         self,
         payloads: Iterator[dict[str, Any]],
-        heard: Heard,
+        chunk: ChunkBuffer,
         reader: EventReader,
         response: aiohttp.ClientResponse,
     ) -> None:
-        """Hear the objects that came. Raises `ProviderError` for one that is an error."""
+        """Read the objects that came. Raises `ProviderError` for one that is an error."""
         for payload in payloads:
-            self._hear(payload, heard)
+            self._read_payload(payload, chunk)
             if payload.get("error"):
                 raise ProviderError(None, payload, response, is_final=bool(reader.is_document))
 
@@ -265,7 +278,7 @@ class DirectModel(BaseChatModel):
 
     @cached_property
     def _is_traced(self) -> bool:
-        """Whether the environment or whoever made the model asks for traces of its calls."""
+        """Whether callbacks of LangChain's are set, by the environment or on the model."""
         return bool(AsyncCallbackManager.configure(None, self.callbacks).handlers)
 
     @property
@@ -274,6 +287,7 @@ class DirectModel(BaseChatModel):
 
     @cached_property
     def _proxy(self) -> str | None:
+        """The proxy of the environment for this URL: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`."""
         parts = urlsplit(self.url)
         if not self.trusts_env or proxy_bypass(parts.hostname or ""):
             return None
@@ -289,7 +303,10 @@ async def _finish(content: aiohttp.StreamReader) -> None:
 
 
 def _trusted() -> ssl.SSLContext:
-    """The authorities that this machine trusts, and those of the web for one that has none."""
+    """The authorities that this machine trusts, and Mozilla's for a machine that has none.
+
+    OpenSSL reads the machine's from `SSL_CERT_FILE` and `SSL_CERT_DIR` where they are set.
+    """
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     return context

@@ -1,4 +1,4 @@
-"""The body of a streamed answer, read as its bytes come: JSON objects in server-sent events.
+"""Reads the body of a streamed answer as its bytes come: JSON objects in server-sent events.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream, and what
 servers send instead: events without an empty line between them, one JSON document, a web page.
@@ -13,7 +13,7 @@ import orjson
 from chatkeep.domain.errors import AnswerUnreadable, ModelMisconfigured
 
 MAX_LINE_BYTES = 64 * 1_024 * 1_024
-"""A line, or an answer that is no stream, at most: more than the longest reply has, escaped."""
+"""Of a line, and of an answer that is not streamed: more than the longest reply has, escaped."""
 
 NOT_AN_API = (
     "What answers at the model's address is not a model's API. Check the provider's base URL."
@@ -24,16 +24,18 @@ _FIELDS = (b"data:", b":", b"event:", b"id:", b"retry:", b"data", b"event", b"id
 
 
 class EventReader:
-    """Takes the bytes of a body, gives the objects that are its events' data."""
+    """Turns the bytes of a body into the objects in its events.
+
+    `Any` is decoded JSON of a provider.
+    """
 
     __slots__ = (
         "_data", "_has_fields", "_is_error", "_rest", "has_payloads", "is_document", "is_done",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        """Begin a body."""
         self.is_done = False
-        """True once the stream has said that nothing follows (`[DONE]`)."""
+        """True once the stream has announced its end (`[DONE]`)."""
         self.has_payloads = False
         """True once there was an object, whatever is in it."""
         self._rest = bytearray()
@@ -47,7 +49,10 @@ class EventReader:
         """The objects that are whole with these bytes.
 
         Raises `ModelMisconfigured` for a web page, `AnswerUnreadable` for what is no object.
+        What follows the announced end is not read.
         """
+        if self.is_done:
+            return
         is_plain = not (self._data or self._is_error)
         for line in self._lines(received):
             # Nearly all lines are empty, or an object that is an event by itself.
@@ -71,7 +76,7 @@ class EventReader:
     def _lines(self, received: bytes) -> list[bytes]:
         """The lines that are whole with these bytes."""
         if self.is_document is None:
-            received = self._look(received)
+            received = self._detect_form(received)
         if self.is_document or not (b"\n" in received or b"\r" in received):
             self._rest += received
             if len(self._rest) > MAX_LINE_BYTES:
@@ -105,8 +110,8 @@ class EventReader:
         if self.is_document is False and not (self._has_fields or self.has_payloads):
             raise ModelMisconfigured(NOT_AN_API)
 
-    def _look(self, received: bytes) -> bytes:
-        """Find out from its first character what the body is; leave out what comes before it."""
+    def _detect_form(self, received: bytes) -> bytes:
+        """Find out from its first character what the body is; drop the white space before that."""
         received = received.lstrip(b"\xef\xbb\xbf \t\r\n")
         if received.startswith(b"<"):
             raise ModelMisconfigured(NOT_AN_API)
@@ -115,7 +120,7 @@ class EventReader:
         return received
 
     def _read(self, line: bytes) -> dict[str, Any] | None:
-        """The object in a line, if it is the whole of its event's data."""
+        """The object in a line, if the line has all the data of its event."""
         if line.startswith(b"data:"):
             self._has_fields = True
             value = line[5:].strip()
@@ -139,7 +144,7 @@ class EventReader:
         return None
 
     def _dispatch(self) -> dict[str, Any] | None:
-        """The object of an event that ends here, if its data were on several lines."""
+        """The object of an event that ends here, if its data are on several lines."""
         lines, self._data = self._data, []
         try:
             return self._marked(_decoded(b"\n".join(lines))) if lines else None
@@ -147,14 +152,14 @@ class EventReader:
             self._is_error = False
 
     def _last(self) -> dict[str, Any] | None:
-        """The object of the last event, if it is whole without the empty line behind it."""
+        """The object of the last event, if it is whole although no empty line follows."""
         try:
             return self._dispatch()
         except AnswerUnreadable:
             return None
 
-    def _marked(self, payload: Any) -> dict[str, Any] | None:
-        """An object, marked as an error if its event is called so; what is none says nothing."""
+    def _marked(self, payload: object) -> dict[str, Any] | None:
+        """The object, marked as an error if its event has that name; `None` for any other value."""
         if type(payload) is not dict:
             return None
         self.has_payloads = True
@@ -163,8 +168,8 @@ class EventReader:
         return payload
 
 
-def _decoded(data: bytes) -> Any:
-    """JSON, also with halves of characters in it, which the fast reader refuses."""
+def _decoded(data: bytes) -> object:
+    """Decode JSON, even with halves of characters in it, which the fast reader refuses."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:

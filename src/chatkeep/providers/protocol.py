@@ -1,230 +1,187 @@
-"""Prompts and models in LangChain's terms: its chat models made, its messages filled in.
+"""What a provider is: a subclass of `ProviderModel` in a file of its own, with its settings.
 
-A provider's package is imported when its first model is used: together they cost more than the
-rest of the server.
+`registry.py` lists the providers. A provider's package is imported when one of its models is first
+called: together they cost more than the rest of the server.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from chatkeep import telemetry
 from chatkeep.domain.errors import ModelMisconfigured
-from chatkeep.domain.model import Prompt, Role
-from chatkeep.providers.llama_process import Address, EmbeddedOptions
 from chatkeep.redaction import Redactor
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
-log = telemetry.logger("providers")
+    from chatkeep.domain.model import Prompt
 
-USER_FIRST = {"anthropic", "local"}
-"""Providers that may refuse a conversation which begins with the assistant."""
-
-SPEAKERS = {
-    Role.USER: "user",
-    Role.ASSISTANT: "assistant",
-    # Those of imported conversations too: what a tool said belongs to the answer, and not every
-    # provider takes a system's message in the middle.
-    Role.SYSTEM: "user",
-    Role.TOOL: "assistant",
-}
-"""Who says something, as LangChain names them."""
-
-OPENAI, ANTHROPIC, OLLAMA = (
-    *("https://api.openai.com", "https://api.anthropic.com"),
-    "http://127.0.0.1:11434",
-)
-"""Where the providers are if nobody says otherwise."""
-
-OPENING = "(The beginning of this conversation is left out.)"
+Parameters = dict[str, Any]
+"""Keyword arguments of a client's `astream`. `Any`: LangChain leaves them to each client."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderOptions:
-    """What all providers need to know; `None` leaves an address or key to the provider."""
+    """The limits that hold for the calls of every provider. Times are in seconds."""
 
     timeout: float
-    """Seconds to connect, and without a sign of life after an answer's first token."""
+    """To connect, and without a sign of life after an answer's first token."""
     first_token_timeout: float
-    """Seconds without a sign of life before the first token."""
+    """Without a sign of life before the first token."""
     retries: int
+    """Times that a failed call is repeated, unless its caller decides otherwise."""
     max_reply_chars: int
-    embedded: EmbeddedOptions
-    direct: bool = True
-    """Whether the server's own clients are used where they speak what a model needs."""
-    openai_api_key: str | None = field(default=None, repr=False)
-    openai_base_url: str | None = None
-    anthropic_api_key: str | None = field(default=None, repr=False)
-    anthropic_base_url: str | None = None
-    ollama_host: str | None = None
+    is_direct: bool = True
+    """Whether the server's own clients are used where they speak a model's protocol."""
     redactor: Redactor = field(default_factory=Redactor)
+    """Strikes the server's keys out of answers and of providers' error messages."""
 
     @property
     def silence_timeout(self) -> float:
-        """Seconds after which nothing is received any more, whatever an answer's state."""
+        """The longest pause between two reads that any state of an answer allows."""
         return max(self.timeout, self.first_token_timeout)
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """How a provider is reached, as far as people may be told when that fails.
+class Capabilities:
+    """What callers have to know of a model."""
 
-    `address` is a host, with its port unless that is the usual one; `is_public` says that it is the
-    provider's own on the internet, which nobody had to set. The variables are those that set it
-    and the key. `None` is what there is not.
-    """
+    needs_user_first: bool = False
+    """Its server may refuse a conversation that begins with the assistant."""
+    obeys_grammar: bool = False
+    """It writes only what `Prompt.grammar` allows; other models ignore it."""
+    is_small: bool = False
+    """Too small to be trusted with words of its own: it may choose among given ones."""
+    is_local: bool = False
+    """It runs in a process of this server, which works on few answers at a time."""
+    splits_characters: bool = False
+    """Its server writes U+FFFD where a token ends within a character."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a provider is reached, as far as people may know when that fails."""
 
     address: str | None = None
+    """The host, and the port unless it is the usual one. `None`: nobody configured any."""
     address_variable: str | None = None
+    """The variable that sets the address."""
     key_variable: str | None = None
+    """The variable that sets the key; `None` if no key is sent."""
     is_public: bool = False
+    """True for the provider's own address on the internet, which nobody had to set."""
 
 
-def access(name: str, options: ProviderOptions) -> Access:
-    """How the provider of a model is reached."""
-    provider = name.partition(":")[0]
-    if provider == "openai":
-        url = options.openai_base_url
-        return Access(_host(url or OPENAI), "OPENAI_BASE_URL", "OPENAI_API_KEY", not url)
-    if provider == "anthropic":
-        url = options.anthropic_base_url
-        return Access(_host(url or ANTHROPIC), "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", not url)
-    if provider == "ollama":
-        return Access(_host(options.ollama_host or OLLAMA), "OLLAMA_HOST")
-    return Access()
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a model listens that this server runs, and the key that it demands."""
+
+    url: str
+    key: str = field(repr=False)
 
 
-def _host(url: str) -> str:
-    """The host and port of a URL, without the user's name and password before them."""
+@dataclass(frozen=True, slots=True)
+class _Client:
+    address: Address | None
+    model: "BaseChatModel"
+
+
+class ProviderModel(ABC):
+    """One model of a provider.
+
+    A subclass is a provider: its constructor takes the model's name, the settings and
+    `ProviderOptions`, and raises `ModelMisconfigured` for a model that can never be called.
+    """
+
+    provider: ClassVar[str]
+    """What is before the colon in the names of its models."""
+    capabilities: Capabilities = Capabilities()
+    access: Access = Access()
+    system_prompt: str | None = None
+    """Its own default; `None` is the server's."""
+    notice: str | None = None
+    """What users should know before they rely on the model, as one line of Markdown."""
+
+    def __init__(self, name: str, options: ProviderOptions) -> None:
+        self.name = name
+        self.options = options
+        self._client: _Client | None = None
+        self._creating = asyncio.Lock()
+
+    @property
+    @abstractmethod
+    def advice(self) -> str:
+        """What to check when the model does not answer, for `chatkeep doctor`."""
+
+    @abstractmethod
+    def create_client(self, address: Address | None) -> "BaseChatModel":
+        """Import the provider's package and make its chat model. Runs in a thread.
+
+        `address` is where the model listens if this server runs it, else `None`.
+        Raises `ModelMisconfigured`.
+        """
+
+    def parameters(self, prompt: "Prompt") -> Parameters:
+        """The limits that a prompt sets, by the names that the client's `astream` takes."""
+        limits = {"temperature": prompt.temperature, "max_tokens": prompt.max_tokens}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def slot(self) -> AbstractAsyncContextManager[Address | None]:
+        """Reserve what one answer needs, and wait until it is free."""
+        return nullcontext()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator["BaseChatModel"]:
+        """The chat model for one call, made when it is first needed or has moved.
+
+        Raises `ModelMisconfigured`, and what `slot` raises.
+        """
+        async with self.slot() as address:
+            client = self._client
+            if client is None or client.address != address:
+                client = await self._created(address)
+            yield client.model
+
+    async def close(self) -> None:
+        """Close the connections, if they are the client's own."""
+        model = self._client.model if self._client is not None else None
+        if (close_all := getattr(model, "close", None)) is not None:
+            await close_all()
+        elif (connections := getattr(model, "http_async_client", None)) is not None:
+            await connections.aclose()
+
+    async def _created(self, address: Address | None) -> _Client:
+        async with self._creating:
+            if self._client is None or self._client.address != address:
+                # Importing a provider's package takes a second or more: not on the event loop.
+                model = await asyncio.to_thread(self._create, address)
+                self._client = _Client(address, model)
+            return self._client
+
+    def _create(self, address: Address | None) -> "BaseChatModel":
+        try:
+            return self.create_client(address)
+        except ModelMisconfigured:
+            raise
+        except Exception as error:  # whatever the provider's package does not like
+            from chatkeep import telemetry  # `--help` reads the settings, but needs no logger
+
+            name = f"{self.provider}:{self.name}"
+            telemetry.logger("providers").exception("model_not_loaded", model=name)
+            raise ModelMisconfigured(
+                "The model cannot be used. The server's log says what is wrong."
+            ) from error
+
+
+def host_of(url: str) -> str:
+    """The host and port of a URL, without a user name and password."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
-def opening(name: str, first: Role) -> tuple[Role, str] | None:
-    """The line before a prompt whose first message has this role, where a model needs one."""
-    if first in {Role.ASSISTANT, Role.TOOL} and name.partition(":")[0] in USER_FIRST:
-        return Role.USER, OPENING
-    return None
-
-
-def messages(name: str, prompt: Prompt) -> list[tuple[str, str]]:
-    """Translate a prompt, opening it with a user's line where a provider may demand one."""
-    translated = [] if prompt.system is None else [("system", prompt.system)]
-    if (line := opening(name, prompt.messages[0][0])) is not None:
-        translated.append((SPEAKERS[line[0]], line[1]))
-    translated += [(SPEAKERS[role], content) for role, content in prompt.messages]
-    return translated
-
-
-def parameters(
-    name: str, prompt: Prompt, sampling: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Name what a prompt asks of the model as its client does.
-
-    `sampling` are a built-in model's defaults. They are left out where a grammar chooses the
-    words: all of those are in the prompt, so that a penalty would shun them.
-    """
-    provider = name.partition(":")[0]
-    if provider == "ollama":
-        options = {"temperature": prompt.temperature, "num_predict": prompt.max_tokens}
-        chosen = {key: value for key, value in options.items() if value is not None}
-        return {"options": chosen} if chosen else {}
-    asked: dict[str, Any] = {}
-    if prompt.temperature is not None:
-        asked["temperature"] = prompt.temperature
-    if prompt.max_tokens is not None:
-        asked["max_tokens"] = prompt.max_tokens
-    if prompt.grammar is not None and provider == "local":
-        asked["extra_body"] = {"grammar": prompt.grammar}
-    elif sampling:
-        asked["extra_body"] = {key: sampling[key] for key in sampling if key not in asked}
-    return asked
-
-
-def load(name: str, options: ProviderOptions, address: Address | None) -> "BaseChatModel":
-    """Import a provider's package and make its chat model. Raises `ModelMisconfigured`."""
-    provider, _, model = name.partition(":")
-    try:
-        return _LOADERS[provider](model, options, address)
-    except ModelMisconfigured:
-        raise
-    except Exception as error:  # whatever its package does not like
-        log.exception("model_not_loaded", model=name)
-        raise ModelMisconfigured(
-            "The model cannot be used. The server's log says what is wrong."
-        ) from error
-
-
-async def close(model: "BaseChatModel") -> None:
-    """Close a model's connections, if they are its own."""
-    if (close_all := getattr(model, "close", None)) is not None:
-        await close_all()
-    elif (connections := getattr(model, "http_async_client", None)) is not None:
-        await connections.aclose()
-
-
-def _openai(model: str, options: ProviderOptions, address: Address | None) -> "BaseChatModel":
-    from chatkeep.providers import chat_completions
-
-    url = f"{address.url}/v1" if address else options.openai_base_url
-    key = address.key if address else options.openai_api_key
-    # A server of one's own often wants no key; the client wants one all the same.
-    if not key and not url:
-        raise _without_key("OPENAI_API_KEY")
-    key = key or "none"
-    name = "local" if address else model
-    times = {"timeout": options.timeout, "silence_timeout": options.silence_timeout}
-    if not options.direct or not chat_completions.speaks(model):
-        from chatkeep.providers import langchains
-
-        return langchains.openai(name, url=url, key=key, is_local=address is not None, **times)
-    return chat_completions.OpenAI(
-        model=name,
-        url=f"{(url or chat_completions.URL).rstrip('/')}/chat/completions",
-        headers={"Authorization": f"Bearer {key}", **chat_completions.account()},
-        # What listens on loopback is not reached through the proxies of the environment.
-        trusts_env=address is None,
-        # llama.cpp's server closes them: the next call would find one that is just going.
-        keeps_connections=address is None,
-        **times,
-    )
-
-
-def _anthropic(model: str, options: ProviderOptions, _address: Address | None) -> "BaseChatModel":
-    from chatkeep.providers import langchains
-
-    url, key = options.anthropic_base_url, options.anthropic_api_key
-    if not key and not url:
-        raise _without_key("ANTHROPIC_API_KEY")
-    return langchains.anthropic(
-        model,
-        url=url,
-        key=key or "none",
-        timeout=options.timeout,
-        silence_timeout=options.silence_timeout,
-    )
-
-
-def _without_key(variable: str) -> ModelMisconfigured:
+def missing_key(variable: str) -> ModelMisconfigured:
+    """The error of a provider whose key is not set."""
     return ModelMisconfigured(f"The API key is missing. Set {variable} on the server.")
-
-
-def _ollama(model: str, options: ProviderOptions, _address: Address | None) -> "BaseChatModel":
-    from chatkeep.providers import langchains
-
-    return langchains.ollama(
-        model,
-        host=options.ollama_host,
-        timeout=options.timeout,
-        silence_timeout=options.silence_timeout,
-    )
-
-
-_LOADERS: dict[str, Callable[[str, ProviderOptions, Address | None], "BaseChatModel"]] = {
-    "openai": _openai,
-    "local": _openai,
-    "anthropic": _anthropic,
-    "ollama": _ollama,
-}
