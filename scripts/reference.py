@@ -18,7 +18,7 @@ from chatkeep import examples
 from chatkeep.api.problems import STATUS
 from chatkeep.app import create_app
 from chatkeep.cli import cli
-from chatkeep.cli.output import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG
+from chatkeep.cli.errors import ExitCode
 from chatkeep.settings import PREFIX, Settings
 from chatkeep.transfer import records
 
@@ -113,12 +113,12 @@ PROVIDER_VARIABLES = {
 }
 
 EXIT_CODES = {
-    0: "Done.",
-    FAILED: "It could not be done.",
-    WRONG: "Wrong usage, or settings that cannot be used.",
-    NOT_THERE: "There is no such thing.",
-    STOPPED: "Stopped by Ctrl-C.",
-    UNREAD: "Whoever read the output has closed it.",
+    ExitCode.DONE: "Done.",
+    ExitCode.FAILED: "It could not be done.",
+    ExitCode.USAGE: "Wrong usage, or settings that cannot be used.",
+    ExitCode.NOT_FOUND: "There is no such thing.",
+    ExitCode.INTERRUPTED: "Stopped by Ctrl-C.",
+    ExitCode.UNREAD: "Whoever read the output has closed it.",
 }
 
 NAMES = {"string": "text", "integer": "whole number", "boolean": "true or false"}

@@ -33,8 +33,6 @@ LONGER = {
     "api/routes/search.py:find",
     "api/routes/sessions.py:history",
     "app.py:_build",
-    "cli/commands/transfer.py:export",
-    "cli/commands/chat.py:chat",
     "store/messages.py:_window_statement",
     "store/turn_creation.py:create_turn",
 }
