@@ -9,12 +9,13 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from starlette.requests import ClientDisconnect
 
-from chatkeep.api import bodies, filenames, formats, problems
+from chatkeep.api import bodies, filenames, problems
 from chatkeep.api.dependencies import CallerOf, ImportsOf, StoreOf
 from chatkeep.api.responses import StoredStream
 from chatkeep.api.routing import StrictRoute
 from chatkeep.domain.errors import MalformedBody
 from chatkeep.store import Store, exports
+from chatkeep.transfer import exports as formats
 from chatkeep.transfer.session_importer import ImportReport
 
 router = APIRouter(tags=["archive"], route_class=StrictRoute)

@@ -11,7 +11,7 @@ from typing import Any
 
 from chatkeep.domain.model import Role
 from chatkeep.transfer.importers import values
-from chatkeep.transfer.importers.records import Node, Said, Source
+from chatkeep.transfer.importers.tree import Node, Said, Source
 
 _HIDDEN = "hidden message"
 _ROLES = {role.value: role for role in Role}

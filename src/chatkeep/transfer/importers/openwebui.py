@@ -10,7 +10,7 @@ from typing import Any
 
 from chatkeep.domain.model import Role
 from chatkeep.transfer.importers import values
-from chatkeep.transfer.importers.records import Node, Said, Source
+from chatkeep.transfer.importers.tree import Node, Said, Source
 
 MAX_SYSTEM_PROMPT_CHARS = 100_000
 
