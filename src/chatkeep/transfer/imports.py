@@ -15,8 +15,8 @@ from chatkeep.notifications import Notifications
 from chatkeep.sessions.purge import Purge
 from chatkeep.store import Store
 from chatkeep.transfer.byte_reader import ByteReader
-from chatkeep.transfer.conversion import BATCH_LINES, Incoming, Unreadable, converted
 from chatkeep.transfer.json_items import JsonItems, NotJson, RecordLimits
+from chatkeep.transfer.parsing import BATCH_LINES, Incoming, Unreadable, converted
 from chatkeep.transfer.session_importer import ImportReport, SessionImporter
 
 log = telemetry.logger("importing")

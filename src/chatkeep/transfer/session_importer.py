@@ -14,7 +14,7 @@ from chatkeep.notifications import Notifications
 from chatkeep.sessions.purge import Purge
 from chatkeep.store import Store, imports
 from chatkeep.store.imports import CannotImport
-from chatkeep.transfer.conversion import Incoming, Unreadable, as_lines
+from chatkeep.transfer.parsing import Incoming, Unreadable, as_lines
 
 REPORTED = 1_000
 """Sessions that were skipped, and notes, of which the report tells each; the others it counts."""
