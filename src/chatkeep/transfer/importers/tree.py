@@ -1,20 +1,20 @@
-"""Records of Chatkeep's own export, made of a foreign tree: order, numbers, times, what is missing.
+"""A conversation of another product as a tree of messages, and its conversion to lines of ours.
 
-Nothing of the tree is believed: parents may be missing or go in circles, lists of children may lie.
+The tree may be damaged: parents may be missing or form a circle, lists of children may be wrong.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import TypedDict
 
 from chatkeep.domain.model import Role, Status, TitleSource
 from chatkeep.domain.times import rfc3339
 from chatkeep.transfer.importers import values
 
 MAX_NAMES = 20
-"""Models or tags of a conversation that are named."""
+"""Models or tags of a conversation that its metadata names."""
 
 LEFT_OUT = {
     "image": "images",
@@ -28,28 +28,58 @@ LEFT_OUT = {
     "merged answer": "merged answers",
     "message of an unknown role": "messages of an unknown role",
 }
-"""What can be left out: one of it, and several."""
+"""What can be left out of a conversation: the singular and the plural, for the report."""
 
 # What both products show where nobody has named a conversation.
 _NO_TITLES = {"", "new chat"}
 
 
 class Unreadable(Exception):
-    """This is no conversation of a known export."""
+    """This is no conversation of a known export; the message is the reason."""
+
+
+class SessionFields(TypedDict):
+    """A session's members as `SessionLine` has them, not validated yet; the title may be empty."""
+
+    session_id: str
+    title: str
+    title_source: str
+    pinned: bool
+    archived: bool
+    model: None
+    system_prompt: str | None
+    context_messages: None
+    metadata: dict[str, str | list[str]]
+    head_seq: int
+    created_at: str
+    updated_at: str
+
+
+class MessageFields(TypedDict):
+    """A message's members as `MessageLine` has them, not validated yet."""
+
+    seq: int
+    id: str
+    parent_seq: int | None
+    role: str
+    content: str
+    status: str
+    turn_id: None
+    created_at: str
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """One session and its messages as Chatkeep exports them, and what was left out, in words."""
+class ConvertedConversation:
+    """A session and its messages, oldest first, and what was left out, in words."""
 
-    session: dict[str, Any]
-    messages: list[dict[str, Any]]
+    session: SessionFields
+    messages: list[MessageFields]
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A message to keep. `at` is in microseconds since 1970; `None` where nothing is known."""
+class ImportedMessage:
+    """A message of another product. `at` is in microseconds since 1970; `None` if unknown."""
 
     role: Role
     content: str
@@ -59,22 +89,26 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A place in a foreign tree, with the ids around it; what is said there, if it is kept."""
+class MessageNode:
+    """A node of the tree with the ids around it; `message` is `None` if it is left out."""
 
     parent: str | None
     children: list[str]
-    said: Said | None
+    message: ImportedMessage | None
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A foreign conversation, read and not yet in order. Times are in microseconds since 1970."""
+class ImportedConversation:
+    """A conversation of another product, whose nodes are in no order.
+
+    Times are in microseconds since 1970. `current` is the id of the node that is shown last, if it
+    is a string. `left_out` counts by the keys of `LEFT_OUT`.
+    """
 
     product: str
     session_id: str
     title: str
-    nodes: dict[str, Node]
+    nodes: dict[str, MessageNode]
     current: object
     left_out: Counter[str]
     created_at: int | None = None
@@ -86,82 +120,96 @@ class Source:
     system_prompt: str | None = None
 
 
-def conversation(source: Source) -> Conversation:
-    """Put a foreign conversation in order. Raises `Unreadable` without an id or a message."""
-    if not source.session_id:
-        raise Unreadable("it has no id")
-    messages, times, head = _messages(source)
-    if not messages:
-        raise Unreadable("it has no messages")
-    begin, end = min(times), max(times)
-    named = source.title.casefold() not in _NO_TITLES
-    session = {
-        "session_id": source.session_id,
-        "title": source.title if named else "",
-        "title_source": (TitleSource.USER if named else TitleSource.PROVISIONAL).value,
-        "pinned": source.pinned,
-        "archived": source.archived,
-        "model": None,
-        "system_prompt": source.system_prompt,
-        "context_messages": None,
-        "metadata": _metadata(source),
-        "head_seq": head,
-        "created_at": rfc3339(min(begin, source.created_at or begin)),
-        "updated_at": rfc3339(max(end, source.updated_at or end)),
-    }
-    return Conversation(session, messages, _notes(source.left_out))
+@dataclass(slots=True)
+class _Branches:
+    """The messages so far, with their times, and the number of each node's nearest message."""
 
+    messages: list[MessageFields] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    nearest: dict[str | None, int | None] = field(default_factory=lambda: {None: None})
 
-def _messages(source: Source) -> tuple[list[dict[str, Any]], list[int], int]:
-    """The kept messages, their times, and the number of the one that is shown last."""
-    parents = _parents(source.nodes)
-    kept: list[dict[str, Any]] = []
-    times: list[int] = []
-    above: dict[str | None, int | None] = {None: None}
-    begin = _begin(source)
-    for name in _ordered(source.nodes, parents):
-        parent_seq, said = above[parents[name]], source.nodes[name].said
-        above[name] = parent_seq
-        if said is None:
-            continue
-        earliest = begin if parent_seq is None else times[parent_seq - 1]
-        times.append(max(earliest, said.at or earliest))
-        above[name] = len(times)
-        kept.append(
+    def add(self, node: str, message_id: str, message: ImportedMessage, earliest: int) -> None:
+        """Add a node's message, whose parent's number is in `nearest` for this node already."""
+        parent_seq = self.nearest[node]
+        if parent_seq is not None:
+            earliest = self.times[parent_seq - 1]
+        at = max(earliest, message.at or earliest)
+        seq = len(self.messages) + 1
+        self.times.append(at)
+        self.nearest[node] = seq
+        status = Status.CANCELLED if message.is_stopped else Status.COMPLETED
+        self.messages.append(
             {
-                "seq": len(times),
-                "id": _message_id(source.session_id, name),
+                "seq": seq,
+                "id": message_id,
                 "parent_seq": parent_seq,
-                "role": said.role.value,
-                "content": said.content,
-                "status": (Status.CANCELLED if said.is_stopped else Status.COMPLETED).value,
+                "role": message.role.value,
+                "content": message.content,
+                "status": status.value,
                 "turn_id": None,
-                "created_at": rfc3339(times[-1]),
+                "created_at": rfc3339(at),
             }
         )
-    current = source.current if isinstance(source.current, str) else None
-    return kept, times, above.get(current) or len(kept)
 
 
-def _parents(nodes: dict[str, Node]) -> dict[str, str | None]:
-    """Each node's parent, if that one is there; every circle is cut at one place."""
+def convert(imported: ImportedConversation) -> ConvertedConversation:
+    """Convert a conversation to lines. Raises `Unreadable` without an id or a message."""
+    if not imported.session_id:
+        raise Unreadable("it has no id")
+    branches = _branches(imported)
+    if not branches.messages:
+        raise Unreadable("it has no messages")
+    begin, end = min(branches.times), max(branches.times)
+    current = imported.current if isinstance(imported.current, str) else None
+    has_title = imported.title.casefold() not in _NO_TITLES
+    session: SessionFields = {
+        "session_id": imported.session_id,
+        "title": imported.title if has_title else "",
+        "title_source": (TitleSource.USER if has_title else TitleSource.PROVISIONAL).value,
+        "pinned": imported.pinned,
+        "archived": imported.archived,
+        "model": None,
+        "system_prompt": imported.system_prompt,
+        "context_messages": None,
+        "metadata": _metadata(imported),
+        "head_seq": branches.nearest.get(current) or len(branches.messages),
+        "created_at": rfc3339(min(begin, imported.created_at or begin)),
+        "updated_at": rfc3339(max(end, imported.updated_at or end)),
+    }
+    return ConvertedConversation(session, branches.messages, _notes(imported.left_out))
+
+
+def _branches(imported: ImportedConversation) -> _Branches:
+    parents = _parents(imported.nodes)
+    branches = _Branches()
+    begin = _begin(imported)
+    for name in _ordered(imported.nodes, parents):
+        branches.nearest[name] = branches.nearest[parents[name]]
+        message = imported.nodes[name].message
+        if message is not None:
+            branches.add(name, _message_id(imported.session_id, name), message, begin)
+    return branches
+
+
+def _parents(nodes: dict[str, MessageNode]) -> dict[str, str | None]:
+    """Each node's parent, if it exists; every circle is cut once."""
     parents: dict[str, str | None] = {}
     walks: dict[str, str] = {}
     for start in nodes:
-        here = start
-        while here not in walks:
-            walks[here] = start
-            parent = nodes[here].parent
-            # Met on this very walk, it closes a circle.
+        name = start
+        while name not in walks:
+            walks[name] = start
+            parent = nodes[name].parent
+            # A parent that this same walk has passed closes a circle.
             if parent is None or parent not in nodes or walks.get(parent) == start:
-                parents[here] = None
+                parents[name] = None
                 break
-            parents[here] = parent
-            here = parent
+            parents[name] = parent
+            name = parent
     return parents
 
 
-def _ordered(nodes: dict[str, Node], parents: dict[str, str | None]) -> Iterator[str]:
+def _ordered(nodes: dict[str, MessageNode], parents: dict[str, str | None]) -> Iterator[str]:
     """Every node, depth first: a parent before its children, siblings as the export lists them."""
     children: defaultdict[str | None, list[str]] = defaultdict(list)
     listed: set[str] = set()
@@ -180,28 +228,29 @@ def _ordered(nodes: dict[str, Node], parents: dict[str, str | None]) -> Iterator
         waiting.extend(reversed(children.pop(name, [])))
 
 
-def _begin(source: Source) -> int:
-    """The time of a first message that has none; 1970 if the export knows no time at all."""
-    said = (node.said.at for node in source.nodes.values() if node.said)
-    known = [at for at in (source.created_at, *said) if at is not None]
-    return min(known, default=source.updated_at or 0)
+def _begin(imported: ImportedConversation) -> int:
+    """The time of a first message that has none; 1970 if the export has no time at all."""
+    messages = (node.message for node in imported.nodes.values())
+    times = [imported.created_at, *(message.at for message in messages if message)]
+    known = (at for at in times if at is not None)
+    return min(known, default=imported.updated_at or 0)
 
 
 def _message_id(session_id: str, name: str) -> str:
-    # A session's id has no control characters, so that the two cannot run together.
+    # A session's id has no control characters, so that no two pairs give the same bytes.
     both = f"{session_id}\0{name}".encode("utf-8", "surrogatepass")
     return "msg_" + blake2b(both, digest_size=16).hexdigest()
 
 
-def _metadata(source: Source) -> dict[str, Any]:
-    used = (node.said.model for node in source.nodes.values() if node.said)
+def _metadata(imported: ImportedConversation) -> dict[str, str | list[str]]:
+    used = (node.message.model for node in imported.nodes.values() if node.message)
     models = values.distinct(used, limit=MAX_NAMES)
-    found = {
-        "imported_from": source.product,
-        "models": models or values.distinct(source.models, limit=MAX_NAMES),
-        "tags": values.distinct(source.tags, limit=MAX_NAMES),
+    metadata: dict[str, str | list[str]] = {
+        "imported_from": imported.product,
+        "models": models or values.distinct(imported.models, limit=MAX_NAMES),
+        "tags": values.distinct(imported.tags, limit=MAX_NAMES),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in metadata.items() if value}
 
 
 def _notes(left_out: Counter[str]) -> tuple[str, ...]:
