@@ -23,11 +23,13 @@ class FakePurge:
 
 
 class Upload:
-    """A file whose content does not arrive before `content` is set."""
+    """A file whose content arrives when `content` is set."""
 
-    def __init__(self) -> None:
+    def __init__(self, content: bytes | None = None) -> None:
         self.is_read = asyncio.Event()
         self.content: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        if content is not None:
+            self.content.set_result(content)
 
     async def chunks(self) -> AsyncIterator[bytes | None]:
         self.is_read.set()
@@ -55,7 +57,7 @@ def test_four_imports_run_at_once_and_a_fifth_is_refused() -> None:
         tasks = [await start(imports, upload) for upload in uploads]
 
         with pytest.raises(Overloaded, match="still running") as raised:
-            await imports.run(Caller(), Upload().chunks())
+            await imports.run(Caller(), Upload(b"[]").chunks())
         assert raised.value.retry_after == 5
 
         uploads[0].content.set_result(b"[]")
@@ -73,10 +75,8 @@ def test_an_import_that_failed_no_longer_counts() -> None:
     async def run() -> None:
         imports = service()
         for _ in range(5):
-            upload = Upload()
-            upload.content.set_result(b"no JSON")
             with pytest.raises(InvalidRequest, match="Not a conversation export"):
-                await imports.run(Caller(), upload.chunks())
+                await imports.run(Caller(), Upload(b"no JSON").chunks())
 
     asyncio.run(run())
 
@@ -86,13 +86,13 @@ def test_closing_stops_what_runs_and_refuses_what_follows() -> None:
         imports = service()
         running = await start(imports, Upload())
 
-        await asyncio.wait_for(imports.close(10), 10)
+        await imports.close(10)
 
         assert running.done(), "close waits for the imports that it has stopped"
         with pytest.raises(Draining, match="stopped the import"):
-            await running
+            running.result()
         with pytest.raises(Draining):
-            await imports.run(Caller(), Upload().chunks())
+            await imports.run(Caller(), Upload(b"[]").chunks())
 
     asyncio.run(run())
 
@@ -100,9 +100,7 @@ def test_closing_stops_what_runs_and_refuses_what_follows() -> None:
 @pytest.mark.parametrize("content", [b"", b" \n", b"text", b'"[]"', b"{", b"[", b"[x"])
 def test_a_file_that_is_no_export_is_refused(content: bytes) -> None:
     async def run() -> None:
-        upload = Upload()
-        upload.content.set_result(content)
         with pytest.raises(InvalidRequest, match="Not a conversation export"):
-            await service().run(Caller(), upload.chunks())
+            await service().run(Caller(), Upload(content).chunks())
 
     asyncio.run(run())
