@@ -147,7 +147,7 @@ def test_a_session_names_the_turns_that_wait_in_their_order(store: Store) -> Non
         await cancel(store, waiting.pop(1))
         after = await read(store)
         assert after.queued_turns == tuple(waiting)
-        assert after.tag != before.tag
+        assert after.revision != before.revision
 
         await end(store, running.turn.turn_id)
         begun = await read(store)

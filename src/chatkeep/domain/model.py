@@ -105,8 +105,8 @@ class SessionRecord(Session):
     queued_turns: tuple[str, ...]
 
     @property
-    def tag(self) -> str:
-        """Another one whenever anything of the session is (an entity tag, RFC 9110, 8.8.3)."""
+    def revision(self) -> str:
+        """A digest of all fields: the same for equal records, and another after any change."""
         return blake2b(repr(self).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 

@@ -85,7 +85,7 @@ def change(
     session = stored.find(conn, tenant=tenant, session_id=session_id)
     if session is None:
         raise SessionNotFound
-    if expected is not None and stored.of_row(conn, session).tag not in expected:
+    if expected is not None and stored.of_row(conn, session).revision not in expected:
         raise SessionChanged
     if "head" in values:
         _choose_branch(conn, session, values["head"], at)

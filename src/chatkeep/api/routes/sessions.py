@@ -155,12 +155,12 @@ async def read_session(
     ] = None,
 ) -> Response:
     """Tell all that is set of a session. The `ETag` is another one whenever any of it is."""
-    found = await store.read(
+    record = await store.read(
         sessions.record, tenant=caller.tenant, session_id=_name(request, session_id)
     )
-    if etags.is_known(found.tag, if_none_match):
-        return Response(status_code=304, headers=etags.header(found.tag))
-    return _record(found)
+    if etags.is_known(record.revision, if_none_match):
+        return Response(status_code=304, headers=etags.header(record.revision))
+    return _record(record)
 
 
 @router.patch(
@@ -189,12 +189,11 @@ async def change_session(
 ) -> Response:
     """Set the title, the settings of its turns, the branch: what is given, all or nothing."""
     change = await bodies.read(request, SessionChange)
-    expected = None if if_match is None else etags.listed(if_match)
     changed = await sessions.change(
         caller,
         _name(request, session_id),
         cast("SessionChanges", change.model_dump(exclude_unset=True)),
-        expected=None if expected is None or "*" in expected else expected,
+        expected=etags.expected(if_match),
     )
     return _record(changed)
 
@@ -220,9 +219,9 @@ async def delete_session(
     return Response(status_code=204 if is_gone else 202)
 
 
-def _record(found: SessionRecord) -> Response:
-    headers = etags.header(found.tag)
-    return Response(orjson.dumps(found), headers=headers, media_type="application/json")
+def _record(record: SessionRecord) -> Response:
+    headers = etags.header(record.revision)
+    return Response(orjson.dumps(record), headers=headers, media_type="application/json")
 
 
 @router.get(

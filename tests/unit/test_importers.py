@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkeep.transfer.importers import Conversation, Unreadable, conversation
+from chatkeep.transfer.importers import ConvertedConversation, Unreadable, convert
 
 AT = 1_764_090_229.36345
 JSONObject = dict[str, Any]
@@ -54,12 +54,12 @@ def gpt_line(*messages: object, **more: Any) -> JSONObject:
     return gpt(
         *(
             gpt_node(
-                f"n{place}",
-                f"n{place - 1}" if place else None,
+                f"n{index}",
+                f"n{index - 1}" if index else None,
                 message,
-                *([f"n{place + 1}"] if place < last else []),
+                *([f"n{index + 1}"] if index < last else []),
             )
-            for place, message in enumerate(messages)
+            for index, message in enumerate(messages)
         ),
         **more,
     )
@@ -105,13 +105,13 @@ def owui(*messages: JSONObject, **more: Any) -> JSONObject:
     }
 
 
-def said(found: Conversation) -> list[tuple[int | None, str, str]]:
-    return [(row["parent_seq"], row["role"], row["content"]) for row in found.messages]
+def branches(converted: ConvertedConversation) -> list[tuple[int | None, str, str]]:
+    return [(row["parent_seq"], row["role"], row["content"]) for row in converted.messages]
 
 
 def content(*messages: object, **more: Any) -> str:
-    """The text of the only message that is kept of a conversation with ChatGPT."""
-    (row,) = conversation(gpt_line(*messages, **more)).messages
+    """The text of the only message that is imported of a conversation with ChatGPT."""
+    (row,) = convert(gpt_line(*messages, **more)).messages
     return str(row["content"])
 
 
@@ -119,7 +119,7 @@ def content(*messages: object, **more: Any) -> str:
 
 
 def test_a_conversation_with_chatgpt_becomes_a_session_and_its_messages() -> None:
-    found = conversation(
+    converted = convert(
         gpt_line(
             None,
             gpt_message("user", "What is a tide?"),
@@ -128,7 +128,7 @@ def test_a_conversation_with_chatgpt_becomes_a_session_and_its_messages() -> Non
         )
     )
 
-    assert found.session == {
+    assert converted.session == {
         "session_id": "6925e174-6714",
         "title": "Tides",
         "title_source": "user",
@@ -142,7 +142,7 @@ def test_a_conversation_with_chatgpt_becomes_a_session_and_its_messages() -> Non
         "created_at": "2025-11-25T17:03:49.363450Z",
         "updated_at": "2025-11-25T17:04:49.363450Z",
     }
-    first, second = found.messages
+    first, second = converted.messages
     assert re.fullmatch(r"msg_[0-9a-f]{32}", first.pop("id"))
     assert first == {
         "seq": 1,
@@ -155,11 +155,11 @@ def test_a_conversation_with_chatgpt_becomes_a_session_and_its_messages() -> Non
     }
     assert (second["seq"], second["parent_seq"]) == (2, 1)
     assert second["created_at"] == "2025-11-25T17:03:54.363450Z"
-    assert found.notes == ()
+    assert converted.notes == ()
 
 
 def test_branches_stay_branches_and_the_current_node_is_the_head() -> None:
-    found = conversation(
+    converted = convert(
         gpt(
             gpt_node("root", None, None, "b", "a"),
             gpt_node("a", "root", gpt_message("user", "second draft")),
@@ -170,13 +170,13 @@ def test_branches_stay_branches_and_the_current_node_is_the_head() -> None:
         )
     )
 
-    assert said(found) == [
+    assert branches(converted) == [
         (None, "user", "first draft"),
         (1, "assistant", "once"),
         (1, "assistant", "again"),
         (None, "user", "second draft"),
     ]
-    assert found.session["head_seq"] == 3
+    assert converted.session["head_seq"] == 3
 
 
 def test_an_export_without_lists_of_children_keeps_its_tree() -> None:
@@ -184,7 +184,7 @@ def test_an_export_without_lists_of_children_keeps_its_tree() -> None:
     for node in item["mapping"].values():
         del node["children"]
 
-    assert said(conversation(item)) == [(None, "user", "Hi"), (1, "assistant", "Hello")]
+    assert branches(convert(item)) == [(None, "user", "Hi"), (1, "assistant", "Hello")]
 
 
 def test_what_a_person_did_not_see_is_left_out_and_its_children_move_up() -> None:
@@ -193,7 +193,7 @@ def test_what_a_person_did_not_see_is_left_out_and_its_children_move_up() -> Non
     recap = gpt_message("assistant", content={"content_type": "reasoning_recap", "content": "3 s"})
     call = {"content_type": "code", "language": "python", "text": "1 + 1"}
     instructions = {"content_type": "user_editable_context", "user_profile": "A sailor"}
-    found = conversation(
+    converted = convert(
         gpt_line(
             None,
             gpt_message("system", "", metadata=hidden),
@@ -211,13 +211,13 @@ def test_what_a_person_did_not_see_is_left_out_and_its_children_move_up() -> Non
         )
     )
 
-    assert said(found) == [
+    assert branches(converted) == [
         (None, "user", "Add"),
         (1, "tool", "```\n2\n```"),
         (2, "assistant", "Two."),
     ]
-    assert found.session["head_seq"] == 3, "the nearest that is kept, from the last node up"
-    assert found.notes == (
+    assert converted.session["head_seq"] == 3, "the nearest message, from the last node up"
+    assert converted.notes == (
         "2 reasoning messages",
         "1 tool call",
         "2 hidden messages",
@@ -225,10 +225,10 @@ def test_what_a_person_did_not_see_is_left_out_and_its_children_move_up() -> Non
     )
 
 
-def test_a_system_message_that_is_shown_is_kept() -> None:
-    found = conversation(gpt_line(gpt_message("system", "Be brief."), gpt_message("user", "Hi")))
+def test_a_system_message_that_is_shown_is_imported() -> None:
+    converted = convert(gpt_line(gpt_message("system", "Be brief."), gpt_message("user", "Hi")))
 
-    assert said(found) == [(None, "system", "Be brief."), (1, "user", "Hi")]
+    assert branches(converted) == [(None, "system", "Be brief."), (1, "user", "Hi")]
 
 
 def test_images_recordings_and_files_become_lines_and_are_counted() -> None:
@@ -250,9 +250,9 @@ def test_images_recordings_and_files_become_lines_and_are_counted() -> None:
             ]
         },
     )
-    found = conversation(gpt_line(message))
+    converted = convert(gpt_line(message))
 
-    assert found.messages[0]["content"].splitlines() == [
+    assert converted.messages[0]["content"].splitlines() == [
         "[image]",
         "What is this?",
         "I mean the bird.",
@@ -263,7 +263,7 @@ def test_images_recordings_and_files_become_lines_and_are_counted() -> None:
         "[image]",
         "[file: unnamed]",
     ]
-    assert found.notes == (
+    assert converted.notes == (
         "2 images",
         "2 audio recordings",
         "3 files",
@@ -313,22 +313,22 @@ def test_a_persons_own_private_characters_stay() -> None:
     ],
 )
 def test_an_answer_that_was_stopped_is_cancelled(more: JSONObject) -> None:
-    found = conversation(
+    converted = convert(
         gpt_line(gpt_message("user", "Go", **more), gpt_message("assistant", "Wel", **more))
     )
 
-    assert [row["status"] for row in found.messages] == ["completed", "cancelled"]
+    assert [row["status"] for row in converted.messages] == ["completed", "cancelled"]
 
 
 @pytest.mark.parametrize("title", [None, "", " \n", "\ud800", "New chat", 7])
 def test_a_conversation_that_nobody_named_gets_a_title_later(title: object) -> None:
-    session = conversation(gpt_line(gpt_message("user", "Hi"), title=title)).session
+    session = convert(gpt_line(gpt_message("user", "Hi"), title=title)).session
 
     assert (session["title"], session["title_source"]) == ("", "provisional")
 
 
 def test_a_title_is_one_line() -> None:
-    session = conversation(
+    session = convert(
         gpt_line(gpt_message("user", "Hi"), title=" a\r\n\x07b\u2028c\ud800 " + "x" * 300)
     ).session
 
@@ -339,7 +339,7 @@ def test_a_title_is_one_line() -> None:
 
 
 def test_a_chat_of_open_webui_becomes_a_session_and_its_messages() -> None:
-    found = conversation(
+    converted = convert(
         owui(
             owui_message("m1", None, "user", "Hi", models=["llama3:8b", "qwen3"]),
             owui_message("m2", "m1", "assistant", "Hello", model="llama3:8b", done=True),
@@ -350,7 +350,7 @@ def test_a_chat_of_open_webui_becomes_a_session_and_its_messages() -> None:
         )
     )
 
-    assert found.session == {
+    assert converted.session == {
         "session_id": "3e4e21ba",
         "title": "Journal",
         "title_source": "user",
@@ -368,16 +368,20 @@ def test_a_chat_of_open_webui_becomes_a_session_and_its_messages() -> None:
         "created_at": "2024-07-03T09:46:40.000000Z",
         "updated_at": "2024-07-03T09:48:20.000000Z",
     }
-    assert said(found) == [(None, "user", "Hi"), (1, "assistant", "Hello"), (1, "assistant", "Hej")]
-    assert found.messages[2]["created_at"] == "2024-07-03T09:46:49.000000Z"
+    assert branches(converted) == [
+        (None, "user", "Hi"),
+        (1, "assistant", "Hello"),
+        (1, "assistant", "Hej"),
+    ]
+    assert converted.messages[2]["created_at"] == "2024-07-03T09:46:49.000000Z"
 
 
 def test_an_old_chat_that_has_only_a_list_becomes_one_line() -> None:
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
-    wrapped = conversation({"id": "c", "chat": {"title": "Old", "messages": messages}})
-    bare = conversation({"id": "c", "title": "Old", "messages": messages, "timestamp": 1_700_000})
+    wrapped = convert({"id": "c", "chat": {"title": "Old", "messages": messages}})
+    bare = convert({"id": "c", "title": "Old", "messages": messages, "timestamp": 1_700_000})
 
-    assert said(wrapped) == said(bare) == [(None, "user", "Hi"), (1, "assistant", "Hello")]
+    assert branches(wrapped) == branches(bare) == [(None, "user", "Hi"), (1, "assistant", "Hello")]
     assert wrapped.session["head_seq"] == 2
     assert wrapped.messages[1]["created_at"] == "1970-01-01T00:00:00.000000Z"
     assert bare.messages[1]["created_at"] == "1970-01-20T16:13:20.000000Z"
@@ -386,15 +390,15 @@ def test_an_old_chat_that_has_only_a_list_becomes_one_line() -> None:
 def test_a_list_with_one_id_twice_loses_no_message() -> None:
     rows = [{"id": "x", "role": "user", "content": text} for text in "ab"]
 
-    assert said(conversation({"id": "c", "chat": {"messages": rows}})) == [
+    assert branches(convert({"id": "c", "chat": {"messages": rows}})) == [
         (None, "user", "a"),
         (1, "user", "b"),
     ]
 
 
 @pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
-def test_the_unit_of_a_time_is_told_by_its_size(unit: int) -> None:
-    found = conversation(
+def test_the_unit_of_a_time_follows_from_its_size(unit: int) -> None:
+    converted = convert(
         owui(
             owui_message("m", None, "user", "Hi", timestamp=1_720_000_001 * unit),
             created_at=1_720_000_000 * unit,
@@ -402,13 +406,13 @@ def test_the_unit_of_a_time_is_told_by_its_size(unit: int) -> None:
         )
     )
 
-    assert found.session["created_at"] == "2024-07-03T09:46:40.000000Z"
-    assert found.messages[0]["created_at"] == "2024-07-03T09:46:41.000000Z"
-    assert found.session["updated_at"] == "2024-07-03T09:46:42.000000Z"
+    assert converted.session["created_at"] == "2024-07-03T09:46:40.000000Z"
+    assert converted.messages[0]["created_at"] == "2024-07-03T09:46:41.000000Z"
+    assert converted.session["updated_at"] == "2024-07-03T09:46:42.000000Z"
 
 
 def test_files_and_embedded_images_become_lines_and_search_results_do_not() -> None:
-    found = conversation(
+    converted = convert(
         owui(
             owui_message(
                 "m",
@@ -426,23 +430,23 @@ def test_files_and_embedded_images_become_lines_and_search_results_do_not() -> N
         )
     )
 
-    assert said(found) == [
+    assert branches(converted) == [
         (None, "user", "Look:\n[image]\n[image]\n[file: a.pdf]\n[image]"),
         (1, "assistant", "So: [image] there"),
     ]
-    assert found.notes == ("4 images", "1 file")
+    assert converted.notes == ("4 images", "1 file")
 
 
-def test_an_answer_that_is_kept_as_items_is_read_from_them() -> None:
+def test_an_answer_that_is_stored_as_items_is_read_from_them() -> None:
     output = [
         {"type": "reasoning", "content": [{"type": "output_text", "text": "Hm."}]},
         {"type": "function_call", "name": "now"},
         {"type": "message", "content": [{"type": "output_text", "text": "Noon."}]},
     ]
-    found = conversation(owui(owui_message("m", None, "assistant", "", output=output)))
+    converted = convert(owui(owui_message("m", None, "assistant", "", output=output)))
 
-    assert said(found) == [(None, "assistant", "Noon.")]
-    assert found.notes == ("1 reasoning message", "1 tool call")
+    assert branches(converted) == [(None, "assistant", "Noon.")]
+    assert converted.notes == ("1 reasoning message", "1 tool call")
 
 
 def test_reasoning_in_the_text_stays_where_it_is() -> None:
@@ -450,11 +454,11 @@ def test_reasoning_in_the_text_stays_where_it_is() -> None:
         '<details type="reasoning" done="true">\n<summary>Thought</summary>\n> Hm\n</details>\nYes'
     )
 
-    assert said(conversation(owui(owui_message("m", None, "assistant", text))))[0][2] == text
+    assert branches(convert(owui(owui_message("m", None, "assistant", text))))[0][2] == text
 
 
 def test_answers_that_failed_or_were_merged_are_named_and_stopped_ones_cancelled() -> None:
-    found = conversation(
+    converted = convert(
         owui(
             owui_message("m", None, "user", "Go", done=False),
             owui_message("n", "m", "assistant", "Wel", done=False),
@@ -463,9 +467,11 @@ def test_answers_that_failed_or_were_merged_are_named_and_stopped_ones_cancelled
         )
     )
 
-    assert [row["status"] for row in found.messages] == ["completed", "cancelled", "completed"]
-    assert found.session["head_seq"] == 1, "the answer is left out, so the question is shown last"
-    assert found.notes == ("1 failed answer", "1 merged answer")
+    assert [row["status"] for row in converted.messages] == ["completed", "cancelled", "completed"]
+    assert converted.session["head_seq"] == 1, (
+        "the answer is left out, so the question is shown last"
+    )
+    assert converted.notes == ("1 failed answer", "1 merged answer")
 
 
 # --- Both: ids, times, what cannot be read ---
@@ -477,15 +483,15 @@ def test_importing_twice_gives_the_same_ids() -> None:
     again["title"], again["mapping"]["n1"]["message"] = "Other", gpt_message("assistant", "Hey")
     other = {**item, "conversation_id": "another"}
 
-    def ids(found: Conversation) -> list[str]:
-        return [row["id"] for row in found.messages]
+    def ids(converted: ConvertedConversation) -> list[str]:
+        return [row["id"] for row in converted.messages]
 
-    assert ids(conversation(item)) == ids(conversation(again))
-    assert not set(ids(conversation(item))) & set(ids(conversation(other)))
+    assert ids(convert(item)) == ids(convert(again))
+    assert not set(ids(convert(item))) & set(ids(convert(other)))
 
 
 @pytest.mark.parametrize(
-    ("given_ids", "kept"),
+    ("ids", "session_id"),
     [
         ({"conversation_id": None, "id": "b"}, "b"),
         ({"conversation_id": " \x00a\x85\ud800 b\n"}, "a b"),
@@ -493,17 +499,17 @@ def test_importing_twice_gives_the_same_ids() -> None:
         ({"conversation_id": "x" * 254 + "  y"}, "x" * 254),
     ],
 )
-def test_a_session_is_named_as_the_conversation_was(given_ids: JSONObject, kept: str) -> None:
-    found = conversation(gpt_line(gpt_message("user", "Hi"), **given_ids))
+def test_a_session_is_named_as_the_conversation_was(ids: JSONObject, session_id: str) -> None:
+    converted = convert(gpt_line(gpt_message("user", "Hi"), **ids))
 
-    assert found.session["session_id"] == kept
+    assert converted.session["session_id"] == session_id
 
 
 @pytest.mark.parametrize(
     "missing", [None, -1, 0, True, "now", float("nan"), 1e300, 10**400, Decimal("NaN")]
 )
 def test_a_message_without_a_time_has_its_parents(missing: Any) -> None:
-    found = conversation(
+    converted = convert(
         gpt_line(
             gpt_message("user", "a", at=missing),
             gpt_message("assistant", "b", at=AT + 9),
@@ -514,13 +520,13 @@ def test_a_message_without_a_time_has_its_parents(missing: Any) -> None:
         )
     )
 
-    assert [row["created_at"][17:19] for row in found.messages] == ["50", "58", "58", "58"]
-    assert found.session["created_at"] == found.messages[0]["created_at"]
-    assert found.session["updated_at"] == found.messages[3]["created_at"]
+    assert [row["created_at"][17:19] for row in converted.messages] == ["50", "58", "58", "58"]
+    assert converted.session["created_at"] == converted.messages[0]["created_at"]
+    assert converted.session["updated_at"] == converted.messages[3]["created_at"]
 
 
 def test_a_session_begins_no_later_and_ends_no_earlier_than_its_messages() -> None:
-    found = conversation(
+    converted = convert(
         gpt_line(
             gpt_message("user", "a"),
             gpt_message("assistant", "b", at=AT + 9),
@@ -529,17 +535,17 @@ def test_a_session_begins_no_later_and_ends_no_earlier_than_its_messages() -> No
         )
     )
 
-    assert found.session["created_at"] == found.messages[0]["created_at"]
-    assert found.session["updated_at"] == found.messages[1]["created_at"]
+    assert converted.session["created_at"] == converted.messages[0]["created_at"]
+    assert converted.session["updated_at"] == converted.messages[1]["created_at"]
 
 
 def test_numbers_that_a_parser_keeps_exact_are_times_too() -> None:
-    found = conversation(gpt_line(gpt_message("user", "a", at=Decimal("1764090230.123456"))))
+    converted = convert(gpt_line(gpt_message("user", "a", at=Decimal("1764090230.123456"))))
 
-    assert found.messages[0]["created_at"] == "2025-11-25T17:03:50.123456Z"
+    assert converted.messages[0]["created_at"] == "2025-11-25T17:03:50.123456Z"
 
 
-def test_text_is_kept_but_for_what_no_database_takes() -> None:
+def test_text_is_unchanged_but_for_what_no_database_takes() -> None:
     assert content(gpt_message("user", "  a\0\r\n\ud83d\ude00\ud800b ")) == "  a\r\n😀\ufffdb "
 
 
@@ -560,7 +566,7 @@ def test_text_is_kept_but_for_what_no_database_takes() -> None:
 )
 def test_what_cannot_be_read_is_refused_with_a_reason(item: object, reason: str) -> None:
     with pytest.raises(Unreadable, match=reason):
-        conversation(item)
+        convert(item)
 
 
 # --- Hostile exports ---
@@ -568,7 +574,7 @@ def test_what_cannot_be_read_is_refused_with_a_reason(item: object, reason: str)
 
 def test_circles_dead_parents_and_lying_children_lose_no_message() -> None:
     text = gpt_message("user", "x")
-    found = conversation(
+    converted = convert(
         gpt(
             gpt_node("self", "self", text, "self", "b"),
             gpt_node("a", "b", text, "b", "a", "a"),
@@ -578,41 +584,42 @@ def test_circles_dead_parents_and_lying_children_lose_no_message() -> None:
         )
     )
 
-    assert [row["parent_seq"] for row in found.messages] == [None, None, 2, 3, None]
-    assert broken_rules(found) == []
+    assert [row["parent_seq"] for row in converted.messages] == [None, None, 2, 3, None]
+    assert broken_rules(converted) == []
 
 
 def test_a_hundred_thousand_messages_in_one_line_are_read() -> None:
-    found = conversation(gpt_line(*[gpt_message("user", "x")] * 100_000))
+    converted = convert(gpt_line(*[gpt_message("user", "x")] * 100_000))
 
-    assert found.messages[-1]["parent_seq"] == 99_999
+    assert converted.messages[-1]["parent_seq"] == 99_999
 
 
 def test_signs_and_brackets_without_end_do_not_slow_the_reading() -> None:
     for text in ("\ue200" * 300_000, " " * 300_000, "\ue200entity\ue202[" + '"\\' * 300_000):
-        conversation(gpt_line(gpt_message("assistant", "x", text + "x")))
+        convert(gpt_line(gpt_message("assistant", "x", text + "x")))
     for text in ("![" * 300_000, "![](data:image/" * 100_000):
-        conversation(owui(owui_message("m", None, "assistant", text)))
+        convert(owui(owui_message("m", None, "assistant", text)))
 
 
-def places(value: Any) -> list[tuple[Any, Any]]:
-    """Every place in a JSON value where something is: its container and its key."""
-    found, waiting = [], [value]
+def slots(value: Any) -> list[tuple[Any, Any]]:
+    """Where each value in a JSON value is: its container and its key."""
+    listed, waiting = [], [value]
     while waiting:
-        here = waiting.pop()
-        keys = here if isinstance(here, dict) else range(len(here) if isinstance(here, list) else 0)
-        found += [(here, key) for key in keys]
-        waiting += [here[key] for key in keys]
-    return found
+        container = waiting.pop()
+        size = len(container) if isinstance(container, list) else 0
+        keys = container if isinstance(container, dict) else range(size)
+        listed += [(container, key) for key in keys]
+        waiting += [container[key] for key in keys]
+    return listed
 
 
-def broken_rules(found: Conversation) -> list[str]:
+def broken_rules(converted: ConvertedConversation) -> list[str]:
     """What is wrong with records, whatever they were made of."""
-    session, messages = found.session, found.messages
+    session, messages = converted.session, converted.messages
     session_id, title = session["session_id"], session["title"]
     time = re.compile(r"(19[789]\d|2[01]\d\d|2200)-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
     times = {None: session["created_at"], **{row["seq"]: row["created_at"] for row in messages}}
-    values = (here[key] for here, key in places([session, *messages]))
+    values = (container[key] for container, key in slots([session, *messages]))
     strings = [value for value in values if isinstance(value, str)]
     rules = {
         "reject_unstorable": not re.search("[\0\ud800-\udfff]", " ".join(strings)),
@@ -637,7 +644,7 @@ def broken_rules(found: Conversation) -> list[str]:
             for row in messages
         ),
         "flags": isinstance(session["pinned"], bool) and isinstance(session["archived"], bool),
-        "notes": all(re.fullmatch(r"[1-9][\d,]* [a-z ]+", note) for note in found.notes),
+        "notes": all(re.fullmatch(r"[1-9][\d,]* [a-z ]+", note) for note in converted.notes),
     }  # fmt: skip
     return [rule for rule, is_kept in rules.items() if not is_kept]
 
@@ -688,9 +695,9 @@ def mutated(draw: st.DrawFn) -> Any:
     """An export in which a few values are others, or copies of some from elsewhere in it."""
     item = json.loads(json.dumps(draw(st.sampled_from(WHOLE))))
     for _ in range(draw(st.integers(1, 4))):
-        there = places(item)
-        container, key = draw(st.sampled_from(there))
-        source, name = draw(st.sampled_from(there))
+        listed = slots(item)
+        container, key = draw(st.sampled_from(listed))
+        source, name = draw(st.sampled_from(listed))
         container[key] = draw(st.one_of(JSON, st.just(copy.deepcopy(source[name]))))
         if isinstance(container, dict) and draw(st.booleans()):
             container[draw(KEYS)] = container.pop(key)
@@ -700,8 +707,8 @@ def mutated(draw: st.DrawFn) -> Any:
 @given(st.one_of(JSON, mutated()))
 def test_whatever_an_export_holds_the_records_keep_the_rules(item: Any) -> None:
     try:
-        found = conversation(copy.deepcopy(item))
+        converted = convert(copy.deepcopy(item))
     except Unreadable:
         return
-    assert broken_rules(found) == []
-    assert conversation(copy.deepcopy(item)) == found
+    assert broken_rules(converted) == []
+    assert convert(copy.deepcopy(item)) == converted
