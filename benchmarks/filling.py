@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.store import Store, search
+from chatkeep.store import Store
+from chatkeep.store.search import hits as search
 from chatkeep.store.tables import messages, sessions
 
 BATCH = 20_000
@@ -30,6 +31,7 @@ def fill(
     Sessions of the same length have a number behind it. `texts` are the messages' contents.
     """
     store = Store(f"sqlite:///{path}", readers=1, write_queue=10)
+    store.open()
     asyncio.run(_fill(store, histories, listed, texts or itertools.repeat(TEXT)))
     store.close()
 

@@ -15,10 +15,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field, TypeAdapter
 
-from chatkeep import __version__, examples, records
-from chatkeep.app import STATUS, create_app
+from chatkeep import __version__, examples
+from chatkeep.api.problems import STATUS
+from chatkeep.app import create_app
 from chatkeep.cli import cli
-from chatkeep.cli.show import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG
+from chatkeep.cli.output import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG
+from chatkeep.domain import records
 from chatkeep.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -213,7 +215,6 @@ def api() -> Lines:
         # Constructed without validation, which would read the environment and a settings file.
         app = create_app(Settings.model_construct(data_dir=Path(folder), model="openai:any"))
         document = app.openapi()
-        app.state.store.close()
     yield API
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

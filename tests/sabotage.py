@@ -11,18 +11,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep import cli, growing, turns
-from chatkeep.domain import Position, Reply
-from chatkeep.engine import lease
-from chatkeep.engine.running import Running
-from chatkeep.store import connection, imports, leases, messages, repeats, rows, search
-from chatkeep.store.compiled import Compiled
+from chatkeep import cli
+from chatkeep.domain.events import Position
+from chatkeep.domain.model import Reply
+from chatkeep.store import database, idempotency, imports, leases, messages, rows
+from chatkeep.store.prepared import PreparedStatement
+from chatkeep.store.search import hits as search
+from chatkeep.turns import recovery, stream, text_buffer
+from chatkeep.turns.finish import TurnFinisher
+from chatkeep.turns.runner import TASKS, TurnRunner
 
 
 def no_sync() -> None:
     """The database leaves it to the system when it writes."""
 
-    make = connection._sqlite
+    make = database._sqlite
 
     def relaxed(path: Path, readers: int) -> sa.Engine:
         engine = make(path, readers)
@@ -33,21 +36,21 @@ def no_sync() -> None:
 
         return engine
 
-    connection._sqlite = relaxed
+    database._sqlite = relaxed
 
 
 def early_answer() -> None:
     """An end is announced, and only then stored."""
-    store_end = Running._store_end
+    store_end = TurnFinisher._store_end
 
-    async def late(self: Running, live: Any, runner: Any, outcome: Any) -> Any:
-        live.settle_title(None)
-        said = Reply.to(live.turn, text=outcome.text, title="-", completion=outcome.completion)
-        live.end(said)
+    async def late(self: TurnFinisher, stream: Any, outcome: Any, text: str, runner: Any) -> Any:
+        stream.settle_title(None)
+        completion = outcome.completion
+        stream.end(Reply.to(stream.turn, text=text, title="-", completion=completion))
         await asyncio.sleep(0.3)
-        return await store_end(self, live, runner, outcome)
+        return await store_end(self, stream, outcome, text, runner)
 
-    Running._store_end = late  # type: ignore[method-assign]  # that is what sabotage is
+    TurnFinisher._store_end = late  # type: ignore[method-assign]  # that is what sabotage is
 
 
 def two_commits() -> None:
@@ -70,7 +73,7 @@ def forgotten_turns() -> None:
 
 def forgotten_repeats() -> None:
     """A request that comes again is a new one."""
-    repeats.find = lambda _conn, **_: None  # type: ignore[assignment]  # that is what sabotage is
+    idempotency.find = lambda _conn, **_: None  # type: ignore[assignment]  # that is what sabotage is
     insert_turn = rows.insert_turn
 
     def without_key(conn: sa.Connection, turn: Any, **values: Any) -> None:
@@ -81,48 +84,48 @@ def forgotten_repeats() -> None:
 
 def wrong_offset() -> None:
     """A position counts bytes, as if all text were ASCII."""
-    since = growing.GrowingText.since
+    since = text_buffer.TextBuffer.since
 
-    def in_bytes(self: growing.GrowingText, offset: int, limit: int) -> str:
+    def in_bytes(self: text_buffer.TextBuffer, offset: int, limit: int) -> str:
         encoded = str(self).encode()
         return since(self, len(encoded[:offset].decode(errors="ignore")), limit)
 
-    growing.GrowingText.since = in_bytes  # type: ignore[method-assign]  # that is what sabotage is
+    text_buffer.TextBuffer.since = in_bytes  # type: ignore[method-assign]  # that is what sabotage is
 
 
 def deaf_to_restarts() -> None:
     """A reader that comes back is not told that another attempt has begun."""
-    next_event = turns.TurnLog._next
+    next_event = stream.TurnStream._next
 
-    def without_restart(self: turns.TurnLog, at: Position | None) -> Any:
+    def without_restart(self: stream.TurnStream, at: Position | None) -> Any:
         if at is not None and at.attempt != self.attempt:
             at = Position(self.attempt, min(at.offset, len(self.text)), at.is_titled)
         return next_event(self, at)
 
-    turns.TurnLog._next = without_restart  # type: ignore[method-assign]  # that is what sabotage is
+    stream.TurnStream._next = without_restart  # type: ignore[method-assign]  # that is what sabotage is
 
 
 def newest_first() -> None:
     """Of those who wait, the last to come is the next."""
-    rows.NEXT = Compiled(rows.NEXT.statement.order_by(None).order_by(sa.desc("seq")))  # type: ignore[union-attr]  # it is a select
+    rows.NEXT = PreparedStatement(rows.NEXT.statement.order_by(None).order_by(sa.desc("seq")))  # type: ignore[union-attr]  # it is a select
 
 
 def hasty_stop() -> None:
     """Turns get no time to end when the server stops, and nobody is told."""
-    Running.close = lambda self, _seconds: _cancel(self)  # type: ignore[method-assign]  # the same
-    lease.Lease.close = _nothing  # type: ignore[method-assign]  # that is what sabotage is
-    connection.Store.close = lambda _self: None  # type: ignore[method-assign]  # the same
+    TurnRunner.close = lambda self, _seconds: _cancel(self)  # type: ignore[method-assign]  # the same
+    recovery.LeaseKeeper.close = _nothing  # type: ignore[method-assign]  # that is what sabotage is
+    database.Store.close = lambda _self: None  # type: ignore[method-assign]  # the same
     leases.take_all = lambda _conn, **_: []
 
 
 def remembered_words() -> None:
     """What is removed from the index of the search is only marked as removed."""
-    search.forget = lambda _conn, **_: False
+    search.optimize_index = lambda _conn, **_: False
 
 
 def kept_log() -> None:
     """The write-ahead log is not emptied after a deletion."""
-    connection.Store._truncate_log = lambda _self: True  # type: ignore[method-assign]  # the same
+    database.Store._truncate_wal = lambda _self: True  # type: ignore[method-assign]  # the same
 
 
 def seen_at_once() -> None:
@@ -137,10 +140,8 @@ def seen_at_once() -> None:
     imports.begin = visible
 
 
-async def _cancel(running: Running) -> None:
-    for task in running._tasks:
-        task.cancel()
-    await asyncio.gather(*running._tasks, return_exceptions=True)
+async def _cancel(runner: TurnRunner) -> None:
+    await runner._background.cancel(TASKS)
 
 
 async def _nothing(_self: object) -> None:

@@ -1,185 +1,170 @@
-"""The server put together: settings into parts, routes, middleware, errors into statuses."""
+"""The server put together: settings into parts, parts into an application that owns them."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
-from chatkeep import __version__, domain, telemetry
-from chatkeep.api import (
-    archive,
+from chatkeep import __version__
+from chatkeep.api import error_handlers, problems
+from chatkeep.api.dependencies import Services
+from chatkeep.api.guards import Guard
+from chatkeep.api.problems import Problem
+from chatkeep.api.responses import Responses
+from chatkeep.api.routes import (
     chat,
     events,
     health,
     models,
     page,
-    problems,
     search,
     sessions,
+    transfer,
     turns,
     usage,
 )
-from chatkeep.api.chat import ChatRequest
-from chatkeep.api.guards import Guard
-from chatkeep.api.problems import Problem
-from chatkeep.api.responses import Responses
-from chatkeep.api.sessions import SessionChange
-from chatkeep.engine import Engine, EngineOptions
-from chatkeep.feed import Feed
+from chatkeep.api.routes.chat import ChatRequest
+from chatkeep.api.routes.sessions import SessionChange
+from chatkeep.background import BackgroundTasks
+from chatkeep.domain.errors import ChatError
+from chatkeep.domain.model import SystemPrompts
+from chatkeep.notifications import Notifications
 from chatkeep.providers import EmbeddedOptions, ProviderOptions, Providers
 from chatkeep.redaction import Redactor
+from chatkeep.sessions.purge import TASKS as SESSION_TASKS
+from chatkeep.sessions.purge import Purge
+from chatkeep.sessions.retention import Retention
+from chatkeep.sessions.service import SessionService
 from chatkeep.settings import Settings
 from chatkeep.store import Store
-from chatkeep.titling import Titling, TitlingOptions
+from chatkeep.titles.calls import TitleCalls, TitleSettings
+from chatkeep.transfer.imports import ImportService
+from chatkeep.turns.finish import TurnFinisher
+from chatkeep.turns.recovery import LeaseKeeper
+from chatkeep.turns.registry import TurnRegistry
+from chatkeep.turns.runner import TurnRunner, TurnSettings
+from chatkeep.turns.service import TurnService
 
-log = telemetry.logger("app")
-
-STATUS: dict[type[domain.ChatError], int] = {
-    domain.MalformedRequest: 400,
-    domain.MalformedBody: 400,
-    domain.ForeignHost: 403,
-    domain.ForeignOrigin: 403,
-    domain.SessionNotFound: 404,
-    domain.MessageNotFound: 404,
-    domain.TurnNotFound: 404,
-    domain.PageMissing: 404,
-    domain.NotAcceptable: 406,
-    domain.BodyTooSlow: 408,
-    domain.SessionBusy: 409,
-    domain.SessionChanged: 412,
-    domain.TurnNotStarted: 409,
-    domain.TurnCancelled: 409,
-    domain.TooLarge: 413,
-    domain.UnsupportedMediaType: 415,
-    domain.InvalidRequest: 422,
-    domain.IdempotencyKeyReused: 422,
-    domain.QueueFull: 429,
-    domain.InternalError: 500,
-    domain.TurnInterrupted: 500,
-    domain.ModelFailed: 502,
-    domain.AnswerUnreadable: 502,
-    domain.AnswerWithheld: 502,
-    domain.AnswerWithoutText: 502,
-    domain.ModelOutOfTokens: 502,
-    domain.ModelQuotaExhausted: 502,
-    domain.ModelMisconfigured: 502,
-    domain.ContextTooLong: 502,
-    domain.ModelBusy: 503,
-    domain.Overloaded: 503,
-    domain.Draining: 503,
-    domain.StoreUnavailable: 503,
-    domain.ModelTimedOut: 504,
-}
-"""Which status each error has. Every error is in here."""
-
-METHOD_NOT_ALLOWED = 405
+ROUTES = (chat, turns, sessions, search, transfer, events, usage, models, health, page)
+"""The modules with a `router`, in the order of the OpenAPI document."""
 
 EXPOSED_HEADERS = (
     *("Content-Disposition", "Content-Location", "ETag"),
     *("Idempotent-Replayed", "Link", "Retry-After"),
 )
-"""What a page elsewhere may read of an answer's headers."""
+"""Response headers that a page of another origin may read."""
+
+
+@dataclass(slots=True)
+class Lifecycle:
+    """Starts and stops the parts of a server, in the order in which they need each other."""
+
+    services: Services
+    registry: TurnRegistry
+    runner: TurnRunner
+    leases: LeaseKeeper
+    titles: TitleCalls
+    purge: Purge
+    retention: Retention
+    background: BackgroundTasks
+    warming: "asyncio.Task[None] | None" = None
+    failure: ChatError | None = None
+    """Why the server could not start."""
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @asynccontextmanager
+    async def run(self, *, answers: bool, drain_seconds: float) -> AsyncIterator[None]:
+        """Open the database and start; at the end drain, and close what was opened.
+
+        Args:
+            answers: Whether turns are taken.
+            drain_seconds: What running turns get at the end.
+
+        Raises:
+            ChatError: It could not start; `failure` says why too.
+
+        """
+        try:
+            await asyncio.to_thread(self.services.store.open)
+            await self._start(answers=answers)
+            yield
+        except ChatError as error:
+            self.failure = error
+            raise
+        finally:
+            await self.drain(drain_seconds)
+            await self.services.providers.close()
+            await asyncio.to_thread(self.services.store.close)
+
+    async def _start(self, *, answers: bool) -> None:
+        """Recover what an earlier process has left, and begin to take turns.
+
+        With `answers` false no turn is taken, and those of an earlier process are left alone.
+        """
+        if not answers:
+            self.services.turns.stop_accepting()
+            return
+        await self.leases.start(self.runner.recover, lambda: len(self.registry) > 0)
+        self.titles.resume()
+        await self.purge.resume()
+        self.retention.start()
+        # Whoever serves may wait for it: then the heavy packages are imported.
+        self.warming = self.background.spawn("warm-up", self.services.providers.warm_up())
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more turns, wait at most `seconds` for those that run, and stop everything.
+
+        What is left is done at the next start. A second call waits for the first.
+        """
+        services = self.services
+        services.turns.stop_accepting()
+        async with self._lock:
+            await self.background.cancel("warm-up")
+            await asyncio.gather(services.imports.close(seconds), self.runner.close(seconds))
+            await self.titles.close()
+            await self.background.cancel(SESSION_TASKS)
+            services.notifications.close()
+            await self.leases.close()
 
 
 def create_app(
     settings: Settings, *, answers: bool = True, page_folder: Path = page.FOLDER
 ) -> FastAPI:
-    """Open the database, make the parts, and return the application that owns them.
+    """Build the application. Its lifespan opens the database, and closes what it has opened.
 
-    Without `answers` it takes no turns, and those that an earlier process left stay as they are.
-    Raises `StoreUnavailable` and `ModelMisconfigured`.
+    Args:
+        settings: Of the server.
+        answers: False for a server that takes no turns, and leaves those of others alone.
+        page_folder: Where the built files of the web page are.
+
+    Raises:
+        ModelMisconfigured: A model's name or key cannot be right.
+
     """
-    providers = make_providers(settings)
-    store = Store(
-        settings.database, readers=settings.reader_threads, write_queue=settings.write_queue
-    )
-    feed = Feed(capacity=settings.max_feed_events)
-    titling = Titling(
-        store,
-        providers,
-        feed,
-        TitlingOptions(
-            model=settings.title_model or settings.model, timeout=settings.title_timeout
-        ),
-    )
-    engine = Engine(store, providers, titling, feed, _engine_options(settings, providers))
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        warming = None
-        if answers:
-            try:
-                await engine.start()
-            except domain.ChatError as error:
-                app.state.failure = error
-                raise
-            # Who serves may wait for it: then the heavy packages are there.
-            app.state.warming = warming = asyncio.create_task(providers.warm_up())
-        else:
-            engine.rest()
-        try:
-            yield
-        finally:
-            if warming is not None:
-                warming.cancel()
-            await engine.close(settings.drain_seconds)
-            await providers.close()
-            await asyncio.to_thread(store.close)
-
+    lifecycle = _build(settings)
     app = FastAPI(
         title="Chatkeep",
         version=__version__,
         summary="Conversations with a language model, kept.",
-        lifespan=lifespan,
+        lifespan=lambda _: lifecycle.run(answers=answers, drain_seconds=settings.drain_seconds),
         # Their pages load scripts from another host; /openapi.json is there for any viewer.
         docs_url=None,
         redoc_url=None,
         # A redirect would lose the slash at the end of a session id.
         redirect_slashes=False,
     )
-    app.state.engine, app.state.store, app.state.feed = engine, store, feed
-    app.state.providers = providers
-    # Why it could not start, for whoever runs it.
-    app.state.failure = None
+    app.state.lifecycle = lifecycle
+    app.state.services = lifecycle.services
     app.state.page = page.Page(page_folder, image_hosts=settings.image_hosts)
-    app.state.problem = lambda error: problems.document(error, STATUS[type(error)])
-    app.state.heartbeat_seconds = settings.heartbeat_seconds
-    app.state.reader_timeout = settings.reader_timeout
-    rooms = (chat, turns, sessions, search, archive, events, usage, models, health, page)
-    for room in rooms:
-        app.include_router(room.router)
+    for module in ROUTES:
+        app.include_router(module.router)
     _document_bodies(app)
-    app.add_exception_handler(domain.ChatError, _on_chat_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_unknown)
-    if settings.allowed_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.allowed_origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=EXPOSED_HEADERS,
-        )
-    app.add_middleware(
-        Guard,
-        hosts=(settings.host, f"[{settings.host}]", *settings.allowed_hosts),
-        origins=settings.allowed_origins,
-        max_body_bytes=settings.max_body_bytes,
-        uploads={"/import": settings.max_import_bytes},
-        body_seconds=settings.body_timeout,
-        max_requests=settings.max_requests,
-        refuse=respond,
-    )
-    # Added last, so it comes first.
-    app.add_middleware(Responses)
+    error_handlers.install(app)
+    _add_middleware(app, settings)
     return app
 
 
@@ -208,24 +193,92 @@ def make_providers(settings: Settings) -> Providers:
     return Providers(settings.models_on_offer, options, hidden=hidden)
 
 
-def _engine_options(settings: Settings, providers: Providers) -> EngineOptions:
+def _build(settings: Settings) -> Lifecycle:
+    """Make the parts of a server. Nothing is opened, and nothing runs."""
+    background = BackgroundTasks()
+    providers = make_providers(settings)
+    store = Store(
+        settings.database, readers=settings.reader_threads, write_queue=settings.write_queue
+    )
+    notifications = Notifications(capacity=settings.max_feed_events)
+    title_settings = TitleSettings(settings.title_model or settings.model, settings.title_timeout)
+    titles = TitleCalls(store, providers, notifications, background, title_settings)
+    registry = TurnRegistry()
+    finisher = TurnFinisher(store, registry, notifications)
+    leases = LeaseKeeper(store, background, seconds=settings.lease_seconds)
+    limits = _turn_settings(settings, providers)
+    runner = TurnRunner(
+        store, providers, leases, registry, finisher, notifications, background, limits
+    )
+    purge = Purge(store, background)
+    session_service = SessionService(
+        store, providers, registry, finisher, purge, notifications, background
+    )
+    services = Services(
+        store=store,
+        providers=providers,
+        notifications=notifications,
+        turns=TurnService(
+            store, providers, titles, registry, runner, finisher, notifications, background, limits
+        ),
+        sessions=session_service,
+        imports=ImportService(
+            store,
+            purge,
+            notifications,
+            max_record_bytes=settings.max_import_record_bytes,
+            max_message_chars=max(settings.max_reply_chars, settings.max_message_chars),
+        ),
+        heartbeat_seconds=settings.heartbeat_seconds,
+        reader_timeout=settings.reader_timeout,
+    )
+    retention = Retention(
+        store,
+        session_service,
+        purge,
+        background,
+        days=settings.retention,
+        check_seconds=settings.retention_check_seconds,
+    )
+    return Lifecycle(services, registry, runner, leases, titles, purge, retention, background)
+
+
+def _turn_settings(settings: Settings, providers: Providers) -> TurnSettings:
     # A prompt that somebody chose holds for every model.
     is_chosen = "system_prompt" in settings.model_fields_set
     prompts = {} if is_chosen else providers.system_prompts
-    return EngineOptions(
-        system_prompts=domain.SystemPrompts(settings.system_prompt, prompts),
+    return TurnSettings(
+        system_prompts=SystemPrompts(settings.system_prompt, prompts),
         context_messages=settings.context_messages,
         turn_timeout=settings.turn_timeout,
         title_wait=settings.title_wait,
-        lease_seconds=settings.lease_seconds,
         max_message_chars=settings.max_message_chars,
         max_queued_turns=settings.max_queued_turns,
         max_running_turns=settings.max_running_turns,
-        retention=settings.retention,
-        retention_seconds=settings.retention_check_seconds,
-        max_import_record_bytes=settings.max_import_record_bytes,
-        max_reply_chars=settings.max_reply_chars,
     )
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """Add what every request passes: the last one added is the first one passed."""
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
+    app.add_middleware(
+        Guard,
+        hosts=(settings.host, f"[{settings.host}]", *settings.allowed_hosts),
+        origins=settings.allowed_origins,
+        max_body_bytes=settings.max_body_bytes,
+        uploads={"/import": settings.max_import_bytes},
+        body_seconds=settings.body_timeout,
+        max_requests=settings.max_requests,
+        refuse=problems.respond,
+    )
+    app.add_middleware(Responses)
 
 
 def _document_bodies(app: FastAPI) -> None:
@@ -241,59 +294,3 @@ def _document_bodies(app: FastAPI) -> None:
         for operation in path.values():
             if "HTTPValidationError" in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
-
-
-async def _on_chat_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, domain.ChatError):
-        raise error
-    response = respond(error)
-    # What the route had to say beside its answer, it says beside the error too.
-    response.headers.update(getattr(request.state, "headers", {}))
-    return response
-
-
-def respond(error: domain.ChatError) -> Response:
-    """The response that tells of an error."""
-    return problems.respond(error, STATUS[type(error)])
-
-
-async def _on_invalid_parameter(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, RequestValidationError):
-        raise error
-    listed = [
-        {"parameter": str(found["loc"][1]), "detail": found["msg"]} for found in error.errors()
-    ]
-    invalid = domain.InvalidRequest(
-        f"{listed[0]['parameter']}: {listed[0]['detail']}", errors=listed
-    )
-    return respond(invalid)
-
-
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    """What the framework refuses by itself: an unknown path, a wrong method."""
-    if not isinstance(error, HTTPException):
-        raise error
-    words = str(error.detail)
-    headers = error.headers
-    if error.status_code == METHOD_NOT_ALLOWED:
-        headers = {"Allow": ", ".join(_allowed(request))}
-    body: dict[str, Any] = {"type": f"/problems/{words.lower().replace(' ', '-')}", "title": words}
-    body |= {"status": error.status_code, "detail": f"{words}."}
-    return problems.response(body, headers)
-
-
-def _allowed(request: Request) -> list[str]:
-    """The methods that the address has, over all of its routes (RFC 9110, 10.2.1)."""
-    return [
-        method
-        for method in ("GET", "HEAD", "POST", "PATCH", "DELETE")
-        if any(
-            route.matches({**request.scope, "method": "GET" if method == "HEAD" else method})[0]
-            is Match.FULL
-            for route in request.app.router.routes
-        )
-    ]
-
-
-async def _on_unknown(_request: Request, _error: Exception) -> Response:
-    return respond(domain.InternalError())

@@ -103,6 +103,11 @@ def _encoded(_logger: object, _method: str, line: str) -> bytes:
     return line.encode()
 
 
+def bound(**values: str) -> contextlib.AbstractContextManager[None]:
+    """Add these members to every log line of this task and of tasks that it makes meanwhile."""
+    return structlog.contextvars.bound_contextvars(**values)
+
+
 def logger(name: str) -> Any:
     """The log of one room, as a structlog logger: `log.info("event", key=value)`."""
     return structlog.get_logger(f"chatkeep.{name}")

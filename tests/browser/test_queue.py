@@ -220,8 +220,8 @@ def test_a_message_for_another_branch_waits_at_its_place(
     """An edit while an answer runs waits too, and becomes the branch that is shown."""
     send(page, "zero")
     ended(page)
-    begin_again = "first"
-    send(page, begin_again)
+    restart_turn = "first"
+    send(page, restart_turn)
     pace.write(2)
     expect(answers(page).last).to_contain_text("word1")
     questions(page).first.hover()

@@ -18,8 +18,8 @@ import typer
 from chatkeep import examples
 from chatkeep.app import create_app
 from chatkeep.cli import cli
-from chatkeep.cli.chat_conversation import COMMANDS
-from chatkeep.domain import ChatError
+from chatkeep.cli.chat.conversation import COMMANDS
+from chatkeep.domain.errors import ChatError
 from chatkeep.settings import PREFIX, Settings
 from chatkeep.store.tables import metadata
 from tests.docs.reader import DOCS, ROOT, Reader, blocks, pages
@@ -87,7 +87,6 @@ def routes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Every route, as `GET /sessions`."""
     folder = tmp_path_factory.mktemp("routes")
     app = create_app(Settings.model_construct(data_dir=folder, model="openai:any"))
-    app.state.store.close()
     paths = app.openapi()["paths"].items()
     return [f"{method.upper()} {path}" for path, methods in paths for method in methods]
 

@@ -375,7 +375,9 @@ import sys
 from chatkeep.store import Store
 print("ready", flush=True)
 sys.stdin.readline()
-Store(sys.argv[1], readers=1, write_queue=1).close()
+store = Store(sys.argv[1], readers=1, write_queue=1)
+store.open()
+store.close()
 """
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chatkeep.api.page import FOLDER, INDEX
+from chatkeep.api.routes.page import FOLDER, INDEX
 from tests.process import Server
 
 IS_BUILT = (FOLDER / INDEX).is_file()

@@ -7,17 +7,23 @@ from typing import Any
 
 import pytest
 
-from chatkeep.domain import Completion, Status, SystemPrompts, TurnRequest
-from chatkeep.store import Store, posts, repeats, turns
+from chatkeep.domain.model import Completion, Status, SystemPrompts, TurnRequest
+from chatkeep.store import Store, idempotency, turn_creation, turns
 
 RUNNER = turns.Runner("test", "openai:any", SystemPrompts("Be kind."), 5)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path}/chatkeep.db", readers=2, write_queue=1_000)
+    opened = open_store(f"sqlite:///{tmp_path}/chatkeep.db", readers=2, write_queue=1_000)
     yield opened
     opened.close()
+
+
+def open_store(url: str, *, readers: int = 1, write_queue: int = 10) -> Store:
+    store = Store(url, readers=readers, write_queue=write_queue)
+    store.open()
+    return store
 
 
 def run(work: Callable[[], Awaitable[Any]]) -> Any:
@@ -34,10 +40,10 @@ async def accept(
     at: int = 1,
     max_queued: int = 16,
     **more: Any,
-) -> posts.Accepted:
+) -> turn_creation.Accepted:
     request = TurnRequest(session_id, f"{message} {more}".encode(), message, **more)
     accepted = await post(store, request, at=at, max_queued=max_queued)
-    assert isinstance(accepted, posts.Accepted)
+    assert isinstance(accepted, turn_creation.Accepted)
     return accepted
 
 
@@ -48,9 +54,9 @@ async def post(
     at: int = 1,
     max_queued: int = 16,
     tenant: str = "default",
-) -> posts.Accepted | repeats.Repeated:
+) -> turn_creation.Accepted | idempotency.DuplicateRequest:
     return await store.write(
-        posts.accept,
+        turn_creation.create_turn,
         tenant=tenant,
         request=request,
         runner=RUNNER,
@@ -73,7 +79,7 @@ async def end(
 
 async def cancel(store: Store, turn_id: str) -> Status:
     return await store.write(
-        posts.cancel_waiting,
+        turn_creation.cancel_waiting,
         tenant="default",
         turn_id=turn_id,
         error_code="turn-cancelled",

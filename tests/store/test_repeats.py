@@ -6,18 +6,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from chatkeep.domain import (
-    IdempotencyKeyReused,
-    SessionNotFound,
-    Status,
-    SystemPrompts,
-    TurnRequest,
-)
-from chatkeep.engine.lease import Lease
-from chatkeep.store import Store, leases, posts, removal, turns
-from chatkeep.store.repeats import KEY_MICROSECONDS, REPEAT_MICROSECONDS, Repeated
+from chatkeep.background import BackgroundTasks
+from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound
+from chatkeep.domain.model import Status, SystemPrompts, TurnRequest
+from chatkeep.store import Store, deletion, leases, turn_creation, turns
+from chatkeep.store.idempotency import KEY_MICROSECONDS, REPEAT_MICROSECONDS, DuplicateRequest
 from chatkeep.store.tables import deleted_requests
-from tests.store.conftest import accept, end, post, run
+from chatkeep.turns.recovery import LeaseKeeper
+from tests.store.conftest import accept, end, open_store, post, run
 
 NOW = 1_700_000_000_000_000
 
@@ -27,25 +23,25 @@ def keyed(key: str, message: str = "hello", session_id: str = "s") -> TurnReques
 
 
 def repeat(message: str, session_id: str = "s") -> TurnRequest:
-    return TurnRequest(session_id, message.encode(), message, is_repeat=True)
+    return TurnRequest(session_id, message.encode(), message, is_client_retry=True)
 
 
 def test_a_key_stands_for_its_turn_for_a_day(store: Store) -> None:
     async def work() -> None:
         first = await post(store, keyed("k"), at=NOW)
-        assert isinstance(first, posts.Accepted)
+        assert isinstance(first, turn_creation.Accepted)
         last = NOW + KEY_MICROSECONDS - 1
-        assert await post(store, keyed("k"), at=last) == Repeated(first.turn.turn_id)
+        assert await post(store, keyed("k"), at=last) == DuplicateRequest(first.turn.turn_id)
         with pytest.raises(IdempotencyKeyReused):
             await post(store, keyed("k", "other"), at=last)
         with pytest.raises(IdempotencyKeyReused):
             await post(store, TurnRequest("t", b"t", "hello", idempotency_key="k"), at=last)
 
         later = await post(store, keyed("k", "other"), at=NOW + KEY_MICROSECONDS)
-        assert isinstance(later, posts.Accepted)
-        assert await post(store, keyed("k", "other"), at=NOW + KEY_MICROSECONDS) == Repeated(
-            later.turn.turn_id
-        )
+        assert isinstance(later, turn_creation.Accepted)
+        assert await post(
+            store, keyed("k", "other"), at=NOW + KEY_MICROSECONDS
+        ) == DuplicateRequest(later.turn.turn_id)
 
     run(work)
 
@@ -53,10 +49,10 @@ def test_a_key_stands_for_its_turn_for_a_day(store: Store) -> None:
 def test_a_clock_that_stands_still_or_jumps_back_doubles_nothing(store: Store) -> None:
     async def work() -> None:
         first = await post(store, keyed("k"), at=NOW)
-        assert isinstance(first, posts.Accepted)
+        assert isinstance(first, turn_creation.Accepted)
         for at in (NOW, NOW - 5, 1):
-            assert await post(store, keyed("k"), at=at) == Repeated(first.turn.turn_id)
-            assert await post(store, repeat("hello"), at=at) == Repeated(first.turn.turn_id)
+            assert await post(store, keyed("k"), at=at) == DuplicateRequest(first.turn.turn_id)
+            assert await post(store, repeat("hello"), at=at) == DuplicateRequest(first.turn.turn_id)
 
     run(work)
 
@@ -65,26 +61,26 @@ def test_a_key_of_a_deleted_session_makes_none_for_a_day(store: Store) -> None:
     async def work() -> None:
         first = await post(store, keyed("k"), at=NOW)
         await end(store, first.turn.turn_id, at=NOW)
-        deletion = {"tenant": "default", "session_id": "s"}
-        await store.write(removal.hide, **deletion, at=NOW + 5)
+        session = {"tenant": "default", "session_id": "s"}
+        await store.write(deletion.soft_delete, **session, at=NOW + 5)
         for swept in (False, True):
             if swept:
-                while await store.write(removal.sweep, limit=10):
+                while await store.write(deletion.purge_rows, limit=10):
                     pass
-                await store.write(removal.finish)
+                await store.write(deletion.finish_purge)
             with pytest.raises(SessionNotFound):
                 await post(store, keyed("k"), at=NOW + 6)
         # Another request is another matter.
         other = await post(store, keyed("k", "other"), at=NOW + 7)
-        assert isinstance(other, posts.Accepted)
+        assert isinstance(other, turn_creation.Accepted)
         await end(store, other.turn.turn_id, at=NOW + 8)
-        await store.write(removal.hide, **deletion, at=NOW + 9)
+        await store.write(deletion.soft_delete, **session, at=NOW + 9)
 
         later = NOW + 10 + KEY_MICROSECONDS
         again = await post(store, keyed("k"), at=later)
-        assert isinstance(again, posts.Accepted)
+        assert isinstance(again, turn_creation.Accepted)
         await end(store, again.turn.turn_id, at=later)
-        await store.write(removal.hide, **deletion, at=later)
+        await store.write(deletion.soft_delete, **session, at=later)
 
         def notes(conn: sa.Connection) -> list[int]:
             return list(conn.scalars(sa.select(deleted_requests.c.created_at)))
@@ -100,10 +96,10 @@ def test_a_marked_repeat_joins_the_newest_turn_with_the_same_body_for_a_minute(
     async def work() -> None:
         old = await accept(store, "s", "hello", at=NOW)
         await end(store, old.turn.turn_id, at=NOW)
-        request = TurnRequest("s", b"hello {}", "hello", is_repeat=True)
+        request = TurnRequest("s", b"hello {}", "hello", is_client_retry=True)
         second = await accept(store, "s", "hello", at=NOW + 5)
         await accept(store, "s", "another", at=NOW + 6)
-        joined = Repeated(second.turn.turn_id)
+        joined = DuplicateRequest(second.turn.turn_id)
         assert await post(store, request, at=NOW + 7) == joined
         # It still runs: whoever repeats it must mean it, however late.
         assert await post(store, request, at=NOW + 9 * REPEAT_MICROSECONDS) == joined
@@ -111,29 +107,29 @@ def test_a_marked_repeat_joins_the_newest_turn_with_the_same_body_for_a_minute(
         assert await post(store, request, at=NOW + REPEAT_MICROSECONDS) == joined
 
         late = await post(store, request, at=NOW + 5 + REPEAT_MICROSECONDS)
-        assert isinstance(late, posts.Accepted)
+        assert isinstance(late, turn_creation.Accepted)
         elsewhere = await post(store, repeat("hello", "t"), at=NOW + 8)
-        assert isinstance(elsewhere, posts.Accepted)
+        assert isinstance(elsewhere, turn_creation.Accepted)
 
     run(work)
 
 
 @pytest.fixture
-def other(store: Store) -> Lease:
+def other(store: Store) -> LeaseKeeper:
     """To its watch, a lease stands still at once."""
-    return Lease(store, seconds=0)
+    return LeaseKeeper(store, BackgroundTasks(), seconds=0)
 
 
 def test_turns_of_a_lease_that_stands_still_go_to_one_of_those_who_watch(
-    store: Store, other: Lease
+    store: Store, other: LeaseKeeper
 ) -> None:
     async def work() -> None:
         await store.write(leases.claim, owner="test")
         running = await accept(store, "s", "one")
         await accept(store, "s", "two")
-        patient = Lease(store, seconds=3_600)
+        patient = LeaseKeeper(store, BackgroundTasks(), seconds=3_600)
 
-        assert await patient.look() == []
+        assert await patient.take_over_abandoned() == []
         # Both have seen it stand still before either takes over.
         (dead,) = await store.read(leases.others, owner=other.owner)
         owners = (other.owner, patient.owner)
@@ -141,9 +137,9 @@ def test_turns_of_a_lease_that_stands_still_go_to_one_of_those_who_watch(
             *(store.write(leases.take_over, owner=owner, dead=dead) for owner in owners)
         )
 
-        assert sorted(len(found) for found in taken) == [0, 1]
-        (found,) = [left for part in taken for left in part]
-        assert found.turn.turn_id == running.turn.turn_id
+        assert sorted(len(claimed) for claimed in taken) == [0, 1]
+        (claimed,) = [left for part in taken for left in part]
+        assert claimed.turn.turn_id == running.turn.turn_id
         # Who was thought dead ends nothing any more: the turn is run by another.
         assert await end(store, running.turn.turn_id, "too late") is None
         assert not await store.write(leases.beat, owner="test")
@@ -153,12 +149,12 @@ def test_turns_of_a_lease_that_stands_still_go_to_one_of_those_who_watch(
 
 def test_a_lease_that_moves_is_left_alone(store: Store) -> None:
     async def work() -> None:
-        alive = Lease(store, seconds=3_600)
+        alive = LeaseKeeper(store, BackgroundTasks(), seconds=3_600)
         await store.write(leases.claim, owner=alive.owner)
         runner = turns.Runner(alive.owner, "openai:any", SystemPrompts(""), 5)
         request = TurnRequest("s", b"x", "one")
         await store.write(
-            posts.accept,
+            turn_creation.create_turn,
             tenant="default",
             request=request,
             runner=runner,
@@ -167,7 +163,7 @@ def test_a_lease_that_moves_is_left_alone(store: Store) -> None:
             at=1,
         )
         (before,) = await store.read(leases.others, owner="me")
-        await alive.beat()
+        await alive.renew()
 
         assert await store.write(leases.take_over, owner="me", dead=before) == []
         (after,) = await store.read(leases.others, owner="me")
@@ -176,16 +172,16 @@ def test_a_lease_that_moves_is_left_alone(store: Store) -> None:
         await store.write(leases.release, owner=alive.owner)
         (released,) = await store.read(leases.others, owner="me")
         taken = await store.write(leases.take_over, owner="me", dead=released)
-        assert [found.turn.status for found in taken] == [Status.RUNNING]
+        assert [claimed.turn.status for claimed in taken] == [Status.RUNNING]
 
     run(work)
 
 
 def test_who_was_thought_dead_begins_a_new_lease(store: Store) -> None:
     async def work() -> None:
-        lease = Lease(store, seconds=1)
+        lease = LeaseKeeper(store, BackgroundTasks(), seconds=1)
         before = lease.owner
-        await lease.beat()
+        await lease.renew()
         assert lease.owner != before
         assert await store.write(leases.beat, owner=lease.owner)
 
@@ -194,9 +190,9 @@ def test_who_was_thought_dead_begins_a_new_lease(store: Store) -> None:
 
 def test_a_key_survives_a_restart(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/kept.db"
-    store = Store(url, readers=1, write_queue=10)
+    store = open_store(url)
     first = run(lambda: post(store, keyed("k"), at=NOW))
     store.close()
-    store = Store(url, readers=1, write_queue=10)
-    assert run(lambda: post(store, keyed("k"), at=NOW)) == Repeated(first.turn.turn_id)
+    store = open_store(url)
+    assert run(lambda: post(store, keyed("k"), at=NOW)) == DuplicateRequest(first.turn.turn_id)
     store.close()

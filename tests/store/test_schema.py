@@ -14,33 +14,33 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from chatkeep.domain import StoreUnavailable
+from chatkeep.domain.errors import StoreUnavailable
 from chatkeep.store import (
     Store,
     branches,
-    changes,
+    deletion,
     details,
     is_current,
     leases,
     messages,
     migrations,
-    removal,
     rows,
-    search,
+    session_changes,
     sessions,
     usage,
 )
+from chatkeep.store.search import hits as search
 from chatkeep.store.tables import HIDDEN, metadata
 from chatkeep.store.tables import messages as messages_table
-from tests.store.conftest import accept, run
+from tests.store.conftest import accept, open_store, run
 
 FORK = multiprocessing.get_context("fork")
 
 
 def test_migrations_make_what_the_tables_say(store: Store, tmp_path: Path) -> None:
     made = sa.create_engine(f"sqlite:///{tmp_path}/chatkeep.db")
-    said = sa.create_engine("sqlite://")
-    with made.connect() as conn, said.connect() as wanted:
+    declared = sa.create_engine("sqlite://")
+    with made.connect() as conn, declared.connect() as wanted:
         options = {"include_name": lambda name, kind, _: kind != "table" or name[:6] != "search"}
         context = MigrationContext.configure(conn, opts=options)
         assert compare_metadata(context, metadata) == []
@@ -53,7 +53,7 @@ def test_migrations_make_what_the_tables_say(store: Store, tmp_path: Path) -> No
         del tables["alembic_version"]
         assert tables == {row.name: _parts(row.sql) for row in wanted.execute(listing)}
     made.dispose()
-    said.dispose()
+    declared.dispose()
 
 
 def _parts(sql: str) -> list[str]:
@@ -64,25 +64,51 @@ def _parts(sql: str) -> list[str]:
 
 def test_a_second_start_finds_the_schema_current(tmp_path: Path) -> None:
     for _ in range(2):
-        store = Store(f"sqlite:///{tmp_path}/chatkeep.db", readers=1, write_queue=10)
+        store = open_store(f"sqlite:///{tmp_path}/chatkeep.db")
         assert run(lambda: store.read(is_current))  # noqa: B023  (run before the next round)
         store.close()
 
 
 def test_a_database_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/chatkeep.db"
-    Store(url, readers=1, write_queue=10).close()
+    open_store(url).close()
     engine = sa.create_engine(url)
     with engine.begin() as conn:
         conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
     with pytest.raises(StoreUnavailable, match="newer version"):
-        Store(url, readers=1, write_queue=10)
+        open_store(url)
+
+
+def test_a_store_touches_nothing_on_disk_before_it_is_opened(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/new/chatkeep.db", readers=1, write_queue=10)
+    with pytest.raises(StoreUnavailable, match="not open"):
+        run(lambda: store.read(is_current))
+    with pytest.raises(StoreUnavailable, match="not open"):
+        run(lambda: store.write(is_current))
+    store.close()
+    assert not store.is_open
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_could_not_be_opened_can_be_opened_later(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/chatkeep.db"
+    first, second = open_store(url), Store(url, readers=1, write_queue=10)
+    with pytest.raises(StoreUnavailable, match="Another Chatkeep"):
+        second.open()
+    assert not second.is_open
+    first.close()
+    assert not first.is_open
+
+    second.open()
+    assert second.is_open
+    assert run(lambda: second.read(is_current))
+    second.close()
 
 
 def test_only_one_process_holds_the_database(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="Another Chatkeep"):
-        Store(f"sqlite:///{tmp_path}/chatkeep.db", readers=1, write_queue=10)
+        open_store(f"sqlite:///{tmp_path}/chatkeep.db")
 
 
 def test_nobody_else_can_read_the_database(store: Store, tmp_path: Path) -> None:
@@ -103,7 +129,7 @@ def test_a_database_of_any_revision_keeps_every_row_when_it_is_upgraded(
     url = f"sqlite:///{tmp_path}/chatkeep.db"
     before = database_of(revision, url)
 
-    store = Store(url, readers=1, write_queue=10)
+    store = open_store(url)
 
     after = rows_of(url)
     for name, rows_before in before.items():
@@ -139,11 +165,11 @@ def rows_of(url: str) -> Rows:
     """The rows of the tables that every release has."""
     engine = sa.create_engine(url)
     with engine.connect() as conn:
-        found = {
+        results = {
             name: conn.exec_driver_sql(f"SELECT * FROM {name} ORDER BY 1, 2")
             for name in ("tenants", "sessions", "turns", "messages")
         }
-        listed = {name: [dict(row._mapping) for row in rows] for name, rows in found.items()}
+        listed = {name: [dict(row._mapping) for row in rows] for name, rows in results.items()}
         listed["tenants"] = [row for row in listed["tenants"] if row["id"] != HIDDEN]
     engine.dispose()
     return listed
@@ -178,7 +204,7 @@ def _die_at_statement(number: int, url: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sa.event.listen(sa.Engine, "before_cursor_execute", count)
-    Store(url, readers=1, write_queue=10).close()
+    open_store(url).close()
 
 
 def test_a_migration_that_is_killed_at_any_statement_is_made_whole_by_the_next_start(
@@ -194,7 +220,7 @@ def test_a_migration_that_is_killed_at_any_statement_is_made_whole_by_the_next_s
             break
         assert child.exitcode == -signal.SIGKILL
         kills += 1
-        store = Store(url, readers=1, write_queue=10)
+        store = open_store(url)
         assert run(lambda: store.read(is_current))  # noqa: B023  (run before the next round)
         store.close()
     assert child.exitcode == 0
@@ -224,8 +250,8 @@ def plan(
 
 def test_what_a_search_finds_is_read_by_its_keys_however_many(store: Store) -> None:
     def plans(conn: sa.Connection) -> list[list[str]]:
-        found = (search._MESSAGES, search._TITLES)
-        return [plan(conn, one, listed=200, tenant="default", keys=1) for one in found]
+        statements = (search._MESSAGES, search._TITLES)
+        return [plan(conn, one, listed=200, tenant="default", keys=1) for one in statements]
 
     for steps in run(lambda: store.read(plans)):
         assert "_search_key (search_key=?)" in steps[0], steps
@@ -306,25 +332,25 @@ def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -
             branches,
             details,
             leases,
-            changes,
+            session_changes,
             search,
-            removal,
+            deletion,
             usage,
         )
-        found = {name: value for module in modules for name, value in vars(module).items()}
+        values = {name: value for module in modules for name, value in vars(module).items()}
         named = {
             name: getattr(value, "statement", value)
-            for name, value in found.items()
+            for name, value in values.items()
             if isinstance(getattr(value, "statement", value), sa.Select)
         }
         return {name: plan(conn, statement, **one) for name, statement in named.items()}
 
     run(fill)
-    found = run(lambda: store.read(plans))
+    steps_of = run(lambda: store.read(plans))
 
-    assert {"_FIND", "_WINDOW", "BY_ID", "NEXT", "_LINE", "_CHILDREN"} <= set(found)
+    assert {"_FIND", "_WINDOW", "BY_ID", "NEXT", "_LINE", "_CHILDREN"} <= set(steps_of)
     sorting = {"_WINDOW", "_PATH", "_LAST_OF_BRANCH", "OTHERS"}
-    for name, steps in found.items():
+    for name, steps in steps_of.items():
         scans = [step for step in steps if re.match("SCAN (?!walk|CONSTANT)", step)]
         # What is unfinished is looked for in an index that holds nothing else.
         allowed = {
@@ -354,7 +380,7 @@ def test_a_page_of_sessions_is_read_from_an_index_alone(store: Store) -> None:
         sessions.page(
             conn, tenant="default", limit=50, after=sessions.Position(updated_at=5, session_id="s")
         )
-        changes.untitled(conn, limit=10)
+        session_changes.untitled(conn, limit=10)
         return seen
 
     page, *pending = run(lambda: store.read(steps))

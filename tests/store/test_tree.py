@@ -5,17 +5,23 @@ from typing import Any
 
 import pytest
 
-from chatkeep.domain import (
-    Branch,
+from chatkeep.domain.errors import (
     MessageNotFound,
     SessionBusy,
     SessionNotFound,
-    Status,
     TurnNotFound,
     TurnNotStarted,
-    TurnOptions,
 )
-from chatkeep.store import Store, branches, changes, messages, posts, records, sessions
+from chatkeep.domain.model import Branch, Status, TurnOptions
+from chatkeep.store import (
+    Store,
+    branches,
+    messages,
+    session_changes,
+    sessions,
+    turn_creation,
+    turn_records,
+)
 from tests.store.conftest import RUNNER, accept, cancel, end, run
 
 
@@ -29,13 +35,13 @@ async def turn(store: Store, session_id: str, message: str | None = None, **more
 
 async def contents(store: Store, session_id: str) -> list[str]:
     path = await store.read(messages.path, tenant="default", session_id=session_id, limit=None)
-    found = await store.read(messages.of_path, session_pk=path.session_pk, seqs=path.seqs[::-1])
-    return [message.content for message in found]
+    rows = await store.read(messages.of_path, session_pk=path.session_pk, seqs=path.seqs[::-1])
+    return [message.content for message in rows]
 
 
 async def choose(store: Store, session_id: str, message_id: str) -> Any:
     return await store.write(
-        changes.change,
+        session_changes.change,
         tenant="default",
         session_id=session_id,
         values={"head": message_id},
@@ -44,7 +50,7 @@ async def choose(store: Store, session_id: str, message_id: str) -> Any:
     )
 
 
-async def read_by(accepted: posts.Accepted) -> list[str]:
+async def read_by(accepted: turn_creation.Accepted) -> list[str]:
     assert accepted.begun is not None
     return [content for _, content in accepted.begun.context]
 
@@ -84,8 +90,8 @@ def test_a_parent_or_a_turn_of_another_session_is_not_found(store: Store) -> Non
                 await accept(store, session_id, "x", branch=Branch(one.turn.message_id))
             with pytest.raises(TurnNotFound):
                 await accept(store, session_id, regenerate=one.turn.turn_id)
-        found, _ = await store.read(sessions.page, tenant="default", limit=5, after=None)
-        assert {session.session_id for session in found} == {"s", "t"}
+        listed, _ = await store.read(sessions.page, tenant="default", limit=5, after=None)
+        assert {session.session_id for session in listed} == {"s", "t"}
 
     run(work)
 
@@ -107,8 +113,8 @@ def test_a_reply_that_is_tried_again_is_a_sibling_and_the_new_head(store: Store)
         assert await contents(store, "s") == ["zero", "ZERO", "one", "One!"]
 
         for reply in (one.turn.message_id, again.turn.message_id):
-            found = await store.read(messages.siblings, tenant="default", message_id=reply)
-            assert [message.content for message in found] == ["ONE", "One!"]
+            siblings = await store.read(messages.siblings, tenant="default", message_id=reply)
+            assert [message.content for message in siblings] == ["ONE", "One!"]
 
     run(work)
 
@@ -119,8 +125,8 @@ def test_a_reply_that_is_tried_again_in_vain_takes_nothing_from_the_first(store:
         again = await accept(store, "s", regenerate=one.turn.turn_id)
         await end(store, again.turn.turn_id, "", Status.FAILED)
         assert await contents(store, "s") == ["one", "ONE"]
-        kept = await store.read(records.find, tenant="default", turn_id=one.turn.turn_id)
-        assert {message.status for message in kept.record.messages} == {Status.COMPLETED}
+        row = await store.read(turn_records.find, tenant="default", turn_id=one.turn.turn_id)
+        assert {message.status for message in row.record.messages} == {Status.COMPLETED}
 
         third = await turn(store, "s", regenerate=again.turn.turn_id)
         assert third.turn.user_message_id == one.turn.user_message_id
@@ -140,7 +146,9 @@ def test_a_failed_turn_that_is_tried_again_is_read_by_the_next(store: Store) -> 
         assert await read_by(await turn(store, "s", "three")) == ["one", "ONE"]
 
         # What the turn of that time read is told as it was, although a reply has come since.
-        receipt = await store.read(records.receipt, tenant="default", turn_id=skipped.turn.turn_id)
+        receipt = await store.read(
+            turn_records.receipt, tenant="default", turn_id=skipped.turn.turn_id
+        )
         assert [message.content for message in receipt.messages] == ["two"]
         assert receipt.left_out[0].rule == "no_reply"
         assert receipt.left_out[0].message_ids == (failed.turn.user_message_id,)
@@ -179,8 +187,8 @@ def test_a_turn_that_is_cancelled_while_it_waits_keeps_its_message_and_its_place
         waiting = [await accept(store, "s", f"waiting {n}") for n in range(4)]
         for number in (0, 1, 3):
             assert await cancel(store, waiting[number].turn.turn_id) is Status.QUEUED
-        kept = await store.read(records.find, tenant="default", turn_id=waiting[0].turn.turn_id)
-        assert [message.content for message in kept.record.messages] == ["waiting 0"]
+        row = await store.read(turn_records.find, tenant="default", turn_id=waiting[0].turn.turn_id)
+        assert [message.content for message in row.record.messages] == ["waiting 0"]
 
         ended = await end(store, running.turn.turn_id, "ONE")
         assert ended is not None
@@ -245,7 +253,9 @@ def test_a_receipt_names_what_was_read_and_what_was_not(store: Store) -> None:
         failed = await accept(store, "s", "failed")
         await end(store, failed.turn.turn_id, "", Status.FAILED)
         last = await accept(store, "s", "last")
-        receipt = await store.read(records.receipt, tenant="default", turn_id=last.turn.turn_id)
+        receipt = await store.read(
+            turn_records.receipt, tenant="default", turn_id=last.turn.turn_id
+        )
 
         assert [m.content for m in receipt.messages[:-1]] == await read_by(last)
         assert receipt.messages[-1].content == "last"
@@ -260,9 +270,9 @@ def test_a_receipt_names_what_was_read_and_what_was_not(store: Store) -> None:
 
         waiting = await accept(store, "s", "waiting")
         with pytest.raises(TurnNotStarted):
-            await store.read(records.receipt, tenant="default", turn_id=waiting.turn.turn_id)
+            await store.read(turn_records.receipt, tenant="default", turn_id=waiting.turn.turn_id)
         with pytest.raises(TurnNotFound):
-            await store.read(records.receipt, tenant="other", turn_id=last.turn.turn_id)
+            await store.read(turn_records.receipt, tenant="other", turn_id=last.turn.turn_id)
 
     run(work)
 
@@ -271,7 +281,7 @@ def test_another_tenants_tree_is_unknown(store: Store) -> None:
     async def work() -> None:
         one = await turn(store, "s", "one")
         with pytest.raises(TurnNotFound):
-            await store.read(records.find, tenant="other", turn_id=one.turn.turn_id)
+            await store.read(turn_records.find, tenant="other", turn_id=one.turn.turn_id)
         with pytest.raises(MessageNotFound):
             await store.read(messages.siblings, tenant="other", message_id=one.turn.message_id)
 

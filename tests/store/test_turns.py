@@ -5,8 +5,9 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from chatkeep.domain import QueueFull, Role, Status, TurnOptions, TurnRequest
-from chatkeep.store import Store, changes, leases, messages, posts, sessions, turns
+from chatkeep.domain.errors import QueueFull
+from chatkeep.domain.model import Role, Status, TurnOptions, TurnRequest
+from chatkeep.store import Store, leases, messages, session_changes, sessions, turn_creation, turns
 from chatkeep.store.tables import sessions as sessions_table
 from chatkeep.store.tables import tenants
 from chatkeep.store.tables import turns as turns_table
@@ -93,8 +94,8 @@ def test_times_never_go_backwards_within_a_session(store: Store) -> None:
 
 def test_many_unanswered_messages_hide_no_answered_one(store: Store) -> None:
     async def work() -> None:
-        kept = await accept(store, "s", "kept")
-        await end(store, kept.turn.turn_id, "kept answer")
+        answered = await accept(store, "s", "kept")
+        await end(store, answered.turn.turn_id, "kept answer")
         for number in range(50):
             failed = await accept(store, "s", f"failed {number}")
             await end(store, failed.turn.turn_id, "", Status.FAILED)
@@ -158,12 +159,12 @@ def test_what_a_dead_process_left_is_found_and_begun_again_with_the_same_context
         running = await accept(store, "s", "two")
         waiting = await accept(store, "s", "three")
         left = await store.write(leases.take_all, owner="test")
-        assert [found.turn.turn_id for found in left] == [
+        assert [turn.turn.turn_id for turn in left] == [
             running.turn.turn_id,
             waiting.turn.turn_id,
         ]
 
-        again = await store.write(turns.begin_again, turn_id=running.turn.turn_id, runner=RUNNER)
+        again = await store.write(turns.restart_turn, turn_id=running.turn.turn_id, runner=RUNNER)
 
         assert running.begun is not None
         assert again.turn.attempt == 2
@@ -191,8 +192,8 @@ def test_a_write_that_fails_harms_none_that_shares_its_commit(store: Store) -> N
         failing = [store.write(fail) for _ in range(5)]
         results = await asyncio.gather(*writes, *failing, return_exceptions=True)
 
-        assert sum(isinstance(found, posts.Accepted) for found in results) == 20
-        assert sum(isinstance(found, ZeroDivisionError) for found in results) == 5
+        assert sum(isinstance(result, turn_creation.Accepted) for result in results) == 20
+        assert sum(isinstance(result, ZeroDivisionError) for result in results) == 5
         assert len(await store.read(sessions.keys, tenant="default")) == 20
 
     run(work)
@@ -224,7 +225,7 @@ def test_titles_that_are_owed_are_found_for_every_tenant(store: Store) -> None:
         await accept(store, "s", "ours")
         await post(store, TurnRequest("s", b"", "theirs"), tenant="acme")
 
-        owed = await store.read(changes.untitled, limit=10)
+        owed = await store.read(session_changes.untitled, limit=10)
 
         assert [(session.tenant, session.first_message) for session in owed] == [
             ("acme", "theirs"),

@@ -3,7 +3,7 @@
 import pytest
 
 from chatkeep.api.accept import choose
-from chatkeep.domain import NotAcceptable
+from chatkeep.domain.errors import NotAcceptable
 
 OFFERS = ("application/json", "text/plain")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatkeep.domain import is_blank
+from chatkeep.domain.validation import is_blank
 
 INVISIBLE = [
     "",

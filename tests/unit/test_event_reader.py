@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkeep.domain import AnswerUnreadable, ModelMisconfigured
-from chatkeep.providers.events import MAX_LINE_BYTES, EventReader
+from chatkeep.domain.errors import AnswerUnreadable, ModelMisconfigured
+from chatkeep.providers.event_reader import MAX_LINE_BYTES, EventReader
 
 OBJECTS = [{"a": "Grüß 👋"}, {"b": [1, {"c": "\u2028"}]}, {"d": "\\ud83d"}]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkeep.foreign import Conversation, Unreadable, conversation
+from chatkeep.transfer.importers import Conversation, Unreadable, conversation
 
 AT = 1_764_090_229.36345
 JSONObject = dict[str, Any]
@@ -615,7 +615,7 @@ def broken_rules(found: Conversation) -> list[str]:
     values = (here[key] for here, key in places([session, *messages]))
     strings = [value for value in values if isinstance(value, str)]
     rules = {
-        "storable": not re.search("[\0\ud800-\udfff]", " ".join(strings)),
+        "reject_unstorable": not re.search("[\0\ud800-\udfff]", " ".join(strings)),
         "session id": 1 <= len(session_id) <= 255
         and session_id == session_id.strip()
         and session_id not in {".", ".."}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkeep.domain import TooLarge
-from chatkeep.engine.json_items import (
+from chatkeep.domain.errors import TooLarge
+from chatkeep.transfer.json_items import (
     FEW_VALUES,
     MAX_DEPTH,
     JsonItems,

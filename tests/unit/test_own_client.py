@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 
-from chatkeep.domain import ModelBusy
-from chatkeep.providers import openai
-from chatkeep.providers.direct import ProviderError
-from chatkeep.providers.failures import named
-from chatkeep.providers.openai import OpenAI
+from chatkeep.domain.errors import ModelBusy
+from chatkeep.providers import chat_completions
+from chatkeep.providers.chat_completions import OpenAI
+from chatkeep.providers.direct_client import ProviderError
+from chatkeep.providers.failures import translate_error
 from chatkeep.redaction import Redactor
 
 PROMPT = [("system", "Be kind."), ("user", "Hello?")]
@@ -102,7 +102,7 @@ def test_an_error_in_the_middle_of_an_answer_has_its_status() -> None:
     said = b'data: {"error": {"message": "too many", "code": 429}}\n\n'
     with pytest.raises(ProviderError) as raised:
         talk(Provider(event("Half"), said), texts)
-    assert isinstance(named(raised.value, Redactor()).error, ModelBusy)
+    assert isinstance(translate_error(raised.value, Redactor()).error, ModelBusy)
     assert "too many" in str(raised.value)
 
 
@@ -149,4 +149,4 @@ def test_a_reasoning_model_is_told_as_its_developer() -> None:
     [("gpt-5-mini", True), ("gpt-5-codex", False), ("gpt-5.2-pro", False), ("llama3.2", True)],
 )
 def test_models_of_the_other_protocol_are_left_to_langchain(model: str, speaks: bool) -> None:
-    assert openai.speaks(model) is speaks
+    assert chat_completions.speaks(model) is speaks

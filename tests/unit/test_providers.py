@@ -1,4 +1,4 @@
-"""A model's text made storable, and a provider's failure named without its secrets."""
+"""A model's text made reject_unstorable, and a provider's failure named without its secrets."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkeep.domain import ContextTooLong, ModelBusy, ModelFailed, ModelMisconfigured
+from chatkeep.domain.errors import ContextTooLong, ModelBusy, ModelFailed, ModelMisconfigured
 from chatkeep.providers import EmbeddedOptions, ProviderOptions
-from chatkeep.providers.clients import Access, access
-from chatkeep.providers.failures import named
+from chatkeep.providers.failures import translate_error
+from chatkeep.providers.protocol import Access, access
 from chatkeep.providers.text import Cleaner
 from chatkeep.redaction import Redactor
 
@@ -59,7 +59,7 @@ class ProviderError(Exception):
 def test_a_providers_words_are_passed_on_without_keys_addresses_and_paths() -> None:
     said = "Bad value for sk-abcdef123456 at https://internal.example/x in /srv/app/main.py"
 
-    error = named(ProviderError(400, said), NOTHING).error
+    error = translate_error(ProviderError(400, said), NOTHING).error
 
     assert isinstance(error, ModelFailed)
     assert error.detail.endswith("Bad value for … at … in …")
@@ -74,13 +74,17 @@ def test_a_providers_words_are_passed_on_without_keys_addresses_and_paths() -> N
     ],
 )
 def test_what_looks_like_a_secret_or_a_place_of_the_provider_is_struck_out(secret: str) -> None:
-    error = named(ProviderError(400, f"Cannot use {secret} and/or gpt-5.6 today."), NOTHING).error
+    error = translate_error(
+        ProviderError(400, f"Cannot use {secret} and/or gpt-5.6 today."), NOTHING
+    ).error
 
     assert error.detail.endswith("Cannot use … and/or gpt-5.6 today.")
 
 
 def test_a_refused_key_is_our_configuration() -> None:
-    error = named(ProviderError(401, "Incorrect API key provided: sk-abcdef"), NOTHING).error
+    error = translate_error(
+        ProviderError(401, "Incorrect API key provided: sk-abcdef"), NOTHING
+    ).error
 
     assert isinstance(error, ModelMisconfigured)
     assert "sk-" not in error.detail
@@ -89,7 +93,7 @@ def test_a_refused_key_is_our_configuration() -> None:
 @pytest.mark.parametrize("status", [400, 413, 500])
 def test_a_conversation_that_is_too_long_has_its_own_error(status: int) -> None:
     said = "This model's maximum context length is 8192 tokens"
-    assert isinstance(named(ProviderError(status, said), NOTHING).error, ContextTooLong)
+    assert isinstance(translate_error(ProviderError(status, said), NOTHING).error, ContextTooLong)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_a_conversation_that_is_too_long_has_its_own_error(status: int) -> None:
 def test_a_model_that_cannot_be_reached_is_told_with_where_it_should_be(
     access: Access, words: str
 ) -> None:
-    failure = named(httpx2.ConnectError("no route"), NOTHING, access)
+    failure = translate_error(httpx2.ConnectError("no route"), NOTHING, access)
 
     assert isinstance(failure.error, ModelFailed)
     assert failure.error.detail == words
@@ -129,8 +133,10 @@ def test_the_address_of_a_provider_is_told_without_a_password() -> None:
 def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
     later = datetime.now(UTC) + timedelta(seconds=100)
 
-    seconds = named(ProviderError(429, "slow down", {"retry-after": "7"}), NOTHING)
-    date = named(ProviderError(429, "slow down", {"retry-after": format_datetime(later)}), NOTHING)
+    seconds = translate_error(ProviderError(429, "slow down", {"retry-after": "7"}), NOTHING)
+    date = translate_error(
+        ProviderError(429, "slow down", {"retry-after": format_datetime(later)}), NOTHING
+    )
 
     assert isinstance(seconds.error, ModelBusy)
     assert seconds.error.retry_after == 7

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatkeep.domain import Role
+from chatkeep.domain.model import Role
 from chatkeep.titles import choice_prompt, provisional_title, title_from_answer, title_prompt
 from tests.titlecorpus import BAD, FIRST, GOOD, PROVISIONAL
 from tests.titlerule import broken_rules

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatkeep.domain import NotAcceptable
+from chatkeep.domain.errors import NotAcceptable
 
 
 def choose(header: str | None, offers: Sequence[str]) -> str:

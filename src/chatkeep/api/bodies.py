@@ -8,15 +8,15 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect
 
-from chatkeep.domain import InvalidRequest, MalformedBody, UnsupportedMediaType
-from chatkeep.records import storable
+from chatkeep.domain.errors import InvalidRequest, InvalidValue, MalformedBody, UnsupportedMediaType
+from chatkeep.domain.validation import reject_unstorable
 
 MAX_SYSTEM_PROMPT_CHARS = 100_000
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-Storable = Annotated[str, AfterValidator(storable)]
+Storable = Annotated[str, AfterValidator(reject_unstorable)]
 
 
 async def read(request: Request, model: type[Model]) -> Model:
@@ -62,7 +62,7 @@ def parse(body: bytes) -> object:
 
 def invalid(errors: list[ErrorDetails]) -> InvalidRequest:
     """What is wrong with which value, without repeating the value."""
-    listed = [
+    listed: list[InvalidValue] = [
         {"pointer": _pointer(error["loc"]), "detail": error["msg"].removeprefix("Value error, ")}
         for error in errors
     ]

@@ -1,20 +1,38 @@
 """What the routes are given: who calls, and the parts of the server that answer."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request
 
 from chatkeep.api.paging import MAX_LIMIT
 from chatkeep.api.sse import EventStream
-from chatkeep.domain import Caller, Position
-from chatkeep.engine import Engine
-from chatkeep.feed import Feed
+from chatkeep.domain.events import Position
+from chatkeep.domain.model import Caller
+from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
+from chatkeep.sessions.service import SessionService
 from chatkeep.store import Store
-from chatkeep.turns import TurnLog
+from chatkeep.transfer.imports import ImportService
+from chatkeep.turns.service import TurnService
+from chatkeep.turns.stream import TurnStream
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of one server, and how patient it is with readers of streams (seconds)."""
+
+    store: Store
+    providers: Providers
+    notifications: Notifications
+    turns: TurnService
+    sessions: SessionService
+    imports: ImportService
+    heartbeat_seconds: float
+    reader_timeout: float
 
 
 def caller(_request: Request) -> Caller:
@@ -22,47 +40,36 @@ def caller(_request: Request) -> Caller:
     return Caller()
 
 
-def engine(request: Request) -> Engine:
-    """The engine of this server."""
-    found: Engine = request.app.state.engine
-    return found
+def services(request: Request) -> Services:
+    """The parts of the server that this request has reached."""
+    parts: Services = request.app.state.services
+    return parts
 
 
-def store(request: Request) -> Store:
-    """The store of this server."""
-    found: Store = request.app.state.store
-    return found
-
-
-def stream(
+def event_stream(
     request: Request,
-    log: TurnLog,
+    stream: TurnStream,
     after: Position | None,
     headers: dict[str, str] | None = None,
 ) -> EventStream:
-    """A turn's events after a position, with this server's patience."""
-    state = request.app.state
+    """The response with a turn's events.
+
+    Args:
+        request: Whose server's patience counts.
+        stream: The turn's.
+        after: Position to read on from; `None` for the first event.
+        headers: Further headers of the response.
+
+    """
+    parts = services(request)
     return EventStream(
-        log.read(after, idle_seconds=state.heartbeat_seconds),
-        problem=state.problem,
-        reader_seconds=state.reader_timeout,
+        stream.read(after, idle_seconds=parts.heartbeat_seconds),
+        reader_seconds=parts.reader_timeout,
         headers=headers or {},
     )
 
 
-def feed(request: Request) -> Feed:
-    """What happens to the sessions of this server."""
-    found: Feed = request.app.state.feed
-    return found
-
-
-def providers(request: Request) -> Providers:
-    """The models of this server."""
-    found: Providers = request.app.state.providers
-    return found
-
-
-def _given(part: Callable[[Request], T]) -> Any:
+def _dependency(part: Callable[[Request], T]) -> Any:  # what `Depends` is declared to return
     """A part of the server as a dependency: a coroutine, for FastAPI runs the others in threads."""
 
     async def depends(request: Request) -> T:
@@ -71,11 +78,15 @@ def _given(part: Callable[[Request], T]) -> Any:
     return Depends(depends)
 
 
-CallerOf = Annotated[Caller, _given(caller)]
-EngineOf = Annotated[Engine, _given(engine)]
-FeedOf = Annotated[Feed, _given(feed)]
-ProvidersOf = Annotated[Providers, _given(providers)]
-StoreOf = Annotated[Store, _given(store)]
+CallerOf = Annotated[Caller, _dependency(caller)]
+ImportsOf = Annotated[ImportService, _dependency(lambda request: services(request).imports)]
+NotificationsOf = Annotated[
+    Notifications, _dependency(lambda request: services(request).notifications)
+]
+ProvidersOf = Annotated[Providers, _dependency(lambda request: services(request).providers)]
+SessionsOf = Annotated[SessionService, _dependency(lambda request: services(request).sessions)]
+StoreOf = Annotated[Store, _dependency(lambda request: services(request).store)]
+TurnsOf = Annotated[TurnService, _dependency(lambda request: services(request).turns)]
 Limit = Annotated[
     int | None,
     Query(ge=1, le=MAX_LIMIT, description="Entries on a page; without it, all of them."),

@@ -6,8 +6,9 @@ from typing import Any
 
 import orjson
 
-from chatkeep.domain import Message, SessionNotFound
-from chatkeep.records import VERSION, Beginning
+from chatkeep.domain.errors import SessionNotFound
+from chatkeep.domain.model import Message
+from chatkeep.domain.records import VERSION, Beginning
 from chatkeep.store import Store, exports, messages
 
 MESSAGES_AT_ONCE = 50

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chatkeep.domain import (
+from chatkeep.domain.errors import (
     BodyTooSlow,
     ChatError,
     ForeignHost,

@@ -10,7 +10,7 @@ import orjson
 from fastapi import Request, Response
 
 from chatkeep.api.responses import StoredStream
-from chatkeep.domain import InvalidRequest
+from chatkeep.domain.errors import InvalidRequest
 
 MAX_LIMIT = 1_000
 SESSIONS_CHUNK, MESSAGES_CHUNK = 500, 50

@@ -1,6 +1,6 @@
 """Errors on the wire: `application/problem+json` (RFC 9457).
 
-Which status belongs to which error is the table in `app.py`.
+Which status each error has is the table `STATUS`.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,48 @@ from fastapi import Response
 from pydantic import BaseModel, Field
 
 from chatkeep.api.responses import DEFAULTS
-from chatkeep.domain import ChatError
+from chatkeep.domain import errors
+from chatkeep.domain.errors import ChatError
 
 MEDIA_TYPE = "application/problem+json"
+
+STATUS: dict[type[errors.ChatError], int] = {
+    errors.MalformedRequest: 400,
+    errors.MalformedBody: 400,
+    errors.ForeignHost: 403,
+    errors.ForeignOrigin: 403,
+    errors.SessionNotFound: 404,
+    errors.MessageNotFound: 404,
+    errors.TurnNotFound: 404,
+    errors.PageMissing: 404,
+    errors.NotAcceptable: 406,
+    errors.BodyTooSlow: 408,
+    errors.SessionBusy: 409,
+    errors.SessionChanged: 412,
+    errors.TurnNotStarted: 409,
+    errors.TurnCancelled: 409,
+    errors.TooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.InvalidRequest: 422,
+    errors.IdempotencyKeyReused: 422,
+    errors.QueueFull: 429,
+    errors.InternalError: 500,
+    errors.TurnInterrupted: 500,
+    errors.ModelFailed: 502,
+    errors.AnswerUnreadable: 502,
+    errors.AnswerWithheld: 502,
+    errors.AnswerWithoutText: 502,
+    errors.ModelOutOfTokens: 502,
+    errors.ModelQuotaExhausted: 502,
+    errors.ModelMisconfigured: 502,
+    errors.ContextTooLong: 502,
+    errors.ModelBusy: 503,
+    errors.Overloaded: 503,
+    errors.Draining: 503,
+    errors.StoreUnavailable: 503,
+    errors.ModelTimedOut: 504,
+}
+"""Which status each error has. Every error is in here."""
 
 
 class Problem(BaseModel):
@@ -25,26 +64,31 @@ class Problem(BaseModel):
     detail: str
 
 
-def document(error: ChatError, status: int) -> dict[str, Any]:
-    """What the wire says of an error; where it names a turn, also where that can be read."""
-    body: dict[str, Any] = {"type": error.uri, "title": error.title, "status": status}
-    body |= {"detail": error.detail, **error.extra}
+def document(error: ChatError) -> dict[str, Any]:
+    """The members of an error's problem document; with a turn, also where to read its events."""
+    body: dict[str, Any] = {"type": error.uri, "title": error.title, "status": STATUS[type(error)]}
+    body["detail"] = error.detail
+    if error.errors:
+        body["errors"] = error.errors
+    if error.turn is not None:
+        body["turn_id"] = error.turn.turn_id
+        if error.turn.session_id is not None:
+            body["session_id"] = error.turn.session_id
     if error.retry_after is not None:
         body["retry_after"] = error.retry_after
-    if "turn_id" in error.extra:
-        body["events"] = f"/turns/{error.extra['turn_id']}/events"
+    if error.turn is not None:
+        body["events"] = f"/turns/{error.turn.turn_id}/events"
     return body
 
 
-def respond(error: ChatError, status: int) -> Response:
-    """The response that tells of an error."""
+def respond(error: ChatError) -> Response:
+    """An error as a response."""
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
-    if "session_id" in error.extra:
-        # The turn is stored: a stock client that posts it again by itself would double it.
+    if error.forbids_retry:
         headers["X-Should-Retry"] = "false"
-    return response(document(error, status), headers)
+    return response(document(error), headers)
 
 
 def response(body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:

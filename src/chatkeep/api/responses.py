@@ -4,7 +4,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatkeep import telemetry
-from chatkeep.domain import ChatError
+from chatkeep.domain.errors import ChatError
 
 log = telemetry.logger("responses")
 

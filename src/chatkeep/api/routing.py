@@ -8,7 +8,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
-from chatkeep.domain import InvalidRequest
+from chatkeep.domain.errors import InvalidRequest, InvalidValue
 
 MAX_ERRORS = 20
 """Wrong parameters that an answer lists."""
@@ -55,7 +55,7 @@ def _check(query: bytes, parameters: dict[str, bool]) -> None:
     except UnicodeDecodeError:
         raise InvalidRequest("The query is not UTF-8 with percent-encoding.") from None
     seen: set[str] = set()
-    errors = []
+    errors: list[InvalidValue] = []
     for name, _ in pairs:
         if name not in parameters:
             choice = ", ".join(parameters) or "none"

@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from collections.abc import AsyncGenerator
 
 import orjson
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from chatkeep.domain import ChatError, Event, Failure
-from chatkeep.silence import Silence
+from chatkeep.api import problems
+from chatkeep.domain.events import Event, Failure
+from chatkeep.idle_timer import IdleTimer
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -45,19 +45,20 @@ class EventStream(Response):
         self,
         events: AsyncGenerator[Event | str, None],
         *,
-        problem: Callable[[ChatError], dict[str, Any]],
         reader_seconds: float,
         headers: dict[str, str],
     ) -> None:
-        """Take what to send: events, and remarks, which are no events.
+        """Make the response.
 
-        `problem` says what an error looks like. A reader that takes nothing for `reader_seconds`
-        is left.
+        Args:
+            events: What to send; a `str` is sent as a comment, which clients ignore.
+            reader_seconds: A reader that takes nothing for so long is disconnected.
+            headers: Further headers of the response.
+
         """
         super().__init__(headers={**HEADERS, **headers})
         del self.headers["content-length"]
         self._events = events
-        self._problem = problem
         self._reader_seconds = reader_seconds
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,37 +66,39 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         loop = asyncio.get_running_loop()
         events = self._events
-        stay = asyncio.timeout(None)
+        deadline = asyncio.timeout(None)
 
-        def leave(_: object = None) -> None:
-            with contextlib.suppress(RuntimeError):  # the stream is over already
-                stay.reschedule(loop.time())
+        def disconnect(_: object = None) -> None:
+            with contextlib.suppress(RuntimeError):  # the stream has ended
+                deadline.reschedule(loop.time())
 
         gone = asyncio.create_task(_gone(receive))
-        gone.add_done_callback(leave)
-        taking = Silence(self._reader_seconds, leave)
-        taking.pause()
+        gone.add_done_callback(disconnect)
+        idle = IdleTimer(self._reader_seconds, disconnect)
+        idle.pause()
         try:
-            async with stay, contextlib.aclosing(events):
+            async with deadline, contextlib.aclosing(events):
                 async for event in events:
                     body = self._encode(event)
-                    taking.heard()
+                    idle.heard()
                     await send({"type": "http.response.body", "body": body, "more_body": True})
-                    taking.pause()
+                    idle.pause()
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
-            return  # the reader has gone, or takes nothing: it can read on when it is back
+            # The reader has gone, or takes nothing: it can reconnect.
+            if not deadline.expired():
+                raise  # the source's own
         finally:
-            taking.stop()
+            idle.stop()
             gone.cancel()
 
     def _encode(self, event: Event | str) -> bytes:
         if isinstance(event, str):
             return f": {event}\n\n".encode()
-        data = event.data
+        data: object = event.payload
         if isinstance(data, Failure):
-            data = {**self._problem(data.error), "text": data.text}
-        head = f"id: {event.id}\nevent: {event.name}\ndata: "
+            data = {**problems.document(data.error), "text": data.text}
+        head = f"id: {event.id}\nevent: {event.type}\ndata: "
         return head.encode() + _one_line(orjson.dumps(data)) + b"\n\n"
 
 

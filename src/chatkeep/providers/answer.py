@@ -6,17 +6,16 @@ Whichever client streams it. Pure.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from chatkeep.domain import (
+from chatkeep.domain.errors import (
     AnswerWithheld,
     AnswerWithoutText,
     ChatError,
-    Completion,
     ModelFailed,
     ModelOutOfTokens,
-    Usage,
-    is_blank,
 )
-from chatkeep.providers.text import Cleaner, storable
+from chatkeep.domain.model import Completion, Usage
+from chatkeep.domain.validation import is_blank
+from chatkeep.providers.text import Cleaner, replace_unstorable
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk
@@ -85,7 +84,7 @@ class Answer:
         metadata = chunk.response_metadata
         for key in ("finish_reason", "stop_reason", "done_reason", "status"):
             if metadata.get(key):
-                self.finish_reason = storable(str(metadata[key]))[:MAX_REASON_CHARS]
+                self.finish_reason = replace_unstorable(str(metadata[key]))[:MAX_REASON_CHARS]
                 break
         if content:
             self._take(self._cleaner.clean(content if type(content) is str else chunk.text))

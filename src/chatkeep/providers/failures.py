@@ -13,7 +13,7 @@ from typing import Any
 
 from langchain_core import exceptions as langchain
 
-from chatkeep.domain import (
+from chatkeep.domain.errors import (
     AnswerUnreadable,
     ChatError,
     ContextTooLong,
@@ -23,8 +23,8 @@ from chatkeep.domain import (
     ModelQuotaExhausted,
     ModelTimedOut,
 )
-from chatkeep.providers.clients import Access
-from chatkeep.providers.text import storable
+from chatkeep.providers.protocol import Access
+from chatkeep.providers.text import replace_unstorable
 from chatkeep.redaction import Redactor
 
 MAX_DETAIL_CHARS = 300
@@ -71,7 +71,7 @@ class Failure:
     retry_after: float | None = None
 
 
-def named(
+def translate_error(
     failure: Exception,
     redactor: Redactor,
     access: Access = NOWHERE,
@@ -262,4 +262,4 @@ def _words(failure: Exception, redactor: Redactor) -> str | None:
     if text.startswith("<"):
         return "it answered with a web page"
     text = _SECRET.sub("…", redactor.redact(text))
-    return storable(text[:MAX_DETAIL_CHARS])
+    return replace_unstorable(text[:MAX_DETAIL_CHARS])

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from pydantic import Field, SecretStr
 
-from chatkeep.domain import ModelMisconfigured
-from chatkeep.providers.events import NOT_AN_API
+from chatkeep.domain.errors import ModelMisconfigured
+from chatkeep.providers.event_reader import NOT_AN_API
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel

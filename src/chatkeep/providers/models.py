@@ -9,24 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from chatkeep import telemetry
-from chatkeep.domain import (
-    Call,
-    CallKind,
-    ChatError,
-    Completion,
-    InvalidRequest,
-    ModelFailed,
-    ModelMisconfigured,
-    Prompt,
-    Role,
-    Status,
-)
-from chatkeep.providers import clients, tokens
+from chatkeep.domain.errors import ChatError, InvalidRequest, ModelFailed, ModelMisconfigured
+from chatkeep.domain.model import Call, CallKind, Completion, Prompt, Role, Status
+from chatkeep.idle_timer import IdleTimer
+from chatkeep.providers import protocol, tokens
 from chatkeep.providers.answer import Answer, ReplyTooLongError
-from chatkeep.providers.clients import ProviderOptions
-from chatkeep.providers.embedded import Address, Embedded
+from chatkeep.providers.llama_process import Address, Embedded
+from chatkeep.providers.protocol import ProviderOptions
 from chatkeep.providers.text import Cleaner
-from chatkeep.silence import Silence
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
@@ -109,7 +99,7 @@ class Providers:
 
     def opening(self, name: str, first: Role) -> tuple[Role, str] | None:
         """The line that a model is sent before a context whose first message has this role."""
-        return clients.opening(name, first)
+        return protocol.opening(name, first)
 
     async def warm_up(self) -> None:
         """Start the default model now if it is embedded, and import its client."""
@@ -124,7 +114,7 @@ class Providers:
     async def close(self) -> None:
         """Close the connections, and stop the embedded models."""
         for loaded in self._models.values():
-            await clients.close(loaded.model)
+            await protocol.close(loaded.model)
         for embedded in self._embedded.values():
             await embedded.close()
 
@@ -143,9 +133,9 @@ class Providers:
         `calls` gets an entry for each call that is made, whatever becomes of it.
         A call that fails before any text came is repeated, `retries` times (a setting by
         default), after a growing random pause or the one that the provider asks for.
-        Raises the errors of `failures.named`.
+        Raises the errors of `failures.translate_error`.
         """
-        from chatkeep.providers.failures import named  # brings LangChain along
+        from chatkeep.providers.failures import translate_error  # brings LangChain along
 
         if name not in self._known:
             raise ModelMisconfigured("This model is no longer on offer. Choose another one.")
@@ -170,10 +160,10 @@ class Providers:
                 raise
             except Exception as raised:
                 count(Status.FAILED)
-                failure = named(
+                failure = translate_error(
                     raised,
                     self._options.redactor,
-                    clients.access(name, self._options),
+                    protocol.access(name, self._options),
                     has_begun=answer.has_begun,
                 )
                 delay = _delay(attempt, failure.retry_after)
@@ -202,8 +192,8 @@ class Providers:
         try:
             async with self._seat(name) as address:
                 model = await self._loaded(name, address)
-                asked = clients.messages(name, prompt)
-                parameters = clients.parameters(name, prompt, self._sampling(name))
+                asked = protocol.messages(name, prompt)
+                parameters = protocol.parameters(name, prompt, self._sampling(name))
                 await self._read(model.astream(asked, **parameters), answer)
             return answer.end()
         except ReplyTooLongError:
@@ -254,7 +244,7 @@ class Providers:
             loaded = self._models.get(name)
             if loaded is None or loaded.address != address:
                 # Importing a provider's package takes a second or more: not on the event loop.
-                model = await asyncio.to_thread(clients.load, name, self._options, address)
+                model = await asyncio.to_thread(protocol.load, name, self._options, address)
                 loaded = self._models[name] = _Loaded(address, model)
             return loaded.model
 
@@ -266,11 +256,11 @@ class _Loaded:
 
 
 @asynccontextmanager
-async def _patient(seconds: float) -> AsyncIterator[Silence]:
+async def _patient(seconds: float) -> AsyncIterator[IdleTimer]:
     """Raise `TimeoutError` when the silence is that long."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(None) as limit:
-        silence = Silence(seconds, lambda: limit.reschedule(loop.time()), tick=TICK_SECONDS)
+        silence = IdleTimer(seconds, lambda: limit.reschedule(loop.time()), tick=TICK_SECONDS)
         try:
             yield silence
         finally:

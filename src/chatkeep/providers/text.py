@@ -61,11 +61,11 @@ class Cleaner:
         return text[start:], max(0, redactor.safe_length(text) - start)
 
     def _storable(self, piece: str) -> str:
-        text = storable(piece)
+        text = replace_unstorable(piece)
         return text.replace("\ufffd", "") if self._without_replacements else text
 
 
-def storable(text: str) -> str:
+def replace_unstorable(text: str) -> str:
     """The text with surrogate pairs joined, and lone ones and NUL replaced by U+FFFD."""
     if "\0" in text:
         text = text.replace("\0", "\ufffd")

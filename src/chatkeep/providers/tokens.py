@@ -1,6 +1,6 @@
 """Tokens of a call: as its provider counted them, or as they can be estimated. Pure."""
 
-from chatkeep.domain import Call, CallKind, Prompt, Status, Usage
+from chatkeep.domain.model import Call, CallKind, Prompt, Status, Usage
 
 BYTES_PER_TOKEN = 4
 """Of UTF-8: right within a third for English and for most other languages' tokenizers."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatkeep import files
-from chatkeep.domain import ChatError
+from chatkeep.domain.errors import ChatError
 from chatkeep.store import database_files, migrations
 from chatkeep.store.lock import claim
 

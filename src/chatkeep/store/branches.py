@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain import MessageNotFound
-from chatkeep.store.compiled import Compiled
+from chatkeep.domain.errors import MessageNotFound
+from chatkeep.store.prepared import PreparedStatement
 from chatkeep.store.tables import RUN_START, messages, sessions
 
 
@@ -47,7 +47,7 @@ def _last_of_branch_statement() -> sa.Select[tuple[int, int]]:
     )
 
 
-_LAST_OF_BRANCH = Compiled(_last_of_branch_statement())
+_LAST_OF_BRANCH = PreparedStatement(_last_of_branch_statement())
 
 
 def active_runs(conn: sa.Connection, session_pks: Sequence[int]) -> Mapping[int, Sequence[range]]:

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 
 from chatkeep import telemetry
-from chatkeep.domain import StoreUnavailable
+from chatkeep.domain.errors import StoreUnavailable
 
 log = telemetry.logger("store")
 

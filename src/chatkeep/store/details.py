@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from chatkeep.domain import Message, MessageRecord
+from chatkeep.domain.model import Message, MessageRecord
 from chatkeep.store import messages as stored
-from chatkeep.store import records
+from chatkeep.store import turn_records
 from chatkeep.store.tables import messages, turns
 
 _AT_THESE = (
@@ -42,7 +42,7 @@ _NEWEST_AGAIN = (
     .scalar_subquery()
 )
 _TURNS = (
-    sa.select(messages.c.id.label("message"), *records.SUMMARIZED)
+    sa.select(messages.c.id.label("message"), *turn_records.SUMMARIZED)
     # No turn answers a reply, so what is found of it is the turn that wrote it.
     .join_from(messages, turns, turns.c.id == sa.func.coalesce(_NEWEST_AGAIN, messages.c.turn_id))
     .where(*_AT_THESE)
@@ -55,7 +55,7 @@ def of_path(conn: sa.Connection, *, session_pk: int, seqs: Sequence[int]) -> lis
     siblings = defaultdict(list)
     for row in conn.execute(_SIBLINGS, place):
         siblings[row.id].append((row.seq, row.sibling))
-    answering = {row.message: records.summary(row) for row in conn.execute(_TURNS, place)}
+    answering = {row.message: turn_records.summary(row) for row in conn.execute(_TURNS, place)}
     return [
         MessageRecord(
             **{name: getattr(message, name) for name in Message.__dataclass_fields__},

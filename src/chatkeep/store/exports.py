@@ -7,8 +7,9 @@ from typing import IO, Any, NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain import SessionNotFound, rfc3339
-from chatkeep.records import CallLine, MessageLine, TurnLine
+from chatkeep.domain.errors import SessionNotFound
+from chatkeep.domain.records import CallLine, MessageLine, TurnLine
+from chatkeep.domain.times import rfc3339
 from chatkeep.store.tables import calls, messages, sessions, system_prompts, turns
 
 MEMORY_BYTES = 1_048_576

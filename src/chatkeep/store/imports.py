@@ -9,17 +9,18 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain import Role, Session, Status, TurnCancelled, TurnInterrupted, rfc3339
-from chatkeep.records import (
+from chatkeep.domain.errors import TurnCancelled, TurnInterrupted
+from chatkeep.domain.model import Role, Session, Status
+from chatkeep.domain.records import (
     CallLine,
     Line,
     MessageLine,
     SessionLine,
     SystemPromptLine,
     TurnLine,
-    microseconds,
 )
-from chatkeep.store import messages, removal, rows, sessions
+from chatkeep.domain.times import microseconds, rfc3339
+from chatkeep.store import deletion, messages, rows, sessions
 from chatkeep.store.tables import HIDDEN, calls, turns
 from chatkeep.store.tables import messages as messages_table
 
@@ -36,7 +37,7 @@ def begin(conn: sa.Connection, *, tenant: str, line: SessionLine) -> int:
         raise CannotImport("is here already" if same else "another session has this id")
     values = {
         "tenant_id": HIDDEN,
-        "session_id": removal.hidden_name(removal.IMPORTED, tenant),
+        "session_id": deletion.hidden_name(deletion.IMPORTED, tenant),
         "title": line.title,
         "title_source": line.title_source.value,
         "title_pending": line.title_pending,
@@ -101,7 +102,7 @@ def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> S
 
 def discard(conn: sa.Connection, *, tenant: str, pk: int) -> None:
     """Leave what has come in of a session to the next sweep."""
-    rows.update_session(conn, pk, session_id=removal.hidden_name(removal.DELETED, tenant))
+    rows.update_session(conn, pk, session_id=deletion.hidden_name(deletion.DELETED, tenant))
 
 
 def _add_message(

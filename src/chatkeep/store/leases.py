@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain import Status, Turn
+from chatkeep.domain.model import Status, Turn
 from chatkeep.store import rows
 from chatkeep.store.tables import leases, turns
 
@@ -23,7 +23,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
+class OrphanedTurn:
     """A turn that a process which is gone has left behind."""
 
     session_pk: int
@@ -65,7 +65,7 @@ def others(conn: sa.Connection, *, owner: str) -> list[Lease]:
     return [Lease(row.owner, -1 if row.beat is None else row.beat) for row in found]
 
 
-def take_over(conn: sa.Connection, *, owner: str, dead: Lease) -> list[Unfinished]:
+def take_over(conn: sa.Connection, *, owner: str, dead: Lease) -> list[OrphanedTurn]:
     """Make the turns of a lease that no longer moves the owner's; nothing if it has moved.
 
     Of several who try this, one succeeds.
@@ -78,16 +78,16 @@ def take_over(conn: sa.Connection, *, owner: str, dead: Lease) -> list[Unfinishe
     return _taken(conn, owner, left)
 
 
-def take_all(conn: sa.Connection, *, owner: str) -> list[Unfinished]:
+def take_all(conn: sa.Connection, *, owner: str) -> list[OrphanedTurn]:
     """Make every turn that has not ended the owner's: right for who holds the database alone."""
     conn.execute(leases.delete().where(leases.c.owner != owner))
     return _taken(conn, owner, rows.UNFINISHED.all(conn, {}))
 
 
-def _taken(conn: sa.Connection, owner: str, left: Iterable[Any]) -> list[Unfinished]:
+def _taken(conn: sa.Connection, owner: str, left: Iterable[Any]) -> list[OrphanedTurn]:
     taken = []
     for row in left:
         if row.status == Status.RUNNING.value:
             rows.update_turn(conn, row.id, owner=owner)
-        taken.append(Unfinished(row.session_pk, row.tenant_id, rows.turn(row, row.session_id)))
+        taken.append(OrphanedTurn(row.session_pk, row.tenant_id, rows.turn(row, row.session_id)))
     return taken

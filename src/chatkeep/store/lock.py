@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from chatkeep.domain import StoreUnavailable
+from chatkeep.domain.errors import StoreUnavailable
 from chatkeep.store.database_files import PRIVATE, WRITABLE_BY_OTHERS
 
 

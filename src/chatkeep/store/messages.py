@@ -6,9 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.domain import Message, MessageNotFound, Role, SessionNotFound, Status, rfc3339
-from chatkeep.store import branches, search
-from chatkeep.store.compiled import Compiled
+from chatkeep.domain.errors import MessageNotFound, SessionNotFound
+from chatkeep.domain.model import Message, Role, Status
+from chatkeep.domain.times import rfc3339
+from chatkeep.store import branches
+from chatkeep.store.prepared import PreparedStatement
+from chatkeep.store.search import hits as search
 from chatkeep.store.tables import messages, sessions
 
 MAX_UNANSWERED = 1_000
@@ -23,8 +26,8 @@ class Path:
     seqs: tuple[int, ...]
 
 
-_INSERT = Compiled(messages.insert())
-_SET_STATUS = Compiled(
+_INSERT = PreparedStatement(messages.insert())
+_SET_STATUS = PreparedStatement(
     messages.update().where(
         messages.c.session_pk == sa.bindparam("session"), messages.c.seq == sa.bindparam("at_seq")
     )
@@ -142,16 +145,16 @@ def _window_statement() -> sa.Select[Any]:
     ).order_by(walk.c.step)
 
 
-_WINDOW = Compiled(_window_statement())
+_WINDOW = PreparedStatement(_window_statement())
 
 
-_HEAD = Compiled(
+_HEAD = PreparedStatement(
     sa.select(sessions.c.pk, sessions.c.head_seq).where(
         sessions.c.tenant_id == sa.bindparam("tenant"),
         sessions.c.session_id == sa.bindparam("name"),
     )
 )
-_PARENT = Compiled(
+_PARENT = PreparedStatement(
     sa.select(messages.c.parent_seq).where(
         messages.c.session_pk == sa.bindparam("session"), messages.c.id == sa.bindparam("message")
     )
@@ -216,7 +219,7 @@ def _path_statement() -> sa.Select[tuple[int]]:
     return sa.select(walk.c.seq).order_by(walk.c.step)
 
 
-_PATH = Compiled(_path_statement())
+_PATH = PreparedStatement(_path_statement())
 
 
 _PARENTS = messages.alias("parent")

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain import Status, Turn, TurnOptions
-from chatkeep.store.compiled import Compiled
+from chatkeep.domain.model import Status, Turn, TurnOptions
+from chatkeep.store.prepared import PreparedStatement
 from chatkeep.store.tables import WAITING, messages, sessions, system_prompts, turns
 
 # Written out, not bound: only so does a planner see that the partial index fits.
@@ -19,10 +19,12 @@ _RUNNING = turns.c.status == sa.literal_column("'running'")
 _WAITING = sa.text(f"({WAITING})")
 _IN_LINE = turns.c.session_pk == sa.bindparam("session")
 
-_INSERT = Compiled(turns.insert())
-_UPDATE_TURN = Compiled(turns.update().where(turns.c.id == sa.bindparam("turn")))
-BY_ID = Compiled(sa.select(turns).where(turns.c.id == sa.bindparam("turn")).with_for_update())
-OF_TENANT = Compiled(
+_INSERT = PreparedStatement(turns.insert())
+_UPDATE_TURN = PreparedStatement(turns.update().where(turns.c.id == sa.bindparam("turn")))
+BY_ID = PreparedStatement(
+    sa.select(turns).where(turns.c.id == sa.bindparam("turn")).with_for_update()
+)
+OF_TENANT = PreparedStatement(
     sa.select(
         turns,
         sessions.c.session_id,
@@ -32,7 +34,7 @@ OF_TENANT = Compiled(
     .join(sessions, sessions.c.pk == turns.c.session_pk)
     .where(sessions.c.tenant_id == sa.bindparam("tenant"), turns.c.id == sa.bindparam("turn"))
 )
-_BY_KEY = Compiled(
+_BY_KEY = PreparedStatement(
     sa.select(
         turns.c.id,
         turns.c.request_digest,
@@ -45,24 +47,24 @@ _BY_KEY = Compiled(
         turns.c.idempotency_key == sa.bindparam("idempotency"),
     )
 )
-_NEWEST = Compiled(
+_NEWEST = PreparedStatement(
     sa.select(turns.c.id, turns.c.request_digest, turns.c.created_at, turns.c.status)
     .where(turns.c.session_pk == sa.bindparam("session"))
     .order_by(turns.c.seq.desc())
     .limit(sa.bindparam("limit", type_=sa.Integer))
 )
-NEXT = Compiled(
+NEXT = PreparedStatement(
     sa.select(turns)
     .where(turns.c.session_pk == sa.bindparam("session"), _WAITING)
     .order_by(turns.c.seq)
     .limit(1)
 )
-_QUEUED_OF = Compiled(
+_QUEUED_OF = PreparedStatement(
     sa.select(turns.c.id)
     .where(turns.c.session_pk == sa.bindparam("session"), _WAITING, _QUEUED)
     .order_by(turns.c.seq)
 )
-_LINE = Compiled(
+_LINE = PreparedStatement(
     sa.select(
         sa.select(turns.c.id).where(_IN_LINE, _RUNNING).scalar_subquery().label("running"),
         sa.select(sa.func.count())
@@ -72,10 +74,10 @@ _LINE = Compiled(
         .label("waiting"),
     )
 )
-_SESSION = Compiled(
+_SESSION = PreparedStatement(
     sa.select(sessions).where(sessions.c.pk == sa.bindparam("key")).with_for_update()
 )
-_UPDATE_SESSION = Compiled(sessions.update().where(sessions.c.pk == sa.bindparam("key")))
+_UPDATE_SESSION = PreparedStatement(sessions.update().where(sessions.c.pk == sa.bindparam("key")))
 _MESSAGE = (
     messages.c.seq,
     messages.c.id,
@@ -83,7 +85,7 @@ _MESSAGE = (
     messages.c.depth,
     messages.c.content,
 )
-RUNNING = Compiled(
+RUNNING = PreparedStatement(
     sa.select(
         turns.c.session_pk,
         turns.c.status,
@@ -109,21 +111,21 @@ RUNNING = Compiled(
 """A turn that was begun, with its session and the depth of the message that it answers."""
 
 _IN_SESSION = messages.c.session_pk == sa.bindparam("session")
-_MESSAGE_AT = Compiled(
+_MESSAGE_AT = PreparedStatement(
     sa.select(*_MESSAGE).where(_IN_SESSION, messages.c.seq == sa.bindparam("at_seq"))
 )
-_MESSAGE_NAMED = Compiled(
+_MESSAGE_NAMED = PreparedStatement(
     sa.select(*_MESSAGE).where(_IN_SESSION, messages.c.id == sa.bindparam("message"))
 )
-_PROMPT = Compiled(
+_PROMPT = PreparedStatement(
     sa.select(system_prompts.c.content).where(
         system_prompts.c.session_pk == sa.bindparam("session"),
         system_prompts.c.digest == sa.bindparam("digest"),
     )
 )
-_INSERT_PROMPT = Compiled(system_prompts.insert())
+_INSERT_PROMPT = PreparedStatement(system_prompts.insert())
 
-UNFINISHED = Compiled(
+UNFINISHED = PreparedStatement(
     sa.select(turns, sessions.c.session_id)
     .join(sessions, sessions.c.pk == turns.c.session_pk)
     .where(_UNFINISHED)

@@ -7,16 +7,12 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain import (
-    Session,
-    SessionFilter,
-    SessionNotFound,
-    SessionRecord,
-    TitleSource,
-    rfc3339,
-)
-from chatkeep.store import rows, search
-from chatkeep.store.compiled import Compiled
+from chatkeep.domain.errors import SessionNotFound
+from chatkeep.domain.model import Session, SessionFilter, SessionRecord, TitleSource
+from chatkeep.domain.times import rfc3339
+from chatkeep.store import rows
+from chatkeep.store.prepared import PreparedStatement
+from chatkeep.store.search import hits as search
 from chatkeep.store.tables import sessions
 
 _LISTED = (
@@ -42,7 +38,7 @@ class Position:
     session_id: str
 
 
-_FIND = Compiled(
+_FIND = PreparedStatement(
     sa.select(sessions)
     .where(
         sessions.c.tenant_id == sa.bindparam("tenant"),
@@ -50,7 +46,7 @@ _FIND = Compiled(
     )
     .with_for_update()
 )
-_READ = Compiled(
+_READ = PreparedStatement(
     sa.select(sessions).where(
         sessions.c.tenant_id == sa.bindparam("tenant"),
         sessions.c.session_id == sa.bindparam("name"),

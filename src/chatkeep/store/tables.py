@@ -22,7 +22,7 @@ What full-text search reads is no table of this file: see `search.py`. Its keys 
 
 import sqlalchemy as sa
 
-from chatkeep.domain import CallKind, Role, Status, TitleSource
+from chatkeep.domain.model import CallKind, Role, Status, TitleSource
 
 HIDDEN = "(hidden)"
 """The tenant of what is not there."""

@@ -9,14 +9,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from chatkeep.domain import (
-    Call,
-    Completion,
-    Role,
-    Status,
-    SystemPrompts,
-    Turn,
-)
+from chatkeep.domain.model import Call, Completion, Role, Status, SystemPrompts, Turn
 from chatkeep.store import messages, rows, usage
 
 ROOT = 0
@@ -34,7 +27,7 @@ class Runner:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class StartedTurn:
     """A turn that runs from now on, and all that its model needs to be asked."""
 
     turn: Turn
@@ -61,7 +54,7 @@ class Ended:
     """A turn's end that is on disk: its session's title, and the turn that was waiting for it."""
 
     title: str
-    following: Begun | None
+    following: StartedTurn | None
 
 
 class _Asked(NamedTuple):
@@ -83,14 +76,14 @@ class _Sent:
     """What of it the turn's row says."""
 
 
-def begin_at_once(
+def start_turn(
     conn: sa.Connection,
     session: Any,
     waiting: Turn,
     message: str | None,
     runner: Runner,
     values: dict[str, Any],
-) -> Begun:
+) -> StartedTurn:
     """Store a turn of a session where none runs or waits, and begin it.
 
     `values` are the columns of its row that `waiting` does not speak of.
@@ -110,7 +103,9 @@ def begin_at_once(
     return _begun(conn, session, turn, asked, sent)
 
 
-def begin_next(conn: sa.Connection, *, session_pk: int, runner: Runner, at: int) -> Begun | None:
+def start_next_turn(
+    conn: sa.Connection, *, session_pk: int, runner: Runner, at: int
+) -> StartedTurn | None:
     """Begin the turn that waits longest in a session where none runs; `None` if none waits.
 
     The message of a turn that was cancelled while it waited gets its place in passing. A session
@@ -148,7 +143,7 @@ def begin_next(conn: sa.Connection, *, session_pk: int, runner: Runner, at: int)
     return None
 
 
-def begin_again(conn: sa.Connection, *, turn_id: str, runner: Runner) -> Begun:
+def restart_turn(conn: sa.Connection, *, turn_id: str, runner: Runner) -> StartedTurn:
     """Count another attempt of a running turn, and read again what its model needs."""
     row = rows.BY_ID.one(conn, {"turn": turn_id})
     session = rows.session(conn, row.session_pk)
@@ -215,7 +210,7 @@ def end(
         made=outcome.calls,
         at=at,
     )
-    return Ended(row.title, begin_next(conn, session_pk=row.session_pk, runner=runner, at=at))
+    return Ended(row.title, start_next_turn(conn, session_pk=row.session_pk, runner=runner, at=at))
 
 
 def _place(conn: sa.Connection, session: Any, branch_seq: int | None, content: str) -> _Asked:
@@ -275,7 +270,7 @@ def _sent(conn: sa.Connection, session: Any, turn: Turn, runner: Runner) -> _Sen
     return _Sent(system, limit, values)
 
 
-def _begun(conn: sa.Connection, session: Any, turn: Turn, asked: Any, sent: _Sent) -> Begun:
+def _begun(conn: sa.Connection, session: Any, turn: Turn, asked: Any, sent: _Sent) -> StartedTurn:
     """Read the messages that a turn's model is sent."""
     context = messages.context(
         conn,
@@ -284,4 +279,4 @@ def _begun(conn: sa.Connection, session: Any, turn: Turn, asked: Any, sent: _Sen
         limit=sent.limit,
         until=session.last_seq,
     )
-    return Begun(turn, session.pk, sent.system, context, asked.content)
+    return StartedTurn(turn, session.pk, sent.system, context, asked.content)

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from chatkeep.domain import Call, CallKind, Status, UsageRow
-from chatkeep.store.compiled import Compiled
+from chatkeep.domain.model import Call, CallKind, Status, UsageRow
+from chatkeep.store.prepared import PreparedStatement
 from chatkeep.store.tables import calls, sessions
 
 DAY_MICROSECONDS = 24 * 3_600 * 1_000_000
@@ -105,8 +105,8 @@ def _count(condition: Any, value: Any = 1) -> Any:
     return sa.func.coalesce(sa.func.sum(sa.case((condition, value), else_=0)), 0)
 
 
-_INSERT = Compiled(calls.insert())
-_IS_THERE = Compiled(sa.select(sessions.c.pk).where(sessions.c.pk == sa.bindparam("key")))
+_INSERT = PreparedStatement(calls.insert())
+_IS_THERE = PreparedStatement(sa.select(sessions.c.pk).where(sessions.c.pk == sa.bindparam("key")))
 _COLUMNS: dict[str, Any] = {
     "day": calls.c.created_at // DAY_MICROSECONDS,
     "model": calls.c.model,

@@ -1,6 +1,6 @@
-"""Titles of sessions: what a model is asked, its answer made a title, the message's own words.
+"""Titles of sessions: the prompt, the answer made a title, the provisional title, the calls.
 
-Pure: no clock, no I/O, no model.
+All but `calls` is pure: no clock, no I/O, no model.
 """
 
 from chatkeep.titles.answers import title_from_answer

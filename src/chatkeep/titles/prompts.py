@@ -3,7 +3,7 @@
 import json
 import re
 
-from chatkeep.domain import Prompt, Role
+from chatkeep.domain.model import Prompt, Role
 from chatkeep.titles.candidates import candidates
 from chatkeep.titles.words import READ_CHARS
 

@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from chatkeep.domain import StoreUnavailable
+from chatkeep.domain.errors import StoreUnavailable
 
 
 def _config() -> Config:

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from chatkeep.store import search
+from chatkeep.store.search import hits as search
 
 revision = "0003"
 down_revision = "0002"

@@ -1,0 +1,35 @@
+"""Health: whether the process is alive, and whether it can take turns.
+
+Unknown query parameters are ignored here: monitors add some, so that no cache answers them.
+"""
+
+from fastapi import APIRouter
+
+from chatkeep.api import problems
+from chatkeep.api.dependencies import StoreOf, TurnsOf
+from chatkeep.domain.errors import Draining, StoreUnavailable
+from chatkeep.store import is_current
+
+RETRY_SECONDS = 5
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> dict[str, str]:
+    """Answer as long as the process can answer anything. Query parameters are ignored."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Can the server take turns?", responses=problems.documented(503))
+async def readyz(turns: TurnsOf, store: StoreOf) -> dict[str, str]:
+    """Check that messages can be stored, the schema is current, and the server is not stopping.
+
+    Query parameters are ignored.
+    """
+    if not turns.is_accepting:
+        raise Draining(retry_after=RETRY_SECONDS)
+    if not await store.read(is_current):
+        raise StoreUnavailable("The database's schema is not current.", retry_after=RETRY_SECONDS)
+    await store.try_write()
+    return {"status": "ready"}

@@ -1,0 +1,44 @@
+"""`GET /models`: what can be asked for, and what holds where nothing is."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from chatkeep import examples
+from chatkeep.api.dependencies import CallerOf, ProvidersOf, TurnsOf
+from chatkeep.api.routing import StrictRoute
+from chatkeep.domain.model import SessionDefaults
+
+router = APIRouter(tags=["models"], route_class=StrictRoute)
+
+
+class Model(BaseModel):
+    """A model on offer."""
+
+    id: str = Field(examples=[examples.OPENAI])
+    provider: str = Field(examples=["openai"])
+
+
+class Models(BaseModel):
+    """The models on offer, the one that answers where none is asked for, and the defaults."""
+
+    default: str
+    models: list[Model]
+    defaults: SessionDefaults
+    notice: str | None = Field(
+        description="What a person should know of the default model, as one line of Markdown."
+    )
+
+
+@router.get("/models", summary="List the models on offer")
+async def list_models(_caller: CallerOf, providers: ProvidersOf, turns: TurnsOf) -> Models:
+    """Tell which models `POST /chat` and a session may name, the default first, and the defaults.
+
+    The `defaults` are what holds where a session has nothing set.
+    """
+    listed = [Model(id=name, provider=name.partition(":")[0]) for name in providers.names]
+    return Models(
+        default=providers.default,
+        models=listed,
+        defaults=turns.defaults,
+        notice=providers.notice,
+    )

@@ -1,0 +1,1 @@
+"""The words of the product: what a session, a turn and an error are."""

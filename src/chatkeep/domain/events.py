@@ -1,0 +1,199 @@
+"""What happens in turns and to sessions: every event's type and payload, and positions in a stream.
+
+An event is a member of `EventType` and its payload in `PAYLOADS`; a field of a payload is a member
+of the event's JSON object.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from chatkeep.domain.errors import ChatError, InvalidRequest, TurnCancelled, TurnInterrupted
+from chatkeep.domain.model import Reply, Session, Status
+
+_POSITION = re.compile(r"([1-9]\d{0,8})-(0|[1-9]\d{0,11})(t?)(e?)")
+
+
+class EventType(StrEnum):
+    """The name of an event on the wire."""
+
+    TURN_STARTED = "turn.started"
+    TURN_RESTARTED = "turn.restarted"
+    MESSAGE_DELTA = "message.delta"
+    TURN_COMPLETED = "turn.completed"
+    TURN_FAILED = "turn.failed"
+    TURN_CANCELLED = "turn.cancelled"
+    TURN_INTERRUPTED = "turn.interrupted"
+    SESSION_CREATED = "session.created"
+    SESSION_TITLED = "session.titled"
+    SESSION_UPDATED = "session.updated"
+    SESSION_DELETED = "session.deleted"
+    TURN_QUEUED = "turn.queued"
+    TURN_ENDED = "turn.ended"
+    EVENTS_MISSED = "events.missed"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """A turn runs; its messages and its model are known."""
+
+    turn_id: str
+    session_id: str
+    user_message_id: str
+    message_id: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRestarted:
+    """Text that was streamed before is void: the turn runs again."""
+
+    turn_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDelta:
+    """The next piece of the reply."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a turn ended that has no complete reply: the error, and the text so far."""
+
+    error: ChatError
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTitled:
+    """The model's title for a session is stored."""
+
+    session_id: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDeleted:
+    """No query finds the session any more."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnQueued:
+    """A turn is stored, and waits for the one before it."""
+
+    turn_id: str
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """A turn's end is stored."""
+
+    turn_id: str
+    session_id: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class EventsMissed:
+    """Events were dropped before this reader came to them."""
+
+    detail: str
+
+
+Payload = (
+    TurnStarted
+    | TurnRestarted
+    | MessageDelta
+    | Reply
+    | Failure
+    | Session
+    | SessionTitled
+    | SessionDeleted
+    | TurnQueued
+    | TurnEnded
+    | EventsMissed
+)
+
+PAYLOADS: dict[EventType, type[Payload]] = {
+    EventType.TURN_STARTED: TurnStarted,
+    EventType.TURN_RESTARTED: TurnRestarted,
+    EventType.MESSAGE_DELTA: MessageDelta,
+    EventType.TURN_COMPLETED: Reply,
+    EventType.TURN_FAILED: Failure,
+    EventType.TURN_CANCELLED: Failure,
+    EventType.TURN_INTERRUPTED: Failure,
+    EventType.SESSION_CREATED: Session,
+    EventType.SESSION_TITLED: SessionTitled,
+    EventType.SESSION_UPDATED: Session,
+    EventType.SESSION_DELETED: SessionDeleted,
+    EventType.TURN_QUEUED: TurnQueued,
+    EventType.TURN_ENDED: TurnEnded,
+    EventType.EVENTS_MISSED: EventsMissed,
+}
+"""What each event carries. A `Failure` is sent as the problem document of its error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event; its `id` is a position from which the stream can be read again."""
+
+    id: str
+    type: EventType
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A position in a turn's stream: after which of its events to read on.
+
+    Attributes:
+        attempt: Which run of the turn, from 1.
+        offset: Characters of the reply's text that were read.
+        is_titled: Whether the title was read.
+        is_end: Whether the last event was read.
+
+    """
+
+    attempt: int
+    offset: int = 0
+    is_titled: bool = False
+    is_end: bool = False
+
+    @classmethod
+    def parse(cls, event_id: str) -> Self:
+        """Read a position from an event's id. Raises `InvalidRequest`."""
+        match = _POSITION.fullmatch(event_id)
+        if match is None:
+            raise InvalidRequest("The position is not the id of a turn's event.")
+        attempt, offset, titled, end = match.groups()
+        return cls(int(attempt), int(offset), bool(titled), bool(end))
+
+    def __str__(self) -> str:
+        """The id of the event at this position."""
+        flags = "t" * self.is_titled + "e" * self.is_end
+        return f"{self.attempt}-{self.offset}{flags}"
+
+
+END_EVENTS = {
+    Status.COMPLETED: EventType.TURN_COMPLETED,
+    Status.FAILED: EventType.TURN_FAILED,
+    Status.CANCELLED: EventType.TURN_CANCELLED,
+    Status.INTERRUPTED: EventType.TURN_INTERRUPTED,
+}
+"""The last event of a turn's stream, by the status in which the turn ended."""
+
+
+def end_status(error: ChatError | None) -> Status:
+    """The status of a turn that ended with this error, or with `None` completely."""
+    if error is None:
+        return Status.COMPLETED
+    if isinstance(error, TurnCancelled):
+        return Status.CANCELLED
+    return Status.INTERRUPTED if isinstance(error, TurnInterrupted) else Status.FAILED

@@ -1,0 +1,452 @@
+"""The nouns of the product as values: session, message, turn, prompt, usage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any, Self
+
+DEFAULT_TENANT = "default"
+
+
+class Role(StrEnum):
+    """Who speaks in a message."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    TOOL = "tool"
+
+
+class Status(StrEnum):
+    """Where a turn is. A message has the status of the turn that it belongs to."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether a turn with this status has ended for good."""
+        return self not in {Status.QUEUED, Status.RUNNING}
+
+
+class OnBusy(StrEnum):
+    """What to do with a new turn while its session runs another: wait, fail, or stop the other."""
+
+    QUEUE = "queue"
+    REJECT = "reject"
+    INTERRUPT = "interrupt"
+
+
+class TitleSource(StrEnum):
+    """Who made a session's title."""
+
+    PROVISIONAL = "provisional"
+    MODEL = "model"
+    USER = "user"
+
+
+class CallKind(StrEnum):
+    """What a model was called for."""
+
+    REPLY = "reply"
+    TITLE = "title"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf something is done; every query names the tenant."""
+
+    tenant: str = DEFAULT_TENANT
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a provider counted; `None` where it did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One conversation, as it is listed."""
+
+    session_id: str
+    title: str
+    title_source: TitleSource
+    created_at: str
+    updated_at: str
+    message_count: int
+    pinned: bool
+    archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord(Session):
+    """A session with all that can be set of it; `None` where the server's setting holds.
+
+    `head` is the last message of the active branch, `running_turn` the turn under way,
+    `queued_turns` those that wait for it, in the order in which they will run.
+    """
+
+    model: str | None
+    system_prompt: str | None
+    context_messages: int | None
+    temperature: float | None
+    max_tokens: int | None
+    metadata: dict[str, Any]
+    head: str | None
+    running_turn: str | None
+    queued_turns: tuple[str, ...]
+
+    @property
+    def tag(self) -> str:
+        """Another one whenever anything of the session is (an entity tag, RFC 9110, 8.8.3)."""
+        return blake2b(repr(self).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """Which sessions to list; `None` for any.
+
+    Attributes:
+        archived: Only those that are archived, or that are not.
+        pinned: Only those that are pinned, or that are not.
+        title: Part of the title, in any case.
+        updated_since: Microseconds since 1970.
+    """
+
+    archived: bool | None = None
+    pinned: bool | None = None
+    title: str | None = None
+    updated_since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of a session."""
+
+    id: str
+    role: Role
+    content: str
+    created_at: str
+    status: Status
+    turn_id: str | None
+    parent_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOptions:
+    """How a turn's model is asked; `None` leaves it to the session, then to the settings.
+
+    Attributes:
+        model: As `provider:name`.
+        system_prompt: The empty text is none at all.
+        temperature: From 0 to 2.
+        max_tokens: Of the reply.
+    """
+
+    model: str | None = None
+    system_prompt: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+    def over(self, other: "TurnOptions") -> "TurnOptions":
+        """These options, and where one of them is `None`, the other's."""
+        return TurnOptions(
+            model=other.model if self.model is None else self.model,
+            system_prompt=(
+                other.system_prompt if self.system_prompt is None else self.system_prompt
+            ),
+            temperature=other.temperature if self.temperature is None else self.temperature,
+            max_tokens=other.max_tokens if self.max_tokens is None else self.max_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Where in the tree a message goes: below this one, or with `None` at the beginning."""
+
+    parent_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """A turn that a caller asks for.
+
+    Attributes:
+        session_id: Made by the application; the session is created with its first turn.
+        digest: Of the request's body: equal bodies have equal digests.
+        message: The user's message; `None` if an earlier one is answered again.
+        regenerate: Id of the turn to answer again; `None` for a new message.
+        branch: Where the message goes; `None` for the end of the active branch.
+        options: How the model is asked.
+        on_busy: What to do while the session runs another turn.
+        idempotency_key: The client's name for this request.
+        is_client_retry: Whether the client says that it has sent this request before; which turn
+            that made is found by the digest.
+    """
+
+    session_id: str
+    digest: bytes
+    message: str | None = None
+    regenerate: str | None = None
+    branch: Branch | None = None
+    options: TurnOptions = TurnOptions()
+    on_busy: OnBusy = OnBusy.QUEUE
+    idempotency_key: str | None = None
+    is_client_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One user message and the reply generated for it."""
+
+    turn_id: str
+    session_id: str
+    status: Status
+    attempt: int
+    model: str
+    user_message_id: str
+    message_id: str
+    options: TurnOptions
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPrompts:
+    """The server's default system prompt, and the defaults of single models."""
+
+    default: str
+    by_model: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, model: str) -> str:
+        """The default system prompt of a model; empty for none."""
+        return self.by_model.get(model, self.default)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDefaults:
+    """What holds where a session has nothing set. No `system_prompt` is none at all.
+
+    It is that of the default model; an embedded model may have one of its own.
+    """
+
+    system_prompt: str | None
+    context_messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is sent.
+
+    Attributes:
+        system: The system prompt; `None` for none.
+        messages: Role and text of each, oldest first.
+        temperature: From 0 to 2; `None` for the provider's default.
+        max_tokens: Of the answer; `None` for the provider's default.
+        grammar: In GBNF (llama.cpp); only models that a grammar can hold obey it.
+    """
+
+    system: str | None
+    messages: tuple[tuple[Role, str], ...]
+    temperature: float | None = None
+    max_tokens: int | None = None
+    grammar: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How a model's answer ended. `finish_reason` is the provider's own word for it."""
+
+    usage: Usage = field(default_factory=Usage)
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a model.
+
+    Attributes:
+        kind: What it was for.
+        model: As `provider:name`.
+        status: How it ended.
+        input_tokens: Of the prompt.
+        output_tokens: Of the answer.
+        is_estimated: Whether the tokens are our estimate, because the provider sent no usage.
+        is_retry: Whether an earlier call for the same purpose had failed.
+    """
+
+    kind: CallKind
+    model: str
+    status: Status
+    input_tokens: int
+    output_tokens: int
+    is_estimated: bool
+    is_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What the calls of one kind cost, of a day, a model, a session or a turn; `None`: of all.
+
+    The estimated tokens are contained in the others, as are the calls of each sort.
+    """
+
+    day: str | None
+    model: str | None
+    session_id: str | None
+    turn_id: str | None
+    kind: CallKind
+    calls: int
+    retries: int
+    failed: int
+    cancelled: int
+    interrupted: int
+    estimated: int
+    input_tokens: int
+    output_tokens: int
+    estimated_input_tokens: int
+    estimated_output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A message that was found, or without a `message_id` a session's title.
+
+    `on_active_branch`: true if the session's history shows it now, and for every title. The snippet
+    is plain text in pieces, each with whether it is what was looked for.
+    """
+
+    session_id: str
+    title: str
+    message_id: str | None
+    role: Role | None
+    created_at: str
+    on_active_branch: bool
+    snippet: tuple["SnippetPart", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnippetPart:
+    """A piece of a snippet, and whether it is what was looked for."""
+
+    text: str
+    match: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a finished turn answers: the shape of `POST /chat` as JSON."""
+
+    response: str
+    session_id: str
+    title: str
+    turn_id: str
+    user_message_id: str
+    message_id: str
+    model: str
+    usage: Usage
+    finish_reason: str | None
+
+    @classmethod
+    def to(cls, turn: Turn, *, text: str, title: str, completion: Completion) -> Self:
+        """The reply to a turn that is complete."""
+        return cls(
+            response=text,
+            session_id=turn.session_id,
+            title=title,
+            turn_id=turn.turn_id,
+            user_message_id=turn.user_message_id,
+            message_id=turn.message_id,
+            model=turn.model,
+            usage=completion.usage,
+            finish_reason=completion.finish_reason,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TurnError:
+    """Why a turn has no whole reply, in the words of a problem (RFC 9457)."""
+
+    type: str
+    title: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSummary:
+    """Where a turn is, and how it ended."""
+
+    turn_id: str
+    status: Status
+    attempt: int
+    model: str
+    usage: Usage
+    finish_reason: str | None
+    error: TurnError | None
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord(TurnSummary):
+    """A turn as it is kept, with its messages as far as there are any."""
+
+    session_id: str
+    user_message_id: str
+    message_id: str
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord(Message):
+    """A message with its alternatives and its turn.
+
+    `siblings` are the messages with the same parent, itself included, oldest first. The `turn` of
+    a reply is the one that wrote it, that of a user's message the newest that answers it.
+    """
+
+    siblings: tuple[str, ...]
+    turn: TurnSummary | None
+
+
+@dataclass(frozen=True, slots=True)
+class SentMessage:
+    """One message as a model was sent it; `None` for a line that is no message of the session."""
+
+    message_id: str | None
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Messages of the branch that a model was not sent, and the rule that left them out.
+
+    `message_ids` are the newest of them; `count` is how many there are.
+    """
+
+    rule: str
+    count: int
+    message_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Exactly what a turn's model was sent, and what it was not."""
+
+    turn_id: str
+    attempt: int
+    model: str
+    context_messages: int
+    system_prompt: str | None
+    messages: tuple[SentMessage, ...]
+    left_out: tuple[LeftOut, ...]
+    temperature: float | None
+    max_tokens: int | None

@@ -1,0 +1,208 @@
+"""The lines of an export: one JSON object each, lossless. These models are its documentation.
+
+A file begins with `Beginning`. Each session is a `SessionLine`, then its system prompts, its turns,
+its messages and its calls, each oldest first, and an `EndLine`, without which it was cut off.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    model_validator,
+)
+
+from chatkeep.domain.model import CallKind, Role, Status, TitleSource
+from chatkeep.domain.times import microseconds, rfc3339
+from chatkeep.domain.validation import (
+    reject_unstorable,
+    validate_metadata,
+    validate_session_id,
+    validate_title,
+)
+
+VERSION: Literal[1] = 1
+_MAX_SEQ, _MAX_TOKENS = 2**53, 2**40
+
+
+def _is_time(value: str) -> str:
+    """Only what we write ourselves, so that it comes back byte for byte."""
+    words = "must be a time such as 2026-01-31T12:00:00.000000Z"
+    try:
+        if rfc3339(max(0, microseconds(value))) == value:
+            return value
+    except (TypeError, OverflowError, ValueError):
+        raise ValueError(words) from None
+    raise ValueError(words)
+
+
+Time = Annotated[str, AfterValidator(_is_time)]
+Text = Annotated[str, AfterValidator(reject_unstorable)]
+Id = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(reject_unstorable)]
+Seq = Annotated[int, Field(ge=1, le=_MAX_SEQ)]
+Place = Annotated[int, Field(ge=0, le=_MAX_SEQ)]
+Tokens = Annotated[int, Field(ge=0, le=_MAX_TOKENS)]
+Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+ReplyTokens = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Beginning(_Line):
+    """The first line."""
+
+    type: Literal["chatkeep"]
+    version: Literal[1]
+
+
+class SessionLine(_Line):
+    """A session. `head_seq` is the last message of its active branch."""
+
+    type: Literal["session"] = "session"
+    session_id: Annotated[str, AfterValidator(validate_session_id)]
+    title: Annotated[str, Field(max_length=1_000), AfterValidator(validate_title)]
+    title_source: TitleSource
+    title_pending: bool = False
+    pinned: bool
+    archived: bool
+    model: Id | None
+    system_prompt: Text | None
+    context_messages: Annotated[int, Field(ge=0, le=1_000)] | None
+    temperature: Temperature | None = None
+    max_tokens: ReplyTokens | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(validate_metadata)]
+    head_seq: Seq | None
+    created_at: Time
+    updated_at: Time
+
+    @model_validator(mode="after")
+    def _has_order(self) -> "SessionLine":
+        if self.updated_at < self.created_at:
+            raise ValueError("updated_at must not be before created_at")
+        if self.title_pending and self.title_source is not TitleSource.PROVISIONAL:
+            raise ValueError("title_pending is for provisional titles")
+        return self
+
+
+class SystemPromptLine(_Line):
+    """A system prompt that turns of the session were sent; they name it by its digest."""
+
+    type: Literal["system_prompt"] = "system_prompt"
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    content: Text
+
+
+class Options(_Line):
+    """What a turn asked for itself, or what its session had set when it was asked."""
+
+    model: Text | None = None
+    system_prompt: Text | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+
+_WAITING = {Status.QUEUED, Status.CANCELLED}
+_WHOLE = {Status.COMPLETED, Status.RUNNING}
+_BROKEN = {Status.FAILED, Status.CANCELLED, Status.INTERRUPTED}
+
+
+class TurnLine(_Line):
+    """A turn. `user_seq` is the message that it answers, `input` the message if it still waits.
+
+    `branch_seq` is where that goes if not to the end, 0 the beginning; `regenerates` the turn that
+    was answered again; `context_messages` how many messages the model might read, and
+    `context_seq` the newest that was there.
+    """
+
+    type: Literal["turn"] = "turn"
+    id: Id
+    seq: Seq
+    status: Status
+    attempt: Annotated[int, Field(ge=0, le=1_000)]
+    model: Id
+    options: Options
+    input: Text | None
+    branch_seq: Place | None
+    regenerates: Id | None
+    context_messages: Annotated[int, Field(ge=0, le=1_000)] | None
+    context_seq: Place | None
+    system_prompt_digest: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None
+    user_message_id: Id
+    message_id: Id
+    user_seq: Seq | None
+    input_tokens: Tokens | None
+    output_tokens: Tokens | None
+    finish_reason: Text | None
+    error_code: Text | None
+    error_detail: Text | None
+    created_at: Time
+    started_at: Time | None
+    ended_at: Time | None
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> "TurnLine":
+        waits = self.input is not None
+        if waits and (self.user_seq is not None or self.status not in _WAITING):
+            raise ValueError("input is for turns that wait, or were cancelled while they did")
+        if not waits and self.user_seq is None and self.regenerates is None:
+            raise ValueError("user_seq must say which message the turn answers")
+        if self.status in _WHOLE and self.user_seq is None:
+            raise ValueError("user_seq must be there")
+        if self.status in _BROKEN and self.error_code is None:
+            raise ValueError("error_code must say why the turn has no whole reply")
+        return self
+
+
+class MessageLine(_Line):
+    """A message. `seq` counts them within the session, `parent_seq` is the one before."""
+
+    type: Literal["message"] = "message"
+    seq: Seq
+    id: Id
+    parent_seq: Seq | None
+    role: Role
+    content: Text
+    status: Status
+    turn_id: Id | None
+    created_at: Time
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> "MessageLine":
+        if self.parent_seq is not None and self.parent_seq >= self.seq:
+            raise ValueError("parent_seq must be before seq")
+        if self.role is Role.ASSISTANT and not self.content:
+            raise ValueError("an assistant's message must not be empty")
+        return self
+
+
+class CallLine(_Line):
+    """A call of a model, for the count of tokens."""
+
+    type: Literal["call"] = "call"
+    turn_id: Id | None
+    kind: CallKind
+    model: Id
+    status: Status
+    is_retry: bool
+    input_tokens: Tokens
+    output_tokens: Tokens
+    is_estimated: bool
+    created_at: Time
+
+
+class EndLine(_Line):
+    """The last line of a session: it is whole."""
+
+    type: Literal["end"] = "end"
+    session_id: Id
+
+
+Line = SessionLine | SystemPromptLine | TurnLine | MessageLine | CallLine | EndLine
+
+LINES: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
+"""Reads any line but the first."""

@@ -1,0 +1,82 @@
+"""What a value must be so that every part of Chatkeep can keep it."""
+
+import re
+import unicodedata
+from typing import Any
+
+import orjson
+
+MAX_METADATA_BYTES, MAX_METADATA_DEPTH = 16_384, 32
+_VISIBLE = re.compile(
+    r"[^\s\x00-\x1f\x7f-\x9f\u2800"
+    # Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties.txt): soft hyphen, fillers,
+    # marks of direction, joiners, variation selectors, tags. Then the marks of annotations.
+    r"\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    r"\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    r"\U000e0000-\U000e0fff\ufff9-\ufffb]"
+)
+"""A character that is seen: no white space, no control character, none that leaves no ink."""
+
+
+def is_blank(text: str) -> bool:
+    """Whether a reader sees nothing: the text is empty, or of invisible characters alone."""
+    return _VISIBLE.search(text) is None
+
+
+def reject_unstorable(value: str) -> str:
+    """The value, if every database keeps it as it is. Raises `ValueError`."""
+    if "\0" in value:
+        raise ValueError("must not contain U+0000")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain lone surrogates") from None
+    return value
+
+
+def validate_session_id(value: str) -> str:
+    """The value, if it can name a session. Raises `ValueError`."""
+    if not 1 <= len(value) <= 255:
+        raise ValueError("must have 1 to 255 characters")
+    if any(unicodedata.category(ch) == "Cc" for ch in value):
+        raise ValueError("must not contain control characters")
+    if value != value.strip():
+        raise ValueError("must not begin or end with white space")
+    if value in {".", ".."}:
+        raise ValueError("must not be . or ..")
+    return reject_unstorable(value)
+
+
+def validate_title(value: str) -> str:
+    """The value, if it can be a session's title. Raises `ValueError`."""
+    if not value.strip():
+        raise ValueError("must not be blank")
+    if any(unicodedata.category(ch) in {"Cc", "Zl", "Zp"} for ch in value):
+        raise ValueError("must be one line, without control characters")
+    return reject_unstorable(value)
+
+
+def validate_metadata(value: dict[str, Any]) -> dict[str, Any]:
+    """The value, if it can be a session's metadata. Raises `ValueError`."""
+    _check_depth(value, MAX_METADATA_DEPTH)
+    try:
+        size = len(orjson.dumps(value))
+    except TypeError:
+        raise ValueError("must not have numbers beyond 64 bits") from None
+    if size > MAX_METADATA_BYTES:
+        raise ValueError(f"must not be longer than {MAX_METADATA_BYTES} bytes as JSON")
+    return value
+
+
+def _check_depth(value: object, left: int) -> None:
+    if left == 0:
+        raise ValueError(f"must not be deeper than {MAX_METADATA_DEPTH} levels")
+    if isinstance(value, str):
+        reject_unstorable(value)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            reject_unstorable(name)
+            _check_depth(inner, left - 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_depth(inner, left - 1)

@@ -1,0 +1,1 @@
+"""Whole sessions: change one, delete one for good, and let old ones expire."""

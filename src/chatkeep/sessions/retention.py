@@ -1,0 +1,84 @@
+"""Deletes sessions that have had no activity for as long as their tenant keeps them."""
+
+import asyncio
+from collections.abc import Mapping
+
+from chatkeep import telemetry
+from chatkeep.background import BackgroundTasks
+from chatkeep.domain.errors import ChatError, SessionNotFound
+from chatkeep.domain.times import now
+from chatkeep.sessions.purge import TASKS, Purge
+from chatkeep.sessions.service import SessionService
+from chatkeep.store import Store, deletion
+
+logger = telemetry.logger("sessions")
+
+BATCH_SESSIONS = 100
+"""Sessions that expire before the purge that follows."""
+
+DAY_MICROSECONDS = 24 * 3_600 * 1_000_000
+
+RetentionDays = Mapping[str | None, int]
+"""Days without activity after which a tenant's sessions expire; `None` is every other tenant."""
+
+
+class Retention:
+    """Looks for sessions that have expired, again and again."""
+
+    def __init__(
+        self,
+        store: Store,
+        sessions: SessionService,
+        purge: Purge,
+        background: BackgroundTasks,
+        *,
+        days: RetentionDays,
+        check_seconds: float,
+    ) -> None:
+        """Take the parts of the server that expiry needs.
+
+        Args:
+            store: Where sessions are.
+            sessions: Deletes them.
+            purge: Removes what is deleted.
+            background: Where this runs.
+            days: By tenant.
+            check_seconds: Pause between looks.
+
+        """
+        self._store = store
+        self._sessions = sessions
+        self._purge = purge
+        self._background = background
+        self._days = days
+        self._check_seconds = check_seconds
+
+    def start(self) -> None:
+        """Look from now on, if any tenant's sessions expire."""
+        if self._days:
+            self._background.spawn(TASKS, self._run())
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                for tenant in await self._store.read(deletion.tenant_ids):
+                    await self._expire(tenant)
+            except ChatError as error:
+                logger.warning("not_expired", code=error.code)
+            await asyncio.sleep(self._check_seconds)
+
+    async def _expire(self, tenant: str) -> None:
+        days = self._days.get(tenant, self._days.get(None))
+        if days is None:
+            return
+        before = now() - days * DAY_MICROSECONDS
+        while session_ids := await self._store.read(
+            deletion.expired, tenant=tenant, before=before, limit=BATCH_SESSIONS
+        ):
+            for session_id in session_ids:
+                try:
+                    await self._sessions.soft_delete(tenant, session_id, before)
+                except SessionNotFound:
+                    continue  # deleted by somebody, or used again
+            await self._purge.run()
+            logger.info("sessions_expired", count=len(session_ids))

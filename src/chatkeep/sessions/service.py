@@ -1,0 +1,133 @@
+"""What callers do with whole sessions: change one, and delete one for good."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+from chatkeep import telemetry
+from chatkeep.background import BackgroundTasks
+from chatkeep.domain.errors import Draining, TurnCancelled
+from chatkeep.domain.events import EventType, SessionDeleted
+from chatkeep.domain.model import Caller, Session, SessionRecord, Status
+from chatkeep.domain.times import now
+from chatkeep.notifications import Notifications
+from chatkeep.providers import Providers
+from chatkeep.sessions.purge import TASKS, Purge
+from chatkeep.store import Store, deletion, session_changes
+from chatkeep.turns.finish import Outcome, TurnFinisher, TurnRow
+from chatkeep.turns.registry import TurnRegistry
+
+logger = telemetry.logger("sessions")
+
+
+class SessionService:
+    """Changes and deletes sessions."""
+
+    def __init__(
+        self,
+        store: Store,
+        providers: Providers,
+        registry: TurnRegistry,
+        finisher: TurnFinisher,
+        purge: Purge,
+        notifications: Notifications,
+        background: BackgroundTasks,
+    ) -> None:
+        """Take the parts of the server that a session's change needs."""
+        self._store = store
+        self._providers = providers
+        self._registry = registry
+        self._finisher = finisher
+        self._purge = purge
+        self._notifications = notifications
+        self._background = background
+
+    async def change(
+        self,
+        caller: Caller,
+        session_id: str,
+        values: dict[str, Any],
+        *,
+        expected: Collection[str] | None,
+    ) -> SessionRecord:
+        """Change a session, all or nothing.
+
+        Args:
+            caller: Whose session.
+            session_id: Which one.
+            values: New values by the name of a field of `SessionChange`.
+            expected: Entity tags, one of which the session must have; `None` for any.
+
+        Raises:
+            InvalidRequest: The model is not on offer.
+            ChatError: As `store.session_changes.change`.
+
+        """
+        if values.get("model") is not None:
+            self._providers.check(values["model"])
+        changed = await self._store.write(
+            session_changes.change,
+            tenant=caller.tenant,
+            session_id=session_id,
+            values=values,
+            expected=expected,
+            at=now(),
+        )
+        # As it is listed: a system prompt may be long, and many events are kept in memory.
+        listed = Session(**{name: getattr(changed, name) for name in Session.__dataclass_fields__})
+        self._notifications.publish(caller.tenant, EventType.SESSION_UPDATED, listed)
+        return changed
+
+    async def delete(self, caller: Caller, session_id: str) -> bool:
+        """Delete a session with all that belongs to it, and cancel its turns.
+
+        Returns whether no file holds any of it. If another program reads from the database, that
+        follows in the background.
+
+        Raises:
+            SessionNotFound: There is no such session.
+            Draining: It is deleted; the rest follows at the next start.
+
+        """
+        # Shielded: a client that goes away in the middle has asked for it nevertheless.
+        task = self._background.spawn(TASKS, self._delete(caller.tenant, session_id))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+            raise Draining(
+                "The session is deleted. What is left of it on disk is removed at the next start."
+            ) from None
+
+    async def soft_delete(self, tenant: str, session_id: str, before: int | None = None) -> None:
+        """Hide a session from every query, and end its turns; purging its rows is the next step.
+
+        Args:
+            tenant: Whose session.
+            session_id: Which one.
+            before: Only if it has had no activity since then (microseconds since 1970), and has no
+                active turn.
+
+        Raises:
+            SessionNotFound: There is none, or `before` does not hold.
+
+        """
+        removed = await self._store.write(
+            deletion.soft_delete, tenant=tenant, session_id=session_id, at=now(), before=before
+        )
+        for turn_id in removed.turn_ids:
+            stream = self._registry.get(turn_id)
+            if stream is None:
+                continue
+            reason = TurnCancelled("The session was deleted.")
+            if stream.turn.status is Status.QUEUED:
+                await self._finisher.finish(stream, Outcome(reason, row=TurnRow.CLOSED))
+            else:
+                stream.stop(reason)
+        self._notifications.publish(tenant, EventType.SESSION_DELETED, SessionDeleted(session_id))
+        logger.info("session_deleted", turns=len(removed.turn_ids))
+
+    async def _delete(self, tenant: str, session_id: str) -> bool:
+        await self.soft_delete(tenant, session_id)
+        return await self._purge.run()

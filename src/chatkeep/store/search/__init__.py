@@ -1,0 +1,1 @@
+"""Full-text search: what a query asks for, the index, and what is found."""

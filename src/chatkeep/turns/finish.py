@@ -1,0 +1,208 @@
+"""The one way in which a turn ends, whatever ends it: its row, then its stream, then the news."""
+
+import asyncio
+import itertools
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+
+from chatkeep import telemetry
+from chatkeep.domain.errors import (
+    ChatError,
+    InternalError,
+    Overloaded,
+    StoreUnavailable,
+    TurnCancelled,
+    TurnNotFound,
+    TurnRef,
+)
+from chatkeep.domain.events import EventType, Failure, TurnEnded, end_status
+from chatkeep.domain.model import Call, Completion, Reply, Status, Turn
+from chatkeep.domain.times import now
+from chatkeep.notifications import Notifications
+from chatkeep.store import Store, turn_records, turns, usage
+from chatkeep.store.turns import Ended, Runner, StartedTurn
+from chatkeep.turns.registry import TurnRegistry
+from chatkeep.turns.stream import TurnStream
+
+logger = telemetry.logger("turns")
+
+STORE_DELAYS_SECONDS = (0.1, 0.5, 1, 5)
+LAST_STORE_DELAY_SECONDS = 30
+"""Pauses between attempts to store an end while the database fails; the last one repeats."""
+
+
+class TurnRow(Enum):
+    """What is to happen to a turn's row when the turn is finished."""
+
+    OPEN = auto()
+    """It says that the turn runs: `finish` stores the end."""
+    CLOSED = auto()
+    """It was ended by the transaction that cancelled the turn, or deleted its session."""
+    ELSEWHERE = auto()
+    """It is not this process's to end: the turn is left to another process or the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a turn ended. Without an `error` it is complete; the text is in its stream.
+
+    Attributes:
+        error: Why there is no complete reply.
+        completion: What the provider said of the answer's end.
+        calls: The calls of the model, which are counted with the turn.
+        row: What is to happen to the turn's row.
+
+    """
+
+    error: ChatError | None = None
+    completion: Completion = field(default_factory=Completion)
+    calls: tuple[Call, ...] = ()
+    row: TurnRow = TurnRow.OPEN
+
+    @property
+    def status(self) -> Status:
+        """The status that the turn ends in."""
+        return end_status(self.error)
+
+
+class TurnFinisher:
+    """Ends turns."""
+
+    def __init__(self, store: Store, registry: TurnRegistry, notifications: Notifications) -> None:
+        """Take where ends are stored, and who learns of them."""
+        self._store = store
+        self._registry = registry
+        self._notifications = notifications
+
+    async def finish(
+        self, stream: TurnStream, outcome: Outcome, runner: Runner | None = None
+    ) -> StartedTurn | None:
+        """End an active turn, for whatever reason; return the turn that starts after it.
+
+        The order is the promise: first the row (with the reply, the usage, and the next turn of
+        the session, in one transaction), then the stream, then the notification. While the
+        database fails the row is tried again, without end.
+
+        The stream of a turn with `TurnRow.OPEN` stays in the registry: its title may follow.
+
+        Args:
+            stream: The turn's.
+            outcome: How it ended.
+            runner: Who runs the next turn; needed for `TurnRow.OPEN`.
+
+        """
+        text, ended = stream.text, None
+        if outcome.row is TurnRow.OPEN:
+            if runner is None:
+                raise ValueError("an open row needs its runner")
+            ended = await self._store_end(stream, outcome, text, runner)
+            if ended is None:
+                outcome = await self._outcome_of_lost_row(stream, outcome)
+        if ended is None:
+            self._registry.remove(stream)
+        turn = stream.turn
+        ref = TurnRef(turn.turn_id, turn.session_id)
+        error = outcome.error and outcome.error.as_outcome_of(ref)
+        if outcome.row is TurnRow.ELSEWHERE:
+            stream.detach(error or InternalError().as_outcome_of(ref), streams=True)
+            return None
+        title = ended.title if ended is not None else ""
+        stream.end(_result(turn, outcome, text if ended is not None else "", title))
+        if ended is None:
+            stream.settle_title(None)
+        self._announce(stream, outcome)
+        if outcome.row is TurnRow.CLOSED and outcome.calls:
+            await self._count(stream, outcome)
+        return ended.following if ended is not None else None
+
+    def _announce(self, stream: TurnStream, outcome: Outcome) -> None:
+        turn, usage_ = stream.turn, outcome.completion.usage
+        logger.info(
+            "turn_ended",
+            turn_id=turn.turn_id,
+            status=outcome.status.value,
+            model=turn.model,
+            error=outcome.error.code if outcome.error else None,
+            input_tokens=usage_.input_tokens,
+            output_tokens=usage_.output_tokens,
+        )
+        ended = TurnEnded(turn.turn_id, turn.session_id, outcome.status)
+        self._notifications.publish(stream.tenant, EventType.TURN_ENDED, ended)
+
+    async def _outcome_of_lost_row(self, stream: TurnStream, outcome: Outcome) -> Outcome:
+        """What to make of a row that was not there to be ended, or not ours."""
+        try:
+            await self._store.read(
+                turn_records.find, tenant=stream.tenant, turn_id=stream.turn.turn_id
+            )
+        except TurnNotFound:
+            # The session was deleted, also where the model failed by itself just then.
+            deleted = TurnCancelled("The session was deleted.")
+            reason = stream.stop_reason or deleted
+            return replace(outcome, error=reason, row=TurnRow.CLOSED)
+        except ChatError as failure:
+            logger.warning("turn_not_read", turn_id=stream.turn.turn_id, code=failure.code)
+        error = outcome.error or InternalError("The turn was ended by another process.")
+        return replace(outcome, error=error, row=TurnRow.ELSEWHERE)
+
+    async def _count(self, stream: TurnStream, outcome: Outcome) -> None:
+        """Count the calls of a turn whose session is deleted: its tokens were used."""
+        await self._store.write(
+            usage.add,
+            tenant=stream.tenant,
+            session_pk=None,
+            turn_id=None,
+            made=_counted(outcome),
+            at=now(),
+        )
+
+    async def _store_end(
+        self, stream: TurnStream, outcome: Outcome, text: str, runner: Runner
+    ) -> Ended | None:
+        """Store an end, however long the database takes to recover; `None` if it is not ours.
+
+        Clients that wait for the result get an error after a while; event streams go on.
+        """
+        turn = stream.turn
+        stored = turns.Outcome(
+            status=outcome.status,
+            text=text,
+            completion=outcome.completion,
+            error_code=outcome.error.code if outcome.error else None,
+            error_detail=outcome.error.detail if outcome.error else None,
+            calls=_counted(outcome),
+        )
+        for failures in itertools.count():
+            try:
+                return await self._store.write(
+                    turns.end, turn_id=turn.turn_id, outcome=stored, runner=runner, at=now()
+                )
+            except (StoreUnavailable, Overloaded) as failure:
+                logger.error("turn_end_not_stored", turn_id=turn.turn_id, failures=failures + 1)
+                if failures < len(STORE_DELAYS_SECONDS):
+                    await asyncio.sleep(STORE_DELAYS_SECONDS[failures])
+                else:
+                    # Without advice to retry: the message is stored, and its end will be.
+                    error = StoreUnavailable(failure.detail)
+                    error.as_outcome_of(TurnRef(turn.turn_id, turn.session_id))
+                    stream.detach(error, streams=False)
+                    await asyncio.sleep(LAST_STORE_DELAY_SECONDS)
+        return None
+
+
+def _result(turn: Turn, outcome: Outcome, text: str, title: str) -> Reply | Failure:
+    if outcome.error is not None:
+        return Failure(outcome.error, text)
+    return Reply.to(turn, text=text, title=title, completion=outcome.completion)
+
+
+def _counted(outcome: Outcome) -> tuple[Call, ...]:
+    """A turn's calls as they are counted: one that was given up ended as the turn did."""
+    return tuple(
+        replace(
+            call,
+            status=outcome.status if call.status is Status.CANCELLED else call.status,
+            is_retry=number > 0,
+        )
+        for number, call in enumerate(outcome.calls)
+    )

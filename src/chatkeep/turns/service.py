@@ -1,0 +1,256 @@
+"""What callers do with turns: submit one, read its stream, cancel it, read its receipt."""
+
+import asyncio
+import weakref
+from dataclasses import dataclass, replace
+
+from chatkeep.background import BackgroundTasks
+from chatkeep.domain.errors import (
+    Draining,
+    Overloaded,
+    StoreUnavailable,
+    TooLarge,
+    TurnCancelled,
+    TurnRef,
+)
+from chatkeep.domain.events import EventType, Failure, TurnQueued
+from chatkeep.domain.model import (
+    Caller,
+    Completion,
+    OnBusy,
+    Receipt,
+    Reply,
+    SentMessage,
+    SessionDefaults,
+    Status,
+    TurnRecord,
+    TurnRequest,
+)
+from chatkeep.domain.times import now
+from chatkeep.notifications import Notifications
+from chatkeep.providers import Providers
+from chatkeep.store import Store, turn_creation, turn_records
+from chatkeep.store.idempotency import DuplicateRequest
+from chatkeep.titles import provisional_title
+from chatkeep.titles.calls import TitleCalls
+from chatkeep.turns.finish import Outcome, TurnFinisher, TurnRow
+from chatkeep.turns.registry import TurnRegistry
+from chatkeep.turns.runner import TASKS, TurnRunner, TurnSettings
+from chatkeep.turns.stream import TurnStream, stored_stream
+
+BUSY_RETRY_SECONDS = 5
+
+FIND_SECONDS = 1.75
+"""How long a turn that is stored, and not ended, may take to become active in this process."""
+
+CANCEL_SECONDS = 30
+"""How long a cancelled turn may take to be stored as such."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedTurn:
+    """The stream of a turn, and whether an earlier, identical request has made it."""
+
+    stream: TurnStream
+    is_replay: bool
+
+
+class TurnService:
+    """The one path of a turn into the server."""
+
+    def __init__(
+        self,
+        store: Store,
+        providers: Providers,
+        titles: TitleCalls,
+        registry: TurnRegistry,
+        runner: TurnRunner,
+        finisher: TurnFinisher,
+        notifications: Notifications,
+        background: BackgroundTasks,
+        settings: TurnSettings,
+    ) -> None:
+        """Take the parts of the server that a turn needs."""
+        self._store = store
+        self._providers = providers
+        self._titles = titles
+        self._registry = registry
+        self._runner = runner
+        self._finisher = finisher
+        self._notifications = notifications
+        self._background = background
+        self._settings = settings
+        self._is_accepting = True
+
+    @property
+    def defaults(self) -> SessionDefaults:
+        """What turns use that neither they nor their sessions have set."""
+        system_prompt = self._settings.system_prompts.of(self._providers.default)
+        return SessionDefaults(system_prompt or None, self._settings.context_messages)
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether turns can be submitted."""
+        return self._is_accepting
+
+    def stop_accepting(self) -> None:
+        """Refuse further turns with `Draining`; those that were accepted go on."""
+        self._is_accepting = False
+
+    async def submit_turn(self, caller: Caller, request: TurnRequest) -> SubmittedTurn:
+        """Accept a turn: when this returns, it is on disk, and runs or waits.
+
+        Raises:
+            InvalidRequest: The model is not on offer.
+            TooLarge: The message is too long.
+            Overloaded: Too many turns are active.
+            Draining: The server is stopping.
+            ChatError: As `store.turn_creation.create_turn`.
+
+        """
+        if len(request.message or "") > self._settings.max_message_chars:
+            raise TooLarge(
+                f"The message is longer than {self._settings.max_message_chars} characters."
+            )
+        if not self._is_accepting:
+            raise Draining(retry_after=BUSY_RETRY_SECONDS)
+        if len(self._registry) >= self._settings.max_running_turns:
+            raise Overloaded(retry_after=BUSY_RETRY_SECONDS)
+        if request.options.model is not None:
+            self._providers.check(request.options.model)
+        # Shielded: a caller who leaves between the commit and the start must not stop the turn.
+        accepting = self._background.spawn(TASKS, self._accept(caller, request))
+        accepted = await asyncio.shield(accepting)
+        if isinstance(accepted, DuplicateRequest):
+            stream = await self.find_stream(caller, accepted.turn_id)
+            return SubmittedTurn(stream, is_replay=True)
+        return SubmittedTurn(accepted, is_replay=False)
+
+    async def find_stream(self, caller: Caller, turn_id: str) -> TurnStream:
+        """The stream of a turn: the active one, or one made from the rows of a turn that has ended.
+
+        Raises:
+            TurnNotFound: There is no such turn.
+            StoreUnavailable: The turn has not ended, and is not active in this process.
+            Draining: The server is stopping.
+
+        """
+        stream = self._registry.get(turn_id)
+        if stream is not None and stream.tenant == caller.tenant:
+            return stream
+        stored = await self._read(caller, turn_id)
+        if not stored.record.status.is_end:
+            # It was stored a moment ago, or a dead process has left it and it is being recovered.
+            seconds = FIND_SECONDS if self._is_accepting else 0
+            stream = await self._registry.wait(turn_id, seconds)
+            if stream is not None:
+                return stream
+            stored = await self._read(caller, turn_id)
+        if stored.record.status.is_end:
+            return stored_stream(
+                stored.turn,
+                caller.tenant,
+                text=stored.reply,
+                end=_result(stored),
+                title=stored.title if stored.is_titled else None,
+            )
+        turn = TurnRef(turn_id)
+        if not self._is_accepting:
+            raise Draining(retry_after=BUSY_RETRY_SECONDS, turn=turn)
+        raise StoreUnavailable(
+            "No server is running this turn right now.", retry_after=BUSY_RETRY_SECONDS, turn=turn
+        )
+
+    async def read_turn(self, caller: Caller, turn_id: str) -> TurnRecord:
+        """A turn as it is stored. Raises `TurnNotFound`."""
+        return (await self._read(caller, turn_id)).record
+
+    async def cancel_turn(self, caller: Caller, turn_id: str) -> TurnRecord:
+        """Stop a turn, store its text so far, and return it. One that has ended is unchanged.
+
+        Raises `TurnNotFound`.
+        """
+        reason = TurnCancelled()
+        status_before = await self._store.write(
+            turn_creation.cancel_waiting,
+            tenant=caller.tenant,
+            turn_id=turn_id,
+            error_code=reason.code,
+            error_detail=reason.detail,
+            at=now(),
+        )
+        stream = self._registry.get(turn_id)
+        if stream is not None and status_before is Status.QUEUED:
+            await self._finisher.finish(stream, Outcome(reason, row=TurnRow.CLOSED))
+        elif stream is not None and status_before is Status.RUNNING:
+            stream.stop(reason)
+            await stream.wait_ended(CANCEL_SECONDS)
+        return await self.read_turn(caller, turn_id)
+
+    async def read_receipt(self, caller: Caller, turn_id: str) -> Receipt:
+        """What a turn's model was sent, and what not. Raises as `store.turn_records.receipt`."""
+        receipt = await self._store.read(
+            turn_records.receipt, tenant=caller.tenant, turn_id=turn_id
+        )
+        opening = self._providers.opening(receipt.model, receipt.messages[0].role)
+        if opening is None:
+            return receipt
+        role, text = opening
+        return replace(receipt, messages=(SentMessage(None, role, text), *receipt.messages))
+
+    async def _read(self, caller: Caller, turn_id: str) -> turn_records.Kept:
+        return await self._store.read(turn_records.find, tenant=caller.tenant, turn_id=turn_id)
+
+    async def _accept(self, caller: Caller, request: TurnRequest) -> TurnStream | DuplicateRequest:
+        accepted = await self._store.write(
+            turn_creation.create_turn,
+            tenant=caller.tenant,
+            request=request,
+            runner=self._runner.runner,
+            max_queued=self._settings.max_queued_turns,
+            make_title=provisional_title,
+            at=now(),
+        )
+        if isinstance(accepted, DuplicateRequest):
+            return accepted
+        turn = accepted.turn
+        stream = self._registry.open(turn, caller.tenant)
+        if accepted.created is not None:
+            self._notifications.publish(caller.tenant, EventType.SESSION_CREATED, accepted.created)
+        if accepted.first_message is not None:
+            call = self._titles.start(caller.tenant, accepted.session_pk, accepted.first_message)
+            if call is not None:
+                _announce_title(call, stream, awaited=accepted.created is not None)
+        if accepted.begun is not None:
+            self._runner.start(accepted.begun, caller.tenant)
+        else:
+            queued = TurnQueued(turn.turn_id, turn.session_id)
+            self._notifications.publish(caller.tenant, EventType.TURN_QUEUED, queued)
+        if accepted.running is not None and request.on_busy is OnBusy.INTERRUPT:
+            running = self._registry.get(accepted.running)
+            if running is not None:
+                running.stop(TurnCancelled("A newer message interrupted this turn."))
+        return stream
+
+
+def _announce_title(call: "asyncio.Task[str | None]", stream: TurnStream, *, awaited: bool) -> None:
+    """Send a turn's readers the title once it is made; the call does not keep the stream alive."""
+    reference = weakref.ref(stream)
+
+    def settle(done: "asyncio.Task[str | None]") -> None:
+        stream = reference()
+        if stream is not None:
+            failed = done.cancelled() or done.exception() is not None
+            stream.settle_title(None if failed else done.result())
+
+    if awaited:
+        stream.await_title()
+    call.add_done_callback(settle)
+
+
+def _result(stored: turn_records.Kept) -> Reply | Failure:
+    """How a turn ended, as its stream said then."""
+    if stored.failure is not None:
+        return Failure(stored.failure, stored.reply)
+    completion = Completion(stored.record.usage, stored.record.finish_reason)
+    return Reply.to(stored.turn, text=stored.reply, title=stored.title, completion=completion)

@@ -1,0 +1,312 @@
+"""A turn's events, as a stream that anyone may read from any position while the turn goes on.
+
+The stream belongs to the server: readers may go away and come back. It knows nothing of models.
+"""
+
+import asyncio
+import contextlib
+import copy
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+
+from chatkeep.domain.errors import ChatError
+from chatkeep.domain.events import (
+    END_EVENTS,
+    Event,
+    EventType,
+    Failure,
+    MessageDelta,
+    Payload,
+    Position,
+    SessionTitled,
+    TurnRestarted,
+    TurnStarted,
+    end_status,
+)
+from chatkeep.domain.model import Reply, Turn
+from chatkeep.domain.validation import is_blank
+from chatkeep.idle_timer import IdleTimer
+from chatkeep.turns.text_buffer import TextBuffer
+
+MAX_DELTA_CHARS = 16_384
+"""Text in one event at most: a reader who is far behind catches up in bounded steps."""
+
+
+class TurnStream:
+    """The text of one turn's reply as it grows, its session's new title, and its end."""
+
+    __slots__ = (
+        "__weakref__", "_awaits_title", "_blank", "_comment", "_detached", "_detaches_streams",
+        "_end", "_stop_reason", "_text", "_time_limit", "_title", "_waiters", "tenant", "turn",
+    )  # fmt: skip
+
+    def __init__(self, turn: Turn, tenant: str) -> None:
+        """Begin the stream of a turn that `tenant` has submitted."""
+        self.turn = turn
+        self.tenant = tenant
+        self._comment = ""
+        self._stop_reason: ChatError | None = None
+        self._text = TextBuffer()
+        self._blank: list[str] = []
+        self._title: str | None = None
+        self._awaits_title = False
+        self._end: Reply | Failure | None = None
+        self._detached: ChatError | None = None
+        self._detaches_streams = False
+        self._time_limit: asyncio.Timeout | None = None
+        self._waiters: set[asyncio.Future[bool]] = set()
+
+    @property
+    def text(self) -> str:
+        """The reply so far; empty while it consists of invisible characters only."""
+        return str(self._text)
+
+    @property
+    def attempt(self) -> int:
+        """Which run of the turn the text is of, from 1; also for a turn that is still queued."""
+        return max(1, self.turn.attempt)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the turn's end is stored."""
+        return self._end is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no event will follow: the turn has ended, and no title is awaited."""
+        return self._end is not None and not self._awaits_title
+
+    @property
+    def stop_reason(self) -> ChatError | None:
+        """Why the run was stopped from outside; `None` if it was not."""
+        return self._stop_reason
+
+    def set_running(self, turn: Turn) -> None:
+        """Replace the queued turn by the same turn with its running attempt."""
+        self.turn = turn
+
+    def append(self, text: str) -> None:
+        """Add a piece of the reply, as the model has just sent it."""
+        if not self._text.length:
+            # Held back: a blank reply is not stored, so nobody may read it.
+            self._blank.append(text)
+            if is_blank(text):
+                return
+            text = "".join(self._blank)
+            self._blank.clear()
+        self._text.append(text)
+        self._wake()
+
+    def await_title(self) -> None:
+        """Keep the stream open after the turn's end until `settle_title` is called."""
+        self._awaits_title = True
+
+    def settle_title(self, title: str | None) -> None:
+        """Announce the session's new title, or with `None` stop waiting for one."""
+        if not self.is_closed:
+            self._title = title
+        self._awaits_title = False
+        self._wake()
+
+    def end(self, result: Reply | Failure) -> None:
+        """Announce the turn's end, which must be stored by now."""
+        self._end = result
+        self._wake()
+
+    def detach(self, error: ChatError, *, streams: bool) -> None:
+        """Stop waiting for this turn in this process. The stored turn is unchanged.
+
+        Args:
+            error: What `result` raises from now on.
+            streams: True to end open event streams too, without a terminal event, so that their
+                clients reconnect.
+
+        """
+        self._detached = error
+        self._detaches_streams = streams
+        self._wake()
+
+    def comment(self, text: str) -> None:
+        """Send all readers a comment, which is no event."""
+        self._comment = text
+        self._wake()
+
+    def stop(self, reason: ChatError) -> None:
+        """Stop the run. The first reason counts; the turn ends once the runner has stored it."""
+        self._stop_reason = self._stop_reason or reason
+        if self._time_limit is not None:
+            with contextlib.suppress(RuntimeError):  # the run has just ended
+                self._time_limit.reschedule(asyncio.get_running_loop().time())
+
+    def time_limit(self, seconds: float) -> asyncio.Timeout:
+        """A context for the run, which raises `TimeoutError` after `seconds` or on `stop`."""
+        self._time_limit = asyncio.timeout(0 if self._stop_reason else seconds)
+        return self._time_limit
+
+    async def result(self, *, title: bool) -> Reply:
+        """Wait for the reply.
+
+        Args:
+            title: True to wait for the session's new title too.
+
+        Raises:
+            ChatError: What the turn ended with, or what it was detached with.
+
+        """
+        while not (self.is_closed if title else self.has_ended) and self._detached is None:
+            await self._change()
+        if isinstance(self._end, Reply):
+            return replace(self._end, title=self._title) if self._title else self._end
+        error = self._end.error if isinstance(self._end, Failure) else self._detached
+        if error is None:
+            raise AssertionError("neither ended nor detached")
+        # A copy: many readers may raise it at the same time, each with its own traceback.
+        raise copy.copy(error)
+
+    def is_past_end(self, position: Position) -> bool:
+        """Whether a reader at this position has read the last event."""
+        return position.is_end and position.attempt == self.attempt
+
+    async def wait_closed(self, seconds: float) -> None:
+        """Wait at most `seconds` until no event will follow."""
+        await self._wait(lambda: self.is_closed, seconds)
+
+    async def wait_ended(self, seconds: float) -> None:
+        """Wait at most `seconds` until the turn's end is stored, or the stream is detached."""
+        await self._wait(lambda: self.has_ended or self._detached is not None, seconds)
+
+    async def read(
+        self, after: Position | None, *, idle_seconds: float
+    ) -> AsyncGenerator[Event | str, None]:
+        """Yield the events after a position, as they come, up to the last one.
+
+        A position of another attempt, or beyond the text, gets `turn.restarted` first: what its
+        reader has read is void.
+
+        Args:
+            after: Position to read on from; `None` for the first event.
+            idle_seconds: After so many seconds without an event a comment is yielded, a `str`
+                that may be empty, to keep the connection alive.
+
+        """
+        position, comment = after, ""
+        waiter = self._waiter()
+        idle = IdleTimer(idle_seconds, lambda: _resolve(waiter, False))
+        try:
+            while True:
+                step = self._next(position)
+                if step is not None:
+                    event, position = step
+                    yield event
+                    if position.is_end:
+                        return
+                elif self._detaches_streams or (position is not None and position.is_end):
+                    return
+                elif self._comment != comment:
+                    comment = self._comment
+                    yield comment
+                else:
+                    waiter = self._waiter()
+                    if await waiter:
+                        continue
+                    yield ""
+                idle.heard()
+        finally:
+            idle.stop()
+            self._waiters.discard(waiter)
+
+    def _next(self, position: Position | None) -> tuple[Event, Position] | None:
+        """The event that follows a position, and its own; `None` while there is none."""
+        length, attempt = self._text.length, self.attempt
+        if position is None or position.attempt != attempt or position.offset > length:
+            return self._first(position)
+        if self._title is not None and not position.is_titled:
+            titled = SessionTitled(self.turn.session_id, self._title)
+            return _event(replace(position, is_titled=True), EventType.SESSION_TITLED, titled)
+        if position.offset < length:
+            text = self._text.since(position.offset, MAX_DELTA_CHARS)
+            there = Position(attempt, position.offset + len(text), position.is_titled)
+            return _event(there, EventType.MESSAGE_DELTA, MessageDelta(text))
+        if not self.is_closed or self._end is None or position.is_end:
+            return None
+        end = self._end
+        if isinstance(end, Reply) and self._title:
+            end = replace(end, title=self._title)
+        error = end.error if isinstance(end, Failure) else None
+        return _event(replace(position, is_end=True), END_EVENTS[end_status(error)], end)
+
+    def _first(self, position: Position | None) -> tuple[Event, Position]:
+        turn = self.turn
+        start = Position(self.attempt, is_titled=position is not None and position.is_titled)
+        if position is not None:
+            restarted = TurnRestarted(turn.turn_id, self.attempt)
+            return _event(start, EventType.TURN_RESTARTED, restarted)
+        return _event(start, EventType.TURN_STARTED, started_event(turn))
+
+    async def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
+        if condition():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    await self._change()
+
+    async def _change(self) -> None:
+        """Wait until something changes."""
+        waiter = self._waiter()
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def _waiter(self) -> asyncio.Future[bool]:
+        """A future that becomes `True` when something changes."""
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        return waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, set()
+        for waiter in waiters:
+            _resolve(waiter, True)
+
+
+def started_event(turn: Turn) -> TurnStarted:
+    """The payload of `turn.started`."""
+    return TurnStarted(
+        turn_id=turn.turn_id,
+        session_id=turn.session_id,
+        user_message_id=turn.user_message_id,
+        message_id=turn.message_id,
+        model=turn.model,
+    )
+
+
+def stored_stream(
+    turn: Turn, tenant: str, *, text: str, end: Reply | Failure, title: str | None
+) -> TurnStream:
+    """The stream of a turn that has ended, from its rows.
+
+    Args:
+        turn: As it is stored.
+        tenant: Whose turn it is.
+        text: The stored reply, which may be incomplete or empty.
+        end: How the turn ended.
+        title: The session's title if the model made it for this turn.
+
+    """
+    stream = TurnStream(turn, tenant)
+    if text:
+        stream.append(text)
+    stream.settle_title(title)
+    stream.end(end)
+    return stream
+
+
+def _event(position: Position, event: EventType, payload: Payload) -> tuple[Event, Position]:
+    return Event(str(position), event, payload), position
+
+
+def _resolve(waiter: asyncio.Future[bool], value: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(value)

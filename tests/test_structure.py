@@ -1,0 +1,95 @@
+"""The structure of the code: who may import whom, and how long a function may be."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "chatkeep"
+
+LAYERS = (
+    ("__init__",),
+    ("domain", "settings", "telemetry", "examples", "redaction", "files", "idle_timer"),
+    ("background",),
+    ("store", "providers", "notifications"),
+    ("titles",),
+    ("turns",),
+    ("sessions",),
+    ("transfer",),
+    ("api",),
+    ("app",),
+    ("cli",),
+    ("__main__",),
+)
+"""The packages and modules, lowest first: one imports from layers below its own, never sideways."""
+
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
+
+READERS_OF_SETTINGS = {"app", "cli"}
+LIMIT = 40
+LONGER = {
+    "api/routes/search.py:find",
+    "api/routes/sessions.py:history",
+    "api/routes/sessions.py:list_sessions",
+    "api/routes/usage.py:read_usage",
+    "app.py:_build",
+    "cli/commands/transfer.py:export",
+    "cli/commands/transfer.py:import_",
+    "cli/commands/usage.py:usage",
+    "cli/commands/chat.py:chat",
+    "providers/llama_process.py:_launch",
+    "providers/models.py:answer",
+    "store/messages.py:_window_statement",
+    "store/turn_creation.py:create_turn",
+    "store/turn_records.py:receipt",
+    "store/turns.py:end",
+}
+"""Functions that are longer than the limit: this list only gets shorter."""
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def package(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported_packages(path: Path) -> set[str]:
+    packages = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            parts = node.module.split(".")
+            names = [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+            if parts[0] == "chatkeep":
+                packages |= {name if name in LAYER else "__init__" for name in names}
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("chatkeep") for alias in node.names)
+    return packages
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_package_imports_from_layers_below_its_own(path: Path) -> None:
+    importer = package(path)
+    for imported in imported_packages(path) - {importer}:
+        assert LAYER[imported] < LAYER[importer], f"{importer} imports {imported}"
+        assert imported != "settings" or importer in READERS_OF_SETTINGS
+
+
+def test_a_function_fits_on_a_screen() -> None:
+    longer = {
+        f"{path.relative_to(SOURCE)}:{node.name}"
+        for path in FILES
+        if "migrations" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or node.lineno) - node.lineno >= LIMIT
+    }
+    assert longer == LONGER
+
+
+def test_every_error_has_a_status_and_a_code_of_its_own() -> None:
+    from chatkeep.api.problems import STATUS
+    from chatkeep.domain import errors
+
+    errors = errors.ChatError.__subclasses__()
+    assert set(STATUS) == set(errors)
+    assert len({error.code for error in errors}) == len(errors)
