@@ -29,8 +29,8 @@ START_SECONDS = PATIENCE
 IMPORTED = (
     "aiohttp",
     "chatkeep.app",
-    "chatkeep.cli.protocol",
-    "chatkeep.cli.serve",
+    "chatkeep.cli.server.foreground",
+    "chatkeep.cli.server.protocol",
     "httpx2",
     "langchain_core.language_models.chat_models",
     "pytest",

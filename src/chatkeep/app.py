@@ -75,6 +75,7 @@ class Lifecycle:
     failure: ChatError | None = None
     """Why the server could not start."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _is_drained: bool = False
 
     @asynccontextmanager
     async def run(self, *, answers: bool, drain_seconds: float) -> AsyncIterator[None]:
@@ -118,17 +119,20 @@ class Lifecycle:
     async def drain(self, seconds: float) -> None:
         """Take no more turns, wait at most `seconds` for those that run, and stop everything.
 
-        What is left is done at the next start. A second call waits for the first.
+        What is left is done at the next start. A second call only waits for the first.
         """
         services = self.services
         services.turns.stop_accepting()
         async with self._lock:
+            if self._is_drained:
+                return
             await self.background.cancel("warm-up")
             await asyncio.gather(services.imports.close(seconds), self.runner.close(seconds))
             await self.titles.close()
             await self.background.cancel(SESSION_TASKS)
             services.notifications.close()
             await self.leases.close()
+            self._is_drained = True
 
 
 def create_app(
