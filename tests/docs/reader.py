@@ -107,7 +107,8 @@ class Reader:
             capture_output=True,
             check=False,
             text=True,
-            timeout=PATIENCE,
+            # A block has several commands, and each starts a process.
+            timeout=PATIENCE * len(text.splitlines()),
         )
         assert completed.returncode == 0, f"{text}\n{completed.stdout}\n{completed.stderr}"
         return completed.stdout
