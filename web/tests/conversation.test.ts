@@ -196,6 +196,30 @@ test('replies that come faster than the history is read stay in their order', as
   expect(texts(conversation)).toEqual(expected);
 });
 
+test('more messages than a page that came in between are all shown, and none twice', async () => {
+  const [conversation, chat] = await loaded(['m']);
+  const [reading, read] = gate();
+  chat.historyGate = reading;
+  conversation.send('Text of t1-user');
+  await eventually(() => chat.complete(1));
+  await eventually(() => expect(texts(conversation).at(-1)).toBe('Text of t1-reply'));
+
+  // Another tab has sent these.
+  chat.messages = [
+    ...chat.messages,
+    ...Array.from('abcdefghijklmnopqrstuvwxyz0123456789', (letter) =>
+      turnMessages(`u${letter}`),
+    ).flat(),
+  ];
+  void conversation.applyEvent({ id: '1', name: 'turn.ended', data: { turn_id: 'u9' } });
+  await eventually(() => expect(server.received('GET /history/s')).toHaveLength(3));
+  read();
+
+  await eventually(() => expect(conversation.activeTurns).toEqual([]));
+  await eventually(() => expect(conversation.rows.length).toBe(chat.messages.length));
+  expect(conversation.rows.map(({ id }) => id)).toEqual(chat.messages.map(({ id }) => id));
+});
+
 test('a message survives a reload, and is sent again under the same key', async () => {
   const chat = new ChatServer();
   server.on('POST /chat', () => new Promise(() => {}));

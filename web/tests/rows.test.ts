@@ -46,11 +46,11 @@ test('a refused message stays without a reply', () => {
   expect(rows.at(-1)?.status).toBe('refused');
 });
 
-test('a turn whose messages are stored is shown once', () => {
-  const turn = accepted('t2', 'Text of t2-user');
-  turn.userMessageId = 't2-user';
-  turn.messageId = 't2-reply';
-  turn.text = 'Text of t2-reply';
+test('a turn whose messages are stored is shown once, and hides none that came later', () => {
+  const turn = accepted('t1', 'Text of t1-user');
+  turn.userMessageId = 't1-user';
+  turn.messageId = 't1-reply';
+  turn.text = 'Text of t1-reply';
 
   expect(texts(arrange(history, [turn], turn, new RowCache()))).toEqual(historyTexts);
 });

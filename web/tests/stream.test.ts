@@ -111,6 +111,27 @@ test('a subscription waits longer after each failure, up to eight seconds', asyn
   expect(await events).toEqual([]);
 });
 
+test('a connection that has brought an event is opened again after the shortest pause', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  server.on('GET /events', () => {
+    const stream = new EventStream();
+    stream.send('session.created', {});
+    stream.end();
+    return stream.response;
+  });
+  const controller = new AbortController();
+  const events = all(subscribe('/events', { signal: controller.signal }));
+
+  await vi.advanceTimersByTimeAsync(0);
+  for (const attempts of [2, 3, 4, 5]) {
+    await vi.advanceTimersByTimeAsync(250);
+    expect(server.requests).toHaveLength(attempts);
+  }
+
+  controller.abort();
+  expect(await events).toHaveLength(5);
+});
+
 test('a subscription to a turn that does not exist fails', async () => {
   const events = all(subscribe('/turns/no/events', { signal: new AbortController().signal }));
 
