@@ -196,28 +196,36 @@ test('replies that come faster than the history is read stay in their order', as
   expect(texts(conversation)).toEqual(expected);
 });
 
-test('more messages than a page that came in between are all shown, and none twice', async () => {
-  const [conversation, chat] = await loaded(['m']);
-  const [reading, read] = gate();
-  chat.historyGate = reading;
+/** Complete a turn, and store more than a page of later messages before the history is read. */
+async function overtaken(stored: number): Promise<[Conversation, ChatServer]> {
+  const chat = new ChatServer();
+  chat.messages = Array.from({ length: stored }, (_, index) => message(`m${index}`, 'user'));
+  const conversation = new Conversation('s');
+  await conversation.load();
+  await eventually(() => expect(conversation.hasOlder).toBe(stored > 400));
   conversation.send('Text of t1-user');
-  await eventually(() => chat.complete(1));
-  await eventually(() => expect(texts(conversation).at(-1)).toBe('Text of t1-reply'));
-
-  // Another tab has sent these.
-  chat.messages = [
-    ...chat.messages,
-    ...Array.from('abcdefghijklmnopqrstuvwxyz0123456789', (letter) =>
-      turnMessages(`u${letter}`),
-    ).flat(),
-  ];
-  void conversation.applyEvent({ id: '1', name: 'turn.ended', data: { turn_id: 'u9' } });
-  await eventually(() => expect(server.received('GET /history/s')).toHaveLength(3));
-  read();
-
+  const stream = await eventually(() => chat.start(1));
+  const later = [...'abcdefghijklmnopqrstuvwxyz'].flatMap((letter) => turnMessages(`u${letter}`));
+  chat.messages = [...chat.messages, ...turnMessages('t1'), ...later];
+  stream.send('turn.completed', { turn_id: 't1', response: 'Text of t1-reply' });
+  stream.end();
   await eventually(() => expect(conversation.activeTurns).toEqual([]));
+  return [conversation, chat];
+}
+
+test('if more than a page is new, a conversation that is whole stays whole', async () => {
+  const [conversation, chat] = await overtaken(10);
+
   await eventually(() => expect(conversation.rows.length).toBe(chat.messages.length));
   expect(conversation.rows.map(({ id }) => id)).toEqual(chat.messages.map(({ id }) => id));
+});
+
+test('if more than a page is new, a long conversation ends with its newest messages', async () => {
+  const [conversation, chat] = await overtaken(500);
+
+  expect(conversation.rows.map(({ id }) => id)).toEqual(
+    chat.messages.slice(-50).map(({ id }) => id),
+  );
 });
 
 test('a message survives a reload, and is sent again under the same key', async () => {

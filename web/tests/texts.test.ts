@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { TurnSummary } from '../src/api/client';
 import { errorText, Problem, pageCursor } from '../src/api/client';
-import { count } from '../src/language/format';
+import { formatNumber } from '../src/language/format';
 import { turnFigures } from '../src/state/figures';
 import { fileAsBlock } from '../src/state/files';
 import { readDraft, writeDraft } from '../src/state/outbox';
@@ -37,7 +37,7 @@ test('a reply that took no time has no speed', () => {
 });
 
 test('numbers are written in the format of the reader', () => {
-  expect(count(1_234_567)).toBe((1_234_567).toLocaleString());
+  expect(formatNumber(1_234_567)).toBe((1_234_567).toLocaleString());
 });
 
 test('a text file becomes a block of code with its name and language', async () => {
@@ -63,7 +63,7 @@ test.each([
 
 test.each([100_000, 400_001])('a file of %i letters is too long for a message', async (length) => {
   await expect(fileAsBlock(new File(['a'.repeat(length)], 'x.txt'))).rejects.toThrow(
-    `x.txt is too long: a message has at most ${count(100_000)} characters.`,
+    `x.txt is too long: a message has at most ${formatNumber(100_000)} characters.`,
   );
 });
 
