@@ -14,7 +14,7 @@ from tests.upstream import Upstream
 NOW = datetime(2026, 6, 17, 12, tzinfo=UTC)
 DAYS_AGO = (0, 1, 5, 20, 50)
 LABELS = ("Today", "Yesterday", "Previous 7 days", "Previous 30 days", "April 2026")
-COUNT, FIRST, NEXT, MOST_LINKS = 3_000, 100, 500, 80
+COUNT, FIRST, NEXT, MOST_LINKS = 2_200, 100, 500, 80
 """Sessions in all, on the first page, on each other one; and links that may be in the page."""
 
 
@@ -35,7 +35,8 @@ def running_server(
     sessions = [Stored(name(place), messages=(), at=at) for place, at in enumerate(times)]
     env = {**running_upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
     with Server(tmp_path_factory.mktemp("data"), env) as running:
-        store(running, *sessions)
+        for start in range(0, COUNT, NEXT):
+            store(running, *sessions[start : start + NEXT])
         yield running
 
 
