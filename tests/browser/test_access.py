@@ -8,8 +8,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open, Pace
-from tests.browser.listing import Stored, choose, expected, link, more, store
 from tests.browser.page import answers, button, ended, questions, replying, send
+from tests.browser.session_list import Stored, choose, expected, link, more, store
 from tests.process import Server
 from tests.upstream import Answer, Call, Upstream, polite
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Error, Page, Route, expect
 
-from tests.browser.behind import Behind
 from tests.browser.conftest import Pace
 from tests.browser.page import (
     answers,
@@ -19,6 +18,7 @@ from tests.browser.page import (
     session_of,
     shows,
 )
+from tests.browser.proxied_server import Behind
 from tests.upstream import Answer, Upstream
 
 AWAY = "The server cannot be reached. Trying again…"

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.costs import COSTS
-from tests.browser.listing import Stored, store
+from tests.browser.costly_answers import COSTS
 from tests.browser.page import answers, ended, replying, send
+from tests.browser.session_list import Stored, store
 from tests.process import Server
 from tests.upstream import Answer, Upstream
 

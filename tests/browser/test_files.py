@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.listing import Stored, asked, choose, expected, file_of, link, more, store
 from tests.browser.page import answers, questions
+from tests.browser.session_list import Stored, asked, choose, expected, file_of, link, more, store
 from tests.process import Server
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, choose, store
+from tests.browser.session_list import Stored, choose, store
 from tests.browser.test_access import RICH, Faults
 from tests.browser.test_markdown_blocks import ALERTS, DETAILS, NOTES
 from tests.process import Server

@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, link, store
 from tests.browser.page import answers, button, field, questions, stored
+from tests.browser.session_list import Stored, link, store
 from tests.process import Server
 
 MOST_TABS = 60

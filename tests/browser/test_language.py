@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, store
+from tests.browser.session_list import Stored, store
 from tests.process import PATIENCE, Server
 from tests.upstream import Answer, Upstream
 

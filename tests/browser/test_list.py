@@ -8,8 +8,8 @@ from urllib.parse import quote
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, asked, choose, expected, link, links, store
 from tests.browser.page import answers, field, send
+from tests.browser.session_list import Stored, asked, choose, expected, link, links, store
 from tests.process import Server
 from tests.upstream import Answer, Call, Upstream
 

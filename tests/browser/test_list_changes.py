@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page, Response, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, asked, choose, link, links, more, store
 from tests.browser.page import answers, field, send
+from tests.browser.session_list import Stored, asked, choose, link, links, more, store
 from tests.process import Server, until
 from tests.upstream import Upstream
 

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, choose, link, more, store
 from tests.browser.page import button, field
+from tests.browser.session_list import Stored, choose, link, more, store
 from tests.process import PATIENCE, Server
 
 MAC = "Object.defineProperty(Navigator.prototype, 'platform', { get: () => 'MacIntel' })"

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, asked, choose, link, links, store
+from tests.browser.session_list import Stored, asked, choose, link, links, store
 from tests.process import Server
 from tests.upstream import Upstream
 

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, expected, store
 from tests.browser.page import answers, button, ended, field, questions, send, session_of, shows
+from tests.browser.session_list import Stored, expected, store
 from tests.process import Server
 from tests.upstream import Upstream
 

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, links, store
 from tests.browser.page import answers, button, field, questions
+from tests.browser.session_list import Stored, links, store
 from tests.process import PATIENCE, Server
 
 WIDE = "\n\n".join(

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Open, Pace
-from tests.browser.listing import Stored, store
 from tests.browser.page import answers, button, ended, questions, replying, send, shows
+from tests.browser.session_list import Stored, store
 from tests.process import Server
 from tests.upstream import Answer, Upstream
 

@@ -6,9 +6,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Frame, Page, Route, expect
 
 from tests.browser.conftest import Open
-from tests.browser.hostile import HOSTILE
-from tests.browser.listing import Stored, expected, links, store
+from tests.browser.hostile_answers import HOSTILE
 from tests.browser.page import answers, ended, field
+from tests.browser.session_list import Stored, expected, links, store
 from tests.process import PATIENCE, Server
 from tests.upstream import Answer, Call, Upstream
 

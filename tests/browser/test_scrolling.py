@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Open, Pace
-from tests.browser.long import MESSAGES, bring
+from tests.browser.long_sessions import MESSAGES, bring
 from tests.browser.page import answers, button, ended, replying, send
 from tests.process import Server
 from tests.upstream import Answer, Upstream

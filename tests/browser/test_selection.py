@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, choose, link, more, store
 from tests.browser.page import answers, button
+from tests.browser.session_list import Stored, choose, link, more, store
 from tests.browser.test_access import Faults
 from tests.process import Server, until
 

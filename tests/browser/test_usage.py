@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Open, Pace
-from tests.browser.listing import expected, more
 from tests.browser.page import answers, button, replying, send
+from tests.browser.session_list import expected, more
 from tests.browser.test_access import Faults
 from tests.browser.test_keyboard import tab_to
 from tests.process import Server

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.listing import Stored, store
-from tests.browser.long import bring
+from tests.browser.long_sessions import bring
 from tests.browser.page import answers, button, field, questions
+from tests.browser.session_list import Stored, store
 from tests.process import Server
 from tests.upstream import Upstream
 
