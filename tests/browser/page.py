@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
+from tests.process import until
 from tests.upstream import Answer, Call, polite
 
 
@@ -36,8 +37,9 @@ def shows(page: Page, *texts: str) -> None:
 
 
 def ended(page: Page) -> None:
-    """Nothing is being answered any more, and the newest answer is stored."""
-    expect(button(page, "Regenerate").last).to_be_visible()
+    """Nothing is being answered any more, and the newest message is an answer that is stored."""
+    newest = page.get_by_role("article").last
+    expect(newest.get_by_role("button", name="Regenerate", exact=True)).to_be_visible()
     expect(button(page, "Stop")).to_have_count(0)
 
 
@@ -45,6 +47,18 @@ def stored(page: Page) -> None:
     """The newest answer is shown as it is stored: what it took is there."""
     ended(page)
     expect(answers(page).last.locator(".figures")).to_be_visible()
+
+
+def hold(page: Page, pattern: str) -> list[Route]:
+    """Hold the requests to an address from now on; the list has those that have arrived."""
+    routes: list[Route] = []
+    page.route(pattern, lambda route: routes.append(route))
+    return routes
+
+
+def wait_until_held(page: Page, routes: list[Route]) -> None:
+    """Wait for the first request; Playwright delivers it while a page is asked for something."""
+    until(lambda: page.evaluate("1") and routes)
 
 
 def session_of(page: Page) -> str:

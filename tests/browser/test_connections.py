@@ -112,6 +112,7 @@ def test_messages_are_sent_in_the_order_in_which_they_were_written(
     send(page, "two")
     replies = ["Reply to: before", "one", "Reply to: one", "two", "Reply to: two"]
     shows(page, "before", *replies)
+    ended(page)
     assert server.contents(session_of(page)) == ["before", *replies]
 
 
@@ -169,6 +170,7 @@ def test_a_message_that_was_not_sent_survives_a_reload(
     assert server.contents(session_of(page)) == [*before, "meanwhile", "Reply to: meanwhile"]
     page.reload()
     shows(page, *before, "meanwhile", "Reply to: meanwhile")
+    ended(page)
     assert server.contents(session_of(page)) == [*before, "meanwhile", "Reply to: meanwhile"]
     if not before:
         # The new page asks for a session that the server has not seen yet.
@@ -303,5 +305,6 @@ def test_a_message_whose_acceptance_is_never_heard_of_is_sent_again_and_answered
         page.clock.fast_forward(41_000)
         page.clock.fast_forward(2_000)
     expect(answers(page)).to_contain_text("Reply to: into nowhere")
+    ended(page)
     shown = page.url.partition("#/")[2]
     assert server.contents(shown) == ["into nowhere", "Reply to: into nowhere"]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open, Pace
 from tests.browser.page import (
@@ -12,6 +12,7 @@ from tests.browser.page import (
     button,
     ended,
     field,
+    hold,
     only_first,
     questions,
     replying,
@@ -141,12 +142,11 @@ def test_another_answer_that_fails_never_hides_the_one_before(
     shows(page, "hello", "Reply to: hello")
     ended(page)
     upstream.script = replying(Answer(status=401))
-    held: list[Route] = []
-    page.route("**/history/**", lambda route: held.append(route))
+    routes = hold(page, "**/history/**")
     button(page, "Regenerate").click()
     expect(page.get_by_role("alert")).to_contain_text("The new answer failed.")
     shows(page, "hello", "Reply to: hello")
-    for route in held:
+    for route in routes:
         route.fallback()
 
 

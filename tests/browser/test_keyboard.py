@@ -98,6 +98,7 @@ def test_the_list_is_used_with_keys_alone(page: Page, server: Server) -> None:
     page.keyboard.press("Escape")
     expect(button(page, "Options for beta").first).to_be_focused()
     page.keyboard.press("Enter")
+    expect(page.get_by_role("menuitem", name="Rename")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("textbox", name="Title")).to_be_focused()
     page.keyboard.type("beta by key")

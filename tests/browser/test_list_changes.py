@@ -47,7 +47,7 @@ def test_a_session_is_renamed_in_its_place(page: Page, server: Server, way: str)
     page.keyboard.type(f"  new by {way} ")
     page.keyboard.press("Enter")
     expect(link(page, f"new by {way}")).to_be_focused()
-    assert server.sessions()[f"old by {way}"]["title"] == f"new by {way}"
+    until(lambda: server.sessions()[f"old by {way}"]["title"] == f"new by {way}")
 
 
 def test_a_title_is_kept_with_escape_and_cannot_be_empty(page: Page, server: Server) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.browser.conftest import Open
 from tests.browser.page import button, field
 from tests.browser.session_list import Stored, choose, link, more, store
-from tests.process import PATIENCE, Server
+from tests.process import PATIENCE, Server, until
 
 MAC = "Object.defineProperty(Navigator.prototype, 'platform', { get: () => 'MacIntel' })"
 
@@ -72,6 +72,7 @@ def test_the_archive_has_a_heading_and_a_way_back_with_keys(page: Page, server: 
     button(page, "More").press("Enter")
     expect(page.get_by_role("menuitem", name="Import…")).to_be_focused()
     page.keyboard.type("A")
+    expect(page.get_by_role("menuitem", name="Archive")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Archive", exact=True)).to_be_visible()
     button(page, "Back to the conversations").press("Enter")
@@ -97,7 +98,7 @@ def test_archiving_can_be_undone_and_so_can_the_way_out(page: Page, server: Serv
     toast = page.get_by_role("status").locator("div").filter(has_text="Unarchived.")
     toast.get_by_role("button", name="Undo").click()
     expect(link(page, "there and back")).to_be_visible()
-    assert server.sessions()["there and back"]["archived"] is True
+    until(lambda: server.sessions()["there and back"]["archived"])
 
 
 def test_what_can_be_undone_is_said_in_the_middle_and_undo_is_one_word(

@@ -3,12 +3,23 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.page import answers, button, ended, field, questions, send, session_of, shows
+from tests.browser.page import (
+    answers,
+    button,
+    ended,
+    field,
+    hold,
+    questions,
+    send,
+    session_of,
+    shows,
+    wait_until_held,
+)
 from tests.browser.session_list import Stored, expected, store
-from tests.process import Server
+from tests.process import Server, until
 from tests.upstream import Upstream
 
 FIRST, SECOND, THIRD = "openai:scripted", "openai:scripted-b", "openai:scripted-c"
@@ -49,14 +60,14 @@ def test_a_model_that_is_chosen_holds_before_the_server_says_so(
 ) -> None:
     send(page, "hello")
     ended(page)
-    held: list[Route] = []
-    page.route("**/sessions/*", lambda route: held.append(route))
+    routes = hold(page, "**/sessions/*")
     page.get_by_role("combobox", name="Model").select_option(SECOND)
+    wait_until_held(page, routes)
     button(page, "Regenerate").click()
     send(page, "and now?")
     assert models(upstream) == ["scripted"]
     page.unroute("**/sessions/*")
-    held[0].continue_()
+    routes[0].continue_()
     expect(answers(page).last).to_contain_text("Reply to: and now?")
     ended(page)
     assert models(upstream) == ["scripted", "scripted-b", "scripted-b"]
@@ -67,9 +78,9 @@ def test_a_choice_that_hangs_does_not_keep_what_is_sent_for_ever(
 ) -> None:
     send(page, "hello")
     ended(page)
-    held: list[Route] = []
-    page.route("**/sessions/*", lambda route: held.append(route))
+    routes = hold(page, "**/sessions/*")
     page.get_by_role("combobox", name="Model").select_option(SECOND)
+    wait_until_held(page, routes)
     send(page, "is anybody there?")
     expect(answers(page).last).to_contain_text("Reply to: is anybody there?")
     expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
@@ -135,7 +146,7 @@ def test_an_imported_answer_can_be_asked_for_again(
     expect(questions(page)).to_contain_text("2/2")
     button(page, "Previous branch").click()
     shows(page, "When is high tide?", "Twice a day.")
-    assert server.contents(session) == ["When is high tide?", "Twice a day."]
+    until(lambda: server.contents(session) == ["When is high tide?", "Twice a day."])
 
 
 def test_an_imported_message_without_an_answer_can_be_answered(

@@ -8,6 +8,7 @@ from tests.browser.page import (
     answers,
     button,
     ended,
+    hold,
     questions,
     replying,
     send,
@@ -91,6 +92,7 @@ def test_the_last_message_that_was_cancelled_while_it_waited_can_be_answered_onc
 
     button(page, "Try again").click()
     shows(page, "first", "word9", "second", "Reply to: second")
+    ended(page)
     assert server.contents(session_of(page))[2:] == ["second", "Reply to: second"]
 
 
@@ -185,14 +187,13 @@ def test_answers_that_come_faster_than_the_history_is_read_stay_in_their_order(
     for number, text in enumerate(texts, start=1):
         send(page, text)
         expect(page.get_by_text(WAITS)).to_have_count(number)
-    held: list[Route] = []
-    page.route("**/history/**", lambda route: held.append(route))
+    routes = hold(page, "**/history/**")
     pace.write(1_000)
     both = [part for text in texts for part in (text, f"Reply to: {text}")]
     shows(page, "first", "word9", *both)
 
     page.unroute("**/history/**")
-    for route in held:
+    for route in routes:
         route.fallback()
     stored(page)
     expect(answers(page).locator(".figures")).to_have_count(5)
@@ -232,6 +233,7 @@ def test_a_message_for_another_branch_waits_at_its_place(
     pace.write(1_000)
     shows(page, "nought", "Reply to: nought")
     expect(page.get_by_text("2/2")).to_be_visible()
+    ended(page)
     assert server.contents(session_of(page)) == ["nought", "Reply to: nought"]
     button(page, "Previous branch").click()
     shows(page, "zero", "Reply to: zero", "first", "word9")

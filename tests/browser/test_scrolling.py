@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Open, Pace
 from tests.browser.long_sessions import MESSAGES, bring
-from tests.browser.page import answers, button, ended, replying, send
+from tests.browser.page import answers, button, ended, hold, replying, send
 from tests.process import Server
 from tests.upstream import Answer, Upstream
 
@@ -97,15 +97,14 @@ def test_older_messages_that_arrive_move_nothing(open_page: Open) -> None:
     page = open_page(LONG)
     expect(message(page, MESSAGES)).to_be_in_viewport()
     settle(page)
-    held: list[Route] = []
-    page.route("**/history/*before=*", lambda route: held.append(route))
-    while not held:
+    routes = hold(page, "**/history/*before=*")
+    while not routes:
         wheel(page, -700)
     shown = [number for number in range(MESSAGES - 50, MESSAGES) if is_seen(page, number)]
     before = {number: top(message(page, number)) for number in shown}
     assert len(before) > 2
     height = view(page).evaluate("view => view.scrollHeight")
-    held[0].fallback()
+    routes[0].fallback()
     page.wait_for_function(
         "height => document.querySelector('[aria-label=Messages]').scrollHeight > height + 1000",
         arg=height,

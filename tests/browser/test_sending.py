@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open, Pace
 from tests.browser.page import (
@@ -11,6 +11,7 @@ from tests.browser.page import (
     button,
     ended,
     field,
+    hold,
     only_first,
     questions,
     replying,
@@ -227,14 +228,13 @@ def test_a_message_that_is_sent_before_the_session_was_read_stands_at_its_end(
 ) -> None:
     server.chat(session, "an old tale")
     page = open_page()
-    held: list[Route] = []
-    page.route("**/history/**", lambda route: held.append(route))
+    routes = hold(page, "**/history/**")
     page.get_by_role("link", name="an old tale").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("an old tale")
     send(page, "at once")
     expect(answers(page).last).to_contain_text("Reply to: at once")
     page.unroute("**/history/**")
-    for route in held:
+    for route in routes:
         route.fallback()
     shows(page, "an old tale", "Reply to: an old tale", "at once", "Reply to: at once")
     ended(page)

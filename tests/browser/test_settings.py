@@ -4,10 +4,19 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Open
-from tests.browser.page import answers, button, ended, send, session_of, shows
+from tests.browser.page import (
+    answers,
+    button,
+    ended,
+    hold,
+    send,
+    session_of,
+    shows,
+    wait_until_held,
+)
 from tests.process import Server
 from tests.upstream import Upstream
 
@@ -225,14 +234,14 @@ def test_settings_are_not_shown_before_they_were_read(
     page = open_page()
     # What the dialog is made of has come when it is opened the second time.
     opened(page).get_by_role("button", name="Cancel").click()
-    held: list[Route] = []
-    page.route("**/sessions/*", lambda route: held.append(route))
+    routes = hold(page, "**/sessions/*")
     page.get_by_role("link", name="something that is").click()
     expect(page.get_by_role("article", name="Your message")).to_be_visible()
     opener = button(page, "Conversation settings")
     # It may wait with the dialog or with the button.
     opener.evaluate("button => button.click()")
-    held[0].fallback()
+    wait_until_held(page, routes)
+    routes[0].fallback()
     expect(page.locator("form select[aria-label=Model]")).to_have_value(OTHER)
     dialog = page.get_by_role("dialog")
     if dialog.count() == 0:

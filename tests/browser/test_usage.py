@@ -100,6 +100,7 @@ def test_usage_is_read_with_keys_alone(page: Page, server: Server) -> None:
     button(page, "More").press("Enter")
     expect(page.get_by_role("menuitem", name="Import…")).to_be_focused()
     page.keyboard.type("U")
+    expect(page.get_by_role("menuitem", name="Usage")).to_be_focused()
     page.keyboard.press("Enter")
     expect(dialog(page)).to_be_visible()
     tab_to(page, dialog(page).get_by_role("radio", checked=True))

@@ -11,7 +11,7 @@ from tests.browser.conftest import Open
 from tests.browser.long_sessions import bring
 from tests.browser.page import answers, button, field, questions
 from tests.browser.session_list import Stored, store
-from tests.process import Server
+from tests.process import Server, until
 from tests.upstream import Upstream
 
 WHOLE, LONG = "four hundred", "ten thousand"
@@ -106,7 +106,7 @@ def test_in_a_very_long_conversation_the_browsers_shortcut_searches_in_it(open_p
     expect(hit).to_have_count(1)
     page.keyboard.press("Enter")
     expect(questions(page).filter(has_text="Question 4711.")).to_be_in_viewport()
-    assert marked(page) == ["Question", "4711"]
+    until(lambda: marked(page) == ["Question", "4711"])
 
 
 def test_a_search_of_one_conversation_does_not_narrow_the_next_search(open_page: Open) -> None:
@@ -132,7 +132,7 @@ def test_a_search_leads_to_the_word_itself_in_another_conversation(open_page: Op
     expect(page.get_by_role("heading", level=1)).to_have_text("The way there")
     expect(page.get_by_text("Step number 229 of the way")).to_be_in_viewport()
     expect(page.get_by_text("Step number 1 of the way")).not_to_be_in_viewport()
-    assert marked(page)
+    until(lambda: marked(page))
     assert set(" ".join(marked(page)).lower().split()) == {"step", "number", "229"}
     # No error is told, and none is in the console: the fixture sees to that.
     expect(page.locator(".toast")).to_have_count(0)
@@ -146,7 +146,7 @@ def test_a_search_opens_a_long_message_that_is_shown_in_part(
     page = open_page("other")
     search(page, '"entry 444"')
     expect(button(page, "Show less")).to_be_attached()
-    assert marked(page)
+    until(lambda: marked(page))
     top, bottom = page.evaluate(
         """() => {
             const { top, bottom } = [...CSS.highlights.get('found')][0].getBoundingClientRect();
@@ -194,7 +194,7 @@ def test_a_hit_on_another_branch_is_read_without_moving_the_session(
     button(page, "Continue here").click()
     expect(field(page)).to_be_focused()
     expect(questions(page)).to_contain_text("Tell me of the wombat")
-    assert server.get(f"/sessions/{quote(session)}")["head"] != head
+    until(lambda: server.get(f"/sessions/{quote(session)}")["head"] != head)
 
 
 def test_hits_are_shown_without_the_marks_of_their_markdown(
