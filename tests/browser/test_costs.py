@@ -7,10 +7,10 @@ from itertools import islice
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import OpenPage
 from tests.browser.costly_answers import COSTS
-from tests.browser.page import answers, ended, replying, send
-from tests.browser.session_list import Stored, store
+from tests.browser.page import answers, replying, send, wait_until_answered
+from tests.browser.session_list import StoredSession, store
 from tests.process import Server
 from tests.upstream import Answer, Upstream
 
@@ -51,7 +51,7 @@ def written_slowly(text: str) -> Answer:
 
 @pytest.mark.own_context
 def test_no_answer_stops_the_page_while_it_is_written(
-    open_page: Open, server: Server, upstream: Upstream, full: bool, show: Callable[[str], None]
+    open_page: OpenPage, server: Server, upstream: Upstream, full: bool, show: Callable[[str], None]
 ) -> None:
     page = open_page()
     processor = Processor(page)
@@ -62,7 +62,7 @@ def test_no_answer_stops_the_page_while_it_is_written(
         expect(answers(page)).to_have_count(0)
         before = processor.seconds()
         send(page, name)
-        ended(page)
+        wait_until_answered(page)
         costs[name] = processor.seconds() - before
         assert costs[name] < LIMIT_SECONDS, f"{name} took the page {costs[name]:.1f} s"
     worst = sorted(costs, key=lambda name: -costs[name])[:3]
@@ -71,10 +71,10 @@ def test_no_answer_stops_the_page_while_it_is_written(
 
 @pytest.mark.own_context
 def test_no_stored_answer_stops_the_page(
-    open_page: Open, server: Server, full: bool, show: Callable[[str], None]
+    open_page: OpenPage, server: Server, full: bool, show: Callable[[str], None]
 ) -> None:
     names = list(islice(COSTS, 1, None, 1 if full else EVERY))
-    store(server, *(Stored(f"stored {name}", messages=("a", COSTS[name])) for name in names))
+    store(server, *(StoredSession(f"stored {name}", messages=("a", COSTS[name])) for name in names))
     page = open_page()
     processor = Processor(page)
     costs: dict[str, float] = {}
