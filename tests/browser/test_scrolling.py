@@ -1,7 +1,5 @@
 """The view is where the reader left it: at the end while a text grows, or wherever they look."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -16,15 +14,10 @@ STILL = 2
 """Pixels that something may move by and count as being where it was."""
 
 
-@pytest.fixture(scope="module")
-def running_server(
-    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
-) -> Iterator[Server]:
-    env = {**running_upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
-    with Server(tmp_path_factory.mktemp("data"), env) as running:
-        import_long_session(running, LONG)
-        import_long_session(running, SHORTER, 300)
-        yield running
+@pytest.fixture(scope="module", autouse=True)
+def _stored(running_server: Server) -> None:
+    import_long_session(running_server, LONG)
+    import_long_session(running_server, SHORTER, 300)
 
 
 def view(page: Page) -> Locator:

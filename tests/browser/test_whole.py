@@ -1,7 +1,6 @@
 """What a browser does by itself, find, select and print, and a search that leads to the word."""
 
 import re
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -12,29 +11,21 @@ from tests.browser.long_sessions import import_long_session
 from tests.browser.page import answers, button, field, questions
 from tests.browser.session_list import StoredSession, store
 from tests.process import Server, until
-from tests.upstream import Upstream
 
 WHOLE, LONG = "four hundred", "ten thousand"
 COUNT = 400
 STEPS = "\n\n".join(f"Step number {number} of the way, in some words." for number in range(1, 301))
 
 
-@pytest.fixture(scope="module")
-def running_server(
-    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
-) -> Iterator[Server]:
-    env = {**running_upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
-    with Server(tmp_path_factory.mktemp("data"), env) as running:
-        import_long_session(running, WHOLE, COUNT)
-        import_long_session(running, LONG, 10_000)
-        store(
-            running,
-            StoredSession("way", title="The way there", messages=("How do I get there?", STEPS)),
-            StoredSession(
-                "other", title="Something else", messages=("What is a quokka?", "Small.")
-            ),
-        )
-        yield running
+@pytest.fixture(scope="module", autouse=True)
+def _stored(running_server: Server) -> None:
+    import_long_session(running_server, WHOLE, COUNT)
+    import_long_session(running_server, LONG, 10_000)
+    store(
+        running_server,
+        StoredSession("way", title="The way there", messages=("How do I get there?", STEPS)),
+        StoredSession("other", title="Something else", messages=("What is a quokka?", "Small.")),
+    )
 
 
 @pytest.fixture
