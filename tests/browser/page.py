@@ -61,6 +61,16 @@ def wait_until_held(page: Page, routes: list[Route]) -> None:
     until(lambda: page.evaluate("1") and routes)
 
 
+def release(page: Page, pattern: str, routes: list[Route]) -> None:
+    """Continue the requests that were held, and hold no more.
+
+    The pattern is removed last: with the last one, Playwright itself continues what is held.
+    """
+    for route in routes:
+        route.fallback()
+    page.unroute(pattern)
+
+
 def session_of(page: Page) -> str:
     """The id of the session that a page shows; empty before the first message is sent."""
     return unquote(page.url.partition("#/")[2].partition("?")[0])

@@ -13,6 +13,7 @@ from tests.browser.page import (
     field,
     hold,
     questions,
+    release,
     send,
     session_of,
     wait_until_answered,
@@ -66,8 +67,7 @@ def test_a_chosen_model_is_used_before_the_server_confirms_it(
     button(page, "Regenerate").click()
     send(page, "and now?")
     assert models(upstream) == ["scripted"]
-    page.unroute("**/sessions/*")
-    routes[0].continue_()
+    release(page, "**/sessions/*", routes)
     expect(answers(page).last).to_contain_text("Reply to: and now?")
     wait_until_answered(page)
     assert models(upstream) == ["scripted", "scripted-b", "scripted-b"]

@@ -10,6 +10,7 @@ from tests.browser.page import (
     expect_messages,
     hold,
     questions,
+    release,
     replying,
     send,
     session_of,
@@ -192,9 +193,7 @@ def test_answers_that_come_faster_than_the_history_is_read_stay_in_their_order(
     both = [part for text in texts for part in (text, f"Reply to: {text}")]
     expect_messages(page, "first", "word9", *both)
 
-    page.unroute("**/history/**")
-    for route in routes:
-        route.fallback()
+    release(page, "**/history/**", routes)
     wait_until_stored(page)
     expect(answers(page).locator(".figures")).to_have_count(5)
     expect_messages(page, "first", "word9", *both)

@@ -14,6 +14,7 @@ from tests.browser.page import (
     hold,
     only_first,
     questions,
+    release,
     replying,
     send,
     session_of,
@@ -233,8 +234,6 @@ def test_a_message_that_is_sent_before_the_session_was_loaded_is_at_its_end(
     expect(page.get_by_role("heading", level=1)).to_have_text("an old tale")
     send(page, "at once")
     expect(answers(page).last).to_contain_text("Reply to: at once")
-    page.unroute("**/history/**")
-    for route in routes:
-        route.fallback()
+    release(page, "**/history/**", routes)
     expect_messages(page, "an old tale", "Reply to: an old tale", "at once", "Reply to: at once")
     wait_until_answered(page)

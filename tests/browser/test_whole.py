@@ -209,10 +209,12 @@ def test_keys_that_are_typed_at_once_after_the_shortcut_are_searched_for(
     open_page: OpenPage,
 ) -> None:
     page = open_page("other")
-    page.wait_for_function(
+    name = page.wait_for_function(
         "() => performance.getEntriesByType('resource')"
-        ".some(({ name }) => name.includes('SearchDialog.js'))"
+        ".map(({ name }) => name).find((name) => name.includes('SearchDialog.js'))"
     )
+    # It has arrived; this waits until it has run.
+    page.evaluate("name => import(name).then(() => null)", name)
     page.keyboard.press("Control+k")
     page.keyboard.type("quokka", delay=0)
     expect(page.get_by_role("combobox", name="Search")).to_have_value("quokka")
