@@ -4,6 +4,7 @@ They are the reference, and the models and the version in examples. `python scri
 writes them; with `--check` it compares them instead, and exits with 1 if a file is stale.
 """
 
+import dataclasses
 import json
 import re
 import sys
@@ -21,6 +22,7 @@ from chatkeep.app import create_app
 from chatkeep.cli import cli
 from chatkeep.cli.errors import ExitCode
 from chatkeep.domain import records
+from chatkeep.domain.events import EVENTS, Failure
 from chatkeep.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,6 +98,14 @@ EXPORT = """\
 Also available as [JSON Schema](export-schema.json): every line of a file is an instance of it.
 """
 
+EVENT_STREAMS = """\
+# Events
+
+Every event that the server sends, with the members of its `data`. A turn's events are those of
+`POST /chat` and `GET /turns/{turn_id}/events` ([Streaming](../streaming.md)); the others are those
+of `GET /events` ([Live events](../guides/events.md)).
+"""
+PROBLEM_MEMBERS = "the members of a [problem](api.md#problems), and `text`"
 MARK = "<!-- Written by scripts/reference.py from the code. Do not edit. -->\n"
 MAX_DEFAULT_LENGTH = 60
 """Characters of a default in a table; a longer one goes below the table."""
@@ -282,6 +292,19 @@ def export() -> Lines:
         yield from _schema(2, name, schema["$defs"][name])
 
 
+def events() -> Lines:
+    """Every event, with its payload's members and what it means."""
+    yield EVENT_STREAMS
+    rows = [(f"`{event}`", spec.meaning, _members(spec.payload)) for event, spec in EVENTS.items()]
+    yield from table(("event", "what has happened", "`data`"), rows)
+
+
+def _members(payload: type) -> str:
+    if payload is Failure:
+        return PROBLEM_MEMBERS
+    return ", ".join(f"`{field.name}`" for field in dataclasses.fields(payload))
+
+
 def export_schema() -> dict[str, Any]:
     """The JSON Schema of any line of an export."""
     line = Annotated[records.Beginning | records.Line, Field(discriminator="type")]
@@ -356,7 +379,13 @@ def table(headings: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Lines:
 
 def pages() -> dict[str, str]:
     """The current text of each file of the reference."""
-    writers = {"settings.md": settings, "commands.md": commands, "api.md": api, "export.md": export}
+    writers = {
+        "settings.md": settings,
+        "commands.md": commands,
+        "api.md": api,
+        "events.md": events,
+        "export.md": export,
+    }
     texts = {name: "\n".join([MARK, *page(), ""]) for name, page in writers.items()}
     files = {name: re.sub(r"\n{3,}", "\n\n", text) for name, text in texts.items()}
     files["export-schema.json"] = json.dumps(export_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -1,6 +1,6 @@
 """What happens in turns and to sessions: every event's type and payload, and positions in a stream.
 
-An event is a member of `EventType` and its payload in `PAYLOADS`; a field of a payload is a member
+An event is a member of `EventType` and its entry in `EVENTS`; a field of a payload is a member
 of the event's JSON object.
 """
 
@@ -121,23 +121,44 @@ Payload = (
     | EventsMissed
 )
 
-PAYLOADS: dict[EventType, type[Payload]] = {
-    EventType.TURN_STARTED: TurnStarted,
-    EventType.TURN_RESTARTED: TurnRestarted,
-    EventType.MESSAGE_DELTA: MessageDelta,
-    EventType.TURN_COMPLETED: Reply,
-    EventType.TURN_FAILED: Failure,
-    EventType.TURN_CANCELLED: Failure,
-    EventType.TURN_INTERRUPTED: Failure,
-    EventType.SESSION_CREATED: Session,
-    EventType.SESSION_TITLED: SessionTitled,
-    EventType.SESSION_UPDATED: Session,
-    EventType.SESSION_DELETED: SessionDeleted,
-    EventType.TURN_QUEUED: TurnQueued,
-    EventType.TURN_ENDED: TurnEnded,
-    EventType.EVENTS_MISSED: EventsMissed,
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """What an event carries, and when it is sent, as the documentation says it."""
+
+    payload: type[Payload]
+    meaning: str
+
+
+EVENTS: dict[EventType, EventSpec] = {
+    EventType.TURN_STARTED: EventSpec(
+        TurnStarted, "the message is on disk; the turn may still be queued"
+    ),
+    EventType.TURN_RESTARTED: EventSpec(
+        TurnRestarted, "the text so far is void: the turn runs again"
+    ),
+    EventType.MESSAGE_DELTA: EventSpec(MessageDelta, "the next piece of the reply"),
+    EventType.TURN_COMPLETED: EventSpec(Reply, "the turn ended, and its reply is on disk"),
+    EventType.TURN_FAILED: EventSpec(Failure, "the turn ended with an error"),
+    EventType.TURN_CANCELLED: EventSpec(Failure, "the turn was stopped"),
+    EventType.TURN_INTERRUPTED: EventSpec(
+        Failure, "the server stopped in every attempt of the turn"
+    ),
+    EventType.SESSION_CREATED: EventSpec(
+        Session, "the first message of a session is on disk, or the session was imported"
+    ),
+    EventType.SESSION_TITLED: EventSpec(
+        SessionTitled, "the model's title for a session is on disk"
+    ),
+    EventType.SESSION_UPDATED: EventSpec(Session, "somebody changed the session"),
+    EventType.SESSION_DELETED: EventSpec(SessionDeleted, "the session was deleted, or has expired"),
+    EventType.TURN_QUEUED: EventSpec(
+        TurnQueued, "a turn is on disk, and waits for the one before it"
+    ),
+    EventType.TURN_ENDED: EventSpec(TurnEnded, "a turn's end is on disk"),
+    EventType.EVENTS_MISSED: EventSpec(EventsMissed, "some events are no longer available"),
 }
-"""What each event carries. A `Failure` is sent as the problem document of its error."""
+"""Every event. A `Failure` is sent as the problem document of its error."""
 
 
 @dataclass(frozen=True, slots=True)
