@@ -51,7 +51,7 @@ def from_json(server: Server, *arguments: str, **more: Any) -> Any:
 
 
 def both_ways(server: Server, *arguments: str) -> Any:
-    """What a command says on the running server, found by itself or by address, and without it."""
+    """A command's output on the running server, by itself or by address, and without a server."""
     running = from_json(server, *arguments)
     assert from_json(server, *arguments, CHATKEEP_URL=server.url) == running
     server.stop()
@@ -60,7 +60,7 @@ def both_ways(server: Server, *arguments: str) -> Any:
     return running
 
 
-def test_sessions_are_listed_shown_found_and_counted_with_and_without_a_server(
+def test_sessions_are_listed_shown_searched_and_counted_with_and_without_a_server(
     server: Server,
 ) -> None:
     server.chat("trip/lisbon", "what shall I pack?")
@@ -81,19 +81,19 @@ def test_sessions_are_listed_shown_found_and_counted_with_and_without_a_server(
 
 def test_a_session_is_renamed_and_deleted(server: Server) -> None:
     server.chat("trip/lisbon", "what shall I pack?")
-    server.chat("kept", "stays here then")
+    server.chat("other", "stays here then")
 
     assert from_json(server, "sessions", "rename", "trip/lisbon", "Mine")["title"] == "Mine"
     chatkeep(server, "sessions", "delete", "trip/lisbon", stdin="n\n", code=1)
     assert "trip/lisbon" in server.sessions()
     assert "is deleted" in chatkeep(server, "sessions", "delete", "trip/lisbon", stdin="y\n")
 
-    assert list(server.sessions()) == ["kept"]
+    assert list(server.sessions()) == ["other"]
     chatkeep(server, "sessions", "delete", "--yes", "trip/lisbon", code=3)
     chatkeep(server, "sessions", "show", "trip/lisbon", code=3)
     chatkeep(server, "sessions", "rename", "trip/lisbon", "x", code=3)
-    said = from_json(server, "sessions", "delete", "-y", "kept", "nobody", code=1)
-    assert said == {"deleted": ["kept"], "not_found": ["nobody"]}
+    changed = from_json(server, "sessions", "delete", "-y", "other", "nobody", code=1)
+    assert changed == {"deleted": ["other"], "not_found": ["nobody"]}
 
 
 def test_one_question_is_answered_with_what_is_piped_in(server: Server, upstream: Upstream) -> None:
@@ -105,8 +105,8 @@ def test_one_question_is_answered_with_what_is_piped_in(server: Server, upstream
     again = from_json(server, "chat", "--continue", "once more then")
     assert again["session_id"] == "mine"
     chatkeep(server, "chat", code=2)
-    said = chatkeep(server, "chat", "-m", "openai:none", "x", code=1)
-    assert said == "There is no model openai:none on offer. Choose from: openai:scripted.\n"
+    output = chatkeep(server, "chat", "-m", "openai:none", "x", code=1)
+    assert output == "There is no model openai:none on offer. Choose from: openai:scripted.\n"
 
 
 def test_files_are_part_of_the_message(server: Server, upstream: Upstream, tmp_path: Path) -> None:
@@ -137,9 +137,9 @@ def test_a_file_that_cannot_be_part_of_a_message_is_wrong_usage(
         ("none", "cannot be read: No such file or directory."),
         (".", "cannot be read: Is a directory."),
     ):
-        said = chatkeep(server, "chat", "-f", str(tmp_path / name), "summarise", code=2)
-        assert said.endswith(f"{words}\n")
-        assert said.count("\n") == 1
+        output = chatkeep(server, "chat", "-f", str(tmp_path / name), "summarise", code=2)
+        assert output.endswith(f"{words}\n")
+        assert output.count("\n") == 1
     assert upstream.calls == []
 
 
@@ -149,8 +149,8 @@ def test_the_first_code_of_an_answer_is_printed_alone(server: Server, upstream: 
     for option in ("-x", "--extract"):
         assert chatkeep(server, "chat", option, "list files") == "ls\n  -l\n"
     upstream.script = polite
-    said = chatkeep(server, "chat", "-x", "list files", code=1)
-    assert said == "There is no code block in the answer.\n"
+    output = chatkeep(server, "chat", "-x", "list files", code=1)
+    assert output == "There is no code block in the answer.\n"
     chatkeep(server, "chat", "-x", code=2)
     chatkeep(server, "chat", "-x", "--json", "list files", code=2)
     assert len(upstream.replies) == 3
@@ -163,8 +163,8 @@ def test_sessions_are_pinned_and_archived_and_back(server: Server) -> None:
     def states(field: str) -> list[bool]:
         return [bool(server.sessions()[name][field]) for name in ("one", "two/three")]
 
-    said = chatkeep(server, "sessions", "pin", "one", "two/three")
-    assert said == "one is pinned.\ntwo/three is pinned.\n"
+    output = chatkeep(server, "sessions", "pin", "one", "two/three")
+    assert output == "one is pinned.\ntwo/three is pinned.\n"
     assert states("pinned") == [True, True]
     changed = from_json(server, "sessions", "unpin", "one", "one", "nobody", code=1)
     assert changed == {"unpinned": ["one"], "not_found": ["nobody"]}
@@ -182,10 +182,10 @@ def test_sessions_are_pinned_and_archived_and_back(server: Server) -> None:
 def test_a_question_is_answered_without_a_server(server: Server) -> None:
     server.stop()
     assert from_json(server, "chat", "-s", "alone", "hello there you")["session_id"] == "alone"
-    assert [found["session_id"] for found in from_json(server, "sessions", "list")] == ["alone"]
+    assert [session["session_id"] for session in from_json(server, "sessions", "list")] == ["alone"]
 
 
-def test_an_export_comes_back(server: Server, tmp_path: Path) -> None:
+def test_an_export_is_imported_again(server: Server, tmp_path: Path) -> None:
     server.chat("trip/lisbon", "what shall I pack?")
     server.chat("another", "good morning to you")
     file = tmp_path / "out.jsonl"
@@ -218,7 +218,7 @@ def test_the_archive_of_chatgpt_is_read_as_it_comes(server: Server, tmp_path: Pa
     assert "1 session imported, 2 messages" in chatkeep(
         server, "import", str(tmp_path / "export.zip")
     )
-    assert [found["title"] for found in server.sessions().values()] == ["Tides"]
+    assert [session["title"] for session in server.sessions().values()] == ["Tides"]
     chatkeep(server, "import", str(tmp_path / "other.zip"), code=1)
     damaged = (tmp_path / "export.zip").read_bytes()
     (tmp_path / "export.zip").write_bytes(damaged.replace(b"Tides", b"Tideq"))
@@ -235,9 +235,9 @@ def test_a_backup_is_restored(server: Server, tmp_path: Path) -> None:
     assert "Another Chatkeep" in chatkeep(server, "restore", "-y", str(copy), code=1)
     server.stop()
     chatkeep(server, "restore", str(copy), stdin="n\n", code=1)
-    said = from_json(server, "restore", "--yes", str(copy))
+    report = from_json(server, "restore", "--yes", str(copy))
 
-    with sqlite3.connect(said["before"]) as before:
+    with sqlite3.connect(report["before"]) as before:
         assert before.execute("SELECT count(*) FROM messages").fetchone() == (4,)
     server.start()
     assert server.contents("s") == ["before the backup", "Reply to: before the backup"]
@@ -245,7 +245,7 @@ def test_a_backup_is_restored(server: Server, tmp_path: Path) -> None:
     assert copy.stat().st_mode & 0o077 == 0
 
 
-def test_a_folder_that_was_copied_as_it_stood_is_restored_with_its_log(
+def test_a_folder_that_was_copied_as_it_was_is_restored_with_its_wal(
     server: Server, tmp_path: Path
 ) -> None:
     for number in range(5):
@@ -255,9 +255,9 @@ def test_a_folder_that_was_copied_as_it_stood_is_restored_with_its_log(
     shutil.copytree(server.folder, copied)
     assert (copied / "chatkeep.db-wal").stat().st_size > 0
 
-    said = from_json(server, "restore", "--yes", str(copied / "chatkeep.db"))
+    report = from_json(server, "restore", "--yes", str(copied / "chatkeep.db"))
 
-    assert (said["sessions"], said["messages"]) == (5, 10)
+    assert (report["sessions"], report["messages"]) == (5, 10)
     server.start()
     assert len(server.sessions()) == 5
 
@@ -284,13 +284,13 @@ def test_what_is_no_backup_is_not_restored(server: Server, tmp_path: Path) -> No
     assert [path.name for path in server.folder.glob("*before*")] == []
 
 
-def test_the_doctor_says_what_is_wrong_and_what_to_do(server: Server) -> None:
+def test_the_doctor_shows_what_is_wrong_and_what_to_do(server: Server) -> None:
     def states(code: int = 0, **env: str) -> dict[str, str]:
-        found = from_json(server, "doctor", code=code, **env)
-        return {finding["what"]: finding["state"] for finding in found}
+        findings = from_json(server, "doctor", code=code, **env)
+        return {finding["what"]: finding["state"] for finding in findings}
 
     well = states(CHATKEEP_PROT="9")
-    assert well["CHATKEEP_PROT is no setting and has no effect"] == "warning"
+    assert well["CHATKEEP_PROT is not a setting and has no effect"] == "warning"
     assert well["openai:scripted answers"] == "ok"
     assert well[f"A server answers at {server.url}"] == "ok"
     assert "error" not in well.values()
@@ -300,17 +300,17 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(server: Server) -> None:
     (server.folder / "chatkeep.db").write_bytes(b"nothing of this kind" * 1_000)
     assert "is no database" in chatkeep(server, "doctor", "--no-models", code=1)
     assert "cannot be used" in chatkeep(server, "doctor", CHATKEEP_PORT="many", code=1)
-    said = chatkeep(server, "doctor", OPENAI_API_KEY="sk-secret key", code=1)
-    assert "openai_api_key" in said.lower()
-    assert "secret" not in said
+    output = chatkeep(server, "doctor", OPENAI_API_KEY="sk-secret key", code=1)
+    assert "openai_api_key" in output.lower()
+    assert "secret" not in output
 
 
-def test_who_cannot_be_reached_is_named(server: Server) -> None:
-    said = chatkeep(server, "sessions", "list", "--url", "http://127.0.0.1:9", code=1)
-    assert "No server answers at http://127.0.0.1:9" in said
+def test_a_server_that_cannot_be_reached_is_named(server: Server) -> None:
+    output = chatkeep(server, "sessions", "list", "--url", "http://127.0.0.1:9", code=1)
+    assert "No server answers at http://127.0.0.1:9" in output
     chatkeep(server, "sessions", "list", "--url", "nonsense", code=2)
-    said = chatkeep(server, "export", "--url", "http://127.0.0.1:9", code=1)
-    assert "No server answers" in said
+    output = chatkeep(server, "export", "--url", "http://127.0.0.1:9", code=1)
+    assert "No server answers" in output
     chatkeep(server, "sessions", "show", "\udcff", code=2)
     chatkeep(server, "nonsense", code=2)
 
@@ -323,31 +323,33 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
             yield (*path, name)
 
 
-def test_every_command_explains_itself_with_an_example() -> None:
+def test_the_help_of_every_command_has_an_example() -> None:
     every = list(commands(get_command(cli)))
     assert len(every) > 14
     for command in every:
-        said = CliRunner().invoke(cli, [*command, "--help"])
-        assert said.exit_code == 0
-        lines = said.stdout.splitlines()
+        result = CliRunner().invoke(cli, [*command, "--help"])
+        assert result.exit_code == 0
+        lines = result.stdout.splitlines()
         assert any(line.startswith(f"    chatkeep {' '.join(command)}") for line in lines), command
         if command not in {("serve",), ("openapi",)}:
-            assert "--json" in said.stdout
+            assert "--json" in result.stdout
 
 
 def test_a_shell_completes_the_commands() -> None:
-    asked = {
+    completion = {
         "_CHATKEEP_COMPLETE": "complete_bash",
         "COMP_WORDS": "chatkeep sess",
         "COMP_CWORD": "1",
     }
     command = Path(sys.executable).with_name("chatkeep")
-    run = subprocess.run([command], env={**os.environ, **asked}, capture_output=True, check=True)
+    run = subprocess.run(
+        [command], env={**os.environ, **completion}, capture_output=True, check=True
+    )
     assert run.stdout.split() == [b"sessions"]
 
 
 def test_usage_names_sessions_where_the_first_is_deleted(server: Server) -> None:
-    for name in ("gone", "gone", "kept"):
+    for name in ("gone", "gone", "other"):
         server.chat(name, "good morning to you")
     chatkeep(server, "sessions", "delete", "--yes", "gone")
-    assert "kept\treply\t1\t" in chatkeep(server, "usage", "--by", "session")
+    assert "other\treply\t1\t" in chatkeep(server, "usage", "--by", "session")
