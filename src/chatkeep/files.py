@@ -1,4 +1,4 @@
-"""Files that appear under their name when they are whole, and not before."""
+"""Files that replace another only when they are complete, and are on disk then."""
 
 import contextlib
 import os
@@ -9,11 +9,11 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacement(path: Path) -> Iterator[Path]:
-    """Make an empty file beside `path` that takes its place, on disk, when the block ends well.
+    """A context whose value is an empty file that replaces `path` when the block ends.
 
-    Only its owner can read it, unless a file is replaced: that one's owner and mode stay. Of a
-    symbolic link the target is replaced. After an exception `path` is as it was, and the new file
-    is gone. Raises `OSError`.
+    After an exception the new file is removed, and `path` is unchanged. Only its owner can read
+    the new file, unless it replaces one: then that file's owner and mode stay. If `path` is a
+    symbolic link its target is replaced. Raises `OSError`.
     """
     # Renaming is atomic within one file system, and would replace a link itself.
     target = Path(os.path.realpath(path))
@@ -24,7 +24,7 @@ def replacement(path: Path) -> Iterator[Path]:
         yield partial
         if target.exists():
             before = target.stat()
-            # Who may not give the file away keeps it private.
+            # A user that may not give the file to that owner has a private one.
             with contextlib.suppress(PermissionError):
                 os.chown(partial, before.st_uid, before.st_gid)
                 partial.chmod(before.st_mode & 0o7777)
@@ -36,7 +36,7 @@ def replacement(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to disk. Raises `OSError`."""
+    """Write a file, or the names in a folder, to disk (fsync). Raises `OSError`."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
@@ -45,9 +45,9 @@ def sync(path: Path) -> None:
 
 
 def is_stream(path: Path) -> bool:
-    """True if what is written to `path` goes somewhere: to a device, a pipe or a descriptor.
+    """True for a device, a pipe or a descriptor, which must be written to and never replaced.
 
-    `/dev/stdout` may be a file, to whose end a shell lets several programs write.
+    `/dev/stdout` may lead to a regular file, to which several programs append.
     """
     folder = os.path.realpath(path.parent)
     is_descriptor = folder in {"/dev", "/dev/fd"} or folder.startswith("/proc/")

@@ -169,7 +169,7 @@ def test_the_keys_at_the_prompt(server: Server, session: str) -> None:
 WORDS = [f"w{number:03}" for number in range(240)]
 
 
-def counted_words(text: str) -> list[str]:
+def words_on(text: str) -> list[str]:
     return [word for word in text.split() if word in WORDS]
 
 
@@ -186,19 +186,19 @@ def test_a_resize_in_mid_answer_leaves_a_readable_screen(
         terminal.wait("w079")
         terminal.resize(columns=41, lines=40)
         terminal.wait("w038 w039\n\nw040", "w079")
-        assert counted_words(terminal.shown) == WORDS[:80]
+        assert words_on(terminal.shown) == WORDS[:80]
         terminal.resize(columns=110, lines=30)
         terminal.wait("w020 w021\n", "w079")
-        assert counted_words(terminal.shown) == WORDS[:80]
+        assert words_on(terminal.shown) == WORDS[:80]
         pace.release()
         terminal.wait("w119")
         terminal.resize(columns=60, lines=20)
         pace.release(WHOLE)
         terminal.wait("w118 w119 last")
         terminal.wait("Count for me ·")
-        assert counted_words(terminal.shown) == WORDS[:120]
+        assert words_on(terminal.shown) == WORDS[:120]
         assert terminal.shown.count("› Count for me") == 1
-        assert counted_words(terminal.scrolled) == WORDS[:120]
+        assert words_on(terminal.scrolled) == WORDS[:120]
 
 
 def test_an_answer_longer_than_the_screen_is_shown_once(
@@ -215,11 +215,11 @@ def test_an_answer_longer_than_the_screen_is_shown_once(
             pace.release(25)
             last += 25
             terminal.wait(WORDS[last])
-            shown = counted_words(terminal.shown)
+            shown = words_on(terminal.shown)
             assert shown == WORDS[WORDS.index(shown[0]) : WORDS.index(shown[-1]) + 1]
         pace.release(WHOLE)
         terminal.wait(WORDS[-1], "Count for me ·")
-        assert counted_words(terminal.scrolled) == WORDS
+        assert words_on(terminal.scrolled) == WORDS
 
 
 def test_code_and_formulas_are_on_the_screen_as_they_were_written(

@@ -16,7 +16,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from chatkeep.cli import cli
-from tests.process import PATIENCE, Server
+from tests.process import Server, run_command
 from tests.upstream import Answer, Upstream, polite
 
 
@@ -31,19 +31,12 @@ def chatkeep(
     server: Server, *arguments: str, stdin: str | None = None, code: int = 0, **env: str
 ) -> str:
     """Run a command with the server's settings; return what it printed."""
-    run = subprocess.run(
-        [sys.executable, "-m", "chatkeep", *arguments],
-        env={**server.env, **env},
-        cwd=server.folder,
-        input=stdin or "",
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
+    done = run_command(
+        *arguments, env={**server.env, **env}, folder=server.folder, stdin=stdin or ""
     )
-    assert run.returncode == code, run.stdout + run.stderr
-    assert "Traceback" not in run.stderr
-    return run.stdout + (run.stderr if code else "")
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + (done.stderr if code else "")
 
 
 def from_json(server: Server, *arguments: str, **more: Any) -> Any:
@@ -92,8 +85,8 @@ def test_a_session_is_renamed_and_deleted(server: Server) -> None:
     chatkeep(server, "sessions", "delete", "--yes", "trip/lisbon", code=3)
     chatkeep(server, "sessions", "show", "trip/lisbon", code=3)
     chatkeep(server, "sessions", "rename", "trip/lisbon", "x", code=3)
-    changed = from_json(server, "sessions", "delete", "-y", "other", "nobody", code=1)
-    assert changed == {"deleted": ["other"], "not_found": ["nobody"]}
+    report = from_json(server, "sessions", "delete", "-y", "other", "nobody", code=1)
+    assert report == {"deleted": ["other"], "not_found": ["nobody"]}
 
 
 def test_one_question_is_answered_with_what_is_piped_in(server: Server, upstream: Upstream) -> None:
@@ -342,9 +335,7 @@ def test_a_shell_completes_the_commands() -> None:
         "COMP_CWORD": "1",
     }
     command = Path(sys.executable).with_name("chatkeep")
-    run = subprocess.run(
-        [command], env={**os.environ, **completion}, capture_output=True, check=True
-    )
+    run = subprocess.run([command], env=os.environ | completion, capture_output=True, check=True)
     assert run.stdout.split() == [b"sessions"]
 
 

@@ -49,12 +49,12 @@ def watching(server: Server, **headers: str) -> Iterator["Queue[Event]"]:
 
 def until_name(seen: "Queue[Event]", name: str, **data: Any) -> list[Event]:
     """The events up to the first with this name and this in it."""
-    found = []
+    received = []
     while True:
         event = seen.get(timeout=PATIENCE)
-        found.append(event)
+        received.append(event)
         if event.name == name and data.items() <= event.data.items():
-            return found
+            return received
 
 
 def test_a_watcher_sees_what_happens_whoever_causes_it(server: Server, session: str) -> None:

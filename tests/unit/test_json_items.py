@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from chatkeep.domain.errors import TooLarge
 from chatkeep.transfer.json_items import (
     FEW_VALUES,
-    MAX_DEPTH,
     JsonItems,
     NotJson,
     RecordLimits,
-    parsed,
+    parse,
 )
 
 LIMITS = RecordLimits(64 * FEW_VALUES)
@@ -44,8 +43,8 @@ def read(data: bytes, cuts: list[int], limits: RecordLimits = LIMITS) -> tuple[l
     values: list[Any] = []
     try:
         for piece in pieces(data[is_array:], cuts):
-            values.extend(parsed(record) for record in items.feed(piece))
-        values.extend(parsed(record) for record in items.end())
+            values.extend(parse(record) for record in items.feed(piece))
+        values.extend(parse(record) for record in items.end())
     except NotJson as error:
         return values, str(error)
     return values, ""
@@ -80,11 +79,11 @@ def test_a_file_that_is_cut_off_gives_what_is_whole_and_says_so(
     whole = json.dumps(values).encode()
     part = whole[: data.draw(st.integers(1, len(whole) - 1))]
 
-    there, error = read(part, cuts)
+    complete, error = read(part, cuts)
 
     assert error
     # A number that is cut off may be another number.
-    assert there[:-1] == values[: len(there)][:-1]
+    assert complete[:-1] == values[: len(complete)][:-1]
 
 
 @given(LOOKS_LIKE_JSON, CUTS, st.sampled_from([b"[", b"{", b"[[", b'["', b'[{"a":']))
@@ -119,7 +118,7 @@ def test_what_a_strict_parser_takes_is_taken_and_nothing_else(
         (b'["\0"]', "it is not JSON"),
     ],
 )
-def test_what_is_wrong_is_told(data: bytes, error: str) -> None:
+def test_what_is_wrong_is_reported(data: bytes, error: str) -> None:
     assert error in read(data, [])[1]
 
 
@@ -133,7 +132,7 @@ def test_half_a_character_does_not_spoil_a_file() -> None:
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 def test_nesting_has_a_limit(opening: bytes) -> None:
     closing = {b"[": b"]", b'{"a":': b"}"}[opening]
-    for depth, error in ((MAX_DEPTH, ""), (MAX_DEPTH + 1, "it is nested too deeply")):
+    for depth, error in ((200, ""), (201, "it is nested too deeply")):
         assert read(b"[" + opening * depth + b"1" + closing * depth + b"]", [])[1] == error
 
 

@@ -1,22 +1,45 @@
-"""Which media type and coding to answer in (RFC 9110, sections 12.5.1 and 12.5.3)."""
+"""Which media type and content coding to answer in (RFC 9110, sections 12.5.1 and 12.5.3)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from chatkeep.domain.errors import NotAcceptable
 
 
-def choose(header: str | None, offers: Sequence[str]) -> str:
-    """The offer that an `Accept` header likes best; the first where it has no preference.
+class _Range(NamedTuple):
+    """A media range or a coding, in lower case, and its weight, from 0 (refused) to 1."""
 
-    Raises `NotAcceptable` when it refuses them all.
+    name: str
+    quality: float
+
+    @property
+    def precision(self) -> int:
+        """0 for `*/*`, 1 for `text/*`, 2 for `text/plain`."""
+        return 2 - self.name.count("*")
+
+    def matches(self, offer: str) -> bool:
+        return self.name in {"*/*", "*", offer, f"{offer.partition('/')[0]}/*"}
+
+
+def choose(header: str | None, offers: Sequence[str]) -> str:
+    """The media type to answer in.
+
+    Args:
+        header: The `Accept` header, if the request has one.
+        offers: What the route can answer; the first wins where the client has no preference.
+
+    Raises:
+        NotAcceptable: The header refuses all offers.
+
     """
     if not header or not header.strip():
         return offers[0]
-    ranges = [_range(part) for part in header.split(",") if part.strip()]
+    ranges = [_parse(part) for part in header.split(",") if part.strip()]
     best, best_quality = "", 0.0
     for offer in offers:
-        matching = [(_precision(kind), quality) for kind, quality in ranges if _fits(kind, offer)]
-        quality = max(matching)[1] if matching else 0.0
+        matching = [media for media in ranges if media.matches(offer)]
+        # The most precise range counts, whatever the others say (RFC 9110, 12.5.1).
+        _, quality = max(((media.precision, media.quality) for media in matching), default=(0, 0))
         if quality > best_quality:
             best, best_quality = offer, quality
     if not best:
@@ -24,27 +47,19 @@ def choose(header: str | None, offers: Sequence[str]) -> str:
     return best
 
 
-def takes(header: str | None, coding: str) -> bool:
-    """Whether an `Accept-Encoding` header allows a content coding; without one nothing does."""
-    qualities = dict(_range(part) for part in (header or "").split(","))
+def allows_coding(header: str | None, coding: str) -> bool:
+    """True if an `Accept-Encoding` header allows a content coding; without one none is allowed."""
+    qualities = dict(_parse(part) for part in (header or "").split(","))
     return qualities.get(coding, qualities.get("*", 0.0)) > 0
 
 
-def _range(part: str) -> tuple[str, float]:
-    kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
+def _parse(part: str) -> _Range:
+    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
     for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
             try:
-                return kind, min(max(float(value), 0.0), 1.0)
+                return _Range(name, min(max(float(value), 0.0), 1.0))
             except ValueError:
-                return kind, 0.0
-    return kind, 1.0
-
-
-def _precision(kind: str) -> int:
-    return 2 - kind.count("*")
-
-
-def _fits(kind: str, offer: str) -> bool:
-    return kind in {"*/*", "*", offer, f"{offer.partition('/')[0]}/*"}
+                return _Range(name, 0.0)
+    return _Range(name, 1.0)

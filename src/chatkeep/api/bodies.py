@@ -1,7 +1,7 @@
-"""JSON bodies, read strictly: what a lenient parser lets through would fail later, or change."""
+"""JSON bodies, read strictly: what a lenient parser accepts would fail later, or be changed."""
 
 import json
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ValidationError
@@ -13,14 +13,20 @@ from chatkeep.domain.validation import reject_unstorable
 
 MAX_SYSTEM_PROMPT_CHARS = 100_000
 
-Model = TypeVar("Model", bound=BaseModel)
-
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 Storable = Annotated[str, AfterValidator(reject_unstorable)]
 
 
-async def read(request: Request, model: type[Model]) -> Model:
-    """The body as `model`. Raises `UnsupportedMediaType`, `MalformedBody`, `InvalidRequest`."""
+async def read(request: Request, model: type[ModelT]) -> ModelT:
+    """Read and validate a request's body.
+
+    Raises:
+        UnsupportedMediaType: It is no JSON by its headers, or compressed.
+        MalformedBody: It is no JSON by its content, or ended too early.
+        InvalidRequest: It is not what `model` describes.
+
+    """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
@@ -46,22 +52,22 @@ def check_encoding(request: Request) -> None:
 
 
 def parse(body: bytes) -> object:
-    """JSON as RFC 8259 has it: UTF-8, no NaN, no name twice. Raises `MalformedBody`."""
+    """Parse JSON in UTF-8 (RFC 8259) without NaN and repeated names. Raises `MalformedBody`."""
     try:
-        return json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
+        return json.loads(body.decode("utf-8"), object_pairs_hook=_members, parse_constant=_refuse)
     except UnicodeDecodeError:
         raise MalformedBody("The body is not valid UTF-8.") from None
     except RecursionError:
         raise MalformedBody("The body is nested too deeply.") from None
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise MalformedBody(f"The body is not JSON: {error.msg} ({where}).") from None
+        position = f"line {error.lineno}, column {error.colno}"
+        raise MalformedBody(f"The body is not JSON: {error.msg} ({position}).") from None
     except ValueError:
         raise MalformedBody("The body has a number that is too long.") from None
 
 
 def invalid(errors: list[ErrorDetails]) -> InvalidRequest:
-    """What is wrong with which value, without repeating the value."""
+    """Pydantic's errors as one of ours, which names the values without repeating them."""
     listed: list[InvalidValue] = [
         {"pointer": _pointer(error["loc"]), "detail": error["msg"].removeprefix("Value error, ")}
         for error in errors
@@ -71,18 +77,18 @@ def invalid(errors: list[ErrorDetails]) -> InvalidRequest:
 
 
 def _pointer(loc: tuple[int | str, ...]) -> str:
-    """A JSON pointer (RFC 6901) as a URI fragment; the names in it are the caller's own."""
+    """A JSON pointer (RFC 6901) as a URI fragment, cut because the caller chooses the names."""
     escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in loc)
     pointer = "".join(f"/{part}" for part in escaped)
     return "#" + pointer.encode("utf-8", "replace").decode()[:200]
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
         raise MalformedBody("An object in the body has the same name twice.")
-    return found
+    return members
 
 
-def _constant(_name: str) -> NoReturn:
+def _refuse(_name: str) -> NoReturn:
     raise MalformedBody("The body is not JSON: NaN and Infinity are not numbers.")

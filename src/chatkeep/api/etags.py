@@ -1,19 +1,25 @@
-"""Entity tags: which version of an answer somebody has (RFC 9110, sections 8.8.3 and 13.1)."""
+"""Entity tags: which version of a response a client has (RFC 9110, sections 8.8.3 and 13.1)."""
 
 
 def header(tag: str) -> dict[str, str]:
-    """The header that tells a client the tag of what it is sent."""
+    """The `ETag` header of a response with this tag, which has no quotes yet."""
     return {"ETag": f'"{tag}"'}
 
 
-def listed(value: str) -> set[str]:
-    """The tags in a header, without their quotes.
+def expected(if_match: str | None) -> set[str] | None:
+    """The tags of an `If-Match` header without their quotes; `None` if any version is right.
 
-    A weak one keeps its mark, so that it is none of ours: they all are strong.
+    Tags are compared strongly (RFC 9110, 13.1.1): a weak one keeps its `W/`, so that it equals none
+    of ours.
     """
-    return {part.strip().strip('"') for part in value.split(",")}
+    tags = None if if_match is None else _tags(if_match)
+    return None if tags is None or "*" in tags else tags
 
 
 def is_known(tag: str, if_none_match: str | None) -> bool:
-    """Whether a client that sends this `If-None-Match` has this version already."""
-    return bool({tag, "*"} & listed((if_none_match or "").replace("W/", "")))
+    """True if an `If-None-Match` header names this tag, strong or weak (RFC 9110, 13.1.2)."""
+    return not {tag, "*"}.isdisjoint(_tags((if_none_match or "").replace("W/", "")))
+
+
+def _tags(value: str) -> set[str]:
+    return {part.strip().strip('"') for part in value.split(",")}

@@ -1,4 +1,4 @@
-"""What is refused before a request is looked at: foreign names, foreign pages, huge bodies."""
+"""Checks before a request reaches its route: names, origins, the sizes and the speed of bodies."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -19,16 +19,17 @@ from chatkeep.domain.errors import (
 BUSY_RETRY_SECONDS = 5
 
 SINGULAR = (b"host", b"origin", b"authorization", b"content-type", b"content-length")
-"""Headers that a request has at most once, and that decide whether and how it is served."""
+"""Headers that may not be repeated, because they decide whether and how a request is served."""
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Guard:
-    """ASGI middleware. A page elsewhere must not talk to a server that needs no key.
+    """ASGI middleware that refuses requests of foreign pages, and those that are too large or slow.
 
-    A browser sends the page's `Origin` with whatever could change something, and a page that
-    had its own name point to this machine (DNS rebinding) sends that name as `Host`.
+    The server needs no key, so that a page elsewhere must not reach it. A browser sends the page's
+    `Origin` with whatever could change something; a page whose own name points to this machine (DNS
+    rebinding) has that name as `Host`.
     """
 
     def __init__(
@@ -43,10 +44,19 @@ class Guard:
         max_requests: int,
         refuse: Callable[[ChatError], Response],
     ) -> None:
-        """Take the server's names, who may call it, the limits, and how to say no.
+        """Wrap an application.
 
-        `uploads` are the paths that take files, and how large these may be: each piece of them has
-        as many seconds to arrive as another body has in all.
+        Args:
+            app: The application.
+            hosts: The server's names beside those of the loopback, with or without a port; `*`
+                allows any.
+            origins: Origins of pages that may call the server, beside the server's own.
+            max_body_bytes: Bytes of a body.
+            uploads: Paths that take files, and the bytes that each may have instead.
+            body_seconds: In how many seconds a body must arrive; each chunk of an upload.
+            max_requests: Requests at the same time.
+            refuse: Makes the response to an error.
+
         """
         self._app = app
         self._hosts = {host.lower() for host in (*LOOPBACK_NAMES, *hosts)}
@@ -59,23 +69,23 @@ class Guard:
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         try:
-            largest = self._uploads.get(scope["path"], self._max_body_bytes)
-            self._check(scope, largest)
+            max_bytes = self._uploads.get(scope["path"], self._max_body_bytes)
+            self._check(scope, max_bytes)
         except ChatError as error:
             await self._refuse(error)(scope, receive, send)
             return
         self._requests += 1
         try:
-            await self._app(scope, self._counted(receive, scope["path"], largest), send)
+            await self._app(scope, self._limited(receive, scope["path"], max_bytes), send)
         finally:
             self._requests -= 1
 
-    def _check(self, scope: Scope, largest: int) -> None:
+    def _check(self, scope: Scope, max_bytes: int) -> None:
         headers = _headers(scope)
         if self._requests >= self._max_requests:
             raise Overloaded("Too many requests are being served.", retry_after=BUSY_RETRY_SECONDS)
@@ -91,42 +101,45 @@ class Guard:
                 "That web page may not call this server; CHATKEEP_ALLOWED_ORIGINS can allow it."
             )
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > largest:
-            raise _too_large(largest)
+        if length.isdigit() and int(length) > max_bytes:
+            raise _too_large(max_bytes)
 
-    def _counted(self, receive: Receive, path: str, largest: int) -> Receive:
-        """Count what really arrives, and until when: what a request says of itself may be wrong."""
-        received, whole = 0, False
+    def _limited(self, receive: Receive, path: str, max_bytes: int) -> Receive:
+        """`receive` with the limits on bytes and time: `Content-Length` may be wrong or missing.
+
+        It raises `TooLarge` and `BodyTooSlow`.
+        """
+        received, is_complete = 0, False
         deadline = asyncio.get_running_loop().time() + self._body_seconds
 
-        async def counted() -> Message:
-            nonlocal received, whole, deadline
+        async def limited() -> Message:
+            nonlocal received, is_complete, deadline
             if path in self._uploads:
                 deadline = asyncio.get_running_loop().time() + self._body_seconds
             try:
-                async with asyncio.timeout_at(None if whole else deadline):
+                async with asyncio.timeout_at(None if is_complete else deadline):
                     message = await receive()
             except TimeoutError:
                 raise BodyTooSlow from None
             received += len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if received > largest:
-                raise _too_large(largest)
+            is_complete = not message.get("more_body", False)
+            if received > max_bytes:
+                raise _too_large(max_bytes)
             return message
 
-        return counted
+        return limited
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:
-    """The headers of a request. Raises `MalformedRequest` where one has two meanings, or no host.
+    """The headers of a request.
 
-    A recipient that takes the first and one that takes the last would disagree (RFC 9112, 3.2; RFC
-    9110, 5.3).
+    Raises `MalformedRequest` if one of `SINGULAR` is repeated, because a proxy may take the first
+    and we the last (RFC 9110, 5.3), or if `Host` is missing (RFC 9112, 3.2).
     """
-    lines = scope["headers"]
-    headers = dict(lines)
-    if len(headers) < len(lines):
-        names = [name for name, _ in lines]
+    fields = scope["headers"]
+    headers = dict(fields)
+    if len(headers) < len(fields):
+        names = [name for name, _ in fields]
         for name in SINGULAR:
             if names.count(name) > 1:
                 raise MalformedRequest(f"The header {name.decode().title()} is given twice.")

@@ -1,4 +1,4 @@
-"""What holds of every response: HEAD has no content, nothing is guessed, and no cache keeps it."""
+"""What every response has in common: default headers, and no content for HEAD."""
 
 from fastapi.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -6,19 +6,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chatkeep import telemetry
 from chatkeep.domain.errors import ChatError
 
-log = telemetry.logger("responses")
+logger = telemetry.logger("responses")
 
 DEFAULTS = {
-    # A browser takes an answer for what its media type says, whatever is in it.
+    # A browser relies on the media type, whatever the content looks like.
     b"x-content-type-options": b"nosniff",
-    # Conversations stay out of the caches of browsers and proxies (RFC 9111, 5.2.2.5).
+    # No cache of a browser or a proxy stores conversations (RFC 9111, 5.2.2.5).
     b"cache-control": b"no-store",
 }
 """Headers of every response that does not set them itself."""
 
 
 class Responses:
-    """ASGI middleware: sets the default headers, and answers HEAD as GET without its content."""
+    """ASGI middleware that sets the default headers, and answers HEAD as GET without content."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,10 +34,10 @@ class Responses:
 
         async def respond(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = _completed(message.get("headers", ()))
+                message["headers"] = _with_defaults(message.get("headers", ()))
                 await send(message)
                 if is_head:
-                    # The response ends here (RFC 9110, 9.3.2), so a stream sees its reader go.
+                    # The response is complete (RFC 9110, 9.3.2), which ends a stream.
                     await send({"type": "http.response.body"})
             elif not is_head:
                 await send(message)
@@ -46,19 +46,20 @@ class Responses:
 
 
 class StoredStream(StreamingResponse):
-    """What is read from the database while it is sent; it breaks off when that fails.
+    """A response that is read from the database while it is sent.
 
-    Its reader sees that it is not whole: a body without its last chunk (RFC 9112, section 8).
+    If reading fails it breaks off, without its last chunk, so that the client knows that it is
+    incomplete (RFC 9112, section 8).
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it. The status has gone by the time of a failure, so that the log tells of it."""
+        """Send it. An error is logged: it comes too late for another status."""
         try:
             await super().__call__(scope, receive, send)
         except ChatError as error:
-            log.error("response_broke_off", code=error.code)
+            logger.error("response_broke_off", code=error.code)
 
 
-def _completed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _with_defaults(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     names = {name for name, _ in headers}
     return [*headers, *(default for default in DEFAULTS.items() if default[0] not in names)]

@@ -1,4 +1,4 @@
-"""The routes of the API. None ignores a query parameter: what is misspelt would be forgotten."""
+"""Kinds of routes. They refuse unknown query parameters, so that no misspelt one is ignored."""
 
 from functools import cached_property
 from typing import get_args, get_origin
@@ -11,33 +11,34 @@ from starlette.types import Receive, Scope, Send
 from chatkeep.domain.errors import InvalidRequest, InvalidValue
 
 MAX_ERRORS = 20
-"""Wrong parameters that an answer lists."""
+"""Wrong parameters that a response lists."""
 
 
 class StrictRoute(APIRoute):
-    """A route that refuses query parameters which it does not have, or has only once."""
+    """A route that refuses query parameters which are unknown, or repeated without being lists."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check the names of the parameters; their values are FastAPI's to check."""
+        """Check the names of the parameters. FastAPI checks their values."""
         if scope["query_string"] and scope["method"] in (self.methods or ()):
             _check(scope["query_string"], self._parameters)
         await super().handle(scope, receive, send)
 
     @cached_property
     def _parameters(self) -> dict[str, bool]:
-        """The query parameters of the route's function, and whether they may be repeated."""
+        """The names of the route's query parameters, and whether each may be repeated."""
         fields = self.dependant.query_params
         return {field.alias: _is_list(field.field_info.annotation) for field in fields}
 
 
 class PlainRoute(StrictRoute):
-    """A route whose function takes the request and nothing else, and reads it by itself.
+    """A route whose function has one parameter, the request.
 
-    To have parameters and dependencies filled in costs as much as the rest of a request.
+    Nothing is resolved for it, because FastAPI's parameters and dependencies cost as much as the
+    rest of a request.
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the function answer."""
+        """Call the function and send its response."""
         if scope["query_string"] or scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)
             return
@@ -46,9 +47,15 @@ class PlainRoute(StrictRoute):
 
 
 def _check(query: bytes, parameters: dict[str, bool]) -> None:
-    """Raise `InvalidRequest` unless each name is one of `parameters`, and there as often as may be.
+    """Check the names in a query string.
 
-    `parameters` says of each whether it may be repeated.
+    Args:
+        query: The query string, without its question mark.
+        parameters: The names that it may have, and whether each may be repeated.
+
+    Raises:
+        InvalidRequest: A name is unknown or repeated.
+
     """
     try:
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="strict")

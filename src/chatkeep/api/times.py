@@ -1,13 +1,15 @@
-"""Times in a request: RFC 3339 in, the store's microseconds out."""
+"""Times in a request: RFC 3339 in, microseconds out."""
 
 from datetime import UTC, date, datetime, time
 from typing import Annotated
 
 from pydantic import BeforeValidator
 
+from chatkeep.domain import times
+
 
 def _moment(value: object) -> object:
-    """A time with its zone, or a day, which begins at midnight, UTC. Raises `ValueError`."""
+    """Parse a time with a zone, or a day, which is its midnight in UTC. Raises `ValueError`."""
     if not isinstance(value, str):
         return value
     try:
@@ -26,8 +28,5 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
 def microseconds(moment: datetime | None) -> int | None:
-    """A time as the store keeps it: microseconds since 1970."""
-    if moment is None:
-        return None
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return max(0, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+    """Microseconds since 1970, when it was at the earliest; `None` for `None`."""
+    return None if moment is None else max(0, times.from_datetime(moment))

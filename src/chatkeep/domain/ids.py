@@ -1,13 +1,13 @@
-"""Ids that Chatkeep makes: time-ordered, so that new rows go to the end of an index."""
+"""Ids that Chatkeep makes. They are in order of time, so that new rows extend an index's end."""
 
 import uuid_utils
 
 
 def turn_id() -> str:
-    """A new turn's id: a time-ordered UUIDv7 (RFC 9562) behind its prefix."""
+    """An id for a new turn: `turn_` and a UUIDv7 (RFC 9562), which begins with the time."""
     return "turn_" + uuid_utils.uuid7().hex
 
 
 def message_id() -> str:
-    """A new message's id: a time-ordered UUIDv7 (RFC 9562) behind its prefix."""
+    """An id for a new message: `msg_` and a UUIDv7 (RFC 9562), which begins with the time."""
     return "msg_" + uuid_utils.uuid7().hex

@@ -1,4 +1,4 @@
-"""Times: microseconds since 1970 (UTC) in the database, RFC 3339 on the wire."""
+"""Times: microseconds since 1970 (UTC) in the database, RFC 3339 on the wire and in exports."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -7,17 +7,28 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> int:
-    """The time in microseconds since 1970, UTC: the form in which the store keeps times."""
+    """The current time in microseconds since 1970, UTC."""
     return time.time_ns() // 1_000
 
 
 def rfc3339(microseconds: int) -> str:
-    """A time as the wire shows it: UTC, RFC 3339 with `Z`, always six digits of a second."""
+    """A time as RFC 3339: UTC with `Z`, always with six digits of a second.
+
+    So the order of these strings is that of the times.
+    """
     moment = _EPOCH + timedelta(microseconds=microseconds)
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def microseconds(value: str) -> int:
-    """A time of an export in microseconds since 1970. Raises `ValueError`."""
-    since = datetime.fromisoformat(value) - _EPOCH
+    """The microseconds since 1970 of a time in RFC 3339.
+
+    Raises `ValueError`, and `TypeError` for a time without a zone.
+    """
+    return from_datetime(datetime.fromisoformat(value))
+
+
+def from_datetime(moment: datetime) -> int:
+    """The microseconds since 1970 of a time that has a zone; negative before 1970."""
+    since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

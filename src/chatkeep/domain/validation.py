@@ -1,4 +1,7 @@
-"""What a value must be so that every part of Chatkeep can keep it."""
+"""Rules for values that callers choose: each validator returns its value or raises `ValueError`.
+
+The error's text is shown to the caller, behind the name of the value.
+"""
 
 import re
 import unicodedata
@@ -15,16 +18,16 @@ _VISIBLE = re.compile(
     r"\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     r"\U000e0000-\U000e0fff\ufff9-\ufffb]"
 )
-"""A character that is seen: no white space, no control character, none that leaves no ink."""
+"""A character that is visible: no white space, no control character, none without a glyph."""
 
 
 def is_blank(text: str) -> bool:
-    """Whether a reader sees nothing: the text is empty, or of invisible characters alone."""
+    """True if the text is empty, or has only invisible characters."""
     return _VISIBLE.search(text) is None
 
 
 def reject_unstorable(value: str) -> str:
-    """The value, if every database keeps it as it is. Raises `ValueError`."""
+    """Check that every database stores the value unchanged: PostgreSQL takes no U+0000."""
     if "\0" in value:
         raise ValueError("must not contain U+0000")
     try:
@@ -34,8 +37,18 @@ def reject_unstorable(value: str) -> str:
     return value
 
 
+def replace_unstorable(value: str) -> str:
+    """The value with surrogate pairs joined, and U+FFFD for lone surrogates and U+0000."""
+    value = value.replace("\0", "\ufffd")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
+
+
 def validate_session_id(value: str) -> str:
-    """The value, if it can name a session. Raises `ValueError`."""
+    """Check a session's id. Clients drop `.` and `..` from a URL's path (RFC 3986, 5.2.4)."""
     if not 1 <= len(value) <= 255:
         raise ValueError("must have 1 to 255 characters")
     if any(unicodedata.category(ch) == "Cc" for ch in value):
@@ -48,7 +61,7 @@ def validate_session_id(value: str) -> str:
 
 
 def validate_title(value: str) -> str:
-    """The value, if it can be a session's title. Raises `ValueError`."""
+    """Check a session's title, which is one line. Its length is limited by its model's field."""
     if not value.strip():
         raise ValueError("must not be blank")
     if any(unicodedata.category(ch) in {"Cc", "Zl", "Zp"} for ch in value):
@@ -57,7 +70,7 @@ def validate_title(value: str) -> str:
 
 
 def validate_metadata(value: dict[str, Any]) -> dict[str, Any]:
-    """The value, if it can be a session's metadata. Raises `ValueError`."""
+    """Check a session's metadata: its size as JSON, its depth, its strings and its numbers."""
     _check_depth(value, MAX_METADATA_DEPTH)
     try:
         size = len(orjson.dumps(value))
@@ -68,15 +81,16 @@ def validate_metadata(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _check_depth(value: object, left: int) -> None:
-    if left == 0:
+def _check_depth(value: object, levels: int) -> None:
+    """Check the strings and the depth of a JSON value, which may have so many levels."""
+    if levels == 0:
         raise ValueError(f"must not be deeper than {MAX_METADATA_DEPTH} levels")
     if isinstance(value, str):
         reject_unstorable(value)
     elif isinstance(value, dict):
         for name, inner in value.items():
             reject_unstorable(name)
-            _check_depth(inner, left - 1)
+            _check_depth(inner, levels - 1)
     elif isinstance(value, list):
         for inner in value:
-            _check_depth(inner, left - 1)
+            _check_depth(inner, levels - 1)

@@ -1,34 +1,33 @@
-"""The values of a JSON array, or the one object that there is, cut out as the bytes arrive.
+"""Cuts a JSON array into the bytes of its values as they arrive; or a file of one object.
 
-Only brackets, commas and strings are looked at, each once: the work grows with the length alone.
-Whether a value is JSON is for its parser to say.
+It looks at brackets, commas and strings, each once, so that the work grows linearly with the
+length. Whether a value is JSON is decided by `parse`.
 """
 
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import orjson
 
 from chatkeep.domain.errors import TooLarge
 
 MAX_DEPTH = 200
-"""Levels of nesting: what is nested deeply costs more than it is long."""
+"""Levels of nesting: deep nesting costs more than its length."""
 
 BYTES_A_VALUE = 64
-"""How long a value must be on average, because in memory each one has some 100 bytes more."""
+"""Bytes that a value must have on average, because in memory each has some 100 bytes more."""
 
 FEW_VALUES = 65_536
-"""So many values a record may always have."""
+"""Values that a record may have, however short they are."""
 
 _TOKEN = re.compile(
     rb"""[^"\[\]{},]*  (?:"[^"\\]*(?:\\.[^"\\]*)*"  [^"\[\]{},]*)*  (["\[\]{},]|\Z)""",
     re.DOTALL | re.VERBOSE,
 )
-"""A bracket or a comma, with whole strings before it; or the quote of a string that is not whole.
+"""A bracket or a comma, with whole strings before it; or the quote of a string that is cut off.
 
-No part can match in two ways, so that it is linear (no backtracking into what was read).
+No part can match in two ways, so that it is linear: it never backtracks into what it has read.
 """
 _STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _QUOTE, _COMMA, _END = b'"', b",", b"]"
@@ -36,14 +35,14 @@ _LEVELS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1, b",": 0}
 
 
 class NotJson(Exception):
-    """What came is not JSON, or nested too deeply; the message says so."""
+    """The bytes are not JSON, or nested too deeply; the message is the reason."""
 
 
 class RecordLimits:
-    """How long a line or a conversation may be, and how many values it may have."""
+    """How many bytes and values a record, which is a line or a conversation, may have."""
 
     def __init__(self, max_bytes: int) -> None:
-        """Take the length in bytes; the number of values follows from it."""
+        """Make the limits; that of values follows from `max_bytes`."""
         self._max_bytes = max_bytes
         self._max_values = max(FEW_VALUES, max_bytes // BYTES_A_VALUE)
 
@@ -60,7 +59,7 @@ class RecordLimits:
             raise TooLarge(f"A line, or a conversation, of the file {words}.")
 
     def check(self, record: bytes) -> None:
-        """Raise `TooLarge` if a whole record has more bytes or more values."""
+        """Raise `TooLarge` if this record has more bytes or more values."""
         self.check_size(len(record))
         # Each value has a byte at least.
         if len(record) > self._max_values:
@@ -68,28 +67,36 @@ class RecordLimits:
                 self.check_values(count)
 
 
-def parsed(record: bytearray) -> Any:
-    """The value that these bytes are. Raises `NotJson`.
+def parse(record: bytearray) -> object:
+    """Parse a JSON value. Raises `NotJson`.
 
-    JavaScript cuts strings between the halves of a character, so half of one (a lone surrogate) is
-    let through; only Python's own parser does that.
+    Lone surrogates are allowed, because JavaScript cuts strings between the halves of a character.
     """
     try:
         return orjson.loads(record)
     except orjson.JSONDecodeError as error:
         if "surrogate" not in str(error):
             raise NotJson(f"it is not JSON ({error})") from None
+    # Only Python's own parser, which is slower, allows them.
     try:
-        return json.loads(record.decode())
+        value: object = json.loads(record.decode())
     except ValueError as error:
         raise NotJson(f"it is not JSON ({error})") from None
+    return value
 
 
 class JsonItems:
-    """Takes bytes, gives those of each value. An array's own opening bracket is not fed."""
+    """Cuts a stream of bytes into JSON values."""
 
     def __init__(self, limits: RecordLimits, *, is_array: bool) -> None:
-        """Begin with the first value of an array, or with the one object."""
+        """Make a cutter.
+
+        Args:
+            limits: Of each value.
+            is_array: True for the values of an array whose opening bracket was read already; false
+                for one object.
+
+        """
         self._limits = limits
         self._is_array = is_array
         self._record = bytearray()
@@ -99,13 +106,14 @@ class JsonItems:
 
     @property
     def size(self) -> int:
-        """Bytes of the value that is not whole yet."""
+        """Bytes of the value that is not complete yet."""
         return len(self._record)
 
     def feed(self, piece: bytes) -> Iterator[bytearray]:
-        """The values that are whole with this piece. Raises `NotJson` and `TooLarge`."""
+        """The values that this piece completes. Raises `NotJson` and `TooLarge`."""
         start = 0
-        for token, end in self._tokens(piece):
+        for match in self._tokens(piece):
+            token, end = match[1], match.end()
             self._step(token)
             if self._depth > 0:
                 continue
@@ -113,7 +121,7 @@ class JsonItems:
                 yield from self._cut(piece[start : end - 1], token)
             elif not self._is_array:
                 self._has_ended = True
-                yield self._taken(piece[start:end])
+                yield self._completed(piece[start:end])
             else:
                 continue
             start = end
@@ -124,11 +132,11 @@ class JsonItems:
         self._limits.check_size(len(self._record))
 
     def end(self) -> Iterator[bytearray]:
-        """The last value, if the file ends behind it. Raises `NotJson` if something is missing."""
+        """The value that the file ends with; then raises `NotJson` if the file is cut off."""
         if self._has_ended:
             return
         if self._depth == 0 and not self._is_in_string and self._record.strip():
-            yield self._taken(b"")
+            yield self._completed(b"")
         raise NotJson("it is cut off")
 
     def _step(self, token: bytes) -> None:
@@ -148,22 +156,22 @@ class JsonItems:
         self._has_ended = self._depth < 0
         if token not in (_COMMA, _END):
             raise NotJson("a bracket is not closed by its own kind")
-        record = self._taken(piece)
+        record = self._completed(piece)
         if record and not record.isspace():
             yield record
         elif self._has_comma or token == _COMMA:
             raise NotJson("a value is missing")
         self._has_comma = token == _COMMA
 
-    def _taken(self, piece: bytes) -> bytearray:
+    def _completed(self, piece: bytes) -> bytearray:
         record, self._record = self._record, bytearray()
         record += piece
         self._limits.check_size(len(record))
         self._values = 0
         return record
 
-    def _tokens(self, piece: bytes) -> Iterator[tuple[bytes, int]]:
-        """The brackets and commas outside of strings, and where each ends."""
+    def _tokens(self, piece: bytes) -> Iterator[re.Match[bytes]]:
+        """The brackets and commas outside of strings, each as a match's first group."""
         if not piece:
             return
         at = self._string_end(piece, 0) if self._is_in_string else 0
@@ -172,12 +180,12 @@ class JsonItems:
                 self._string_end(piece, match.end())
                 return
             if match[1]:
-                yield match[1], match.end()
+                yield match
 
     def _string_end(self, piece: bytes, at: int) -> int:
-        """Where the string ends that goes on at this place, or the piece."""
+        """Where the string that `piece[at:]` continues ends; the end of the piece if not in it."""
         at += self._is_escaped
-        # Most pieces of a long string have no quote: that is seen sooner than by the expression.
+        # Most pieces of a long string have no quote: `find` is faster than the expression.
         match = _STRING_END.match(piece, at) if piece.find(_QUOTE, at) >= 0 else None
         self._is_in_string = match is None
         if match is not None:

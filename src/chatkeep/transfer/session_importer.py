@@ -1,9 +1,9 @@
-"""The sessions of an import, one after the other: whole or not at all, and what is told of them."""
+"""The sessions of an import, one after the other: each complete or not at all, and a report."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -14,14 +14,18 @@ from chatkeep.notifications import Notifications
 from chatkeep.sessions.purge import Purge
 from chatkeep.store import Store, imports
 from chatkeep.store.imports import CannotImport
-from chatkeep.transfer.conversion import Incoming, Unreadable, as_lines
+from chatkeep.transfer.parsing import (
+    InvalidLine,
+    ParsedConversation,
+    UnreadableConversation,
+    validate_messages,
+)
 
-REPORTED = 1_000
-"""Sessions that were skipped, and notes, of which the report tells each; the others it counts."""
+MAX_REPORTED = 1_000
+"""Skipped sessions that the report lists, and notes; the others are only counted."""
 
-
-CLOCKS_APART_MICROSECONDS = 300 * 1_000_000
-"""How much later than here it may be where an export was made: what Kerberos allows (RFC 4120)."""
+CLOCK_SKEW_MICROSECONDS = 300 * 1_000_000
+"""How far the clock of another machine may be ahead of ours: what Kerberos allows (RFC 4120)."""
 
 LineT = TypeVar("LineT", bound=BaseModel)
 
@@ -35,51 +39,61 @@ class ImportReport:
     imported: int = 0
     messages: int = 0
     skipped_count: int = 0
-    skipped: list[dict[str, Any]] = field(default_factory=list)
-    notes: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[dict[str, object]] = field(default_factory=list)
+    notes: list[dict[str, object]] = field(default_factory=list)
 
     def skip(self, session_id: str | None, reason: str, line: int | None = None) -> None:
-        """Note that a session was not imported."""
+        """Add a session that was not imported.
+
+        Args:
+            session_id: Its id, if it has one.
+            reason: Why, in words.
+            line: Number of the line of the file, from 1, if it has lines.
+
+        """
         self.skipped_count += 1
-        if len(self.skipped) < REPORTED:
+        if len(self.skipped) < MAX_REPORTED:
             where = {} if line is None else {"line": line}
             self.skipped.append({"session_id": session_id, "reason": reason, **where})
 
-    def note(self, session_id: str, words: tuple[str, ...]) -> None:
-        """Note that parts of a session were left out."""
-        if words and len(self.notes) < REPORTED:
-            self.notes.append({"session_id": session_id, "left_out": list(words)})
+    def note(self, session_id: str, left_out: tuple[str, ...]) -> None:
+        """Add an imported session of which something was left out, unless nothing was."""
+        if left_out and len(self.notes) < MAX_REPORTED:
+            self.notes.append({"session_id": session_id, "left_out": list(left_out)})
 
 
 @dataclass(slots=True)
 class _Session:
-    """A session that comes in. Of its times, `changed` were after `latest`, and are that now."""
+    """A session that is being imported.
+
+    Of its times, `adjusted` were later than `latest`, and are that now.
+    """
 
     line: SessionLine
     pk: int
     latest: str
-    changed: int
+    adjusted: int
     left_out: tuple[str, ...] = ()
     messages: int = 0
 
-    def add(self, line: Line) -> Line:
-        """Count the line, and give it without a time that cannot be."""
-        line, changed = _not_after(self.latest, line)
-        self.changed += changed
+    def adjust(self, line: LineT) -> LineT:
+        """The line without times in the future; it is counted, and so are these."""
+        future = _future_times(line, self.latest)
+        self.adjusted += len(future)
         self.messages += isinstance(line, MessageLine)
-        return line
+        return line.model_copy(update=future) if future else line
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was left out, in words."""
-        if not self.changed:
+        if not self.adjusted:
             return self.left_out
-        times = "time" if self.changed == 1 else "times"
-        return (*self.left_out, f"{self.changed:,} {times} in the future")
+        times = "time" if self.adjusted == 1 else "times"
+        return (*self.left_out, f"{self.adjusted:,} {times} in the future")
 
 
 class SessionImporter:
-    """Takes one session after the other, and leaves out those that cannot be taken."""
+    """Imports sessions from their lines, and skips those that cannot be imported."""
 
     def __init__(
         self,
@@ -92,9 +106,17 @@ class SessionImporter:
         max_message_chars: int,
         check: Callable[[], None],
     ) -> None:
-        """Take where they go, for whom, and where to tell of them.
+        """Make an importer.
 
-        `check` raises an error when nothing more is to be written down.
+        Args:
+            store: Where sessions are stored.
+            purge: Removes the rows of sessions that were not imported completely.
+            notifications: Where each imported session is announced.
+            tenant: Whose sessions they become.
+            report: What is added to.
+            max_message_chars: Characters that a message may have.
+            check: Called before each write; raises an error when nothing more may be written.
+
         """
         self._store = store
         self._purge = purge
@@ -103,134 +125,141 @@ class SessionImporter:
         self._report = report
         self._max_message_chars = max_message_chars
         self._check = check
-        self._coming: _Session | None = None
-        # Whether the lines up to the next session are of one that was reported.
-        self._skips = False
+        self._session: _Session | None = None
+        # Whether the lines up to the next session belong to one that is reported already.
+        self._is_skipping = False
         self._lines: list[Line] = []
         self._discarded = 0
 
     @property
     def has_reported(self) -> bool:
-        """Whether there is anything to tell of."""
+        """True if a session was imported or skipped."""
         return self._report.imported + self._report.skipped_count > 0
 
-    def report(self, words: str) -> None:
-        """Tell what is wrong with the rest of the file."""
-        self._report.skip(None, words)
+    def report_unreadable(self, reason: str) -> None:
+        """Report that the rest of the file cannot be read."""
+        self._report.skip(None, reason)
 
-    async def take(self, line: Line | str, at: int | None = None) -> None:
-        """Take a line; a `str` says what is wrong with one."""
+    async def add_line(self, line: Line | InvalidLine, number: int | None = None) -> None:
+        """Add the next line; a session is stored with its last.
+
+        Args:
+            line: The line. An invalid one has its session skipped.
+            number: Its number in the file, for the report.
+
+        """
         if isinstance(line, SessionLine):
-            await self._give_up("it is cut off before the next one begins", at)
-            await self._begin(line, at)
-        elif self._coming is None:
-            if isinstance(line, str) and not self._skips:
-                self._report.skip(None, line, at)
-                self._skips = True
+            await self._skip("it is cut off before the next one begins", number)
+            await self._begin(line, number)
+        elif self._session is None:
+            if isinstance(line, InvalidLine) and not self._is_skipping:
+                self._report.skip(None, line.reason, number)
+                self._is_skipping = True
             elif isinstance(line, EndLine):
-                self._skips = False
-        elif isinstance(line, str):
-            await self._give_up(line, at)
+                self._is_skipping = False
+        elif isinstance(line, InvalidLine):
+            await self._skip(line.reason, number)
         elif isinstance(line, EndLine):
-            await self._finish(line, at)
+            await self._finish(line, number)
         elif isinstance(line, MessageLine) and len(line.content) > self._max_message_chars:
-            await self._give_up(
+            await self._skip(
                 f"a message is longer than {self._max_message_chars} characters, the most that "
                 "CHATKEEP_MAX_REPLY_CHARS allows",
-                at,
+                number,
             )
         else:
-            self._lines.append(self._coming.add(line))
+            self._lines.append(self._session.adjust(line))
 
-    async def bring(self, item: Incoming | Unreadable) -> None:
-        """Take a conversation of another product."""
-        if isinstance(item, Unreadable):
+    async def add_conversation(self, item: ParsedConversation | UnreadableConversation) -> None:
+        """Import a conversation of another product."""
+        if isinstance(item, UnreadableConversation):
             self._report.skip(item.name, item.reason)
             return
-        await self.take(item.session)
-        if self._coming is None:
+        await self.add_line(item.session)
+        if self._session is None:
             return
-        self._coming.left_out = item.notes
+        self._session.left_out = item.notes
         for batch in item.batches():
-            for line in await asyncio.to_thread(as_lines, batch):
-                await self.take(line)
+            for line in await asyncio.to_thread(validate_messages, batch):
+                await self.add_line(line)
             await self.flush()
-        await self.take(EndLine(session_id=item.session.session_id))
+        await self.add_line(EndLine(session_id=item.session.session_id))
 
     async def flush(self) -> None:
-        """Write down what has come."""
-        if self._coming is None or not self._lines:
+        """Write the lines that were added since the last call."""
+        if self._session is None or not self._lines:
             return
         lines, self._lines = self._lines, []
         self._check()
         try:
             await self._store.write(
-                imports.add, tenant=self._tenant, pk=self._coming.pk, lines=lines
+                imports.add, tenant=self._tenant, pk=self._session.pk, lines=lines
             )
         except CannotImport as error:
-            await self._give_up(str(error), None)
+            await self._skip(str(error), None)
 
     async def close(self) -> int:
-        """Leave out what is not whole; how many sessions there are to sweep."""
-        await self._leave_out("it is cut off", None)
+        """Discard a session that is not complete. Returns how many sessions are to be purged."""
+        await self._discard("it is cut off", None)
         return self._discarded
 
-    async def _begin(self, line: SessionLine, at: int | None) -> None:
+    async def _begin(self, line: SessionLine, number: int | None) -> None:
         self._check()
-        latest = rfc3339(now() + CLOCKS_APART_MICROSECONDS)
-        line, changed = _not_after(latest, line)
+        latest = rfc3339(now() + CLOCK_SKEW_MICROSECONDS)
+        future = _future_times(line, latest)
+        line = line.model_copy(update=future)
         try:
             pk = await self._store.write(imports.begin, tenant=self._tenant, line=line)
         except CannotImport as error:
-            self._report.skip(line.session_id, str(error), at)
-            self._skips = True
+            self._report.skip(line.session_id, str(error), number)
+            self._is_skipping = True
         else:
-            self._coming = _Session(line, pk, latest, changed)
+            self._session = _Session(line, pk, latest, len(future))
 
-    async def _finish(self, end: EndLine, at: int | None) -> None:
+    async def _finish(self, end: EndLine, number: int | None) -> None:
         await self.flush()
-        coming = self._coming
-        if coming is None:
+        session = self._session
+        if session is None:
             return
-        if end.session_id != coming.line.session_id:
-            await self._give_up("its last line is another session's", at)
+        if end.session_id != session.line.session_id:
+            await self._skip("its last line is another session's", number)
             return
         try:
             created = await self._store.write(
-                imports.finish, tenant=self._tenant, pk=coming.pk, line=coming.line
+                imports.finish, tenant=self._tenant, pk=session.pk, line=session.line
             )
         except CannotImport as error:
-            await self._give_up(str(error), at)
+            await self._skip(str(error), number)
             return
-        self._coming = None
-        self._skips = False
+        self._session = None
+        self._is_skipping = False
         self._report.imported += 1
-        self._report.messages += coming.messages
-        self._report.note(coming.line.session_id, coming.notes)
+        self._report.messages += session.messages
+        self._report.note(session.line.session_id, session.notes)
         self._notifications.publish(self._tenant, EventType.SESSION_CREATED, created)
 
-    async def _give_up(self, reason: str, at: int | None) -> None:
-        if await self._leave_out(reason, at):
-            # It may come again in the same file.
+    async def _skip(self, reason: str, number: int | None) -> None:
+        """Discard the session, if there is one, so that it can come again in the same file."""
+        if await self._discard(reason, number):
             await self._purge.purge_rows()
 
-    async def _leave_out(self, reason: str, at: int | None) -> bool:
-        coming, self._coming, self._lines = self._coming, None, []
-        if coming is None:
+    async def _discard(self, reason: str, number: int | None) -> bool:
+        """Report the session, and mark its rows for the purge. False if there is none."""
+        session, self._session, self._lines = self._session, None, []
+        if session is None:
             return False
-        self._skips = True
+        self._is_skipping = True
         self._discarded += 1
-        self._report.skip(coming.line.session_id, reason, at)
-        await self._store.write(imports.discard, tenant=self._tenant, pk=coming.pk)
+        self._report.skip(session.line.session_id, reason, number)
+        await self._store.write(imports.discard, tenant=self._tenant, pk=session.pk)
         return True
 
 
-def _not_after(latest: str, line: LineT) -> tuple[LineT, int]:
-    """The line with every later time set to this one, and how many those are.
+def _future_times(line: BaseModel, latest: str) -> dict[str, str]:
+    """`latest` by the name of each of the line's times that is later.
 
-    So a session whose clock went wrong does not stay the newest for ever, and times that never
-    went backwards still do not.
+    A session from a machine whose clock is ahead would stay the newest for as long. Times that
+    never went backwards still do not.
     """
     # All have the same form, so that their order is that of the strings.
-    later = {name: latest for name in _TIMES if (getattr(line, name, None) or "") > latest}
-    return line.model_copy(update=later) if later else line, len(later)
+    return {name: latest for name in _TIMES if (getattr(line, name, None) or "") > latest}

@@ -1,6 +1,6 @@
-/** The page in English, section by section as its parts are named. Other languages follow its shape. */
+/** The page's texts in English, by parts of the page. Other languages have the same keys. */
 
-import { count } from './format';
+import { formatNumber } from './format';
 
 export const en = {
   common: {
@@ -13,8 +13,9 @@ export const en = {
     tryAgain: 'Try again',
     undo: 'Undo',
     unreachable: 'The server cannot be reached.',
-    conversations: (many: number) => `${count(many)} conversation${many === 1 ? '' : 's'}`,
-    messages: (many: number) => `${count(many)} message${many === 1 ? '' : 's'}`,
+    conversations: (count: number) =>
+      `${formatNumber(count)} conversation${count === 1 ? '' : 's'}`,
+    messages: (count: number) => `${formatNumber(count)} message${count === 1 ? '' : 's'}`,
   },
   app: {
     skip: 'Skip to the message field',
@@ -27,7 +28,7 @@ export const en = {
     saved: 'Saved on your server.',
     missing: 'There is no such conversation.',
     deleted: 'It may have been deleted.',
-    unreadable: 'The conversation cannot be read.',
+    unreadable: 'The conversation could not be loaded.',
     otherBranch: 'This is another branch of the conversation.',
     continueHere: 'Continue here',
     back: 'Back to the conversation',
@@ -36,13 +37,13 @@ export const en = {
     region: 'Messages',
     toEnd: 'Go to the end',
     context: 'The model no longer reads what is above',
-    contextTitle: (many: number) => `It is sent the last ${count(many)} messages.`,
-    readMore: 'Read more',
+    contextTitle: (count: number) => `It is sent the last ${formatNumber(count)} messages.`,
+    includeMore: 'Include more',
     newAnswerFailed: 'The new answer failed.',
     printPart:
       'Only a part of this long conversation is printed. Export it as HTML to print all of it.',
   },
-  question: {
+  userMessage: {
     name: 'Your message',
     edit: 'Edit the message',
     copy: 'Copy the message',
@@ -53,21 +54,22 @@ export const en = {
     discard: 'Discard',
     noAnswer: 'No answer from the model.',
     stopped: 'Stopped.',
-    showAll: (lines: number) => (lines > 1 ? `Show all (${count(lines)} lines)` : 'Show all'),
+    showAll: (lines: number) =>
+      lines > 1 ? `Show all (${formatNumber(lines)} lines)` : 'Show all',
     showLess: 'Show less',
   },
-  answer: {
+  reply: {
     name: 'Answer',
     system: 'System',
     tool: 'Tool',
     thinking: 'The model is thinking',
-    waiting: (seconds: number) => `Still waiting · ${count(seconds)} s`,
+    waiting: (seconds: number) => `Still waiting · ${formatNumber(seconds)} s`,
     stopped: 'Stopped.',
     copy: 'Copy the answer',
-    again: 'Regenerate',
-    againWith: 'Regenerate with another model',
+    regenerate: 'Regenerate',
+    regenerateWith: 'Regenerate with another model',
     receipt: 'What was sent to the model',
-    toBeSent: 'Will be sent when the server is back.',
+    pending: 'Will be sent when the server is back.',
     connectionLost: 'The connection is lost. Trying again…',
   },
   composer: {
@@ -83,8 +85,8 @@ export const en = {
   files: {
     drop: 'Drop conversations to import them, or text files to add them to your message',
     notText: (name: string) => `${name} is not a text file. Chatkeep takes text only.`,
-    tooLarge: (name: string, most: number) =>
-      `${name} is too long: a message has at most ${count(most)} characters.`,
+    tooLarge: (name: string, limit: number) =>
+      `${name} is too long: a message has at most ${formatNumber(limit)} characters.`,
     importing: (name: string) => `Importing ${name}…`,
     unreadableArchive: 'This archive cannot be read.',
     noConversations: 'There is no conversations.json in this archive.',
@@ -95,7 +97,7 @@ export const en = {
   problems: {
     unexpected: (status: number) => `The server answered ${status || 'nothing'}.`,
     readFewer: 'Read fewer messages',
-    // By code, where the page's words are not the server's, which is English.
+    // By error code; other languages translate the server's titles here.
     titles: {} as Readonly<Record<string, string>>,
   },
   receipt: {
@@ -104,13 +106,14 @@ export const en = {
     system: 'System prompt',
     roles: { user: 'User', assistant: 'Assistant', system: 'System', tool: 'Tool' },
     temperature: (value: number) => `temperature ${value.toLocaleString()}`,
-    maxTokens: (most: number) => `at most ${count(most)} tokens`,
-    attempt: (number: number) => `attempt ${count(number)}`,
+    maxTokens: (limit: number) => `at most ${formatNumber(limit)} tokens`,
+    attempt: (number: number) => `attempt ${formatNumber(number)}`,
     leftOut: 'Not included',
     nothing: 'Nothing.',
-    older: (many: number) => `${count(many)} older message${many === 1 ? '' : 's'}`,
-    unanswered: (many: number) => `${count(many)} unanswered message${many === 1 ? '' : 's'}`,
-    other: (many: number, rule: string) => `${count(many)}: ${rule}`,
+    older: (count: number) => `${formatNumber(count)} older message${count === 1 ? '' : 's'}`,
+    unanswered: (count: number) =>
+      `${formatNumber(count)} unanswered message${count === 1 ? '' : 's'}`,
+    other: (count: number, rule: string) => `${formatNumber(count)}: ${rule}`,
   },
   search: {
     title: 'Search',
@@ -158,7 +161,7 @@ export const en = {
     answering: 'Answering',
     empty: 'Your conversations will be listed here.',
     emptyArchive: 'The archive is empty.',
-    failed: 'The list cannot be read.',
+    failed: 'The list could not be loaded.',
     pinned: 'Pinned',
     title: 'Title',
   },
@@ -185,22 +188,22 @@ export const en = {
   },
   selection: {
     archive: 'Archive',
-    count: (many: number) => `${count(many)} selected`,
+    count: (count: number) => `${formatNumber(count)} selected`,
     delete: 'Delete',
     export: 'Export',
-    exportLimit: (most: number) => `Up to ${count(most)} can be exported at a time.`,
+    exportLimit: (limit: number) => `Up to ${formatNumber(limit)} can be exported at a time.`,
     label: 'Selected conversations',
     unarchive: 'Unarchive',
   },
   toasts: {
-    archived: (many: number) =>
-      many === 1 ? 'Archived.' : `Archived ${count(many)} conversations.`,
+    archived: (count: number) =>
+      count === 1 ? 'Archived.' : `Archived ${formatNumber(count)} conversations.`,
     deleted: (title: string) => `Deleted “${title}”.`,
-    deletedMany: (many: number) => `Deleted ${count(many)} conversations.`,
+    deletedMany: (count: number) => `Deleted ${formatNumber(count)} conversations.`,
     dismiss: 'Dismiss',
     notDeleted: (reason: string) => `Not deleted. ${reason}`,
-    unarchived: (many: number) =>
-      many === 1 ? 'Unarchived.' : `Unarchived ${count(many)} conversations.`,
+    unarchived: (count: number) =>
+      count === 1 ? 'Unarchived.' : `Unarchived ${formatNumber(count)} conversations.`,
     untitled: 'the conversation',
   },
   models: {
@@ -217,7 +220,7 @@ export const en = {
       `${day}: ${answers} answers, ${input} tokens in, ${output} out`,
     dayHeading: 'Day',
     days: (days: number) => `${days} days`,
-    empty: 'No model was used in this time.',
+    empty: 'No model was used in this period.',
     estimated: '≈ contains estimates, where the provider did not count.',
     input: 'Input tokens',
     model: 'Model',
@@ -260,9 +263,9 @@ export const en = {
     send: 'Send the message',
     stop: 'Stop the answer, or close what is open',
     safety:
-      'Every message is kept on the server before the model is asked. An answer goes on when you ' +
-      'close the page, and is there when you come back. Editing a message or asking for another ' +
-      'answer makes a branch; nothing is overwritten.',
+      'Every message is saved on the server before it is sent to the model. An answer continues ' +
+      'when you close the page, and is there when you come back. Editing a message or regenerating ' +
+      'an answer creates a branch; nothing is overwritten.',
     files:
       "Drop a file anywhere to import conversations: Chatkeep's own exports, ChatGPT's `.zip` or " +
       "`conversations.json`, Open WebUI's.",

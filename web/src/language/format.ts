@@ -1,5 +1,5 @@
-/** Figures as the reader's own settings write them. */
+/** Numbers in the reader's own format. */
 
-export function count(value: number): string {
+export function formatNumber(value: number): string {
   return value.toLocaleString();
 }

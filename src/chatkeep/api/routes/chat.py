@@ -1,4 +1,4 @@
-"""`POST /chat`: a message in, the model's answer out."""
+"""`POST /chat`: sends a message, and returns the model's answer as JSON, as text or as events."""
 
 from hashlib import blake2b
 from typing import Annotated, Literal
@@ -22,9 +22,10 @@ router = APIRouter(tags=["chat"], route_class=PlainRoute)
 JSON, TEXT = "application/json", "text/plain"
 MAX_ID_CHARS = 255
 NAME_PATTERN = r"^[^\s\x00-\x1f\x7f-\x9f](?:[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
-"""What OpenAPI can say of a session's name: no control characters, no white space around it."""
+"""What of `validate_session_id` a pattern of OpenAPI can express."""
 
 REPLAYED = {"Idempotent-Replayed": "true"}
+"""Header of a response to a request that is a repetition."""
 
 
 class ChatRequest(BaseModel):
@@ -75,7 +76,7 @@ class ChatRequest(BaseModel):
 
     @field_validator("message")
     @classmethod
-    def _is_message(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _check_message(cls, value: str | None, info: ValidationInfo) -> str | None:
         regenerates = info.data.get("regenerate") is not None
         if value is None and not regenerates and "regenerate" in info.data:
             raise ValueError("is required unless regenerate names a turn")
@@ -87,17 +88,17 @@ class ChatRequest(BaseModel):
 
     @field_validator("parent_id")
     @classmethod
-    def _is_parent(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _check_parent(cls, value: str | None, info: ValidationInfo) -> str | None:
         if info.data.get("regenerate") is not None:
             raise ValueError("must not be given with regenerate, which names the place")
         return value
 
     def to_turn_request(self, *, key: str | None, is_client_retry: bool) -> TurnRequest:
-        """The same as the turn engine takes it.
+        """The request as `TurnService` takes it.
 
         Args:
-            key: The request's idempotency key.
-            is_client_retry: Whether the client says that it has sent this request before.
+            key: The idempotency key.
+            is_client_retry: True if a header marks the request as a repetition.
 
         """
         members = self.model_dump(exclude_unset=True)
@@ -121,7 +122,7 @@ class ChatRequest(BaseModel):
 
 
 def _header(name: str, description: str, **schema: object) -> dict[str, object]:
-    """The OpenAPI entry of a header that may be sent."""
+    """The OpenAPI entry of an optional header; `schema` is more of its schema."""
     entry = {"name": name, "in": "header", "required": False}
     return {**entry, "schema": {"type": "string", **schema}, "description": description}
 
@@ -208,13 +209,13 @@ async def chat(request: Request) -> Response:
     return Response(orjson.dumps(reply), headers=headers, media_type=JSON)
 
 
-def _key(lines: list[str]) -> str | None:
-    """An idempotency key that can be one. Raises `InvalidRequest`."""
-    if not lines:
+def _key(headers: list[str]) -> str | None:
+    """The idempotency key of a request's headers of that name. Raises `InvalidRequest`."""
+    if not headers:
         return None
-    header = lines[0]
-    can_be = 1 <= len(header) <= MAX_ID_CHARS and all("!" <= ch <= "~" for ch in header)
-    if len(lines) > 1 or not can_be:
+    header = headers[0]
+    is_valid = 1 <= len(header) <= MAX_ID_CHARS and all("!" <= ch <= "~" for ch in header)
+    if len(headers) > 1 or not is_valid:
         detail = "must be there once, with 1 to 255 visible ASCII characters"
         listed: list[InvalidValue] = [{"parameter": "Idempotency-Key", "detail": detail}]
         raise InvalidRequest(f"Idempotency-Key: {detail}", errors=listed)

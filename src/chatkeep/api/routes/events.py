@@ -1,11 +1,10 @@
-"""`GET /events`: what happens to the sessions, as it happens."""
+"""`GET /events`: changes of the sessions and their turns, as they happen."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from chatkeep.api import problems, sse
 from chatkeep.api.dependencies import CallerOf, NotificationsOf, services
+from chatkeep.api.parameters import AfterEvent, LastEventId
 from chatkeep.api.routing import StrictRoute
 
 router = APIRouter(tags=["events"], route_class=StrictRoute)
@@ -24,12 +23,8 @@ async def watch(
     request: Request,
     caller: CallerOf,
     notifications: NotificationsOf,
-    after: Annotated[
-        str | None, Query(max_length=100, description="The `id` of the last event that you have.")
-    ] = None,
-    last_event_id: Annotated[
-        str | None, Header(max_length=100, description="The same; wins over `after`.")
-    ] = None,
+    after: AfterEvent = None,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """Stream what happens from now on, whoever caused it, or what happened since an event.
 

@@ -1,6 +1,6 @@
-"""Health: whether the process is alive, and whether it can take turns.
+"""`GET /healthz` and `GET /readyz`: whether the process is alive, and can take turns.
 
-Unknown query parameters are ignored here: monitors add some, so that no cache answers them.
+Unknown query parameters are ignored, because monitors add some to bypass caches.
 """
 
 from fastapi import APIRouter

@@ -1,4 +1,4 @@
-"""`GET /models`: what can be asked for, and what holds where nothing is."""
+"""`GET /models`: the models on offer, and the defaults of sessions."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field

@@ -1,7 +1,6 @@
-"""The page at `/`, and what it loads from `/assets/`: built files, read once, served from memory.
+"""The web page at `/`, and what it loads from `/assets/`: built files, served from memory.
 
-What the page does is its own matter; here it is told what it may load, and a browser holds it to
-that.
+Its headers say what it may load and do, which the browser enforces.
 """
 
 import gzip
@@ -17,11 +16,11 @@ from chatkeep.api import accept, etags
 from chatkeep.domain.errors import PageMissing
 
 FOLDER = Path(__file__).parents[2] / "page"
-"""Where the page's build puts its files."""
+"""Where the page's build writes its files."""
 
 INDEX = "index.html"
 COMPRESSION = 6
-"""Level of gzip: above it a start takes longer, and the files hardly get smaller."""
+"""Level of gzip: a higher one takes longer, and the files hardly get smaller."""
 
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -32,17 +31,17 @@ MEDIA_TYPES = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
-"""Written down: what a machine calls them may be something that a browser refuses to run."""
+"""Not the system's own table, which may have types with which a browser runs no script."""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:{}; "
     "font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 )
-"""What the page may load, and do (Content Security Policy Level 3), beside images of some hosts."""
+"""What the page may load and do (Content Security Policy Level 3), with a slot for image hosts."""
 
 HEADERS = {
-    # Kept, but asked for again: the files keep their names from one version to the next.
+    # Cached, but validated at each use: the files have the same names in every version.
     "Cache-Control": "no-cache",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -52,47 +51,67 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-_HOSTS = '<meta name="image-hosts" content="{}" />'
-"""How the page is told from where it may load images; in the built index it is empty."""
+_IMAGE_HOSTS = '<meta name="image-hosts" content="{}" />'
+"""From where the page may load images, for its own use; empty in the built index."""
 
 router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
-    """A file in one of the codings in which it is sent; `headers` describe these bytes."""
+class _Variant:
+    """A file in one content coding; `headers` describe these bytes."""
 
     content: bytes
     tag: str
     headers: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file as it is, and compressed, unless that makes it no smaller: then twice the same."""
+
+    plain: _Variant
+    compressed: _Variant
+
+
 class Page:
-    """The built files by their path. What is not among them cannot be asked for."""
+    """The built files by their path below the folder. Nothing else can be requested."""
 
     def __init__(self, folder: Path, *, image_hosts: Sequence[str]) -> None:
-        """Read the folder, which need not be there; `image_hosts` as the setting has them."""
+        """Read all files into memory.
+
+        Args:
+            folder: Where they are; it may be missing.
+            image_hosts: Hosts from which messages may show images; `*` is any.
+
+        """
         sources = [" https:" if host == "*" else f" https://{host}" for host in image_hosts]
         self._headers = {**HEADERS, "Content-Security-Policy": POLICY.format("".join(sources))}
-        told = _HOSTS.format(html.escape(" ".join(image_hosts)))
+        meta = _IMAGE_HOSTS.format(html.escape(" ".join(image_hosts)))
         self._files = {}
         for path in (path for path in folder.rglob("*") if path.is_file()):
             name, content = path.relative_to(folder).as_posix(), path.read_bytes()
             if name == INDEX:
-                content = content.replace(_HOSTS.format("").encode(), told.encode())
-            self._files[name] = _forms(path.suffix, content)
+                content = content.replace(_IMAGE_HOSTS.format("").encode(), meta.encode())
+            self._files[name] = _file(path.suffix, content)
 
     def answer(self, request: Request, name: str) -> Response:
-        """A file, compressed where that is understood; or that it has not changed."""
+        """A file as a response, compressed if the client allows it; 304 if the client has it.
+
+        Raises:
+            PageMissing: The page was not built.
+            HTTPException: There is no such file (404).
+
+        """
         if name not in self._files:
             raise PageMissing if name == INDEX else HTTPException(404)
-        plain, packed = self._files[name]
-        takes_gzip = accept.takes(request.headers.get("accept-encoding"), "gzip")
-        form = packed if takes_gzip else plain
-        headers = self._headers | etags.header(form.tag)
-        if etags.is_known(form.tag, request.headers.get("if-none-match")):
+        file = self._files[name]
+        allows_gzip = accept.allows_coding(request.headers.get("accept-encoding"), "gzip")
+        variant = file.compressed if allows_gzip else file.plain
+        headers = self._headers | etags.header(variant.tag)
+        if etags.is_known(variant.tag, request.headers.get("if-none-match")):
             return Response(status_code=304, headers=headers)
-        return Response(form.content, headers=headers | form.headers)
+        return Response(variant.content, headers=headers | variant.headers)
 
 
 @router.get("/")
@@ -109,14 +128,14 @@ async def asset(request: Request, name: str) -> Response:
     return page.answer(request, f"assets/{name}")
 
 
-def _forms(suffix: str, content: bytes) -> tuple[_Form, _Form]:
-    """A file as it is, and compressed; the same twice where that makes it no smaller."""
+def _file(suffix: str, content: bytes) -> _File:
     headers = {"Content-Type": MEDIA_TYPES.get(suffix, "application/octet-stream")}
-    plain = _Form(content, _tag(content), headers)
+    plain = _Variant(content, _tag(content), headers)
     packed = gzip.compress(content, COMPRESSION, mtime=0)
     if len(packed) >= len(content):
-        return plain, plain
-    return plain, _Form(packed, _tag(packed), {**headers, "Content-Encoding": "gzip"})
+        return _File(plain, plain)
+    compressed = _Variant(packed, _tag(packed), {**headers, "Content-Encoding": "gzip"})
+    return _File(plain, compressed)
 
 
 def _tag(content: bytes) -> str:

@@ -1,7 +1,7 @@
 """`/sessions` and `/history/{session_id}`: what is kept, and which branch of it is active."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -18,6 +18,7 @@ from chatkeep.domain.model import Message, MessageRecord, Session, SessionFilter
 from chatkeep.domain.records import ReplyTokens, Temperature
 from chatkeep.domain.validation import is_blank, validate_metadata, validate_title
 from chatkeep.store import details, messages, sessions
+from chatkeep.store.session_changes import SessionChanges
 
 MAX_TITLE_CHARS = 255
 MAX_ID_CHARS = 255
@@ -65,16 +66,16 @@ async def list_sessions(
                 yield await store.read(sessions.by_keys, tenant=caller.tenant, pks=pks)
 
         return await paging.whole(chunks())
-    position = sessions.Position(*paging.read_cursor(after)) if after else None
+    cursor = sessions.SessionCursor(*paging.read_cursor(after)) if after else None
     size = limit or paging.MAX_LIMIT
-    found, following = await store.read(
-        sessions.page, tenant=caller.tenant, limit=size, after=position, only=only
+    page = await store.read(
+        sessions.page, tenant=caller.tenant, limit=size, after=cursor, only=only
     )
     link = None
-    if following is not None:
-        place = paging.cursor(following.updated_at, following.session_id)
-        link = paging.link(request, "next", limit=size, after=place)
-    return paging.page(found, link)
+    if page.next_cursor is not None:
+        following = paging.cursor(page.next_cursor.updated_at, page.next_cursor.session_id)
+        link = paging.link(request, "next", limit=size, after=following)
+    return paging.page(page.items, link)
 
 
 class SessionChange(BaseModel):
@@ -154,12 +155,12 @@ async def read_session(
     ] = None,
 ) -> Response:
     """Tell all that is set of a session. The `ETag` is another one whenever any of it is."""
-    found = await store.read(
+    record = await store.read(
         sessions.record, tenant=caller.tenant, session_id=_name(request, session_id)
     )
-    if etags.is_known(found.tag, if_none_match):
-        return Response(status_code=304, headers=etags.header(found.tag))
-    return _record(found)
+    if etags.is_known(record.revision, if_none_match):
+        return Response(status_code=304, headers=etags.header(record.revision))
+    return _record(record)
 
 
 @router.patch(
@@ -188,12 +189,11 @@ async def change_session(
 ) -> Response:
     """Set the title, the settings of its turns, the branch: what is given, all or nothing."""
     change = await bodies.read(request, SessionChange)
-    expected = None if if_match is None else etags.listed(if_match)
     changed = await sessions.change(
         caller,
         _name(request, session_id),
-        change.model_dump(exclude_unset=True),
-        expected=None if expected is None or "*" in expected else expected,
+        cast("SessionChanges", change.model_dump(exclude_unset=True)),
+        expected=etags.expected(if_match),
     )
     return _record(changed)
 
@@ -219,9 +219,9 @@ async def delete_session(
     return Response(status_code=204 if is_gone else 202)
 
 
-def _record(found: SessionRecord) -> Response:
-    headers = etags.header(found.tag)
-    return Response(orjson.dumps(found), headers=headers, media_type="application/json")
+def _record(record: SessionRecord) -> Response:
+    headers = etags.header(record.revision)
+    return Response(orjson.dumps(record), headers=headers, media_type="application/json")
 
 
 @router.get(

@@ -1,37 +1,42 @@
-"""`GET /export` and `POST /import`: conversations carried away and back, in flat memory."""
+"""`GET /export` and `POST /import`: sessions as files, sent and read in flat memory."""
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
-from typing import Annotated, Literal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from starlette.requests import ClientDisconnect
 
-from chatkeep.api import bodies, filenames, formats, problems
+from chatkeep.api import bodies, filenames, problems
 from chatkeep.api.dependencies import CallerOf, ImportsOf, StoreOf
 from chatkeep.api.responses import StoredStream
 from chatkeep.api.routing import StrictRoute
 from chatkeep.domain.errors import MalformedBody
-from chatkeep.store import Store, exports
+from chatkeep.transfer import exports
+from chatkeep.transfer.exports import ExportFormat
 from chatkeep.transfer.session_importer import ImportReport
 
 router = APIRouter(tags=["archive"], route_class=StrictRoute)
 
-SESSIONS_AT_ONCE = 100
-
 MAX_SESSIONS = 100
-"""Sessions that can be named; who wants more of them takes all."""
+"""Sessions that one request can name; without names it gets all."""
 
 SessionId = Annotated[str, Field(max_length=255)]
 
-MEDIA_TYPES = {
-    "jsonl": "application/jsonl",
-    "markdown": "text/markdown; charset=utf-8",
-    "openai": "application/jsonl",
+
+@dataclass(frozen=True, slots=True)
+class _FileType:
+    media_type: str
+    suffix: str
+
+
+_FILE_TYPES: dict[ExportFormat, _FileType] = {
+    "jsonl": _FileType("application/jsonl", "jsonl"),
+    "markdown": _FileType("text/markdown; charset=utf-8", "md"),
+    "openai": _FileType("application/jsonl", "jsonl"),
 }
-_SUFFIXES = {"jsonl": "jsonl", "markdown": "md", "openai": "jsonl"}
 
 
 @router.get(
@@ -55,7 +60,7 @@ async def export(
     caller: CallerOf,
     store: StoreOf,
     form: Annotated[
-        Literal["jsonl", "markdown", "openai"],
+        ExportFormat,
         Query(
             alias="format",
             description="`jsonl`: lossless, for `POST /import`; `markdown`: the active branch, "
@@ -74,13 +79,10 @@ async def export(
 
     The file of a single one is called after its title.
     """
-    name, pks = f"chatkeep-export-{datetime.now(UTC):%Y-%m-%d}", _every(store, caller.tenant)
-    if session_id is not None:
-        only = await store.read(exports.named, tenant=caller.tenant, session_ids=session_id)
-        name, pks = only[0].title if len(only) == 1 else name, _these(only)
-    body = formats.WRITERS[form](store, caller.tenant, pks)
-    headers = {"Content-Disposition": filenames.attachment(name, _SUFFIXES[form])}
-    return StoredStream(body, headers=headers, media_type=MEDIA_TYPES[form])
+    file = await exports.export(store, caller.tenant, form, session_id)
+    file_type = _FILE_TYPES[form]
+    headers = {"Content-Disposition": filenames.attachment(file.name, file_type.suffix)}
+    return StoredStream(file.content, headers=headers, media_type=file_type.media_type)
 
 
 @router.post(
@@ -110,7 +112,7 @@ async def import_(request: Request, caller: CallerOf, imports: ImportsOf) -> Res
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes | None]:
-    """The body; `None` at its end, and then an error when nobody waits for the answer."""
+    """The body as `ByteReader` takes it: `None` at its end, then an error if the client leaves."""
     try:
         async for chunk in request.stream():
             yield chunk
@@ -120,18 +122,3 @@ async def _chunks(request: Request) -> AsyncIterator[bytes | None]:
     except ClientDisconnect:
         pass
     raise MalformedBody("The body ended too early, or nobody waited for its answer.")
-
-
-async def _these(sessions: Sequence[exports.Named]) -> AsyncIterator[int]:
-    for session in sessions:
-        yield session.pk
-
-
-async def _every(store: Store, tenant: str) -> AsyncIterator[int]:
-    after = 0
-    while found := await store.read(
-        exports.pks, tenant=tenant, after=after, limit=SESSIONS_AT_ONCE
-    ):
-        for pk in found:
-            yield pk
-        after = found[-1]

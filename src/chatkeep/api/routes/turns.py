@@ -1,12 +1,11 @@
-"""`/turns/{turn_id}`: what became of a turn, its events, its receipt, its end. And siblings."""
-
-from typing import Annotated
+"""`/turns/{turn_id}`: a turn, its events, its context, its cancellation; and message siblings."""
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from chatkeep.api import paging, problems, sse
 from chatkeep.api.dependencies import CallerOf, StoreOf, TurnsOf, event_stream
+from chatkeep.api.parameters import AfterEvent, LastEventId
 from chatkeep.api.routing import StrictRoute
 from chatkeep.domain.events import Position
 from chatkeep.domain.model import Message, Receipt, TurnRecord
@@ -43,12 +42,8 @@ async def read_events(
     caller: CallerOf,
     turns: TurnsOf,
     turn_id: str,
-    after: Annotated[
-        str | None, Query(max_length=100, description="The `id` of the last event that you have.")
-    ] = None,
-    last_event_id: Annotated[
-        str | None, Header(max_length=100, description="The same; wins over `after`.")
-    ] = None,
+    after: AfterEvent = None,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """Stream what there is, then what comes, to the turn's end; at any time, as often as wanted."""
     event_id = last_event_id or after
@@ -93,5 +88,5 @@ async def cancel(caller: CallerOf, turns: TurnsOf, turn_id: str) -> Response:
 )
 async def siblings(caller: CallerOf, store: StoreOf, message_id: str) -> Response:
     """List the messages that follow the same message as this one, oldest first, with itself."""
-    found = await store.read(messages.siblings, tenant=caller.tenant, message_id=message_id)
-    return paging.page(found, None)
+    listed = await store.read(messages.siblings, tenant=caller.tenant, message_id=message_id)
+    return paging.page(listed, None)

@@ -1,4 +1,4 @@
-"""`GET /usage`: what was used of which model, when, and by which session."""
+"""`GET /usage`: tokens by day, model, session and turn."""
 
 from typing import Annotated
 
@@ -17,6 +17,15 @@ router = APIRouter(tags=["usage"], route_class=StrictRoute)
 GROUPS: tuple[usage.Group, ...] = ("day", "model", "session", "turn")
 _GROUP = f"({'|'.join(GROUPS)})"
 
+By = Annotated[
+    str,
+    Query(
+        max_length=100,
+        json_schema_extra={"pattern": rf"^\s*{_GROUP}\s*(,\s*{_GROUP}\s*)*$"},
+        description="What to tell apart, comma-separated: `day` (UTC), `model`, `session`, `turn`.",
+    ),
+]
+
 
 @router.get(
     "/usage",
@@ -27,15 +36,7 @@ _GROUP = f"({'|'.join(GROUPS)})"
 async def read_usage(
     caller: CallerOf,
     store: StoreOf,
-    by: Annotated[
-        str,
-        Query(
-            max_length=100,
-            json_schema_extra={"pattern": rf"^\s*{_GROUP}\s*(,\s*{_GROUP}\s*)*$"},
-            description="What to tell apart, comma-separated: `day` (UTC), `model`, `session`, "
-            "`turn`.",
-        ),
-    ] = "day,model",
+    by: By = "day,model",
     session_id: Annotated[
         str | None, Query(max_length=255, description="Only this session.")
     ] = None,
@@ -51,19 +52,23 @@ async def read_usage(
     the sums and beside them. Where a provider did not say, tokens are estimated, and the sums say
     how much of them. A deleted session's calls go on counting, without its name.
     """
-    asked = {part.strip() for part in by.split(",")}
-    groups = [group for group in GROUPS if group in asked]
-    if asked - set(GROUPS):
-        detail = f"choose from {', '.join(GROUPS)}"
-        listed: list[InvalidValue] = [{"parameter": "by", "detail": detail}]
-        raise InvalidRequest(f"by: {detail}", errors=listed)
-    found = await store.read(
+    usages = await store.read(
         usage.summed,
         tenant=caller.tenant,
-        by=groups,
+        by=_groups(by),
         session_id=session_id,
         since=microseconds(since),
         until=microseconds(until),
         limit=limit,
     )
-    return paging.page(found, None)
+    return paging.page(usages, None)
+
+
+def _groups(by: str) -> list[usage.Group]:
+    """The groups that `by` names, in the order of `GROUPS`. Raises `InvalidRequest`."""
+    names = {part.strip() for part in by.split(",")}
+    if names - set(GROUPS):
+        detail = f"choose from {', '.join(GROUPS)}"
+        listed: list[InvalidValue] = [{"parameter": "by", "detail": detail}]
+        raise InvalidRequest(f"by: {detail}", errors=listed)
+    return [group for group in GROUPS if group in names]

@@ -1,24 +1,31 @@
-"""Conversations of other products, turned into records of Chatkeep's own export.
+"""Conversations of other products, converted to lines of Chatkeep's own export.
 
-`chatgpt` and `openwebui` know one format each, `values` what may be in an export, `records` how a
-tree becomes lines. Whatever a file holds, the same records come out or one error says why not.
-Pure: no clock, no I/O.
+`chatgpt` and `openwebui` read one format each into an `ImportedConversation`, `tree` converts that,
+and `values` reads what may be of any type. There is no clock and no I/O: the same input always
+gives the same lines, or `Unreadable`.
 """
 
-from chatkeep.transfer.importers import chatgpt, openwebui, records, values
-from chatkeep.transfer.importers.records import Conversation, Unreadable
+from chatkeep.transfer.importers import chatgpt, openwebui, tree, values
+from chatkeep.transfer.importers.tree import (
+    ConvertedConversation,
+    MessageFields,
+    SessionFields,
+    Unreadable,
+)
 
-__all__ = ["Conversation", "Unreadable", "conversation"]
+__all__ = ["ConvertedConversation", "MessageFields", "SessionFields", "Unreadable", "convert"]
 
 
-def conversation(item: object) -> Conversation:
-    """Turn one conversation of an export, as parsed from JSON, into records.
+def convert(item: object) -> ConvertedConversation:
+    """Convert one conversation of an export, as parsed from JSON.
 
-    Raises `Unreadable` if it is of no known product, has no id or no messages.
+    Raises:
+        Unreadable: It is of no known product, has no id or no messages.
+
     """
-    found = values.table(item)
-    if isinstance(found.get("mapping"), dict):
-        return records.conversation(chatgpt.read(found))
-    if openwebui.is_chat(found):
-        return records.conversation(openwebui.read(found))
+    fields = values.as_object(item)
+    if isinstance(fields.get("mapping"), dict):
+        return tree.convert(chatgpt.read(fields))
+    if openwebui.is_chat(fields):
+        return tree.convert(openwebui.read(fields))
     raise Unreadable("it is not a conversation of ChatGPT or Open WebUI")

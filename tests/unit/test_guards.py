@@ -1,0 +1,277 @@
+"""The guard in front of a tiny application: what it passes on, and what it refuses."""
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+import pytest
+
+from chatkeep.api import problems
+from chatkeep.api.guards import Guard
+from chatkeep.domain.errors import BodyTooSlow, TooLarge
+
+HOST = (b"host", b"localhost")
+BODY_SECONDS = 10
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next timer instead of waiting for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seconds = 0.0
+        select = self._selector.select
+
+        def jump(timeout: float | None) -> Any:
+            assert timeout is not None, "nothing would ever happen again"
+            self._seconds += timeout
+            return select(0)
+
+        self._selector.select = jump
+
+    def time(self) -> float:
+        return self._seconds
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(coroutine)
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Read the body to its end, and answer with it."""
+    body, is_complete = b"", False
+    while not is_complete:
+        message = await receive()
+        body += message["body"]
+        is_complete = not message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+def guard(app: Any = echo, **options: Any) -> Guard:
+    defaults: dict[str, Any] = {
+        "hosts": (),
+        "origins": (),
+        "max_body_bytes": 100,
+        "uploads": {"/upload": 1_000},
+        "body_seconds": BODY_SECONDS,
+        "max_requests": 10,
+        "refuse": problems.respond,
+    }
+    return Guard(app, **(defaults | options))
+
+
+async def exchange(
+    guarded: Guard,
+    *chunks: bytes,
+    path: str = "/",
+    headers: Headers = (HOST,),
+    version: str = "1.1",
+    seconds: float = 0,
+) -> tuple[int, bytes]:
+    """The status and the body of the answer to a request whose chunks arrive that far apart."""
+    scope = {"type": "http", "method": "POST", "path": path, "http_version": version}
+    scope |= {"headers": list(headers)}
+    remaining = list(chunks or [b""])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(seconds)
+        chunk = remaining.pop(0)
+        return {"type": "http.request", "body": chunk, "more_body": bool(remaining)}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await guarded(scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def code(answer: tuple[int, bytes]) -> tuple[int, str]:
+    """The status of a problem document, and the code of its error."""
+    status, body = answer
+    problem = json.loads(body)
+    assert problem["status"] == status
+    return status, problem["type"].removeprefix("/problems/")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "host", "is_allowed"),
+    [
+        ((), b"localhost", True),
+        ((), b"LocalHost:8000", True),
+        ((), b"[::1]:8000", True),
+        ((), b"[::1]", True),
+        ((), b"127.0.0.1", True),
+        ((), b"chat.example", False),
+        ((), b"localhost:8000.evil.example", False),
+        ((), b"localhost:", False),
+        ((), b"", False),
+        (("Chat.Example",), b"chat.example:443", True),
+        (("chat.example:8443",), b"chat.example:8443", True),
+        (("chat.example:8443",), b"chat.example", False),
+        (("*",), b"evil.example", True),
+    ],
+)
+def test_only_requests_for_the_servers_own_names_are_passed_on(
+    hosts: tuple[str, ...], host: bytes, is_allowed: bool
+) -> None:
+    answer = run(exchange(guard(hosts=hosts), headers=[(b"host", host)]))
+
+    assert answer == (200, b"") if is_allowed else code(answer) == (403, "foreign-host")
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_allowed"),
+    [
+        (b"http://localhost:8000", True),
+        (b"HTTPS://LOCALHOST:8000", True),
+        (b"https://page.example", True),
+        (b"http://localhost", False),
+        (b"https://page.example:444", False),
+        (b"https://evil.example", False),
+        (b"null", False),
+    ],
+)
+def test_only_pages_of_the_server_and_of_allowed_origins_may_call(
+    origin: bytes, is_allowed: bool
+) -> None:
+    headers = [(b"host", b"localhost:8000"), (b"origin", origin)]
+    answer = run(exchange(guard(origins=["https://Page.example/"]), headers=headers))
+
+    assert answer == (200, b"") if is_allowed else code(answer) == (403, "foreign-origin")
+
+
+@pytest.mark.parametrize(
+    "name", [b"host", b"origin", b"authorization", b"content-type", b"content-length"]
+)
+def test_a_header_that_decides_something_may_not_be_repeated(name: bytes) -> None:
+    value = {b"host": b"localhost", b"origin": b"http://localhost"}.get(name, b"1")
+    headers = dict([HOST, (name, value)])
+
+    answer = run(exchange(guard(), headers=[*headers.items(), (name, value)]))
+
+    assert code(answer) == (400, "malformed-request")
+    assert name.decode().title() in json.loads(answer[1])["detail"]
+
+
+def test_other_headers_may_be_repeated() -> None:
+    headers = [HOST, (b"accept", b"text/plain"), (b"accept", b"application/json")]
+
+    assert run(exchange(guard(), headers=headers)) == (200, b"")
+
+
+def test_http_1_1_needs_a_host() -> None:
+    assert code(run(exchange(guard(), headers=()))) == (400, "malformed-request")
+    assert code(run(exchange(guard(), headers=(), version="1.0"))) == (403, "foreign-host")
+    assert run(exchange(guard(hosts=["*"]), headers=(), version="1.0")) == (200, b"")
+
+
+@pytest.mark.parametrize(("path", "limit"), [("/", 100), ("/upload", 1_000), ("/upload/", 100)])
+def test_a_body_has_a_limit_by_its_length_and_by_what_arrives(path: str, limit: int) -> None:
+    def post(size: int, *headers: tuple[bytes, bytes]) -> Any:
+        half = size // 2
+        chunks = (b"x" * half, b"x" * (size - half))
+        return run(exchange(guard(), *chunks, path=path, headers=[HOST, *headers]))
+
+    assert post(limit) == (200, b"x" * limit)
+    assert post(limit, (b"content-length", b"%d" % limit)) == (200, b"x" * limit)
+    for length in (b"%d" % (limit + 1), b"9" * 1_000):
+        answer = post(0, (b"content-length", length))
+        assert code(answer) == (413, "too-large")
+        assert f"larger than {limit} bytes" in json.loads(answer[1])["detail"]
+    for headers in ((), ((b"content-length", b"1"),), ((b"content-length", b"1x"),)):
+        with pytest.raises(TooLarge, match=f"larger than {limit} bytes"):
+            post(limit + 1, *headers)
+
+
+def test_a_body_has_a_time_in_which_all_of_it_must_arrive() -> None:
+    chunks = (b"a", b"b", b"c")
+
+    assert run(exchange(guard(), *chunks, seconds=3)) == (200, b"abc")
+    with pytest.raises(BodyTooSlow):
+        run(exchange(guard(), *chunks, seconds=4))
+
+
+def test_an_upload_has_a_time_in_which_each_chunk_must_arrive() -> None:
+    chunks = (b"a", b"b", b"c")
+
+    assert run(exchange(guard(), *chunks, path="/upload", seconds=9)) == (200, b"abc")
+    with pytest.raises(BodyTooSlow):
+        run(exchange(guard(), *chunks, path="/upload", seconds=11))
+
+
+def test_waiting_for_the_client_to_leave_has_no_limit() -> None:
+    messages: list[Any] = []
+
+    async def stream(_scope: Any, receive: Any, _send: Any) -> None:
+        messages.extend([await receive(), await receive()])
+
+    async def request() -> None:
+        incoming = [{"type": "http.request", "body": b"all"}, {"type": "http.disconnect"}]
+
+        async def receive() -> Any:
+            if len(incoming) == 1:
+                await asyncio.sleep(100 * BODY_SECONDS)
+            return incoming.pop(0)
+
+        scope = {"type": "http", "path": "/", "http_version": "1.1", "headers": [HOST]}
+        await guard(stream)(scope, receive, receive)
+
+    run(request())
+    assert [message["type"] for message in messages] == ["http.request", "http.disconnect"]
+
+
+def test_requests_beyond_the_limit_are_refused_until_one_ends() -> None:
+    async def requests() -> None:
+        gate, started = asyncio.Event(), asyncio.Semaphore(0)
+
+        async def wait(scope: Any, receive: Any, send: Any) -> None:
+            started.release()
+            await gate.wait()
+            if scope["path"] == "/broken":
+                raise RuntimeError
+            await echo(scope, receive, send)
+
+        guarded = guard(wait, max_requests=2)
+        running = [
+            asyncio.create_task(exchange(guarded, path=path)) for path in ("/whole", "/broken")
+        ]
+        for _ in running:
+            await started.acquire()
+
+        refused = await exchange(guarded)
+        gate.set()
+        await asyncio.gather(*running, return_exceptions=True)
+
+        assert code(refused) == (503, "overloaded")
+        assert json.loads(refused[1])["retry_after"] == 5
+        assert [task.exception() is None for task in running] == [True, False]
+        for _ in range(3):
+            assert await exchange(guarded) == (200, b"")
+
+    run(requests())
+
+
+def test_a_refused_request_never_counts() -> None:
+    async def requests() -> None:
+        guarded = guard(max_requests=1)
+        for _ in range(3):
+            assert (await exchange(guarded, headers=[(b"host", b"evil.example")]))[0] == 403
+        assert await exchange(guarded) == (200, b"")
+
+    run(requests())
+
+
+def test_what_is_no_request_is_passed_on() -> None:
+    scopes: list[Any] = []
+
+    async def lifespan(scope: Any, _receive: Any, _send: Any) -> None:
+        scopes.append(scope)
+
+    run(guard(lifespan)({"type": "lifespan"}, None, None))
+    assert scopes == [{"type": "lifespan"}]
