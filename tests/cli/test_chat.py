@@ -65,7 +65,7 @@ def test_a_conversation_with_the_embedded_model_begins_with_what_it_is(tmp_path:
         assert terminal.end() == 0
 
 
-def test_an_answer_is_seen_as_markdown_while_it_comes(
+def test_an_answer_is_rendered_as_markdown_while_it_is_streamed(
     server: Server, upstream: Upstream, session: str
 ) -> None:
     pace = released(1)
@@ -251,7 +251,7 @@ def test_code_and_formulas_are_on_the_screen_as_they_were_written(
         assert terminal.scrolled.count("python") == 1
 
 
-def test_sessions_are_begun_listed_and_gone_on_with(server: Server, session: str) -> None:
+def test_sessions_are_started_listed_and_continued(server: Server, session: str) -> None:
     with open_chat(server.url, session) as terminal:
         terminal.wait(READY, "›")
         terminal.type("ripe red apples" + ENTER)
@@ -273,7 +273,7 @@ def test_sessions_are_begun_listed_and_gone_on_with(server: Server, session: str
     assert server.contents(session)[::2] == ["ripe red apples", "many blue plums"]
 
 
-def test_a_reply_is_given_again_and_a_message_is_edited(
+def test_a_reply_is_retried_and_a_message_is_edited(
     server: Server, upstream: Upstream, session: str
 ) -> None:
     with open_chat(server.url, session) as terminal:
@@ -330,7 +330,7 @@ def test_an_unknown_command_is_not_sent(server: Server, upstream: Upstream, sess
     assert upstream.calls == []
 
 
-def test_what_a_model_writes_cannot_steer_the_terminal(
+def test_what_a_model_writes_cannot_control_the_terminal(
     server: Server, upstream: Upstream, session: str
 ) -> None:
     reply = "\x1b[2J\x1b]0;owned\x07safe \x9b31m\x08&#27;[35mwords\r\n\n`\x1b[5m`"
@@ -466,7 +466,7 @@ def start_again(server: Server) -> None:
         )
 
 
-def test_an_answer_goes_on_when_the_server_is_killed_and_started_again(
+def test_an_answer_continues_when_the_server_is_killed_and_started_again(
     tmp_path: Path, upstream: Upstream
 ) -> None:
     pace = released(1)
@@ -486,7 +486,7 @@ def test_an_answer_goes_on_when_the_server_is_killed_and_started_again(
     pace.release(WHOLE)
 
 
-def test_a_message_that_no_server_took_need_not_be_written_again(
+def test_a_message_that_reached_no_server_need_not_be_typed_again(
     tmp_path: Path, upstream: Upstream
 ) -> None:
     settings = {**upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
@@ -523,7 +523,7 @@ def test_a_message_that_may_have_arrived_is_not_stored_twice(server: Server, ses
     assert server.contents(session) == ["important", "Reply to: important"]
 
 
-def test_a_message_that_waits_in_line_shows_it(
+def test_a_queued_message_shows_that_it_waits(
     server: Server, upstream: Upstream, session: str
 ) -> None:
     gate = threading.Event()

@@ -89,9 +89,7 @@ def test_a_model_of_the_command_line_is_for_the_run_alone(
     assert record(server, "run")["model"] is None
 
 
-def test_an_answer_is_given_again_by_the_model_that_is_current(
-    server: Server, upstream: Upstream
-) -> None:
+def test_retry_uses_the_current_model(server: Server, upstream: Upstream) -> None:
     with open_chat(server.url, "again") as terminal:
         terminal.wait(READY, "›")
         terminal.type("one" + ENTER)
@@ -104,7 +102,7 @@ def test_an_answer_is_given_again_by_the_model_that_is_current(
     assert server.contents("again") == ["one", "Reply to: one"]
 
 
-def test_an_imported_answer_is_given_again_as_a_branch(server: Server, upstream: Upstream) -> None:
+def test_retry_of_an_imported_answer_is_a_branch(server: Server, upstream: Upstream) -> None:
     with server.client() as client:
         assert client.post("/import", content=json.dumps([CHATGPT])).json()["imported"] == 1
     (session,) = (name for name, row in server.sessions().items() if row["title"] == "Tides")
@@ -118,7 +116,7 @@ def test_an_imported_answer_is_given_again_as_a_branch(server: Server, upstream:
     assert len(server.get(f"/messages/{server.history(session)[0]['id']}/siblings")) == 2
 
 
-def test_a_system_prompt_is_shown_set_and_given_back(server: Server, upstream: Upstream) -> None:
+def test_a_system_prompt_is_shown_set_and_reset(server: Server, upstream: Upstream) -> None:
     with open_chat(server.url, "system") as terminal:
         terminal.wait(READY, "›")
         terminal.type("/system" + ENTER)
@@ -140,6 +138,20 @@ def test_a_system_prompt_is_shown_set_and_given_back(server: Server, upstream: U
     assert prompts[:2] == ["Be brief.\nRhyme."] * 2
     assert "Rhyme" not in prompts[2]
     assert record(server, "system")["system_prompt"] is None
+
+
+def test_commands_and_their_arguments_are_completed(server: Server) -> None:
+    with open_chat(server.url) as terminal:
+        terminal.wait(READY, "›")
+        terminal.type("/co")
+        terminal.wait("/copy", "Copy the last code block")
+        assert terminal.shown.count("/copy") == 1
+        terminal.type("\t ")
+        terminal.wait("› /copy ", "all", without="Copy the last code block")
+        terminal.type("\t" + ENTER)
+        terminal.wait("› /copy all\nNothing to copy.")
+        terminal.type("co\t" + ENTER)
+        terminal.wait("Reply to: co")
 
 
 def test_code_and_answers_are_copied_to_the_clipboard(server: Server, upstream: Upstream) -> None:
@@ -228,7 +240,7 @@ def test_a_history_that_grew_too_large_keeps_its_newest_entries(
 
 
 @pytest.mark.parametrize("obstacle", ["a folder", "a file above it", "a full disk"])
-def test_a_history_that_cannot_be_written_stops_nobody(
+def test_a_history_that_cannot_be_written_is_no_error(
     server: Server, state_folder: Path, obstacle: str
 ) -> None:
     if obstacle == "a file above it":

@@ -44,7 +44,7 @@ def from_json(server: Server, *arguments: str, **more: Any) -> Any:
 
 
 def both_ways(server: Server, *arguments: str) -> Any:
-    """What a command says on the running server, found by itself or by address, and without it."""
+    """A command's output on the running server, by itself or by address, and without a server."""
     running = from_json(server, *arguments)
     assert from_json(server, *arguments, CHATKEEP_URL=server.url) == running
     server.stop()
@@ -53,7 +53,7 @@ def both_ways(server: Server, *arguments: str) -> Any:
     return running
 
 
-def test_sessions_are_listed_shown_found_and_counted_with_and_without_a_server(
+def test_sessions_are_listed_shown_searched_and_counted_with_and_without_a_server(
     server: Server,
 ) -> None:
     server.chat("trip/lisbon", "what shall I pack?")
@@ -74,19 +74,19 @@ def test_sessions_are_listed_shown_found_and_counted_with_and_without_a_server(
 
 def test_a_session_is_renamed_and_deleted(server: Server) -> None:
     server.chat("trip/lisbon", "what shall I pack?")
-    server.chat("kept", "stays here then")
+    server.chat("other", "stays here then")
 
     assert from_json(server, "sessions", "rename", "trip/lisbon", "Mine")["title"] == "Mine"
     chatkeep(server, "sessions", "delete", "trip/lisbon", stdin="n\n", code=1)
     assert "trip/lisbon" in server.sessions()
     assert "is deleted" in chatkeep(server, "sessions", "delete", "trip/lisbon", stdin="y\n")
 
-    assert list(server.sessions()) == ["kept"]
+    assert list(server.sessions()) == ["other"]
     chatkeep(server, "sessions", "delete", "--yes", "trip/lisbon", code=3)
     chatkeep(server, "sessions", "show", "trip/lisbon", code=3)
     chatkeep(server, "sessions", "rename", "trip/lisbon", "x", code=3)
-    report = from_json(server, "sessions", "delete", "-y", "kept", "nobody", code=1)
-    assert report == {"deleted": ["kept"], "not_found": ["nobody"]}
+    report = from_json(server, "sessions", "delete", "-y", "other", "nobody", code=1)
+    assert report == {"deleted": ["other"], "not_found": ["nobody"]}
 
 
 def test_one_question_is_answered_with_what_is_piped_in(server: Server, upstream: Upstream) -> None:
@@ -178,7 +178,7 @@ def test_a_question_is_answered_without_a_server(server: Server) -> None:
     assert [session["session_id"] for session in from_json(server, "sessions", "list")] == ["alone"]
 
 
-def test_an_export_comes_back(server: Server, tmp_path: Path) -> None:
+def test_an_export_is_imported_again(server: Server, tmp_path: Path) -> None:
     server.chat("trip/lisbon", "what shall I pack?")
     server.chat("another", "good morning to you")
     file = tmp_path / "out.jsonl"
@@ -238,7 +238,7 @@ def test_a_backup_is_restored(server: Server, tmp_path: Path) -> None:
     assert copy.stat().st_mode & 0o077 == 0
 
 
-def test_a_folder_that_was_copied_as_it_stood_is_restored_with_its_log(
+def test_a_folder_that_was_copied_as_it_was_is_restored_with_its_wal(
     server: Server, tmp_path: Path
 ) -> None:
     for number in range(5):
@@ -277,13 +277,13 @@ def test_what_is_no_backup_is_not_restored(server: Server, tmp_path: Path) -> No
     assert [path.name for path in server.folder.glob("*before*")] == []
 
 
-def test_the_doctor_says_what_is_wrong_and_what_to_do(server: Server) -> None:
+def test_the_doctor_shows_what_is_wrong_and_what_to_do(server: Server) -> None:
     def states(code: int = 0, **env: str) -> dict[str, str]:
         findings = from_json(server, "doctor", code=code, **env)
         return {finding["what"]: finding["state"] for finding in findings}
 
     well = states(CHATKEEP_PROT="9")
-    assert well["CHATKEEP_PROT is no setting and has no effect"] == "warning"
+    assert well["CHATKEEP_PROT is not a setting and has no effect"] == "warning"
     assert well["openai:scripted answers"] == "ok"
     assert well[f"A server answers at {server.url}"] == "ok"
     assert "error" not in well.values()
@@ -298,7 +298,7 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(server: Server) -> None:
     assert "secret" not in output
 
 
-def test_who_cannot_be_reached_is_named(server: Server) -> None:
+def test_a_server_that_cannot_be_reached_is_named(server: Server) -> None:
     output = chatkeep(server, "sessions", "list", "--url", "http://127.0.0.1:9", code=1)
     assert "No server answers at http://127.0.0.1:9" in output
     chatkeep(server, "sessions", "list", "--url", "nonsense", code=2)
@@ -316,7 +316,7 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
             yield (*path, name)
 
 
-def test_every_command_explains_itself_with_an_example() -> None:
+def test_the_help_of_every_command_has_an_example() -> None:
     every = list(commands(get_command(cli)))
     assert len(every) > 14
     for command in every:
@@ -340,7 +340,7 @@ def test_a_shell_completes_the_commands() -> None:
 
 
 def test_usage_names_sessions_where_the_first_is_deleted(server: Server) -> None:
-    for name in ("gone", "gone", "kept"):
+    for name in ("gone", "gone", "other"):
         server.chat(name, "good morning to you")
     chatkeep(server, "sessions", "delete", "--yes", "gone")
-    assert "kept\treply\t1\t" in chatkeep(server, "usage", "--by", "session")
+    assert "other\treply\t1\t" in chatkeep(server, "usage", "--by", "session")

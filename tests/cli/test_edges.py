@@ -258,7 +258,7 @@ def test_a_command_needs_no_standard_input_nor_error(filled: Server, full: bool)
             assert (run.returncode, run.stdout) == (0, expected), (name, target)
 
 
-def test_a_command_that_cannot_say_what_is_wrong_ends_with_the_same_code(filled: Server) -> None:
+def test_a_command_that_cannot_print_its_error_ends_with_the_same_code(filled: Server) -> None:
     for command, code in (("sessions show nobody", 3), ("nonsense", 2), ("chat", 2)):
         for target in ("2>&-", "2> /dev/full"):
             assert shell(filled, f"chatkeep {command} {target}").returncode == code
@@ -308,7 +308,7 @@ MILLISECONDS, SOME = range(60, 1_000, 20), (100, 250, 500)
 
 
 @pytest.mark.parametrize("program", [SCRIPT, MODULE], ids=["script", "module"])
-def test_ctrl_c_ends_a_command_at_any_moment_without_a_word(
+def test_ctrl_c_ends_a_command_at_any_moment_without_output(
     copied: Server, tmp_path: Path, program: tuple[str, ...], full: bool
 ) -> None:
     more = {
@@ -394,13 +394,13 @@ def test_a_key_that_no_header_can_carry_is_wrong_usage(filled: Server) -> None:
         assert (run.returncode, key in run.stderr) == (2, False)
 
 
-def test_nothing_is_asked_about_sessions_that_there_are_not(filled: Server) -> None:
+def test_missing_sessions_need_no_confirmation(filled: Server) -> None:
     run = chatkeep(filled, "sessions", "delete", "nobody", "--json")
     assert (run.returncode, run.stderr) == (3, "")
     assert json.loads(run.stdout) == {"deleted": [], "not_found": ["nobody"]}
 
 
-def test_a_question_is_asked_beside_the_output_and_of_what_there_is(copied: Server) -> None:
+def test_confirmation_is_on_standard_error_and_for_sessions_that_exist(copied: Server) -> None:
     run = chatkeep(copied, "sessions", "delete", "c1", "nobody", input="n\n")
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr.startswith("Delete c1 for good? [y/N]: ")
@@ -408,7 +408,9 @@ def test_a_question_is_asked_beside_the_output_and_of_what_there_is(copied: Serv
     assert (run.returncode, run.stdout) == (1, "c1 is deleted.\n")
 
 
-def test_a_program_is_not_asked(copied: Server, tmp_path: Path) -> None:
+def test_a_program_that_reads_json_must_confirm_by_an_option(
+    copied: Server, tmp_path: Path
+) -> None:
     run = chatkeep(copied, "sessions", "delete", "c1", "--json")
     assert (run.returncode, run.stdout, is_one_line(run.stderr)) == (2, "", True)
     assert "--yes" in run.stderr
@@ -526,7 +528,7 @@ def test_an_archive_that_cannot_be_unpacked_is_one_line(filled: Server, tmp_path
         assert "cannot be unpacked" in run.stderr
 
 
-def test_an_archive_is_found_in_folders_among_many_files_and_in_standard_input(
+def test_an_archive_is_read_from_standard_input_whatever_else_it_contains(
     copied: Server, tmp_path: Path
 ) -> None:
     text = json.dumps([{**CHATGPT, "conversation_id": "in a folder"}])
@@ -541,7 +543,7 @@ def test_an_archive_is_found_in_folders_among_many_files_and_in_standard_input(
     assert json.loads(run.stdout)["-"]["imported"] == 1
 
 
-def test_a_file_that_cannot_be_read_does_not_keep_the_others_out(
+def test_a_file_that_cannot_be_read_does_not_stop_the_import_of_the_others(
     copied: Server, tmp_path: Path
 ) -> None:
     files = []

@@ -71,7 +71,7 @@ def test_a_formula_in_code_is_code() -> None:
     assert printed("```\n\\(a\n$$\n```\n\n*b* \\)") == "code\n\\(a\n$$\n\nb )"
 
 
-def test_a_formula_that_still_comes_is_not_split() -> None:
+def test_a_formula_that_is_not_complete_is_not_split() -> None:
     whole = "Then:\n\n\\[\na =\n- b\n\n".removesuffix("\n")
     assert split(whole) == (["Then:\n"], "\\[\na =\n- b\n")
     assert split("$$\na\n$$\nand\n\nso on\n")[0] == ["$$\na\n$$", "and\n"]

@@ -92,7 +92,7 @@ class Client:
                 timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
             )
         except (httpx2.InvalidURL, ValueError):
-            raise typer.BadParameter(f"{url} is no address of a server.") from None
+            raise typer.BadParameter(f"{url} is not the address of a server.") from None
 
     def __enter__(self) -> Self:
         """Return itself."""

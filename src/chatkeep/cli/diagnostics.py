@@ -71,13 +71,13 @@ def _settings() -> Iterator[Finding]:
     yield Finding(f"Settings: the environment{f', {source}' if source else ''}")
     for name in unknown_variables():
         advice = "Is it misspelt? The documentation lists all settings."
-        yield Finding(f"{name} is no setting and has no effect", "warning", advice)
+        yield Finding(f"{name} is not a setting and has no effect", "warning", advice)
 
 
 def _folder(settings: Settings) -> Iterator[Finding]:
     folder = database_path(settings).parent
     if not folder.exists():
-        yield Finding(f"Data folder {folder} is made at the first start")
+        yield Finding(f"Data folder {folder} is created at the first start")
         return
     if not os.access(folder, os.W_OK):
         advice = "Give the user that runs Chatkeep the right to write there."
@@ -93,7 +93,7 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     if database_files.is_writable_by_others(folder):
         yield Finding(f"Data folder {folder} can be written to by others", "warning", advice)
     elif folder.stat().st_mode & database_files.FOR_OTHERS:
-        yield Finding(f"Data folder {folder} can be looked into by others", "warning", advice)
+        yield Finding(f"Data folder {folder} can be read by others", "warning", advice)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
@@ -105,7 +105,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding(reason, "error", "Until then no server starts.")
         return
     if not path.exists():
-        yield Finding(f"Database {path} is made at the first start")
+        yield Finding(f"Database {path} is created at the first start")
         return
     try:
         contents = backup.check(path)
@@ -134,7 +134,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
     try:
         ready = httpx2.get(f"{address}/readyz", timeout=10, trust_env=False)
     except httpx2.RequestError:
-        advice = "Look at its log; end it if it hangs."
+        advice = "Look at its log; stop it if it hangs."
         yield Finding(f"The server at {address} does not answer", "error", advice)
         return
     if ready.is_success:
@@ -151,8 +151,8 @@ def _port(settings: Settings) -> Iterator[Finding]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((settings.host.strip("[]"), settings.port))
     except OSError as error:
-        advice = "Another program uses it, or it is not this machine's; --port takes another."
-        yield Finding(f"{address} cannot be listened on: {error.strerror}", "error", advice)
+        advice = "Another program uses it, or it is not an address of this machine."
+        yield Finding(f"Cannot listen on {address}: {error.strerror}", "error", advice)
     else:
         yield Finding(f"No server runs; {address} is free for one")
 

@@ -1,6 +1,7 @@
 """Why a command ends: its exit code, and the one line on standard error."""
 
 from enum import IntEnum
+from typing import ClassVar
 
 from chatkeep.cli.output import one_line
 
@@ -22,6 +23,8 @@ class ExitCode(IntEnum):
 class CommandError(Exception):
     """Ends a command, or a step of a conversation, with a sentence for people."""
 
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+
     def __init__(self, detail: str, *, status: int | None = None) -> None:
         """Make an error.
 
@@ -33,16 +36,8 @@ class CommandError(Exception):
         super().__init__(one_line(detail))
         self.status = status
 
-    @property
-    def exit_code(self) -> ExitCode:
-        """The code with which a command ends for this error."""
-        return ExitCode.FAILED
-
 
 class NotFound(CommandError):
     """The server has answered 404."""
 
-    @property
-    def exit_code(self) -> ExitCode:
-        """Always `NOT_FOUND`."""
-        return ExitCode.NOT_FOUND
+    exit_code = ExitCode.NOT_FOUND

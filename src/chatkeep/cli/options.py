@@ -14,8 +14,8 @@ def confirm(question: str, *, is_json: bool) -> None:
     """Ask on standard error; end the program unless the answer is yes.
 
     Args:
-        question: Without its question mark's answers.
-        is_json: Whether the output is for a program: without a terminal that one must say `--yes`.
+        question: Printed before ` [y/N]: `.
+        is_json: Whether the output is for a program. Without a terminal it must add `--yes`.
 
     """
     if is_json and not sys.stdin.isatty():

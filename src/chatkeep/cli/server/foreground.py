@@ -56,7 +56,7 @@ def _bind(config: uvicorn.Config, settings: Settings) -> socket:
     try:
         listener = config.bind_socket()
     except SystemExit:  # uvicorn has logged why
-        fail(f"{settings.host}:{settings.port} cannot be listened on; --port takes another.")
+        fail(f"Cannot listen on {settings.host}:{settings.port}; choose another port with --port.")
     # uvicorn makes it inheritable, for workers that it does not have here.
     listener.set_inheritable(False)
     if sys.platform == "linux":  # macOS has no such option
