@@ -1,6 +1,6 @@
-"""Titles of sessions: what a model is asked, its answer made a title, the message's own words.
+"""Titles of sessions: the prompt, the title in its answer, and titles of a message's own words.
 
-Pure: no clock, no I/O, no model.
+What is exported here is pure: no clock, no I/O, no model. `calls` calls the model.
 """
 
 from chatkeep.titles.answers import title_from_answer
