@@ -1,4 +1,4 @@
-"""Secrets that this server knows, struck out of what leaves it. Pure."""
+"""Strikes the secrets that this server knows out of what leaves it. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -10,17 +10,17 @@ MIN_CHARS, MIN_CHARS_WITHOUT_DIGIT = 12, 24
 `sk-no-key-required`. To strike those would spoil answers that speak of them."""
 
 BEGINNING_CHARS = 4
-"""Characters that may be the beginning of a secret. Fewer are not worth a wait: they are the ends
-of ordinary words."""
+"""Characters that may be the beginning of a secret. Fewer are not held back: ordinary words end
+with them."""
 
 
 class Redactor:
-    """Strikes known secrets out of texts, whole or as they come in pieces."""
+    """Strikes known secrets out of texts, whole ones or pieces of a stream."""
 
     __slots__ = ("_secrets",)
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        """Take the secrets. Those that can be no secret are not looked for."""
+        """Take the secrets. Values that are too short to be one are ignored."""
         # The longest first: one may contain another.
         self._secrets = sorted({value for value in values if _is_secret(value)}, key=len)[::-1]
 
@@ -29,14 +29,14 @@ class Redactor:
         return bool(self._secrets)
 
     def redact(self, text: str, start: int = 0) -> str:
-        """The text without the secrets; what stands before `start` stays as it is."""
+        """The text with `STRUCK` for each secret; what is before `start` stays as it is."""
         for secret in self._secrets:
             while (at := text.find(secret)) >= 0:
                 text = text[: max(at, start)] + STRUCK + text[at + len(secret) :]
         return text
 
     def safe_length(self, text: str) -> int:
-        """How many characters come before what may be the beginning of a secret at the end."""
+        """The length of the text without an end that may be the beginning of a secret."""
         safe = len(text)
         for secret in self._secrets:
             at = text.find(secret[:BEGINNING_CHARS], max(0, len(text) - len(secret) + 1))

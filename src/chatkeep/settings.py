@@ -45,7 +45,7 @@ Seconds = Annotated[float, Field(le=WEEK, allow_inf_nan=False)]
 
 
 class ConfigurationError(Exception):
-    """The settings cannot be used; the message says which and why."""
+    """Raised for settings that cannot be used; its text names them, and why."""
 
 
 class ServerSettings(BaseSettings):
@@ -61,7 +61,7 @@ class ServerSettings(BaseSettings):
         False, description="Listen on an address that others can reach although no key is needed."
     )
     allowed_hosts: CommaSeparated = Field(
-        (), description="Other names that the server is reached by, comma-separated."
+        (), description="Other host names under which the server is reached, comma-separated."
     )
     allowed_origins: CommaSeparated = Field(
         (), description="Web pages that may call the server (CORS), comma-separated origins."
@@ -73,7 +73,7 @@ class ServerSettings(BaseSettings):
     )
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("chatkeep", appauthor=False)),
-        description="Where files are kept.",
+        description="The folder of the server's files.",
     )
     database_url: str = Field(
         "", description="`sqlite:///path`; empty is `chatkeep.db` in the data folder."
@@ -100,7 +100,7 @@ class ServerSettings(BaseSettings):
         5, ge=0, le=1_000, description="Prior messages that the model reads."
     )
     model_client: Literal["direct", "langchain"] = Field(
-        "direct", description="Who speaks to OpenAI's protocol: the server, or LangChain's client."
+        "direct", description="Which client calls OpenAI's API: the server's own, or LangChain's."
     )
     first_token_timeout: Seconds = Field(
         300,
@@ -132,7 +132,7 @@ class ServerSettings(BaseSettings):
     body_timeout: Seconds = Field(
         30,
         ge=0.01,
-        description="Seconds that the head of a request may take, and then its body.",
+        description="Seconds that the head of a request may take, and then its body again.",
     )
     max_message_chars: int = Field(
         100_000, ge=1, le=100_000_000, description="Longest message, in Unicode characters."
@@ -144,10 +144,12 @@ class ServerSettings(BaseSettings):
         description="Requests, streams included, that are served at the same time.",
     )
     heartbeat_seconds: Seconds = Field(
-        15, ge=0.01, description="Seconds after which a stream with nothing to say sends a comment."
+        15, ge=0.01, description="Seconds of silence after which a stream sends a comment."
     )
     reader_timeout: Seconds = Field(
-        30, ge=0.01, description="Seconds after which a stream's reader that takes nothing is left."
+        30,
+        ge=0.01,
+        description="Seconds after which a client that does not read its stream is disconnected.",
     )
     lease_seconds: Seconds = Field(
         30, ge=0.01, description="Seconds after which a process that runs turns counts as dead."
@@ -156,7 +158,7 @@ class ServerSettings(BaseSettings):
         16, ge=0, le=100_000, description="Turns of one session that may wait for its running one."
     )
     max_running_turns: int = Field(
-        1_000, ge=1, le=1_000_000, description="Turns that the server has in hand at the same time."
+        1_000, ge=1, le=1_000_000, description="Turns that may run or wait at the same time."
     )
     drain_seconds: Seconds = Field(
         30, ge=0, description="Seconds that running turns get to end when the server stops."
@@ -168,7 +170,7 @@ class ServerSettings(BaseSettings):
         "`name=days`, comma-separated; empty keeps all.",
     )
     retention_check_seconds: Seconds = Field(
-        3_600, ge=0.01, description="Seconds between looks for sessions that are to be deleted."
+        3_600, ge=0.01, description="Seconds between checks for sessions that are to be deleted."
     )
     max_feed_events: int = Field(
         1_000,
@@ -205,7 +207,7 @@ class ServerSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (the library passes it)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (the library passes it)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Options of the command win over the environment, and that over the file."""
+        """Let options of a command override the environment, and that the file."""
         file = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
         return init_settings, env_settings, file
 
@@ -303,11 +305,11 @@ class ServerSettings(BaseSettings):
             raise ValueError("write sqlite:///path, and nothing behind the path of a file")
         return value
 
-    # The last one here: the library runs it first.
+    # The last validator of the class: the library runs it first.
     @field_validator("*", mode="before")
     @classmethod
     def _is_text(cls, value: object, info: ValidationInfo) -> object:
-        """Drop white space around a value, and refuse what no text has."""
+        """Drop white space around a value, and reject control characters."""
         for part in value if isinstance(value, list | tuple) else (value,):
             if isinstance(part, str):
                 _check_text(part.strip(), allowed="\n\r\t" * (info.field_name == "system_prompt"))
@@ -318,7 +320,7 @@ class ServerSettings(BaseSettings):
         if not self.listen_without_key and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host} can be reached by others, and no key protects this server; "
-                "put a reverse proxy that checks who calls in front of 127.0.0.1, or say "
+                "put a reverse proxy that checks who calls in front of 127.0.0.1, or set "
                 f"{PREFIX}LISTEN_WITHOUT_KEY=true"
             )
         return self
@@ -330,13 +332,16 @@ class ServerSettings(BaseSettings):
 
     @property
     def retention(self) -> dict[str | None, int]:
-        """Days for which each tenant's sessions are kept; `None` is every other tenant."""
+        """Days without activity after which a tenant's sessions are deleted.
+
+        `None` is every other tenant.
+        """
         pairs = [entry.rpartition("=") for entry in self.retention_days]
         return {tenant.strip() if equals else None: int(days) for tenant, equals, days in pairs}
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The values that nobody may see: those of every setting that is a secret."""
+        """The values of all settings that nobody may see."""
         values = (getattr(self, name) for name in type(self).model_fields)
         return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
@@ -357,14 +362,15 @@ def _check_text(text: str, *, allowed: str) -> None:
 
 
 def config_file() -> Path | None:
-    """The TOML file to read: `CHATKEEP_CONFIG`, else the first that exists of two places.
+    """The TOML file to read: `CHATKEEP_CONFIG`, else the first `chatkeep.toml` that exists.
 
-    They are `chatkeep.toml` in the working directory and in the user's configuration folder.
+    It may be in the working directory, or in the user's configuration folder.
+    Raises `ConfigurationError` if `CHATKEEP_CONFIG` names no file.
     """
-    if named := os.environ.get(f"{PREFIX}CONFIG"):
-        if not Path(named).is_file():
-            raise ConfigurationError(f"{PREFIX}CONFIG names {named}, which is not a file.")
-        return Path(named)
+    if path := os.environ.get(f"{PREFIX}CONFIG"):
+        if not Path(path).is_file():
+            raise ConfigurationError(f"{PREFIX}CONFIG names {path}, which is not a file.")
+        return Path(path)
     folder = Path(platformdirs.user_config_dir("chatkeep", appauthor=False))
     candidates = (Path("chatkeep.toml"), folder / "chatkeep.toml")
     return next((path for path in candidates if path.is_file()), None)

@@ -59,22 +59,21 @@ def configure(
     is_console = form == "console" or (form == "auto" and colours)
     renderers = _renderers(colours=colours, is_console=is_console)
     tail: list[Processor] = [*renderers, lambda *line: redact(str(line[-1]))]
-    factory: structlog.PrintLoggerFactory | structlog.BytesLoggerFactory
-    if is_console:
-        factory = structlog.PrintLoggerFactory(cast("TextIO", _Lossy(sys.stderr)))
-        end: list[Processor] = []
-    else:
-        factory = structlog.BytesLoggerFactory(cast("BinaryIO", _Lossy(sys.stderr.buffer)))
-        end = [_encoded]
     left_out: list[Processor] = [_without(without)] if without else []
     _configure_libraries(shared, tail, LEVELS[level])
     structlog.configure(
-        processors=[*left_out, *shared, *tail, *end],
+        processors=[*left_out, *shared, *tail, *([] if is_console else [_encoded])],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         # Ours bypass the logging of the standard library, and go as bytes: that costs a tenth.
-        logger_factory=factory,
+        logger_factory=_factory(is_console=is_console),
         cache_logger_on_first_use=True,
     )
+
+
+def _factory(*, is_console: bool) -> structlog.PrintLoggerFactory | structlog.BytesLoggerFactory:
+    if is_console:
+        return structlog.PrintLoggerFactory(cast("TextIO", _Lossy(sys.stderr)))
+    return structlog.BytesLoggerFactory(cast("BinaryIO", _Lossy(sys.stderr.buffer)))
 
 
 def _renderers(*, colours: bool, is_console: bool) -> list[Processor]:

@@ -33,13 +33,13 @@ def stream(line_end: bytes, *, indent: int | None) -> bytes:
     line_end=st.sampled_from([b"\n", b"\r\n", b"\r"]),
     indent=st.sampled_from([None, 1]),
     ends=st.sampled_from([b"", b"data: [DONE]\n\ndata: {junk\n\n"]),
-    places=st.lists(st.integers(0, 400), max_size=20),
+    cuts=st.lists(st.integers(0, 400), max_size=20),
 )
 def test_the_objects_are_the_same_wherever_the_bytes_are_cut(
-    line_end: bytes, indent: int | None, ends: bytes, places: list[int]
+    line_end: bytes, indent: int | None, ends: bytes, cuts: list[int]
 ) -> None:
     body = stream(line_end, indent=indent) + ends
-    edges = sorted({0, len(body), *(place % (len(body) + 1) for place in places)})
+    edges = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})
 
     pieces = [body[start:end] for start, end in pairwise(edges)]
 

@@ -138,7 +138,7 @@ def test_langchains_callbacks_see_what_they_see_of_other_models() -> None:
     assert [event for event in handler.seen if event] == ["start", "Yes.", "end"]
 
 
-def test_a_whole_answer_can_be_asked_for() -> None:
+def test_a_whole_answer_can_be_had_at_once() -> None:
     usage = b'data: {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}\n\n'
     provider = Provider(event("Yes."), event(finish_reason="stop"), usage, END)
 

@@ -48,18 +48,18 @@ NOTHING = Redactor()
 
 
 class ProviderError(Exception):
-    def __init__(self, status: int, said: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(said)
+    def __init__(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(text)
         request = httpx2.Request("POST", "http://provider")
         self.response = httpx2.Response(status, headers=headers or {}, request=request)
         self.status_code = status
-        self.body = {"error": {"message": said}}
+        self.body = {"error": {"message": text}}
 
 
 def test_a_providers_words_are_passed_on_without_keys_addresses_and_paths() -> None:
-    said = "Bad value for sk-abcdef123456 at https://internal.example/x in /srv/app/main.py"
+    text = "Bad value for sk-abcdef123456 at https://internal.example/x in /srv/app/main.py"
 
-    error = translate_error(ProviderError(400, said), NOTHING).error
+    error = translate_error(ProviderError(400, text), NOTHING).error
 
     assert isinstance(error, ModelFailed)
     assert error.detail.endswith("Bad value for … at … in …")
@@ -73,7 +73,7 @@ def test_a_providers_words_are_passed_on_without_keys_addresses_and_paths() -> N
         *("eyJhbGciOi.eyJzdWIi", "3f9a7c5d1b2e4f6089abcdef01234567"),
     ],
 )
-def test_what_looks_like_a_secret_or_a_place_of_the_provider_is_struck_out(secret: str) -> None:
+def test_what_looks_like_a_secret_or_an_address_of_the_provider_is_struck_out(secret: str) -> None:
     error = translate_error(
         ProviderError(400, f"Cannot use {secret} and/or gpt-5.6 today."), NOTHING
     ).error
@@ -107,8 +107,8 @@ def test_a_failure_that_would_come_again_is_not_retryable(status: int) -> None:
 
 @pytest.mark.parametrize("status", [400, 413, 500])
 def test_a_conversation_that_is_too_long_has_its_own_error(status: int) -> None:
-    said = "This model's maximum context length is 8192 tokens"
-    assert isinstance(translate_error(ProviderError(status, said), NOTHING).error, ContextTooLong)
+    text = "This model's maximum context length is 8192 tokens"
+    assert isinstance(translate_error(ProviderError(status, text), NOTHING).error, ContextTooLong)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_conversation_that_is_too_long_has_its_own_error(status: int) -> None:
         (Access(), "The model could not be reached. Check the server's network."),
     ],
 )  # fmt: skip
-def test_a_model_that_cannot_be_reached_is_told_with_where_it_should_be(
+def test_a_model_that_cannot_be_reached_is_named_with_its_address(
     access: Access, words: str
 ) -> None:
     failure = translate_error(httpx2.ConnectError("no route"), NOTHING, access)
@@ -132,7 +132,7 @@ def test_a_model_that_cannot_be_reached_is_told_with_where_it_should_be(
     assert failure.retryable
 
 
-def test_the_address_of_a_provider_is_told_without_a_password() -> None:
+def test_the_address_of_a_provider_is_named_without_a_password() -> None:
     settings = ProviderSettings.model_construct(
         ollama_host="http://me:secret@models.example:8443/path"
     )

@@ -13,20 +13,20 @@ KEY = "3f9a7c5d1b2e4f60"
 LONGER = f"sk-proj-{KEY}-and-more"
 
 
-def cut(text: str, places: list[int]) -> list[str]:
-    edges = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
+def cut(text: str, cuts: list[int]) -> list[str]:
+    edges = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
     return [text[start:end] for start, end in pairwise(edges)]
 
 
 @given(
     words=st.lists(st.sampled_from([KEY, LONGER, "3f9a", "a", " ", "sk-", "👋"]), max_size=9),
-    places=st.lists(st.integers(0, 300), max_size=12),
+    cuts=st.lists(st.integers(0, 300), max_size=12),
 )
-def test_a_secret_is_struck_wherever_the_text_is_cut(words: list[str], places: list[int]) -> None:
+def test_a_secret_is_struck_wherever_the_text_is_cut(words: list[str], cuts: list[int]) -> None:
     text = "".join(words)
     cleaner = Cleaner(redactor=Redactor([KEY, LONGER]))
 
-    cleaned = "".join([*(cleaner.clean(piece) for piece in cut(text, places)), cleaner.end()])
+    cleaned = "".join([*(cleaner.clean(piece) for piece in cut(text, cuts)), cleaner.end()])
 
     assert KEY not in cleaned
     assert LONGER not in cleaned

@@ -109,7 +109,7 @@ def test_what_cannot_be_meant_is_refused(
     assert not name.endswith("_BASE_URL") or value not in line
 
 
-def test_another_address_needs_to_be_said_in_so_many_words(
+def test_another_address_needs_a_setting_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CHATKEEP_HOST", "0.0.0.0")

@@ -203,7 +203,7 @@ def test_the_provisional_title_is_one_that_a_person_would_cut(
 
 
 def choices(message: str) -> list[str]:
-    """What the grammar lets a small model answer; nothing if it is not asked."""
+    """What the grammar lets a small model answer; nothing if it is not called."""
     prompt = choice_prompt(message)
     if prompt is None:
         return []

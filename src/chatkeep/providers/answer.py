@@ -4,7 +4,7 @@ Whichever client streams it. Pure.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chatkeep.domain.errors import (
     AnswerWithheld,
@@ -19,25 +19,33 @@ from chatkeep.providers.text import Cleaner, replace_unstorable
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk
+    from langchain_core.messages.ai import UsageMetadata
 
 MAX_REASON_CHARS = 100
 
 _OUT_OF_TOKENS = {"length", "max_tokens", "max_output_tokens", "incomplete"}
 _WITHHELD = {"content_filter", "refusal", "safety", "sensitive"}
 _BROKEN_OFF = {"error", "abort", "insufficient_system_resource", "load", "failed"}
-"""Reasons to end that are a provider's failure: OpenRouter's, SGLang's and vLLM's, DeepSeek's,
-Ollama's."""
+"""Reasons to end that are a provider's failures: of OpenRouter, SGLang and vLLM, DeepSeek,
+Ollama."""
 
 
 class ReplyTooLongError(Exception):
-    """The reply has reached the limit; what there is of it counts."""
+    """Raised for a reply that has reached the limit; what there is of it counts."""
 
 
 class Answer:
     """One answer of a model."""
 
     def __init__(self, on_text: Callable[[str], None], cleaner: Cleaner, *, max_chars: int) -> None:
-        """Take whom to pass the text on to, how to clean it, and after how much to cut it off."""
+        """Begin with no text.
+
+        Args:
+            on_text: Called with each piece of text, cleaned.
+            cleaner: One that has cleaned nothing yet.
+            max_chars: The length at which the answer is cut off, after the piece that reaches it.
+
+        """
         self._on_text = on_text
         self._cleaner = cleaner
         self._max_chars = max_chars
@@ -45,7 +53,7 @@ class Answer:
         self._blank = True
         self._calls_tool = False
         self._reasoned = False
-        self._tokens: list[dict[str, Any]] = []
+        self._usages: list[UsageMetadata] = []
         self.finish_reason: str | None = None
         self.bytes = 0
         """Of UTF-8, reasoning included: what was most likely paid for."""
@@ -55,8 +63,8 @@ class Answer:
     @property
     def usage(self) -> Usage:
         """The tokens of all chunks: providers count each token in one chunk only."""
-        read = sum(tokens["input_tokens"] for tokens in self._tokens)
-        written = sum(tokens["output_tokens"] for tokens in self._tokens)
+        read = sum(usage["input_tokens"] for usage in self._usages)
+        written = sum(usage["output_tokens"] for usage in self._usages)
         return Usage(_counted(read), _counted(written))
 
     @property
@@ -78,7 +86,7 @@ class Answer:
         if chunk.tool_call_chunks:
             self._calls_tool = True
         if chunk.usage_metadata:
-            self._tokens.append(dict(chunk.usage_metadata))
+            self._usages.append(chunk.usage_metadata)
         if more or (content and type(content) is not str):
             self._take_reasoning(chunk)
         metadata = chunk.response_metadata
@@ -90,7 +98,10 @@ class Answer:
             self._take(self._cleaner.clean(content if type(content) is str else chunk.text))
 
     def end(self) -> Completion:
-        """End it. Raises `ReplyTooLongError`, and what an answer without its end or text means."""
+        """Pass on the rest, and return how the answer ended.
+
+        Raises `ReplyTooLongError`, and a `ChatError` for an answer that broke off or has no text.
+        """
         self._take(self._cleaner.end())
         reason = self.finish_reason
         if reason is not None and reason in _BROKEN_OFF:
@@ -102,8 +113,8 @@ class Answer:
         return Completion(self.usage, reason)
 
     def pass_on_rest(self) -> None:
-        """Pass on what was held back, of an answer that is given up."""
-        # Not half a character, which is all that would be kept of it.
+        """Pass on what the cleaner holds back of an answer that has failed."""
+        # Not half a character, of which nothing readable would remain.
         if rest := self._cleaner.end().removesuffix("\ufffd"):
             self._on_text(rest)
 
@@ -130,7 +141,7 @@ class Answer:
             raise ReplyTooLongError
 
     def _why_blank(self) -> ChatError:
-        """Why there is no text. Only what may end otherwise another time is a `ModelFailed`."""
+        """Why there is no text. It is a `ModelFailed` only if another call may end better."""
         if self.finish_reason in _OUT_OF_TOKENS:
             return ModelOutOfTokens(
                 "The model used all its tokens before it wrote an answer, most likely for "

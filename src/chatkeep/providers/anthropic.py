@@ -1,7 +1,7 @@
 """Anthropic, and every other server with its API, by LangChain's client."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
@@ -26,10 +26,13 @@ URL = "https://api.anthropic.com"
 class AnthropicSettings(BaseSettings):
     """Where Anthropic's models are, and the key for them."""
 
-    anthropic_api_key: APIKey = variable("ANTHROPIC_API_KEY", "The key for Anthropic.")
-    anthropic_base_url: BaseURL = variable(
-        "ANTHROPIC_BASE_URL", "Where `anthropic:` models are, if not at Anthropic."
-    )
+    anthropic_api_key: Annotated[
+        APIKey, variable("ANTHROPIC_API_KEY", "The key for Anthropic.")
+    ] = None
+    anthropic_base_url: Annotated[
+        BaseURL,
+        variable("ANTHROPIC_BASE_URL", "Where `anthropic:` models are, if not at Anthropic."),
+    ] = None
 
 
 class AnthropicModel(ProviderModel):

@@ -1,6 +1,6 @@
-"""A provider's failure in our words, and what can be done about it.
+"""Translates a provider's failures into errors of ours, which name what can be done about them.
 
-No key is ever in them, and no address but the host that was set and could not be reached.
+No key is ever in their texts, and no address but the configured host that could not be reached.
 """
 
 import re
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import ceil
-from typing import Any
 
 from langchain_core import exceptions as langchain
 
@@ -43,7 +42,7 @@ _SECRET = re.compile(
 # By name, because providers' clients use several HTTP libraries.
 _CONNECTION = {"TransportError", "APIConnectionError", "StreamError", "ClientError"}
 _CONNECTING = ("ClientConnector", "Connect", "gaierror")
-"""How errors begin of clients that never had a connection: aiohttp's, httpx's, the system's."""
+"""How the names of errors begin where no connection was made: aiohttp's, httpx's, the system's."""
 
 NOWHERE = Access()
 TOO_LONG = (
@@ -78,10 +77,16 @@ def translate_error(
     *,
     has_begun: bool = False,
 ) -> Failure:
-    """Name what went wrong in a call to a provider, whichever client raised it.
+    """Translate what went wrong in a call of a provider, whichever client raised it.
 
-    What would end the same way again is not retryable: it costs as much each time. `has_begun`
-    says that a part of the answer had come by then.
+    What would end the same way again is not retryable: it costs as much each time.
+
+    Args:
+        failure: What the client raised.
+        redactor: Strikes the server's keys out of the provider's text.
+        access: How the provider is reached, for the advice.
+        has_begun: A part of the answer had come by then.
+
     """
     if (ours := _ours(failure)) is not None:
         return Failure(ours, retryable=isinstance(ours, ModelFailed))
@@ -89,28 +94,31 @@ def translate_error(
     if isinstance(failure, TimeoutError | langchain.ModelTimeoutError) or "ReadTimeout" in kinds:
         return Failure(ModelTimedOut(), retryable=False)
     status = _status(failure)
-    if status == 402 or _speaks_of(failure, _NO_CREDIT):
+    if status == 402 or _mentions(failure, _NO_CREDIT):
         return Failure(_without_credit(access), retryable=False)
     if status == 429:
-        wait = _retry_after(failure)
-        seconds = None if wait is None else max(1, round(wait))
-        words = f"Rate limit reached. Try again {_later(seconds)}."
-        error = ModelBusy(words, retry_after=seconds or 5)
-        return Failure(error, retryable=True, retry_after=wait)
-    if isinstance(failure, langchain.ContextOverflowError) or _speaks_of(failure, _TOO_LONG):
+        return _rate_limit(_retry_after(failure))
+    if isinstance(failure, langchain.ContextOverflowError) or _mentions(failure, _TOO_LONG):
         return Failure(ContextTooLong(TOO_LONG), retryable=False)
     if status is not None:
         return _of_status(status, failure, redactor, access)
-    if (reason := _words(failure, redactor)) is not None:
-        words = f"The model's provider reported an error: {reason}"
-        return Failure(ModelFailed(words), retryable=not getattr(failure, "is_final", False))
+    if (reason := _reason(failure, redactor)) is not None:
+        text = f"The model's provider reported an error: {reason}"
+        return Failure(ModelFailed(text), retryable=not getattr(failure, "is_final", False))
     if isinstance(failure, langchain.ModelConnectionError | OSError) or kinds & _CONNECTION:
         return Failure(ModelFailed(_lost(failure, access, has_begun)), retryable=True)
     return Failure(AnswerUnreadable(), retryable=False)
 
 
+def _rate_limit(wait: float | None) -> Failure:
+    seconds = None if wait is None else max(1, round(wait))
+    text = f"Rate limit reached. Try again {_later(seconds)}."
+    error = ModelBusy(text, retry_after=seconds or 5)
+    return Failure(error, retryable=True, retry_after=wait)
+
+
 def _lost(failure: Exception, access: Access, has_begun: bool) -> str:
-    """How far a call came whose connection failed."""
+    """The text for a call whose connection failed, by how far it came."""
     if has_begun:
         return "The answer broke off: the connection to the model was lost."
     if not _was_never_connected(failure):
@@ -144,7 +152,7 @@ def _without_credit(access: Access) -> ModelQuotaExhausted:
 
 
 def _ours(failure: BaseException) -> ChatError | None:
-    """The error that we raised ourselves, perhaps within a client that wrapped it."""
+    """The error of ours that a client has wrapped, if there is one."""
     cause: BaseException | None = failure
     while cause is not None:
         if isinstance(cause, ChatError):
@@ -154,19 +162,19 @@ def _ours(failure: BaseException) -> ChatError | None:
 
 
 def _of_status(status: int, failure: Exception, redactor: Redactor, access: Access) -> Failure:
-    """What an HTTP status means that is neither about limits nor about lengths."""
+    """What an HTTP status means that is about neither limits nor lengths."""
     if status < 400 or status in {401, 403, 404}:
         return Failure(ModelMisconfigured(_advice(status, access)), retryable=False)
     if status < 500 and status not in {408, 409, 425}:
-        reason = _words(failure, redactor) or "it gave no reason"
-        words = f"The model's provider refused the request (HTTP {status}): {reason}"
-        return Failure(ModelFailed(words), retryable=False)
-    words = f"The model's provider failed (HTTP {status})."
-    return Failure(ModelFailed(words), retryable=True, retry_after=_retry_after(failure))
+        reason = _reason(failure, redactor) or "it gave no reason"
+        text = f"The model's provider refused the request (HTTP {status}): {reason}"
+        return Failure(ModelFailed(text), retryable=False)
+    text = f"The model's provider failed (HTTP {status})."
+    return Failure(ModelFailed(text), retryable=True, retry_after=_retry_after(failure))
 
 
 def _advice(status: int, access: Access) -> str:
-    """What is wrong with the server's settings, and which of them to look at."""
+    """The text for a status that the server's settings cause, and which of them to check."""
     address, key = access.address_variable or "the provider's address", access.key_variable
     if status < 400:
         return (
@@ -180,15 +188,15 @@ def _advice(status: int, access: Access) -> str:
             f"Check the model's name{check}."
         )
     if key is None:
-        words = f"The model's provider refused access (HTTP {status})."
-        return f"{words} Check {address} on the server."
+        text = f"The model's provider refused access (HTTP {status})."
+        return f"{text} Check {address} on the server."
     if status == 403:
         return f"The API key may not use this model (HTTP 403). Check {key} on the server."
     return f"The API key was rejected. Check {key} on the server."
 
 
 def _status(failure: Exception) -> int | None:
-    """The HTTP status, which every provider's client keeps in one of two places."""
+    """The HTTP status, which every provider's client has in one of two attributes."""
     response = getattr(failure, "response", None)
     for status in (getattr(failure, "status_code", None), getattr(response, "status_code", None)):
         if isinstance(status, int) and status >= 300:
@@ -213,8 +221,8 @@ _BY_KIND = {
 https://docs.claude.com/en/api/errors and https://platform.openai.com/docs/guides/error-codes."""
 
 
-def _error_body(failure: Exception) -> Any:
-    """What a provider sent instead of an answer: an object or its words (Ollama's client)."""
+def _error_body(failure: Exception) -> object:
+    """What a provider sent instead of an answer: an object, or a text (Ollama's client)."""
     body = getattr(failure, "body", None) or getattr(failure, "error", None)
     return body.get("error", body) if isinstance(body, dict) else body
 
@@ -232,13 +240,13 @@ def _status_in(error: object) -> int | None:
     return None
 
 
-def _speaks_of(failure: Exception, phrases: tuple[str, ...]) -> bool:
+def _mentions(failure: Exception, phrases: tuple[str, ...]) -> bool:
     text = f"{failure} {getattr(failure, 'body', '')}".casefold()
     return any(phrase in text for phrase in phrases)
 
 
 def _retry_after(failure: Exception) -> float | None:
-    """Seconds that the provider asks us to wait (RFC 9110, section 10.2.3)."""
+    """Seconds to wait before the next call (`Retry-After`: RFC 9110, section 10.2.3)."""
     headers = getattr(getattr(failure, "response", None), "headers", None)
     if not isinstance(headers, Mapping):
         return None
@@ -251,8 +259,8 @@ def _retry_after(failure: Exception) -> float | None:
         return None
 
 
-def _words(failure: Exception, redactor: Redactor) -> str | None:
-    """The provider's own words, for the person who has to change the request."""
+def _reason(failure: Exception, redactor: Redactor) -> str | None:
+    """The provider's own text, for the person who has to change the request."""
     error = _error_body(failure)
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail")

@@ -11,7 +11,7 @@ import sys
 
 
 def main() -> None:
-    """Load the model, say on standard output where it listens, and wait for the end."""
+    """Load the model, write the address to standard output, and wait for the order to stop."""
     # The parent decides when to stop: it may still be waiting for answers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

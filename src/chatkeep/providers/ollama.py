@@ -60,11 +60,15 @@ def _check_host(host: str | None) -> str | None:
 class OllamaSettings(BaseSettings):
     """Where Ollama is."""
 
-    ollama_host: Annotated[str | None, AfterValidator(_check_host)] = variable(
-        "OLLAMA_HOST",
-        "Where Ollama runs, if not on its usual port of this machine: a URL, or as Ollama itself "
-        "reads it, `host`, `host:port` or `:port`.",
-    )
+    ollama_host: Annotated[
+        str | None,
+        AfterValidator(_check_host),
+        variable(
+            "OLLAMA_HOST",
+            "Where Ollama runs, if not on its usual port of this machine: a URL, or as Ollama "
+            "itself reads it, `host`, `host:port` or `:port`.",
+        ),
+    ] = None
 
 
 class OllamaModel(ProviderModel):

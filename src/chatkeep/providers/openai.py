@@ -7,7 +7,7 @@ Responses API only, and wherever the setting `model_client` demands it.
 import os
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
@@ -35,12 +35,19 @@ _RESPONSES_ONLY = re.compile(r"codex|^gpt-5(\.\d+)?-pro|^gpt-5\.6-sol")
 class OpenAISettings(BaseSettings):
     """Where OpenAI's models are, and the key for them."""
 
-    openai_api_key: APIKey = variable(
-        "OPENAI_API_KEY", "The key for OpenAI, or for the server that `OPENAI_BASE_URL` names."
-    )
-    openai_base_url: BaseURL = variable(
-        "OPENAI_BASE_URL", "Where `openai:` models are, if not at OpenAI: any server with its API."
-    )
+    openai_api_key: Annotated[
+        APIKey,
+        variable(
+            "OPENAI_API_KEY", "The key for OpenAI, or for the server that `OPENAI_BASE_URL` names."
+        ),
+    ] = None
+    openai_base_url: Annotated[
+        BaseURL,
+        variable(
+            "OPENAI_BASE_URL",
+            "Where `openai:` models are, if not at OpenAI: any server with its API.",
+        ),
+    ] = None
 
 
 class OpenAIModel(ProviderModel):

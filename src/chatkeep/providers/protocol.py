@@ -55,7 +55,7 @@ class Capabilities:
     obeys_grammar: bool = False
     """It writes only what `Prompt.grammar` allows; other models ignore it."""
     is_small: bool = False
-    """Too small to be trusted with words of its own: it may choose among given ones."""
+    """Too small to be trusted with words of its own: it may only choose among texts."""
     is_local: bool = False
     """It runs in a process of this server, which works on few answers at a time."""
     splits_characters: bool = False

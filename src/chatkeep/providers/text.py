@@ -7,7 +7,7 @@ HIGH = ("\ud800", "\udbff")
 
 
 MIN_SECRET_CHARS = 8
-"""Characters that are most likely the beginning of a secret, when no more of it came."""
+"""So many characters at the end of an answer are most likely the beginning of a secret."""
 
 
 class Cleaner:
@@ -15,7 +15,7 @@ class Cleaner:
 
     Args:
         without_replacements: Leave out U+FFFD, which llama.cpp writes where a model's token was
-            half a character. Another server's is kept: the answer may be about it.
+            half a character. Another server's stays: the answer may be about it.
         redactor: Strikes the server's secrets, should a provider answer with one.
 
     """

@@ -17,7 +17,16 @@ def call(
 ) -> Call:
     """What a call cost. What the provider did not count is estimated.
 
-    A call that failed without a word was most likely refused, and cost nothing.
+    A call that failed before any text was most likely refused, and cost nothing.
+
+    Args:
+        kind: What the call was for.
+        model: As `provider:name`.
+        status: How it ended.
+        prompt: What was sent, for an estimate.
+        usage: What the provider counted.
+        written_bytes: UTF-8 of the answer, reasoning included, for an estimate.
+
     """
     read, written = usage.input_tokens, usage.output_tokens
     is_refused = status is Status.FAILED and not written_bytes and read is None

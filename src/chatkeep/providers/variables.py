@@ -1,16 +1,18 @@
 """Settings whose names are their providers' own, such as `OPENAI_API_KEY`."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr
+from pydantic.fields import FieldInfo
 
 from chatkeep.addresses import web_address
 
 
-def variable(name: str, description: str) -> Any:  # as pydantic's `Field`, which it returns
-    """A setting that is read from the variable `name`, and from a lower-case key of the file."""
+def variable(name: str, description: str) -> FieldInfo:
+    """What makes a field read the variable `name`, and its lower-case name in the file."""
     aliases = AliasChoices(name, name.lower())
-    return Field(default=None, validation_alias=aliases, description=description)
+    field: FieldInfo = Field(validation_alias=aliases, description=description)
+    return field
 
 
 def _check_key(key: SecretStr | None) -> SecretStr | None:

@@ -1,8 +1,7 @@
-"""A model's answer to the request for a title, made a title.
+"""Finds the title in a model's answer.
 
-The title is the model's: an answer that has the form is taken as it is, any other is cleaned.
-Refused is only what is no title: a form that cannot be repaired, a refusal, an example of our own
-prompt given back.
+An answer that has the form of a title is the title, unchanged; any other is cleaned. Only what is
+no title is rejected: a form that cannot be repaired, a refusal, an example of our own prompt.
 """
 
 import html
@@ -10,7 +9,6 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 from chatkeep.titles import function_words
 from chatkeep.titles.prompts import EXAMPLES
@@ -119,10 +117,12 @@ _REFUSAL_SENTENCE = re.compile(
 
 
 def title_from_answer(answer: str, message: str) -> str | None:
-    """Make a title of what a model answered to the request for one.
+    """Return the title in a model's answer, or `None` if there is none.
 
-    `message` is the first message, which the answer is about. `None` means that there is no title
-    in the answer.
+    Args:
+        answer: What the model wrote, whatever its form.
+        message: The session's first message, which the title is about.
+
     """
     text = _without_reasoning(answer[:READ_CHARS])
     if _is_refusal(text, message):
@@ -139,10 +139,10 @@ def _is_no_title(title: str, message: str) -> bool:
 
 
 def _is_refusal(text: str, message: str) -> bool:
-    """True if an answer says that there will be none.
+    """True if an answer declines to give a title.
 
     A title may begin in the same way: where its words have capitals (“Apologies in Business
-    Emails”), or where the message itself says so.
+    Emails”), or where the message itself has these words.
     """
     if _REFUSAL_SENTENCE.match(text):
         return True
@@ -156,7 +156,7 @@ def _is_refusal(text: str, message: str) -> bool:
 
 
 def _without_reasoning(answer: str) -> str:
-    """What a model says at last, without channels, reasoning, fences and JSON around it."""
+    """A model's final text, without channels, reasoning, fences and JSON around it."""
     text = _ANSI.sub("", answer).strip()
     if "<|" in text:
         text = _last_channel(text)
@@ -169,7 +169,7 @@ def _without_reasoning(answer: str) -> str:
 
 
 def _last_channel(text: str) -> str:
-    """What stands in the last channel of an answer in harmony's format, unless it is reasoning.
+    """The text of the last channel of an answer in harmony's format, unless it is reasoning.
 
     https://cookbook.openai.com/articles/openai-harmony
     """
@@ -188,13 +188,13 @@ def _title_in_json(text: str) -> str:
     return next(_strings(value, depth=3), "")
 
 
-def _strings(value: Any, depth: int) -> Iterator[str]:
-    """The texts of a JSON value, those called a title first."""
+def _strings(value: object, depth: int) -> Iterator[str]:
+    """The texts of a JSON value; of an object with a key like `title`, that one's alone."""
     if isinstance(value, str):
         yield value
     elif depth > 0 and isinstance(value, dict):
-        named = [key for key in value if "title" in key.casefold() or key.casefold() == "name"]
-        for key in named or value:
+        titles = [key for key in value if "title" in key.casefold() or key.casefold() == "name"]
+        for key in titles or value:
             yield from _strings(value[key], depth - 1)
     elif depth > 0 and isinstance(value, list):
         for item in value:
@@ -217,7 +217,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _without_introduction(text: str) -> str:
-    """What comes behind “Sure! Here is a title:”; empty if nothing does."""
+    """What follows “Sure! Here is a title:”; empty if nothing does."""
     for pattern in (_INTRODUCTION, _INTERJECTION):
         beginning = pattern.match(text)
         if beginning is None:
@@ -225,12 +225,12 @@ def _without_introduction(text: str) -> str:
         rest = _without_label(text[beginning.end() :])
         if has_form(_tidy(rest)) or (rest.strip() and not has_form(_tidy(text))):
             return rest
-        if not rest.strip() and _says_that_a_title_comes(text):
+        if not rest.strip() and _announces_a_title(text):
             return text if _QUOTED.search(text) else ""
     return text
 
 
-def _says_that_a_title_comes(line: str) -> bool:
+def _announces_a_title(line: str) -> bool:
     """True for “Here is a title:” and “Sure!”; “Great Wall of China” is a title."""
     return line.rstrip()[-1:] in ":：" or not has_form(_tidy(line))
 
@@ -304,7 +304,7 @@ def _is_example(title: str, message: str) -> bool:
 
 
 def _repeats_one_word(title: str, message: str) -> bool:
-    """True if the title is one word said again and again, unless its message says so too."""
+    """True if the title repeats one word more often than its message does."""
     words = _WORD.findall(title.casefold())
     if " " not in title or len(set(words)) > 1:
         return False

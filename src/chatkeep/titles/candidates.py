@@ -1,7 +1,7 @@
 """The titles that can be cut out of a message: its own words in their order, best ones first.
 
-The provisional title is the first of them. The embedded model, too small to be trusted with words
-of its own, is held to choose among them.
+The provisional title is the first of them. A model that is too small to be trusted with words of
+its own has to choose among them.
 """
 
 import re
@@ -77,7 +77,7 @@ def best_candidate(message: str) -> str | None:
 
 
 def _ranked(message: str) -> Iterator[_Worth]:
-    """Each title once, the best one first; the form is looked at when it is its turn."""
+    """Each title once, the best one first; the form is checked when it is its turn."""
     text = _prose(visible(message[:READ_CHARS]))
     worths: dict[str, float] = {}
     for worth, title in _runs_of(text) if is_spaceless(text) else _spans_of(text):
@@ -154,9 +154,9 @@ def _with_and_without_articles(span: _Clause) -> Iterator[tuple[_Clause, int]]:
 
 
 def _value(clause: _Clause, start: int, end: int, index: int) -> float:
-    """What a span is worth: words that say something, whole phrases, an early place.
+    """What a span is worth: words of content, whole phrases, an early position.
 
-    The numbers were found by trying: `tests/titlecorpus.py` has the titles that they have to make.
+    The numbers are the result of trials: `tests/titlecorpus.py` has the titles that they must make.
     """
     span = clause[start:end]
     content = [word.text.casefold() for word in span if word.is_content]
@@ -225,7 +225,12 @@ def _value_of_run(run: str, start: int, index: int) -> float:
     particles = function_words.SPACELESS_PARTICLES
     loose = (run[0] in particles) + (run[-1] in particles)
     content = sum(ch not in particles for ch in run)
-    asks = sum(word in run for word in function_words.SPACELESS_QUESTIONS)
+    questions = sum(word in run for word in function_words.SPACELESS_QUESTIONS)
     return (
-        min(content, 4) + 0.3 * min(content, 9) - 4.0 * loose - 4.0 * asks - 2 * index - 0.2 * start
+        min(content, 4)
+        + 0.3 * min(content, 9)
+        - 4.0 * loose
+        - 4.0 * questions
+        - 2 * index
+        - 0.2 * start
     )

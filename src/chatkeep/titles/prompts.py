@@ -1,4 +1,4 @@
-"""What a model is asked for a title: a large one by rules and examples, a small one by a choice."""
+"""The prompts for a title: rules and examples for a large model, a choice for a small one."""
 
 import json
 import re
