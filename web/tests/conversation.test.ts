@@ -51,6 +51,7 @@ test('a long conversation is read from its end, and further when it is scrolled'
   expect(conversation.rows.map(({ id }) => id)).toEqual(
     chat.messages.slice(350).map(({ id }) => id),
   );
+  expect(server.received('GET /history/s')).toHaveLength(2);
 });
 
 test('an unknown session is missing, and a server that fails is not', async () => {
@@ -296,7 +297,7 @@ test('a refused message that is discarded is gone, also after a reload', async (
   expect(after.rows).toEqual([]);
 });
 
-test('an overloaded server gets the message again when it has said so', async () => {
+test('a message is sent again after the pause that an overloaded server demands', async () => {
   const [conversation, chat] = await loaded();
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   chat.refuse(503, 'overloaded', { retry_after: 7 });

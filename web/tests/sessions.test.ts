@@ -5,7 +5,7 @@ import { eventually } from './chat';
 import { json, problem } from './server';
 import { server } from './setup';
 
-/** A session whose last activity was in the given minute. */
+/** A session whose last activity was in a minute of one hour. */
 function session(id: string, minute = 0, more: Partial<Session> = {}): Session {
   const time = new Date(Date.UTC(2026, 2, 2, 10, minute)).toISOString();
   return {
@@ -21,7 +21,7 @@ function session(id: string, minute = 0, more: Partial<Session> = {}): Session {
   } as Session;
 }
 
-/** The answer to `GET /sessions`, with a cursor if `after` is given. */
+/** The answer to `GET /sessions`, with the cursor `after` if there is one. */
 function page(sessions: Session[], after?: string): Response {
   const link = `<http://chatkeep.test/sessions?after=${after}>; rel="next"`;
   return json(sessions, after === undefined ? {} : { headers: { Link: link } });

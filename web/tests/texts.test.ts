@@ -97,7 +97,7 @@ test('what is not a problem of the server means that it cannot be reached', () =
   expect(errorText(new TypeError('Failed to fetch'))).toBe('The server cannot be reached.');
 });
 
-test('the cursor of a page is found among several links', () => {
+test('the cursor of a page is read from one of several links', () => {
   const links =
     '<https://host/s?limit=5&before=a%2Fb>; rel="prev", <https://host/s?after=c,d>; rel="next"';
   const response = new Response(null, { headers: { Link: links } });

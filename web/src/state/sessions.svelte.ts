@@ -1,4 +1,4 @@
-/** The list of sessions: read page by page, and kept up to date by the server's events. */
+/** The list of sessions: read page by page, and updated by the server's events. */
 
 import { api, pageCursor, unwrap, type Session, type SessionChange } from '../api/client';
 import type { ServerEvent } from '../api/stream';
