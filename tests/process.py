@@ -229,10 +229,13 @@ def files_with(folder: Path, words: str) -> list[str]:
     return [path.name for path in files if lowered in path.read_bytes().lower()]
 
 
-def until(check: Any) -> Any:
-    """Call `check` until it returns something true; return that."""
-    deadline = time.monotonic() + PATIENCE
+def until(check: Any, failure: str = "it did not happen in time", *, seconds: float = 0) -> Any:
+    """Call `check` until it returns something true; return that.
+
+    Fails with the text of `failure` after so many seconds, `PATIENCE` by default.
+    """
+    deadline = time.monotonic() + (seconds or PATIENCE)
     while not (result := check()):
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, failure
         time.sleep(0.02)
     return result

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from chatkeep import cli, growing, turns
-from chatkeep.domain import Position, Reply
+from chatkeep.domain import Position, Reply, Role
 from chatkeep.engine import lease
 from chatkeep.engine.running import Running
 from chatkeep.store import connection, imports, leases, messages, repeats, rows, search
@@ -42,8 +42,8 @@ def early_answer() -> None:
 
     async def late(self: Running, live: Any, runner: Any, outcome: Any) -> Any:
         live.settle_title(None)
-        said = Reply.to(live.turn, text=outcome.text, title="-", completion=outcome.completion)
-        live.end(said)
+        reply = Reply.to(live.turn, text=outcome.text, title="-", completion=outcome.completion)
+        live.end(reply)
         await asyncio.sleep(0.3)
         return await store_end(self, live, runner, outcome)
 
@@ -52,19 +52,26 @@ def early_answer() -> None:
 
 def two_commits() -> None:
     """A turn's end is not one transaction: the reply is committed before the rest."""
-    insert = messages.insert
+    insert, commit = messages.insert, connection.Store._commit
 
-    def commit_at_once(conn: sa.Connection, **values: Any) -> None:
-        insert(conn, **values)
-        driver: Any = conn.connection.driver_connection
-        driver.execute("COMMIT")
-        driver.execute("BEGIN IMMEDIATE")
+    def commit_reply(conn: sa.Connection, *, role: Role, **values: Any) -> None:
+        insert(conn, role=role, **values)
+        if role is Role.ASSISTANT:
+            driver: Any = conn.connection.driver_connection
+            driver.execute("COMMIT")
+            driver.execute("BEGIN IMMEDIATE")
 
-    messages.insert = commit_at_once
+    def commit_each(self: connection.Store, batch: list[Any]) -> None:
+        # No savepoint is around a write that is alone.
+        for write in batch:
+            commit(self, [write])
+
+    messages.insert = commit_reply
+    connection.Store._commit = commit_each  # type: ignore[method-assign]  # that is what sabotage is
 
 
 def forgotten_turns() -> None:
-    """What a dead process has left is not looked for."""
+    """Turns of a dead process are not recovered."""
     leases.take_all = lambda _conn, **_: []
 
 
@@ -91,7 +98,7 @@ def wrong_offset() -> None:
 
 
 def deaf_to_restarts() -> None:
-    """A reader that comes back is not told that another attempt has begun."""
+    """A reader that reconnects gets no event of another attempt."""
     next_event = turns.TurnLog._next
 
     def without_restart(self: turns.TurnLog, at: Position | None) -> Any:
@@ -103,12 +110,12 @@ def deaf_to_restarts() -> None:
 
 
 def newest_first() -> None:
-    """Of those who wait, the last to come is the next."""
+    """Of the queued turns the newest is the next."""
     rows.NEXT = Compiled(rows.NEXT.statement.order_by(None).order_by(sa.desc("seq")))  # type: ignore[union-attr]  # it is a select
 
 
 def hasty_stop() -> None:
-    """Turns get no time to end when the server stops, and nobody is told."""
+    """Turns get no time to end when the server stops, and no stream announces it."""
     Running.close = lambda self, _seconds: _cancel(self)  # type: ignore[method-assign]  # the same
     lease.Lease.close = _nothing  # type: ignore[method-assign]  # that is what sabotage is
     connection.Store.close = lambda _self: None  # type: ignore[method-assign]  # the same
@@ -126,7 +133,7 @@ def kept_log() -> None:
 
 
 def seen_at_once() -> None:
-    """A session that comes in is seen before it is whole."""
+    """A session that is imported is visible before it is whole."""
     begin = imports.begin
 
     def visible(conn: sa.Connection, *, tenant: str, line: Any) -> int:
