@@ -273,7 +273,7 @@ def test_sessions_are_begun_listed_and_gone_on_with(server: Server, session: str
     assert server.contents(session)[::2] == ["ripe red apples", "many blue plums"]
 
 
-def test_a_reply_is_given_again_and_a_message_is_edited(
+def test_a_reply_is_regenerated_and_a_message_is_edited(
     server: Server, upstream: Upstream, session: str
 ) -> None:
     with open_chat(server.url, session) as terminal:
@@ -523,7 +523,7 @@ def test_a_message_that_may_have_arrived_is_not_stored_twice(server: Server, ses
     assert server.contents(session) == ["important", "Reply to: important"]
 
 
-def test_a_message_that_waits_in_line_shows_it(
+def test_a_message_that_is_queued_shows_it(
     server: Server, upstream: Upstream, session: str
 ) -> None:
     gate = threading.Event()

@@ -89,7 +89,7 @@ def test_a_model_of_the_command_line_is_for_the_run_alone(
     assert record(server, "run")["model"] is None
 
 
-def test_an_answer_is_given_again_by_the_model_that_is_current(
+def test_an_answer_is_regenerated_by_the_model_that_is_current(
     server: Server, upstream: Upstream
 ) -> None:
     with open_chat(server.url, "again") as terminal:
@@ -104,7 +104,7 @@ def test_an_answer_is_given_again_by_the_model_that_is_current(
     assert server.contents("again") == ["one", "Reply to: one"]
 
 
-def test_an_imported_answer_is_given_again_as_a_branch(server: Server, upstream: Upstream) -> None:
+def test_an_imported_answer_is_regenerated_as_a_branch(server: Server, upstream: Upstream) -> None:
     with server.client() as client:
         assert client.post("/import", content=json.dumps([CHATGPT])).json()["imported"] == 1
     (session,) = (name for name, row in server.sessions().items() if row["title"] == "Tides")
@@ -118,7 +118,7 @@ def test_an_imported_answer_is_given_again_as_a_branch(server: Server, upstream:
     assert len(server.get(f"/messages/{server.history(session)[0]['id']}/siblings")) == 2
 
 
-def test_a_system_prompt_is_shown_set_and_given_back(server: Server, upstream: Upstream) -> None:
+def test_a_system_prompt_is_shown_set_and_reset(server: Server, upstream: Upstream) -> None:
     with open_chat(server.url, "system") as terminal:
         terminal.wait(READY, "›")
         terminal.type("/system" + ENTER)

@@ -44,7 +44,7 @@ def from_json(server: Server, *arguments: str, **more: Any) -> Any:
 
 
 def both_ways(server: Server, *arguments: str) -> Any:
-    """What a command says on the running server, found by itself or by address, and without it."""
+    """What a command prints with the running server, by lock file or address, and without one."""
     running = from_json(server, *arguments)
     assert from_json(server, *arguments, CHATKEEP_URL=server.url) == running
     server.stop()

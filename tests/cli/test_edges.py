@@ -363,13 +363,13 @@ def test_a_key_that_no_header_can_carry_is_wrong_usage(filled: Server) -> None:
         assert (run.returncode, key in run.stderr) == (2, False)
 
 
-def test_nothing_is_asked_about_sessions_that_there_are_not(filled: Server) -> None:
+def test_sessions_that_there_are_not_need_no_confirmation(filled: Server) -> None:
     run = chatkeep(filled, "sessions", "delete", "nobody", "--json")
     assert (run.returncode, run.stderr) == (3, "")
     assert json.loads(run.stdout) == {"deleted": [], "not_found": ["nobody"]}
 
 
-def test_a_question_is_asked_beside_the_output_and_of_what_there_is(copied: Server) -> None:
+def test_a_confirmation_is_beside_the_output_and_about_what_there_is(copied: Server) -> None:
     run = chatkeep(copied, "sessions", "delete", "c1", "nobody", input="n\n")
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr.startswith("Delete c1 for good? [y/N]: ")
@@ -377,7 +377,7 @@ def test_a_question_is_asked_beside_the_output_and_of_what_there_is(copied: Serv
     assert (run.returncode, run.stdout) == (1, "c1 is deleted.\n")
 
 
-def test_a_program_is_not_asked(copied: Server, tmp_path: Path) -> None:
+def test_a_program_gets_no_question(copied: Server, tmp_path: Path) -> None:
     run = chatkeep(copied, "sessions", "delete", "c1", "--json")
     assert (run.returncode, run.stdout, is_one_line(run.stderr)) == (2, "", True)
     assert "--yes" in run.stderr

@@ -139,7 +139,7 @@ def test_a_failed_turn_that_is_tried_again_is_read_by_the_next(store: Store) -> 
         assert await contents(store, "s") == ["one", "ONE"]
         assert await read_by(await turn(store, "s", "three")) == ["one", "ONE"]
 
-        # What the turn of that time read is told as it was, although a reply has come since.
+        # What the turn of that time read stays as it was, although a reply has come since.
         receipt = await store.read(records.receipt, tenant="default", turn_id=skipped.turn.turn_id)
         assert [message.content for message in receipt.messages] == ["two"]
         assert receipt.left_out[0].rule == "no_reply"
@@ -148,7 +148,7 @@ def test_a_failed_turn_that_is_tried_again_is_read_by_the_next(store: Store) -> 
     run(work)
 
 
-def test_a_turn_that_waits_keeps_the_place_that_it_named(store: Store) -> None:
+def test_a_turn_that_waits_keeps_the_parent_that_it_named(store: Store) -> None:
     async def work() -> None:
         one = await turn(store, "s", "one")
         running = await accept(store, "s", "two")
@@ -171,7 +171,7 @@ def test_a_turn_that_waits_keeps_the_place_that_it_named(store: Store) -> None:
     run(work)
 
 
-def test_a_turn_that_is_cancelled_while_it_waits_keeps_its_message_and_its_place(
+def test_a_turn_that_is_cancelled_while_it_waits_keeps_its_message_and_its_position(
     store: Store,
 ) -> None:
     async def work() -> None:
@@ -279,7 +279,7 @@ def test_another_tenants_tree_is_unknown(store: Store) -> None:
 
 
 def test_the_runs_of_the_active_branch_are_its_path(store: Store) -> None:
-    """In trees that grow at random places, and whichever branch is chosen."""
+    """In trees that grow at random messages, and whichever branch is chosen."""
     chance = random.Random(5)
 
     async def work() -> None:
