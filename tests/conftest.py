@@ -1,4 +1,4 @@
-"""What several folders of tests share: the scripted model and a real server that asks it.
+"""What several folders of tests share: the scripted model and a real server that calls it.
 
 One server serves a whole module: each test takes a session of its own.
 """

@@ -26,6 +26,9 @@ PATIENCE = int(os.environ.get("TEST_PATIENCE_SECONDS", QUIET_PATIENCE))
 
 START_SECONDS = PATIENCE
 
+MODEL_PATIENCE = 10 * PATIENCE
+"""Seconds for an answer of the embedded model."""
+
 IMPORTED = (
     "aiohttp",
     "chatkeep.app",
@@ -114,7 +117,10 @@ class Process:
 
 
 class Server:
-    """`chatkeep serve` on a free port, with its data in `folder`."""
+    """`chatkeep serve` on a free port, with its data in `folder`.
+
+    Its clients wait for an answer for `patience` seconds.
+    """
 
     def __init__(
         self,
@@ -122,12 +128,14 @@ class Server:
         env: dict[str, str] | None = None,
         *,
         program: tuple[str, ...] = ("chatkeep",),
+        patience: float = PATIENCE,
     ) -> None:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CHATKEEP_", "OPENAI_"))}
         root = {"PYTHONPATH": str(Path(__file__).parent.parent)}
         self.env = {**clean, **root, "CHATKEEP_DATA_DIR": str(folder), **(env or {})}
         self.folder = folder
         self.program = program
+        self.patience = patience
         self.process: Process | None = None
         self.url = ""
         self.log = folder / "server.log"
@@ -173,7 +181,7 @@ class Server:
         return self.process.wait(timeout=START_SECONDS)
 
     def client(self, **options: Any) -> httpx2.Client:
-        return httpx2.Client(base_url=self.url, timeout=PATIENCE, **options)
+        return httpx2.Client(base_url=self.url, timeout=self.patience, **options)
 
     def chat(self, session_id: str, message: str, **more: Any) -> httpx2.Response:
         with self.client() as client:
@@ -229,10 +237,13 @@ def files_with(folder: Path, words: str) -> list[str]:
     return [path.name for path in files if lowered in path.read_bytes().lower()]
 
 
-def until(check: Any) -> Any:
-    """Call `check` until it returns something true; return that."""
-    deadline = time.monotonic() + PATIENCE
+def until(check: Any, failure: str = "it did not happen in time", *, seconds: float = 0) -> Any:
+    """Call `check` until it returns something true; return that.
+
+    Fails with the text of `failure` after so many seconds, `PATIENCE` by default.
+    """
+    deadline = time.monotonic() + (seconds or PATIENCE)
     while not (result := check()):
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, failure
         time.sleep(0.02)
     return result

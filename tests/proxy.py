@@ -20,7 +20,7 @@ class Request:
 class Proxy:
     """Passes each request on whole. `limit` says by its number how much of the answer passes.
 
-    That is asked when the server has the request; then the connection is dropped. While there is
+    It is called when the server has the request; then the connection is dropped. While there is
     no server, and while it `is_closed`, every connection is.
     """
 

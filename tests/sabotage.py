@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from chatkeep import cli
 from chatkeep.domain.events import Position
-from chatkeep.domain.model import Reply
+from chatkeep.domain.model import Reply, Role
 from chatkeep.store import database, idempotency, imports, leases, messages, rows
 from chatkeep.store.prepared import PreparedSelect
 from chatkeep.store.search import index
@@ -56,19 +56,26 @@ def early_answer() -> None:
 
 def two_commits() -> None:
     """A turn's end is not one transaction: the reply is committed before the rest."""
-    insert = messages.insert
+    insert, commit = messages.insert, database.Store._commit
 
-    def commit_at_once(conn: sa.Connection, **values: Any) -> None:
-        insert(conn, **values)
-        driver: Any = conn.connection.driver_connection
-        driver.execute("COMMIT")
-        driver.execute("BEGIN IMMEDIATE")
+    def commit_reply(conn: sa.Connection, *, role: Role, **values: Any) -> None:
+        insert(conn, role=role, **values)
+        if role is Role.ASSISTANT:
+            driver: Any = conn.connection.driver_connection
+            driver.execute("COMMIT")
+            driver.execute("BEGIN IMMEDIATE")
 
-    messages.insert = commit_at_once
+    def commit_each(self: database.Store, batch: list[Any]) -> None:
+        # No savepoint is around a write that is alone.
+        for write in batch:
+            commit(self, [write])
+
+    messages.insert = commit_reply
+    database.Store._commit = commit_each  # type: ignore[method-assign]  # that is what sabotage is
 
 
 def forgotten_turns() -> None:
-    """What a dead process has left is not looked for."""
+    """Turns of a dead process are not recovered."""
     leases.take_all = lambda _conn, **_: []
 
 
@@ -95,7 +102,7 @@ def wrong_offset() -> None:
 
 
 def deaf_to_restarts() -> None:
-    """A reader that comes back is not told that another attempt has begun."""
+    """A reader that reconnects gets no event of another attempt."""
     next_event = stream.TurnStream._next
 
     def without_restart(self: stream.TurnStream, at: Position | None) -> Any:
@@ -107,12 +114,12 @@ def deaf_to_restarts() -> None:
 
 
 def newest_first() -> None:
-    """Of those who wait, the last to come is the next."""
+    """Of the queued turns the newest is the next."""
     rows.NEXT = PreparedSelect(rows.NEXT.statement.order_by(None).order_by(sa.desc("seq")), TurnRow)
 
 
 def hasty_stop() -> None:
-    """Turns get no time to end when the server stops, and nobody is told."""
+    """Turns get no time to end when the server stops, and no stream announces it."""
     TurnRunner.close = lambda self, _seconds: _cancel(self)  # type: ignore[method-assign]  # the same
     recovery.LeaseKeeper.close = _nothing  # type: ignore[method-assign]  # that is what sabotage is
     database.Store.close = lambda _self: None  # type: ignore[method-assign]  # the same
@@ -130,7 +137,7 @@ def kept_log() -> None:
 
 
 def seen_at_once() -> None:
-    """A session that comes in is seen before it is whole."""
+    """A session that is imported is visible before it is whole."""
     begin = imports.begin
 
     def visible(conn: sa.Connection, *, tenant: str, line: Any) -> int:

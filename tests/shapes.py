@@ -1,6 +1,6 @@
 """What providers answer, and what they should not: by name, as bytes of each protocol.
 
-A shape is written once, in words that every protocol has, and said by each in its own way.
+A shape is written once, in words that every protocol has; each writes it in its own way.
 """
 
 import gzip

@@ -33,10 +33,21 @@ def parse(lines: Iterable[str], comments: list[str] | None = None) -> Iterator[E
             fields = {}
 
 
+def lines_of(response: httpx2.Response) -> Iterator[str]:
+    """The lines of a body. The client's own reader also cuts at separators of Unicode."""
+    parts: list[str] = []
+    for text in response.iter_text():
+        rest, *lines = text.split("\n")
+        parts.append(rest)
+        for line in lines:
+            yield "".join(parts)
+            parts = [line]
+
+
 def events(response: httpx2.Response, comments: list[str] | None = None) -> Iterator[Event]:
     assert response.status_code == 200, response.read()
     assert response.headers["content-type"] == "text/event-stream"
-    yield from parse(response.iter_lines(), comments)
+    yield from parse(lines_of(response), comments)
 
 
 @dataclass

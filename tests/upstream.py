@@ -76,7 +76,7 @@ Script = Callable[[Call], Answer]
 
 
 def polite(call: Call) -> Answer:
-    """Titles made of the message's own words, replies that say how many messages were read."""
+    """Titles made of the message's own words, replies that repeat the message."""
     if call.is_title:
         words = call.messages[-1][1].removeprefix("<message>").removesuffix("</message>").split()
         return Answer([" ".join((words * 3)[:3])])
@@ -124,7 +124,7 @@ class Upstream:
 
     @property
     def env(self) -> dict[str, str]:
-        """What a Chatkeep needs to ask this server for any of the three providers' models."""
+        """What a Chatkeep needs to call this server for any of the three providers' models."""
         return {
             "OPENAI_BASE_URL": f"{self.url}/v1",
             "OPENAI_API_KEY": "sk-test-0123456789abcdef",

@@ -268,7 +268,7 @@ def changed(conversations: bytes, number: int, **values: Any) -> bytes:
         ({"session_id": "x" * 256}, "session_id"),
     ],
 )
-def test_what_contradicts_itself_is_left_out_and_told(
+def test_what_contradicts_itself_is_left_out_and_reported(
     fresh: TestClient, conversations: bytes, values: dict[str, Any], words: str
 ) -> None:
     name = next(iter(values))
@@ -428,7 +428,7 @@ def test_what_is_nested_deeply_is_refused_before_it_costs_anything(fresh: TestCl
     assert "nested" in response.json()["detail"]
 
 
-def test_what_came_in_before_the_file_broke_is_told(fresh: TestClient) -> None:
+def test_what_came_in_before_the_file_broke_is_reported(fresh: TestClient) -> None:
     body = json.dumps([CHATGPT]).encode()[:-1] + b', {"id": "cut'
 
     report = take(fresh, body)
@@ -463,7 +463,7 @@ def lines_of(*sessions: dict[str, Any]) -> bytes:
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
-def test_each_session_that_is_left_out_is_told_of(fresh: TestClient) -> None:
+def test_each_session_that_is_left_out_is_reported(fresh: TestClient) -> None:
     take(fresh, lines_of({"session_id": "a"}))
 
     report = take(
@@ -539,7 +539,7 @@ def test_a_session_that_came_in_can_be_used_whatever_its_turns_say(
     assert fresh.get("/export").content.endswith(b'"session_id":"s"}\n')
 
 
-def test_what_tools_and_systems_have_said_is_read_by_the_model(
+def test_messages_of_tools_and_systems_are_read_by_the_model(
     fresh: TestClient, upstream: Upstream
 ) -> None:
     lines = lines_of({"messages": 4}).decode().splitlines(keepends=True)
@@ -568,7 +568,7 @@ FAR = "9998-12-31T23:59:59.000000Z"
 
 
 def test_times_in_the_future_become_the_time_of_the_import(fresh: TestClient) -> None:
-    """So that the session does not stay on top for ever, nor what is said in it from now on."""
+    """So that the session does not stay on top for ever, nor what is posted to it from now on."""
     turn = {**TURN, "created_at": FAR, "started_at": FAR, "ended_at": FAR}
     body = lines_of({"messages": 4, "created_at": FAR, "updated_at": FAR}).splitlines(True)
     body = [line.replace(AT.encode(), FAR.encode()) for line in body]

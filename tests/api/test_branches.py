@@ -1,4 +1,4 @@
-"""Branches that are read without being chosen: what is told of them, and that nothing changes."""
+"""Branches that are read without being chosen: what is in them, and that nothing changes."""
 
 from typing import Any
 

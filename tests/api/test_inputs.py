@@ -127,7 +127,7 @@ def test_every_session_id_that_is_accepted_can_be_read_and_listed(
     assert listed.count(session_id) == 1
 
 
-def test_a_message_is_kept_exactly_as_sent(client: TestClient) -> None:
+def test_a_message_is_stored_exactly_as_sent(client: TestClient) -> None:
     message = " \r\n e\u0301 \u202e😀 \ufeff \x07 end \n"
 
     client.post("/chat", json={"session_id": "exact", "message": message})
@@ -188,7 +188,7 @@ def test_what_is_not_there_is_404(client: TestClient) -> None:
     assert problem(client.get("/chat")) == (405, "method-not-allowed")
 
 
-def test_a_place_in_the_list_that_nobody_gave_out_is_refused(client: TestClient) -> None:
+def test_a_cursor_of_the_list_that_was_never_issued_is_refused(client: TestClient) -> None:
     for after in ("x", "WzFd", "bnVsbA", "%00", "ä", "WzkyMjMzNzIwMzY4NTQ3NzU4MDgsImEiXQ"):
         assert problem(client.get(f"/sessions?after={after}"))[0] == 422
 

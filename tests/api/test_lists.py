@@ -90,7 +90,9 @@ def test_a_message_has_the_contracts_members(client: TestClient) -> None:
 DETAILS = {"siblings", "turn"}
 
 
-def test_details_are_told_where_they_are_asked_for_whole_or_in_pages(client: TestClient) -> None:
+def test_details_are_in_the_answer_on_request_whole_or_in_pages(
+    client: TestClient,
+) -> None:
     for number in range(4):
         client.post("/chat", json={"session_id": "detailed", "message": f"question {number}"})
     plain = client.get("/history/detailed").json()

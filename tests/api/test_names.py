@@ -47,7 +47,7 @@ def test_pages_elsewhere_cannot_call(client: TestClient, origin: str, status: in
         assert response.json()["type"] == "/problems/foreign-origin"
 
 
-def test_an_allowed_page_is_told_that_it_may_read_the_answer(client: TestClient) -> None:
+def test_an_allowed_page_may_read_the_answer(client: TestClient) -> None:
     preflight = {"origin": "https://page.example", "access-control-request-method": "POST"}
 
     before = client.options("/chat", headers=preflight)

@@ -163,7 +163,7 @@ def test_images_come_from_the_hosts_of_the_setting(serve: Serve, built: Path) ->
     assert client.get("/assets/app.js").text == SCRIPT
 
 
-def test_images_may_come_from_everywhere_if_that_is_said(serve: Serve, built: Path) -> None:
+def test_images_may_come_from_everywhere_if_that_is_set(serve: Serve, built: Path) -> None:
     answer = serve(built, image_hosts="*").get("/")
 
     assert "img-src 'self' data: blob: https:;" in answer.headers["content-security-policy"]

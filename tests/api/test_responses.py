@@ -43,7 +43,7 @@ def test_no_cache_keeps_an_answer_and_no_browser_guesses_what_it_is(
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/plain", "text/event-stream"])
-def test_an_answer_of_a_model_is_kept_by_no_cache(client: TestClient, accept: str) -> None:
+def test_an_answer_of_a_model_is_stored_by_no_cache(client: TestClient, accept: str) -> None:
     body = {"session_id": "here", "message": "hello"}
     headers = client.post("/chat", json=body, headers={"accept": accept}).headers
 
@@ -52,7 +52,7 @@ def test_an_answer_of_a_model_is_kept_by_no_cache(client: TestClient, accept: st
     assert headers.get_list("x-content-type-options") == ["nosniff"]
 
 
-def test_what_is_refused_before_it_is_looked_at_is_kept_by_no_cache(client: TestClient) -> None:
+def test_what_is_refused_before_it_is_parsed_is_stored_by_no_cache(client: TestClient) -> None:
     response = client.get("/sessions", headers={"host": "evil.example"})
 
     assert problem(response) == (403, "foreign-host")
@@ -60,7 +60,7 @@ def test_what_is_refused_before_it_is_looked_at_is_kept_by_no_cache(client: Test
     assert response.headers.get_list("x-content-type-options") == ["nosniff"]
 
 
-def test_the_page_is_kept_and_asked_for_again(client: TestClient) -> None:
+def test_the_page_is_cached_and_revalidated(client: TestClient) -> None:
     headers = client.get("/").headers
 
     assert headers.get_list("cache-control") == ["no-cache"]
@@ -77,7 +77,7 @@ def test_the_page_is_kept_and_asked_for_again(client: TestClient) -> None:
         ("GET", "/turns/turn_1/cancel", "POST"),
     ],
 )
-def test_a_wrong_method_is_told_which_are_right(
+def test_the_answer_to_a_wrong_method_names_the_right_ones(
     client: TestClient, method: str, path: str, allowed: str
 ) -> None:
     response = client.request(method, path)

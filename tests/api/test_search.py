@@ -22,7 +22,7 @@ def find(client: TestClient, q: str, **more: Any) -> list[dict[str, Any]]:
 
 
 def sessions_with(client: TestClient, q: str, **more: Any) -> list[str]:
-    """The sessions in which a user's message was found."""
+    """The sessions in which a user's message matches."""
     return [hit["session_id"] for hit in find(client, q, role="user", **more)]
 
 
@@ -205,13 +205,13 @@ def test_pages_go_on_beyond_the_window_that_is_ranked(
 
 
 @pytest.mark.parametrize("after", ["x", "WzEsMl0", "W251bGwsMSwiMHgxIiwxXQ", "////"])
-def test_a_place_that_is_none_is_refused(client: TestClient, after: str) -> None:
+def test_a_cursor_that_is_none_is_refused(client: TestClient, after: str) -> None:
     response = client.get("/search", params={"q": "x", "after": after})
 
     assert response.status_code == 422
 
 
-def test_a_page_asks_for_what_the_first_one_asked_for(client: TestClient, session: str) -> None:
+def test_a_later_page_has_the_filters_of_the_first(client: TestClient, session: str) -> None:
     say(client, session, "quoll number one", "quoll number two")
 
     first = client.get("/search?q=quoll&role=user&role=assistant&limit=1")

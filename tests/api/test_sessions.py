@@ -46,7 +46,7 @@ def test_a_session_tells_all_that_can_be_set_of_it(client: TestClient, name: str
     assert session["queued_turns"] == []
 
 
-def test_what_is_given_is_changed_and_nothing_else(client: TestClient, name: str) -> None:
+def test_what_a_request_names_is_changed_and_nothing_else(client: TestClient, name: str) -> None:
     before = read(client, name).json()
     change = {"pinned": True, "metadata": {"user": {"id": 7, "tags": ["a", "ü"]}}}
 
@@ -99,7 +99,7 @@ def test_how_replies_are_sampled_is_set_for_a_session_and_a_turn_may_say_otherwi
 
     client.patch(f"/sessions/{name}", json={"temperature": None, "max_tokens": 60})
     assert ask(client, name, message="four")["sampled"] == (None, 60)
-    # Once more is as it was asked.
+    # Once more changes nothing.
     assert ask(client, name, regenerate=first["id"])["sampled"] == (1.0, 50)
     assert ask(client, name, regenerate=first["id"], temperature=2)["sampled"] == (2.0, 50)
 

@@ -2,7 +2,7 @@
 
 Each question is a text of its own, and a reply repeats the question that it answers. So the log
 alone tells what must be true: of the requests and their answers, of the prompts that the model was
-sent, and of the conversations as they are kept in the end.
+sent, and of the conversations as they are stored in the end.
 """
 
 import itertools
@@ -16,7 +16,7 @@ CONTEXT = 5
 
 @dataclass(frozen=True)
 class Exchange:
-    """A question that was answered. Its client asked it when the one before was accepted."""
+    """A question that was answered. Its client sent it when the one before was accepted."""
 
     session: str
     client: int
@@ -62,13 +62,13 @@ def _torn_answers(log: Log) -> Iterator[str]:
 
 
 def _lost_or_doubled(log: Log) -> Iterator[str]:
-    """What was answered is kept once, in its own session; nothing else is kept."""
+    """What was answered is stored once, in its own session; nothing else is stored."""
     for session, history in log.histories.items():
-        kept = Counter(text for role, text in history if role == "user")
-        asked = Counter(found.question for found in log.exchanges if found.session == session)
-        for question in asked - kept:
+        stored = Counter(text for role, text in history if role == "user")
+        sent = Counter(one.question for one in log.exchanges if one.session == session)
+        for question in sent - stored:
             yield f"lost: {question!r} is not in {session}"
-        for question in kept - asked:
+        for question in stored - sent:
             yield f"doubled or foreign: {question!r} is in {session}"
 
 
@@ -83,30 +83,30 @@ def _torn_histories(log: Log) -> Iterator[str]:
 
 
 def _reordered(log: Log) -> Iterator[str]:
-    """What one client asked one after the other is kept in that order."""
-    places = {
-        text: place for history in log.histories.values() for place, (_, text) in enumerate(history)
+    """What one client sent one after the other is stored in that order."""
+    indexes = {
+        text: index for history in log.histories.values() for index, (_, text) in enumerate(history)
     }
-    lines: dict[tuple[str, int], list[Exchange]] = defaultdict(list)
+    clients: dict[tuple[str, int], list[Exchange]] = defaultdict(list)
     for exchange in log.exchanges:
-        lines[exchange.session, exchange.client].append(exchange)
-    for line in lines.values():
-        line.sort(key=lambda exchange: exchange.number)
-        for before, after in itertools.pairwise(line):
-            if places.get(before.question, -1) > places.get(after.question, len(places)):
-                yield f"reordered: {after.question!r} is kept before {before.question!r}"
+        clients[exchange.session, exchange.client].append(exchange)
+    for exchanges in clients.values():
+        exchanges.sort(key=lambda exchange: exchange.number)
+        for before, after in itertools.pairwise(exchanges):
+            if indexes.get(before.question, -1) > indexes.get(after.question, len(indexes)):
+                yield f"reordered: {after.question!r} is stored before {before.question!r}"
 
 
 def _wrong_prompts(log: Log) -> Iterator[str]:
-    """The model was asked each question once, with what is kept right before it."""
-    asked = Counter(prompt[-1][1] for prompt in log.prompts)
+    """The model was sent each question once, with what is stored right before it."""
+    calls = Counter(prompt[-1][1] for prompt in log.prompts)
     before: dict[str, list[tuple[str, str]]] = {}
     for history in log.histories.values():
-        for place, (_, text) in enumerate(history):
-            before[text] = history[max(0, place - CONTEXT) : place]
+        for index, (_, text) in enumerate(history):
+            before[text] = history[max(0, index - CONTEXT) : index]
     for prompt in log.prompts:
         question = prompt[-1][1]
-        if asked[question] > 1:
-            yield f"doubled: the model was asked {question!r} {asked[question]} times"
+        if calls[question] > 1:
+            yield f"doubled: the model was sent {question!r} {calls[question]} times"
         if prompt[:-1] != before.get(question):
-            yield f"wrong context: {question!r} was asked after {prompt[:-1]}"
+            yield f"wrong context: {question!r} was sent after {prompt[:-1]}"

@@ -75,18 +75,18 @@ def test_a_backup_under_load_is_whole(
 
             with contextlib.closing(sqlite3.connect(copy)) as conn:
                 assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-                found = dict(conn.execute("SELECT id, content FROM messages"))
+                contents = dict(conn.execute("SELECT id, content FROM messages"))
             for answer in before:
-                assert found[answer["message_id"]] == answer["response"]
-                assert answer["user_message_id"] in found
+                assert contents[answer["message_id"]] == answer["response"]
+                assert answer["user_message_id"] in contents
             turns = len(before)
             copy.unlink()
         during = len(acknowledged)
     with restored:
         for name in {answer["session_id"] for answer in before}:
             replies = {message["id"] for message in restored.history(name)}
-            told = {a["message_id"] for a in before if a["session_id"] == name}
-            assert told <= replies
+            acknowledged_ids = {a["message_id"] for a in before if a["session_id"] == name}
+            assert acknowledged_ids <= replies
         assert restored.chat("load 0-0", "and it goes on").status_code == 200
     assert during > turns
     show(f"{count} of {count} backups under load were whole, the last with {turns} turns")

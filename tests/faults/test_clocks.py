@@ -18,11 +18,11 @@ def test_a_clock_that_stands_still_or_jumps_back_harms_nothing(
     set_clock(clock, NOON)
     env = {**upstream.env, "CHATKEEP_MODEL": "openai:scripted", "CHATKEEP_LEASE_SECONDS": "1"}
     with Server(tmp_path / "data", env, program=("tests.clock", str(clock))) as server:
-        asked = []
+        questions = []
         for jump in (0, 0, -DAY, 3 * DAY, -400 * DAY, 0):
             set_clock(clock, NOON + jump)
-            asked.append(f"at {jump}, number {len(asked)}")
-            assert server.chat("s", asked[-1]).status_code == 200
+            questions.append(f"at {jump}, number {len(questions)}")
+            assert server.chat("s", questions[-1]).status_code == 200
 
         def keyed() -> str:
             with server.client() as client:
@@ -46,11 +46,11 @@ def test_a_clock_that_stands_still_or_jumps_back_harms_nothing(
         never.set()
         upstream.script = polite
         server.start()
-        until(lambda: len(server.history("s")) == 2 * len(asked) + 4)
+        until(lambda: len(server.history("s")) == 2 * len(questions) + 4)
         assert keyed() == first
 
         history = server.history("s")
-        questions = [*asked, "once", "left behind"]
+        questions += ["once", "left behind"]
         assert [message["content"] for message in history[::2]] == questions
         assert [message["content"] for message in history[1::2]] == [
             f"Reply to: {question}" for question in questions

@@ -145,7 +145,7 @@ def with_readers(
     for cut in cuts:
         assert cut.reading.end is not None, f"cut after {cut.after}: no end"
         assert cut.reading.end.name == "turn.completed"
-        assert cut.reading.text == cut.reading.stored == reply, f"cut after {cut.after}"
+        assert cut.reading.text == cut.reading.stored == reply, f"other text, cut after {cut.after}"
     return cuts
 
 
@@ -154,7 +154,7 @@ def sweep(
 ) -> tuple[int, int]:
     """Cut after every `step`th byte; return how many readers that were, and the bytes."""
     (whole,) = with_readers(server, upstream, [10**9], None)
-    assert whole.deltas == len(PIECES)
+    assert whole.deltas == len(PIECES), "the stream is not the pieces as they were written"
     afters = list(range(1, whole.received, step))
     for start in range(0, len(afters), AT_ONCE):
         with_readers(server, upstream, afters[start : start + AT_ONCE], meanwhile)

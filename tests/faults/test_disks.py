@@ -1,4 +1,4 @@
-"""A disk that is full or fails for once: what is refused is not kept, an end is kept later."""
+"""A disk that is full or fails once: what is refused is not stored, an end is stored later."""
 
 import contextlib
 import os
@@ -58,7 +58,7 @@ def test_a_disk_that_fails_once_loses_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("number", [1, 3])
-def test_a_deletion_that_a_disk_has_failed_is_finished_without_being_asked_again(
+def test_a_deletion_that_a_disk_has_failed_is_finished_without_another_request(
     server: Server, number: int
 ) -> None:
     canary = "canaryonafullish"

@@ -160,7 +160,7 @@ def test_a_database_that_is_gone_is_not_made_anew_over_its_log(server: Server) -
         assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def test_a_new_database_is_told_of_in_the_log(server: Server) -> None:
+def test_a_new_database_is_in_the_log(server: Server) -> None:
     (server.folder / "chatkeep.db").unlink()
     (server.folder / ".chatkeep.db.new").write_bytes(b"left by a start that was killed")
 

@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,7 @@ def sweep(
             is_dead = server.process.poll() is not None
             if is_dead:
                 assert server.process.returncode == -9
+                check_transactions(server)
                 server.start()
             check(session, seen)
             check_database(server)
@@ -107,15 +109,18 @@ def check_turn(server: Server, session: str, message: str, seen: Seen, before: l
     """Whatever was acknowledged is there once; a retry makes it so in any case."""
     whole = [*before, message, f"Reply to: {message}"]
     if turn_id := turn_of(seen, "turn.started"):
+        turn = server.get(f"/turns/{turn_id}")
+        is_recovered = turn["attempt"] > 1 or turn["status"] not in {"queued", "running"}
+        assert is_recovered, "a turn of the dead process was not recovered"
         assert until(lambda: ended(server, turn_id)) == "completed"
-        assert server.contents(session) == whole
+        assert server.contents(session) == whole, "what was acknowledged is not stored"
     # What a client does that was cut off: the same again, with the same key.
     again = post(server, session, message)
     assert again[-1].name == "turn.completed"
     if turn_id:
         assert again[-1].data["turn_id"] == turn_id
-    assert server.contents(session) == whole
-    assert {found["status"] for found in server.history(session)} == {"completed"}
+    assert server.contents(session) == whole, "what was answered is not stored"
+    assert {row["status"] for row in server.history(session)} == {"completed"}
 
 
 def check_database(server: Server) -> None:
@@ -129,6 +134,17 @@ def check_database(server: Server) -> None:
             "AND status <> 'cancelled'"
         ).fetchall()
         assert half == []
+
+
+def check_transactions(server: Server) -> None:
+    """Look at what a dead process left, in a copy: opening it writes to its log."""
+    with tempfile.TemporaryDirectory() as folder:
+        for file in server.folder.glob("chatkeep.db*"):
+            shutil.copy(file, folder)
+        with contextlib.closing(sqlite3.connect(f"{folder}/chatkeep.db")) as conn:
+            sql = "SELECT turns.id FROM turns JOIN messages ON messages.id = turns.message_id "
+            halves = conn.execute(f"{sql} WHERE turns.status IN ('queued', 'running')").fetchall()
+    assert halves == [], "a reply was stored without the end of its turn"
 
 
 def first_turn(server: Server, upstream: Upstream, step: int) -> int:
@@ -249,17 +265,17 @@ def deletion(server: Server, _upstream: Upstream, step: int) -> int:
         return [] if status is None else [Event("", str(status), {})]
 
     def check(session: str, seen: Seen) -> None:
-        found = server.get(f"/search?q={canary(session)}")
+        hits = server.get(f"/search?q={canary(session)}")
         if session in server.sessions():
             assert seen == []
             # The title, the question, and the answer.
-            assert len(found) == 3
+            assert len(hits) == 3
             assert len(server.history(session)) == 2
             assert delete(session) == 204
         else:
-            assert found == []
+            assert hits == []
             until(lambda: files_with(server.folder, canary(session)) == [])
-        assert files_with(server.folder, canary(session)) == []
+        assert files_with(server.folder, canary(session)) == [], "a file holds deleted words"
 
     return sweep(server, step, prepare=prepare, act=act, check=check)
 
@@ -279,10 +295,10 @@ def import_file(session: str) -> bytes:
         {"type": "session", **head, "created_at": at, "updated_at": at},
     ]
     for seq in range(1, IMPORTED + 1):
-        told = {"seq": seq, "id": f"msg_{session}_{seq}", "parent_seq": seq - 1 or None}
-        told |= {"role": "user" if seq % 2 else "assistant", "content": f"brought in {seq}"}
-        told |= {"status": "completed", "turn_id": None, "created_at": at}
-        lines.append({"type": "message", **told})
+        message = {"seq": seq, "id": f"msg_{session}_{seq}", "parent_seq": seq - 1 or None}
+        message |= {"role": "user" if seq % 2 else "assistant", "content": f"brought in {seq}"}
+        message |= {"status": "completed", "turn_id": None, "created_at": at}
+        lines.append({"type": "message", **message})
     lines.append({"type": "end", "session_id": session})
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
@@ -307,7 +323,8 @@ def importing(server: Server, _upstream: Upstream, step: int) -> int:
         if seen:
             assert session in server.sessions()
         if session in server.sessions():
-            assert len(server.history(session)) == IMPORTED
+            messages = server.history(session)
+            assert len(messages) == IMPORTED, "a session was visible before it was whole"
             assert take(session) == 0
         else:
             # What had come in was never seen, and is swept: the same ids come in again.

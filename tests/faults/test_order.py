@@ -118,4 +118,4 @@ def test_the_checker_finds_what_is_wrong(harm: Callable[[Log], object], word: st
     log = good()
     assert findings(log) == []
     harm(log)
-    assert any(found.startswith(word) for found in findings(log)), findings(log)
+    assert any(finding.startswith(word) for finding in findings(log)), findings(log)

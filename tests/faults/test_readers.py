@@ -20,7 +20,8 @@ HUGE = "€" * 3_900_000
 """More than the buffers of two sockets hold."""
 
 STREAMS = 20
-DRAIN_SECONDS = 3
+DRAIN_SECONDS = PATIENCE // 10
+"""Time for the turns that can end to do so."""
 
 
 class Stuck:
@@ -64,7 +65,7 @@ class Stuck:
         return reading
 
 
-def check_stuck_readers(server: Server, upstream: Upstream) -> None:
+def check_stuck_readers(server: Server, upstream: Upstream, seconds: float = 0) -> None:
     pace = threading.Semaphore(0)
     upstream.script = lambda call: (
         polite(call) if call.is_title else Answer(["A", HUGE, "Z"], pace=pace)
@@ -86,7 +87,11 @@ def check_stuck_readers(server: Server, upstream: Upstream) -> None:
             reading.take(event)
         # The turn and its other reader did not wait for them.
         assert reading.text == reading.stored == f"A{HUGE}Z"
-        until(lambda: not any(reader.is_connected for reader in stuck))
+        until(
+            lambda: not any(reader.is_connected for reader in stuck),
+            "a reader that takes nothing is still connected",
+            seconds=seconds,
+        )
         for reader in stuck:
             before = reader.take()
             assert before.end is None
@@ -100,8 +105,8 @@ def test_a_reader_that_takes_nothing_is_dropped_and_slows_nobody(
     env = {"CHATKEEP_MODEL": "openai:scripted", "CHATKEEP_READER_TIMEOUT": "1"}
     with Server(tmp_path / "data", upstream.env | env) as server:
         check_stuck_readers(server, upstream)
-        said = [json.loads(line) for line in server.log.read_text().splitlines() if line[0] == "{"]
-        assert [line for line in said if line["level"] in {"error", "warning"}] == []
+        lines = [json.loads(line) for line in server.log.read_text().splitlines() if line[0] == "{"]
+        assert [line for line in lines if line["level"] in {"error", "warning"}] == []
 
 
 def check_stop(server: Server, upstream: Upstream, show: Callable[[str], None]) -> None:
@@ -117,6 +122,9 @@ def check_stop(server: Server, upstream: Upstream, show: Callable[[str], None]) 
     readings = [Reading() for _ in range(STREAMS)]
     comments: list[list[str]] = [[] for _ in range(STREAMS)]
     turns: dict[int, str] = {}
+
+    def is_announced(stream: list[str]) -> bool:
+        return "stopping" in "".join(stream)
 
     def follow(number: int) -> None:
         body = {"session_id": f"s{number}", "message": f"count {number}"}
@@ -134,11 +142,12 @@ def check_stop(server: Server, upstream: Upstream, show: Callable[[str], None]) 
         until(lambda: all(reading.text == "One. " for reading in readings))
         assert server.process is not None
         server.process.send_signal(signal.SIGTERM)
-        until(lambda: all("stopping" in "".join(found) for found in comments))
+        until(lambda: all(map(is_announced, comments)) or server.process.poll() is not None)
         for number in range(STREAMS // 2):
             paces[number].release(9)
         for job in jobs:
             job.result()
+        assert all(map(is_announced, comments)), "a stream broke off without an announcement"
         # The limit, and some seconds to close the database.
         assert server.process.wait(DRAIN_SECONDS + PATIENCE) == 0
     finished = [reading for reading in readings if reading.end is not None]

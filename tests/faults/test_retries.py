@@ -52,9 +52,9 @@ def post_all(server: Server, keys: int) -> dict[str, set[str]]:
             assert answer.status_code == 200, answer.text
             return answer
 
-    async def one(client: httpx2.AsyncClient, number: int, places: asyncio.Semaphore) -> None:
+    async def one(client: httpx2.AsyncClient, number: int, free: asyncio.Semaphore) -> None:
         nonlocal answered
-        async with places:
+        async with free:
             answers = await asyncio.gather(*(send(client, number) for _ in range(TIMES)))
         for answer in answers:
             turns[f"key-{number}"].add(answer.json()["turn_id"])
@@ -69,17 +69,17 @@ def post_all(server: Server, keys: int) -> dict[str, set[str]]:
         await asyncio.to_thread(server.start)
 
     async def main() -> None:
-        places = asyncio.Semaphore(AT_ONCE // TIMES)
+        free = asyncio.Semaphore(AT_ONCE // TIMES)
         limits = httpx2.Limits(max_connections=AT_ONCE)
         async with httpx2.AsyncClient(timeout=PATIENCE, limits=limits) as client:
-            await asyncio.gather(kill(), *(one(client, n, places) for n in range(keys)))
+            await asyncio.gather(kill(), *(one(client, n, free) for n in range(keys)))
 
     asyncio.run(main())
     return turns
 
 
 def stored(server: Server) -> list[str]:
-    """What users have said, as it is stored."""
+    """The stored messages of users."""
     path = f"file:{server.folder}/chatkeep.db?mode=ro"
     with contextlib.closing(sqlite3.connect(path, uri=True)) as conn:
         assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -89,7 +89,7 @@ def stored(server: Server) -> list[str]:
 
 def check_keys(server: Server, keys: int) -> None:
     turns = post_all(server, keys)
-    assert {len(found) for found in turns.values()} == {1}
+    assert {len(ids) for ids in turns.values()} == {1}, "a key made more than one turn"
     assert sorted(stored(server)) == sorted(f"message {number}" for number in range(keys))
 
 
@@ -129,7 +129,7 @@ def check_habit(server: Server, upstream: Upstream) -> None:
     ]
     assert len({request.body for request in proxy.requests}) == 1
     assert answer["response"] == "Yes."
-    assert stored(server) == ["are you there?"]
+    assert stored(server) == ["are you there?"], "a repeated request made another turn"
     assert len(upstream.replies) == 1
 
 

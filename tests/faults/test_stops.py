@@ -102,13 +102,13 @@ def test_a_title_that_is_owed_when_the_server_is_killed_is_made_at_the_next_star
         server.start()
 
         titled = until(
-            lambda: found if (found := server.sessions()["s"])["title_source"] == "model" else None
+            lambda: row if (row := server.sessions()["s"])["title_source"] == "model" else None
         )
         assert titled["title"] == "flowers for the"
     never.set()
 
 
-def test_a_server_that_is_asked_to_stop_lets_running_turns_end(
+def test_a_server_that_is_signalled_to_stop_lets_running_turns_end(
     tmp_path: Path, upstream: Upstream, env: dict[str, str]
 ) -> None:
     go_on = threading.Event()
@@ -186,7 +186,7 @@ def test_a_second_server_on_the_same_data_or_port_says_why_it_cannot_start(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "reason"),
     [
         ("CHATKEEP_MODEL", "gpt-5", "is not a model"),
         ("CHATKEEP_MODEL", "local:/nowhere/model.gguf", "path of a GGUF file"),
@@ -199,12 +199,12 @@ def test_a_second_server_on_the_same_data_or_port_says_why_it_cannot_start(
     ],
 )
 def test_settings_that_cannot_work_are_explained(
-    tmp_path: Path, name: str, value: str, said: str
+    tmp_path: Path, name: str, value: str, reason: str
 ) -> None:
     server = Server(tmp_path, {name: value})
     with pytest.raises(AssertionError, match="did not start") as refused:
         server.start()
-    assert said in str(refused.value)
+    assert reason in str(refused.value)
     assert "Traceback" not in str(refused.value)
     assert server.process is not None
     assert server.process.returncode == 2

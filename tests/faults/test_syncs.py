@@ -28,7 +28,7 @@ _MARK = re.compile(r"<(asked|answered) (\d+)>")
 
 @dataclass
 class Ledger:
-    """What the trace says: when each mark was synced, and when it left for the network."""
+    """When each mark was synced, and when it left for the network: line numbers of the trace."""
 
     synced: dict[str, int] = field(default_factory=dict)
     left: dict[str, int] = field(default_factory=dict)
@@ -38,28 +38,28 @@ class Ledger:
 
     def read(self, trace: Iterable[str], database: str) -> None:
         """Go through the calls in their order."""
-        for place, line in enumerate(trace):
-            found = _CALL.match(line)
-            if found is None:
+        for index, line in enumerate(trace):
+            match = _CALL.match(line)
+            if match is None:
                 continue
-            thread, call = found.groups()
+            thread, call = match.groups()
             marks = {" ".join(mark) for mark in _MARK.findall(line)}
             if call == "pwrite64" and f"{database}-wal>" in line:
                 self._written |= marks
             elif call == "fdatasync":
-                self._sync(thread, line, place)
+                self._sync(thread, line, index)
             elif call in {"write", "writev", "sendto", "sendmsg"} and "TCP" in line:
                 for mark in marks:
-                    self.left.setdefault(mark, place)
+                    self.left.setdefault(mark, index)
 
-    def _sync(self, thread: str, line: str, place: int) -> None:
+    def _sync(self, thread: str, line: str, index: int) -> None:
         """A sync covers what was written before it began, once it has returned."""
         if "resumed" not in line:
             self._begun[thread] = set(self._written)
         if line.rstrip().endswith("= 0"):
             self.syncs += 1
             for mark in self._begun.pop(thread):
-                self.synced.setdefault(mark, place)
+                self.synced.setdefault(mark, index)
 
 
 def echo(call: Call) -> Answer:
@@ -95,7 +95,7 @@ def check(ledger: Ledger, turns: int) -> None:
         for mark in (f"asked {number}", f"answered {number}"):
             assert mark in ledger.left, f"{mark} was never sent"
             assert mark in ledger.synced, f"{mark} was never synced"
-            # A question leaves for the model, an answer for who asked.
+            # A question leaves for the model, an answer for the client.
             assert ledger.synced[mark] < ledger.left[mark], f"{mark} left before it was synced"
     # Each turn makes two commits, and a session's first one more. How many share a sync when
     # the first have just begun depends on the machine; over many turns it does not.

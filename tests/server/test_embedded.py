@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatkeep.providers.embedded import weights
-from tests.process import Server, until
+from tests.process import MODEL_PATIENCE, Server, until
 from tests.titlerule import keeps_the_rule
 
 PATIENT = {
@@ -24,7 +24,7 @@ PATIENT = {
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("data"), PATIENT) as running:
+    with Server(tmp_path_factory.mktemp("data"), PATIENT, patience=MODEL_PATIENCE) as running:
         yield running
 
 
@@ -42,7 +42,7 @@ def alive(pid: int) -> bool:
 
 
 def test_a_conversation_needs_no_key_and_survives_kill_minus_nine(tmp_path: Path) -> None:
-    with Server(tmp_path, PATIENT) as server:
+    with Server(tmp_path, PATIENT, patience=MODEL_PATIENCE) as server:
         for message in ("What is the capital of France?", "And of Spain?", "Thank you"):
             answer = server.chat("geography", message, max_tokens=16)
             assert answer.status_code == 200, answer.text
@@ -103,7 +103,7 @@ def sockets(pid: int) -> set[str]:
 
 
 def test_the_model_ends_with_the_server(tmp_path: Path) -> None:
-    with Server(tmp_path, PATIENT) as server:
+    with Server(tmp_path, PATIENT, patience=MODEL_PATIENCE) as server:
         server.chat("s", "Hello there", max_tokens=4)
         (model,) = model_processes(server)
 
@@ -122,7 +122,8 @@ def test_a_conversation_too_long_for_the_model_says_so(embedded: Server) -> None
 def test_any_gguf_file_can_be_the_model(tmp_path: Path) -> None:
     model = tmp_path / "my model.gguf"
     model.symlink_to(weights("smollm2-135m-instruct"))
-    with Server(tmp_path / "data", {**PATIENT, "CHATKEEP_MODEL": f"local:{model}"}) as server:
+    env = {**PATIENT, "CHATKEEP_MODEL": f"local:{model}"}
+    with Server(tmp_path / "data", env, patience=MODEL_PATIENCE) as server:
         answer = server.chat("s", "Hello there", max_tokens=4)
         assert answer.status_code == 200, answer.text
         assert answer.json()["model"] == f"local:{model}"

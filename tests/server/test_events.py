@@ -1,4 +1,4 @@
-"""`GET /events`: what happens to the sessions, told to whoever watches, honest about gaps."""
+"""`GET /events`: what happens to the sessions, for whoever watches, honest about gaps."""
 
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tests.process import PATIENCE, Server
-from tests.sse import Event, parse
+from tests.sse import Event, lines_of, parse
 from tests.upstream import Answer, Upstream, polite
 
 
@@ -23,7 +23,7 @@ def watching(server: Server, **headers: str) -> Iterator["Queue[Event]"]:
     stop = threading.Event()
 
     def lines(response: httpx2.Response) -> Iterator[str]:
-        for line in response.iter_lines():
+        for line in lines_of(response):
             begun.set()
             if stop.is_set():
                 return
@@ -75,13 +75,15 @@ def test_a_watcher_sees_what_happens_whoever_causes_it(server: Server, session: 
         with server.client() as client:
             changed = client.patch(f"/sessions/{session}", json={"title": "Mine"}).json()
             assert changed["title"] == "Mine"
-            assert until_name(seen, "session.updated")[-1].data == server.sessions()[session]
+            updated = until_name(seen, "session.updated", session_id=session)[-1]
+            assert updated.data == server.sessions()[session]
 
             client.delete(f"/sessions/{session}")
-            assert until_name(seen, "session.deleted")[-1].data == {"session_id": session}
+            deleted = until_name(seen, "session.deleted", session_id=session)[-1]
+            assert deleted.data == {"session_id": session}
 
 
-def test_a_turn_that_is_cancelled_is_told_too(
+def test_a_turn_that_is_cancelled_has_its_event_too(
     server: Server, upstream: Upstream, session: str
 ) -> None:
     upstream.script = lambda call: polite(call) if call.is_title else Answer(hang=True)
@@ -133,16 +135,14 @@ def test_a_watcher_who_comes_back_has_missed_nothing(server: Server, session: st
 
 
 @pytest.mark.parametrize("after", ["", "nonsense", "0123456789ab-5", "x-99999999999999999999"])
-def test_a_watcher_who_was_away_too_long_is_told_to_read_the_list(
-    server: Server, after: str
-) -> None:
+def test_a_watcher_who_was_away_too_long_has_to_read_the_list(server: Server, after: str) -> None:
     with watching(server, **{"Last-Event-ID": after}) as seen:
         server.chat("any", "good morning to you")
         first = seen.get(timeout=PATIENCE)
     assert (first.name == "events.missed") is bool(after)
 
 
-def test_a_watcher_who_is_further_behind_than_is_kept_is_told_so(
+def test_a_watcher_who_is_further_behind_than_is_stored_gets_an_event_of_it(
     tmp_path: Path, upstream: Upstream
 ) -> None:
     env = {**upstream.env, "CHATKEEP_MODEL": "openai:scripted", "CHATKEEP_MAX_FEED_EVENTS": "4"}

@@ -29,7 +29,7 @@ def running_server(
         "CHATKEEP_MODELS": "anthropic:scripted,ollama:scripted",
         "CHATKEEP_FIRST_TOKEN_TIMEOUT": str(MODEL_TIMEOUT),
         "CHATKEEP_MODEL_TIMEOUT": str(MODEL_TIMEOUT),
-        "CHATKEEP_BODY_TIMEOUT": "1",
+        "CHATKEEP_BODY_TIMEOUT": str(MODEL_TIMEOUT),
     }
     with Server(tmp_path_factory.mktemp("data"), env) as running:
         yield running

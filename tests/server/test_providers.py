@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.llama import KEY, llama
-from tests.process import Server
+from tests.process import MODEL_PATIENCE, Server
 from tests.upstream import Answer, Call, Upstream, polite
 
 OPENING = ("user", "(The beginning of this conversation is left out.)")
@@ -41,7 +41,7 @@ def test_real_llama_cpp_is_spoken_to_in_openais_and_in_anthropics_protocol(tmp_p
             "OPENAI_BASE_URL": f"{url}/v1",
             "OPENAI_API_KEY": KEY,
         }
-        with Server(tmp_path, env) as server:
+        with Server(tmp_path, env, patience=MODEL_PATIENCE) as server:
             for model in ("anthropic:local", "openai:local"):
                 # The fourth turn's window begins with the assistant.
                 for number in range(4):

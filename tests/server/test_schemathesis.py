@@ -55,7 +55,7 @@ include-path = "/events"
 max-stream-events = 1
 generation.mode = "negative"
 
-# Which texts are places of a list, exports, models on offer or newest tags no schema can say.
+# Which texts are cursors of a list, exports, models on offer or newest tags no schema can say.
 [[operations]]
 include-name = [
     "GET /sessions", "GET /search", "GET /turns/{{turn_id}}/events", "POST /import", "POST /chat",

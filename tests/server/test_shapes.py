@@ -26,7 +26,7 @@ HEAD = """# What comes of an answer
 
 Made by `tests/server/test_shapes.py` from what a real server does before a scripted provider. The
 columns are the server's own client of OpenAI's protocol, LangChain's, and those of Anthropic and
-Ollama. A cell is the outcome (`ok`, or the problem's type), how often the provider was asked, and
+Ollama. A cell is the outcome (`ok`, or the problem's type), how often the provider was called, and
 the text that is stored. Where a protocol has no such thing, it gets an object it does not know.
 
 """

@@ -266,7 +266,7 @@ def test_an_unknown_turn_is_not_found(client: httpx2.Client, path: str) -> None:
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/turn-not-found")
 
 
-def test_a_position_that_the_turn_never_had_is_told_that_its_text_is_void(
+def test_a_position_that_the_turn_never_had_gets_a_restart(
     client: httpx2.Client, server: Server, session: str
 ) -> None:
     turn_id = server.chat(session, "hello you there").json()["turn_id"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.process import Server, until
+from tests.process import MODEL_PATIENCE, Server, until
 from tests.titlecorpus import FIRST, GOOD
 from tests.titlerule import broken_rules
 from tests.upstream import Answer, Call, Upstream, polite
@@ -59,13 +59,16 @@ def test_thirty_first_messages_get_titles_and_answers_from_the_embedded_model(
         "CHATKEEP_TITLE_TIMEOUT": "600",
         "CHATKEEP_TITLE_WAIT": "0",
     }
-    with Server(tmp_path, env) as server, ThreadPoolExecutor(2) as pool:
+    with (
+        Server(tmp_path, env, patience=MODEL_PATIENCE) as server,
+        ThreadPoolExecutor(2) as pool,
+    ):
         posts = [
             pool.submit(server.chat, f"{number:02}", message, **_model(message))
             for number, (_, message) in enumerate(messages)
         ]
         answers = [post.result().json() for post in posts]
-        until(lambda: _ended_title_calls(server) == len(messages))
+        until(lambda: _ended_title_calls(server) == len(messages), seconds=MODEL_PATIENCE)
         sessions = server.sessions()
         # Not even a connection that the model's server was closing.
         assert "model_call_failed" not in server.log.read_text()

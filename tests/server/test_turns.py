@@ -120,7 +120,7 @@ def test_cancelling_stops_the_call_of_the_model(
     assert gone.wait(PATIENCE)
 
 
-def test_a_turn_that_is_cancelled_in_the_line_never_asks_the_model(
+def test_a_turn_that_is_cancelled_in_the_queue_never_calls_the_model(
     client: httpx2.Client,
     pool: ThreadPoolExecutor,
     server: Server,
@@ -226,7 +226,7 @@ def test_a_conflict_names_the_turn_in_the_way_and_where_its_stream_is(
     assert server.contents(session) == ["one", "So far.", "three", "THREE"]
 
 
-def test_turns_in_line_run_in_the_order_of_their_arrival_and_the_line_is_bounded(
+def test_queued_turns_run_in_the_order_of_their_arrival_and_the_queue_is_bounded(
     client: httpx2.Client, pool: ThreadPoolExecutor, server: Server, slow: Slow, session: str
 ) -> None:
     answers = [posted(pool, server, session, "zero")]

@@ -34,7 +34,7 @@ def test_replies_and_titles_are_counted_apart(server: Server, session: str) -> N
     assert (title["input_tokens"], title["output_tokens"]) == (11, 7)
 
 
-def test_tokens_are_told_by_turn_model_and_day(server: Server, session: str) -> None:
+def test_tokens_are_counted_by_turn_model_and_day(server: Server, session: str) -> None:
     answers = [server.chat(session, f"good morning {n}").json() for n in range(3)]
 
     turns = [row for row in usage(server, "turn", session) if row["kind"] == "reply"]

@@ -1,4 +1,4 @@
-"""What is told of messages beside themselves: their alternatives, and the turns behind them."""
+"""What is stored of messages beside themselves: their alternatives, and the turns behind them."""
 
 from typing import Any
 

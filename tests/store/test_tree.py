@@ -146,7 +146,7 @@ def test_a_failed_turn_that_is_tried_again_is_read_by_the_next(store: Store) -> 
         assert await contents(store, "s") == ["one", "ONE"]
         assert await read_by(await turn(store, "s", "three")) == ["one", "ONE"]
 
-        # What the turn of that time read is told as it was, although a reply has come since.
+        # What the turn of that time read stays as it was, although a reply has come since.
         receipt = await store.read(
             turn_records.receipt, tenant="default", turn_id=skipped.turn.turn_id
         )
@@ -157,7 +157,7 @@ def test_a_failed_turn_that_is_tried_again_is_read_by_the_next(store: Store) -> 
     run(work)
 
 
-def test_a_turn_that_waits_keeps_the_place_that_it_named(store: Store) -> None:
+def test_a_turn_that_waits_keeps_the_parent_that_it_named(store: Store) -> None:
     async def work() -> None:
         one = await turn(store, "s", "one")
         running = await accept(store, "s", "two")
@@ -180,7 +180,7 @@ def test_a_turn_that_waits_keeps_the_place_that_it_named(store: Store) -> None:
     run(work)
 
 
-def test_a_turn_that_is_cancelled_while_it_waits_keeps_its_message_and_its_place(
+def test_a_turn_that_is_cancelled_while_it_waits_keeps_its_message_and_its_position(
     store: Store,
 ) -> None:
     async def work() -> None:
@@ -290,7 +290,7 @@ def test_another_tenants_tree_is_unknown(store: Store) -> None:
 
 
 def test_the_runs_of_the_active_branch_are_its_path(store: Store) -> None:
-    """In trees that grow at random places, and whichever branch is chosen."""
+    """In trees that grow at random messages, and whichever branch is chosen."""
     chance = random.Random(5)
 
     async def work() -> None:

@@ -32,7 +32,7 @@ class Message:
 
 @dataclass
 class Turn:
-    """A turn that was accepted; `below` is the message it continues from, if its client said."""
+    """A turn that was accepted; `below` is the message that its client continues from."""
 
     id: str
     question: str
@@ -57,7 +57,7 @@ class Conversation:
     head: str | None = None
     running: Turn | None = None
     waiting: list[Turn] = field(default_factory=list)
-    """In their order; one that was cancelled keeps its place until the turn would be its own."""
+    """In their order; a cancelled one stays until it would be the next."""
     title: str | None = None
     settings: dict[str, object] = field(
         default_factory=lambda: {"pinned": False, "archived": False, "metadata": {}}

@@ -35,7 +35,7 @@ FAULTS = {
             ON m.session_pk = s.pk AND m.seq = s.head_seq
         WHERE s.message_count <> coalesce(m.depth, 0)
             OR (s.head_seq IS NULL) <> (m.seq IS NULL)""",
-    "a number that was lost or given twice": """
+    "a number that was lost or used twice": """
         SELECT session_id FROM shown s WHERE s.last_seq <> (
             SELECT count(*) FROM messages m WHERE m.session_pk = s.pk)""",
     "a turn that has not ended": "SELECT id FROM turns WHERE status IN ('queued', 'running')",
@@ -70,7 +70,7 @@ def faults(folder: Path) -> list[str]:
 
 
 def contents(folder: Path, session: str) -> list[str]:
-    """What users said in a session, in every branch, in the order in which it came."""
+    """The messages of users in a session, in every branch, in the order in which they came."""
     path = f"file:{folder}/chatkeep.db?mode=ro"
     sql = """SELECT content FROM messages JOIN sessions ON pk = session_pk
         WHERE session_id = ? AND role = 'user' ORDER BY seq"""

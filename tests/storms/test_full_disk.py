@@ -1,4 +1,4 @@
-"""A disk that stays full while clients go on posting, and has room again in the end.
+"""A disk that stays full while clients go on posting, and has space again in the end.
 
 The server's log is on it too. A normal run fills it for some seconds, `--full` for ten minutes.
 """
@@ -25,7 +25,7 @@ SOME_SECONDS, ALL_SECONDS = 3, 600
 """How long the disk is full, in a normal run and with `--full`."""
 
 CLIENTS = 8
-ROOM_BYTES = 1_000_000
+SPARE_BYTES = 1_000_000
 """What the files may grow to at first: some turns are made before the disk is full."""
 PAUSE_SECONDS = 0.02
 """What a client waits after a refusal."""
@@ -52,7 +52,7 @@ class Clients:
         async with httpx2.AsyncClient(base_url=self.server.url, timeout=PATIENCE) as http:
             posting = [asyncio.create_task(self.post_on(http, client)) for client in range(CLIENTS)]
             size = max(path.stat().st_size for path in self.server.folder.iterdir())
-            with disk_full(self.server, after_bytes=size + ROOM_BYTES):
+            with disk_full(self.server, after_bytes=size + SPARE_BYTES):
                 async with asyncio.timeout(PATIENCE):
                     while not self.statuses[503]:
                         await asyncio.sleep(PAUSE_SECONDS)
@@ -87,7 +87,7 @@ def test_a_full_disk_refuses_loses_nothing_and_needs_no_restart(
     asyncio.run(clients.run(ALL_SECONDS if full else SOME_SECONDS))
     assert clients.statuses[200]
     assert clients.statuses[503]
-    assert server.chat("after", "is there room again?").status_code == 200
+    assert server.chat("after", "is there space again?").status_code == 200
     until(lambda: not [f for f in faults(server.folder) if "has not ended" in f])
     assert faults(server.folder) == []
     there = {
@@ -96,7 +96,7 @@ def test_a_full_disk_refuses_loses_nothing_and_needs_no_restart(
         for text in contents(server.folder, session)
     }
     assert set(clients.acknowledged) <= there
-    # Refused, or stored while its client was told to come back: nothing is there twice.
+    # Refused, or stored while its client was refused: nothing is there twice.
     assert len(there) == sum(len(contents(server.folder, name)) for name in server.sessions())
     show(f"a full disk: {dict(clients.statuses)}, {len(there)} messages are there")
 

@@ -102,7 +102,7 @@ class Storm:
     async def post(
         self, session: Seeded, *, text: str = "", key: str = "", accepted: Any = None, **more: Any
     ) -> httpx2.Response:
-        """Post a message; whoever waits for `accepted` is told when the turn is on disk."""
+        """Post a message; `accepted` is set when the turn is on disk."""
         text = text or self.message(session)
         headers = {**STREAM, **({"Idempotency-Key": key} if key else {})}
         body = {"session_id": session.name, "message": text, **more}
@@ -197,12 +197,12 @@ class Storm:
             assert seqs == list(range(1, len(seqs) + 1))
 
     async def carry_back(self, _session: Seeded, chance: random.Random) -> None:
-        # So many imports at once, and the next is told to come back.
+        # So many imports at once, and the next is refused.
         export = chance.choice(self.sessions[1:]).export
         await self.send("POST", "/import", also={503}, content=export)
 
     async def read_on(self, session: Seeded, chance: random.Random) -> None:
-        """A turn's stream from two places ends with the same words."""
+        """A turn's stream from two positions ends with the same words."""
         path = f"/turns/{chance.choice(session.turns)}/events"
         whole = await self.send("GET", path)
         if whole.status_code != 200:

@@ -56,7 +56,7 @@ class Scene:
         return turn
 
     def finish(self) -> None:
-        """Let the model write on, now and whenever it is asked again."""
+        """Let the model write on, now and at any later call."""
         self.answer = Answer(pieces_of(self.question))
         self.go_on.release(1_000)
 
@@ -86,7 +86,7 @@ class Scene:
 
 
 def cut_while_the_disk_is_full(scene: Scene) -> None:
-    """What arrived before the cut is stored when there is room."""
+    """What arrived before the cut is stored when there is space."""
     # After both pieces, before the model says that this was all.
     scene.answer.cut_after = 3
     with disk_full(scene.server):
@@ -131,7 +131,7 @@ def stopped_while_the_disk_is_full(scene: Scene) -> None:
 
 
 def cancelled_while_the_disk_is_full(scene: Scene) -> None:
-    """It stops at once, and is stored as stopped when there is room."""
+    """It stops at once, and is stored as stopped when there is space."""
     with ThreadPoolExecutor(1) as pool:
         with disk_full(scene.server):
             cancelling = pool.submit(scene.cancel)
@@ -177,7 +177,7 @@ def killed_while_the_clock_is_set_back(scene: Scene) -> None:
 
 
 def cancelled_while_the_model_hangs(scene: Scene) -> None:
-    """Nobody reads, nobody writes; what came is kept."""
+    """Nobody reads, nobody writes; what came is stored."""
     with scene.server.client() as http:
         assert http.post(f"/turns/{scene.turn}/cancel").json()["status"] == "cancelled"
     scene.works(scene.question, scene.first_piece)
@@ -195,7 +195,7 @@ def deleted_while_the_model_hangs(scene: Scene) -> None:
 
 
 def deleted_while_the_disk_is_full(scene: Scene) -> None:
-    """Refused, or hidden at once and swept when there is room."""
+    """Refused, or hidden at once and swept when there is space."""
     with disk_full(scene.server), scene.server.client() as http:
         assert http.delete(f"/sessions/{scene.session}").status_code == 503
     with scene.server.client() as http:
@@ -205,7 +205,7 @@ def deleted_while_the_disk_is_full(scene: Scene) -> None:
 
 def _is_refused(scene: Scene) -> bool:
     """Whether the disk is as full as the scene wants it: nothing new can be posted."""
-    return scene.server.chat("other", "is there room?").status_code == 503
+    return scene.server.chat("other", "is there space?").status_code == 503
 
 
 PAIRS: list[Callable[[Scene], None]] = [
@@ -243,7 +243,7 @@ def delete(server: Server, session: str) -> int:
 
 
 @needs_strace
-def test_a_reader_is_told_when_a_turn_fails_while_its_session_is_deleted(
+def test_a_reader_gets_the_end_when_a_turn_fails_while_its_session_is_deleted(
     harmed: Server, upstream: Upstream
 ) -> None:
     """The model's failure comes while the deletion waits for the disk."""
