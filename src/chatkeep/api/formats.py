@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import orjson
 
 from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.model import Message
 from chatkeep.domain.records import VERSION, Beginning
+from chatkeep.domain.times import rfc3339
 from chatkeep.store import Store, exports, messages
 
 MESSAGES_AT_ONCE = 50
@@ -41,7 +41,7 @@ async def openai(store: Store, tenant: str, pks: AsyncIterator[int]) -> AsyncIte
         if session is None:
             continue
         opening = b'{"messages":['
-        async for found in _branch(store, tenant, session):
+        async for found in _branch(store, tenant, session.session_id):
             listed = [{"role": message.role, "content": message.content} for message in found]
             yield opening + orjson.dumps(listed)[1:-1]
             opening = b","
@@ -55,10 +55,10 @@ async def markdown(store: Store, tenant: str, pks: AsyncIterator[int]) -> AsyncI
         session = await store.read(exports.session, tenant=tenant, pk=pk)
         if session is None:
             continue
-        created = session["created_at"][:16].replace("T", " ")
-        yield f"{rule}# {session['title']}\n\n*{session['session_id']}, {created} UTC*\n".encode()
+        created = rfc3339(session.created_at)[:16].replace("T", " ")
+        yield f"{rule}# {session.title}\n\n*{session.session_id}, {created} UTC*\n".encode()
         rule = "\n---\n\n"
-        async for found in _branch(store, tenant, session):
+        async for found in _branch(store, tenant, session.session_id):
             yield "".join(_as_markdown(message) for message in found).encode()
 
 
@@ -68,13 +68,9 @@ def _as_markdown(message: Message) -> str:
     return f"\n## {_SPEAKERS[message.role]} ({at} UTC{ended})\n\n{message.content}\n"
 
 
-async def _branch(
-    store: Store, tenant: str, session: dict[str, Any]
-) -> AsyncIterator[list[Message]]:
+async def _branch(store: Store, tenant: str, session_id: str) -> AsyncIterator[list[Message]]:
     try:
-        path = await store.read(
-            messages.path, tenant=tenant, session_id=session["session_id"], limit=None
-        )
+        path = await store.read(messages.path, tenant=tenant, session_id=session_id, limit=None)
     except SessionNotFound:
         return  # deleted meanwhile
     seqs = path.seqs[::-1]
