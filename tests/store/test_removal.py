@@ -28,7 +28,7 @@ def test_a_session_that_is_used_again_does_not_expire(store: Store) -> None:
     run(work)
 
 
-def test_a_deleted_session_keeps_nothing_of_what_waited(store: Store) -> None:
+def test_of_a_deleted_session_no_waiting_message_stays(store: Store) -> None:
     async def work() -> None:
         await accept(store, "s", "running")
         await accept(store, "s", "a canary that waits")
