@@ -27,6 +27,20 @@ LAYERS = (
 
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
+STORE_LAYERS = (
+    ("database_files", "page", "prepared", "tables", "search.query"),
+    ("lock", "migrations"),
+    ("backup", "database"),
+    ("branches", "exports", "rows", "usage", "search.active_runs", "search.index"),
+    ("idempotency", "leases", "messages", "sessions", "search.hits"),
+    ("deletion", "session_changes", "turn_records", "turns"),
+    ("details", "imports", "turn_creation"),
+    ("__init__",),
+)
+"""The modules of the store, lowest first: what runs functions, then the tables, then the work."""
+
+STORE_LAYER = {name: number for number, names in enumerate(STORE_LAYERS) for name in names}
+
 READERS_OF_SETTINGS = {"app", "cli"}
 LIMIT = 40
 LONGER = {
@@ -74,6 +88,48 @@ def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
         docstring = function.body[0]
         length -= (docstring.end_lineno or docstring.lineno) - docstring.lineno + 1
     return length
+
+
+STORE = SOURCE / "store"
+STORE_FILES = [path for path in FILES if STORE in path.parents]
+
+
+def store_module(path: Path) -> str:
+    parts = path.relative_to(STORE).with_suffix("").parts
+    return "migrations" if parts[0] == "migrations" else ".".join(parts)
+
+
+def imported_store_modules(path: Path) -> set[str]:
+    """By their names within the store; of a package's name, the module that is taken from it."""
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("chatkeep.store"):
+            parts = (node.module or "").split(".")[2:]
+            name = ".".join(parts)
+            of_package = {".".join([*parts, alias.name]) for alias in node.names}
+            modules |= {name} if name in STORE_LAYER else of_package
+    return modules
+
+
+@pytest.mark.parametrize("path", STORE_FILES, ids=lambda path: str(path.relative_to(STORE)))
+def test_a_module_of_the_store_imports_from_layers_below_its_own(path: Path) -> None:
+    for imported in imported_store_modules(path):
+        importer = store_module(path)
+        assert STORE_LAYER[imported] < STORE_LAYER[importer], f"{importer} imports {imported}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((STORE / "migrations" / "versions").glob("*.py")), ids=lambda path: path.stem
+)
+def test_a_released_migration_imports_nothing_of_the_program(path: Path) -> None:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            names.add((node.module or "").split(".")[0])
+        elif isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+    assert "chatkeep" not in names
 
 
 def test_a_function_fits_on_a_screen() -> None:

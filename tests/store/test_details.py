@@ -1,4 +1,4 @@
-"""What is stored of messages beside themselves: their alternatives, and the turns behind them."""
+"""What is shown of messages beside themselves: their alternatives and their turns."""
 
 from typing import Any
 
@@ -150,8 +150,8 @@ def test_a_session_names_the_turns_that_wait_in_their_order(store: Store) -> Non
         assert after.revision != before.revision
 
         await end(store, running.turn.turn_id)
-        begun = await read(store)
-        assert (begun.running_turn, begun.queued_turns) == (waiting[0], tuple(waiting[1:]))
+        started = await read(store)
+        assert (started.running_turn, started.queued_turns) == (waiting[0], tuple(waiting[1:]))
 
     async def read(store: Store) -> Any:
         return await store.read(sessions.record, tenant="default", session_id="s")

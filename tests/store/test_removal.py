@@ -1,10 +1,13 @@
 """What is deleted, and what is not: a session that is used again does not expire."""
 
+import orjson
 import pytest
 import sqlalchemy as sa
 
 from chatkeep.domain.errors import SessionNotFound
-from chatkeep.store import Store, deletion, sessions
+from chatkeep.domain.records import TurnLine
+from chatkeep.store import Store, deletion, exports, sessions
+from chatkeep.store.tables import HIDDEN
 from tests.store.conftest import accept, end, run
 
 
@@ -25,7 +28,7 @@ def test_a_session_that_is_used_again_does_not_expire(store: Store) -> None:
     run(work)
 
 
-def test_a_deleted_session_keeps_nothing_of_what_waited(store: Store) -> None:
+def test_of_a_deleted_session_no_waiting_message_stays(store: Store) -> None:
     async def work() -> None:
         await accept(store, "s", "running")
         await accept(store, "s", "a canary that waits")
@@ -35,5 +38,29 @@ def test_a_deleted_session_keeps_nothing_of_what_waited(store: Store) -> None:
             return list(conn.exec_driver_sql("SELECT input FROM turns").scalars())
 
         assert await store.read(inputs) == [None, None]
+
+    run(work)
+
+
+def test_the_turns_of_a_deleted_session_say_why_they_were_cancelled(store: Store) -> None:
+    async def work() -> None:
+        complete = await accept(store, "s", "complete")
+        await end(store, complete.turn.turn_id)
+        await accept(store, "s", "running")
+        await accept(store, "s", "waiting")
+        removed = await store.write(deletion.soft_delete, tenant="default", session_id="s", at=5)
+        exported = await store.read(exports.lines, tenant=HIDDEN, pk=removed.session_pk)
+
+        assert exported is not None
+        with exported:
+            lines = [orjson.loads(line) for line in exported]
+        turns = [line for line in lines if line["type"] == "turn"]
+        assert [(turn["status"], turn["error_code"], turn["error_detail"]) for turn in turns] == [
+            ("completed", None, None),
+            ("cancelled", "turn-cancelled", "The session was deleted."),
+            ("cancelled", "turn-cancelled", "The session was deleted."),
+        ]
+        # The message of the first is in the tree, so that it is a line of an export as it is.
+        TurnLine.model_validate(turns[1])
 
     run(work)

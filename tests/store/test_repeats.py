@@ -120,7 +120,7 @@ def other(store: Store) -> LeaseKeeper:
     return LeaseKeeper(store, BackgroundTasks(), seconds=0)
 
 
-def test_turns_of_a_lease_that_stands_still_go_to_one_of_those_who_watch(
+def test_one_process_takes_over_the_turns_of_a_lease_that_is_not_renewed(
     store: Store, other: LeaseKeeper
 ) -> None:
     async def work() -> None:
@@ -177,7 +177,7 @@ def test_a_lease_that_moves_is_left_alone(store: Store) -> None:
     run(work)
 
 
-def test_who_was_thought_dead_begins_a_new_lease(store: Store) -> None:
+def test_a_process_whose_lease_was_taken_over_gets_a_new_one(store: Store) -> None:
     async def work() -> None:
         lease = LeaseKeeper(store, BackgroundTasks(), seconds=1)
         before = lease.owner
@@ -189,7 +189,7 @@ def test_who_was_thought_dead_begins_a_new_lease(store: Store) -> None:
 
 
 def test_a_key_survives_a_restart(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/kept.db"
+    url = f"sqlite:///{tmp_path}/chatkeep.db"
     store = open_store(url)
     first = run(lambda: post(store, keyed("k"), at=NOW))
     store.close()

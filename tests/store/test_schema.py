@@ -253,8 +253,8 @@ def plan(
 
 def test_what_a_search_finds_is_read_by_its_keys_however_many(store: Store) -> None:
     def plans(conn: sa.Connection) -> list[list[str]]:
-        found = (hits._MESSAGES.statement, hits._TITLES.statement)
-        return [plan(conn, one, listed=200, tenant="default", keys=1) for one in found]
+        statements = (hits._MESSAGES.statement, hits._TITLES.statement)
+        return [plan(conn, one, listed=200, tenant="default", keys=1) for one in statements]
 
     for steps in run(lambda: store.read(plans)):
         assert "_search_key (search_key=?)" in steps[0], steps

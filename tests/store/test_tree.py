@@ -28,8 +28,8 @@ from tests.store.conftest import RUNNER, accept, cancel, end, run
 async def turn(store: Store, session_id: str, message: str | None = None, **more: Any) -> Any:
     """A whole turn; its reply is its message in capitals."""
     accepted = await accept(store, session_id, message, **more)
-    assert accepted.begun is not None
-    await end(store, accepted.turn.turn_id, accepted.begun.message.upper())
+    assert accepted.started is not None
+    await end(store, accepted.turn.turn_id, accepted.started.message.upper())
     return accepted
 
 
@@ -51,8 +51,8 @@ async def choose(store: Store, session_id: str, message_id: str) -> Any:
 
 
 async def read_by(accepted: turn_creation.Accepted) -> list[str]:
-    assert accepted.begun is not None
-    return [content for _, content in accepted.begun.context]
+    assert accepted.started is not None
+    return [content for _, content in accepted.started.context]
 
 
 def test_a_branch_continues_from_its_parent_and_becomes_the_active_one(store: Store) -> None:
@@ -105,9 +105,9 @@ def test_a_reply_that_is_tried_again_is_a_sibling_and_the_new_head(store: Store)
         again = await accept(store, "s", regenerate=one.turn.turn_id)
 
         assert await read_by(again) == ["zero", "ZERO"]
-        assert again.begun is not None
-        assert again.begun.message == "one"
-        assert again.begun.system_prompt == "Shout."
+        assert again.started is not None
+        assert again.started.message == "one"
+        assert again.started.system_prompt == "Shout."
         assert again.turn.user_message_id == one.turn.user_message_id
         assert await contents(store, "s") == ["zero", "ZERO", "one", "ONE", "two", "TWO"]
         await end(store, again.turn.turn_id, "One!")
@@ -146,7 +146,7 @@ def test_a_failed_turn_that_is_tried_again_is_read_by_the_next(store: Store) -> 
         assert await contents(store, "s") == ["one", "ONE"]
         assert await read_by(await turn(store, "s", "three")) == ["one", "ONE"]
 
-        # What the turn of that time read stays as it was, although a reply has come since.
+        # The receipt is of what the turn read then, although there is a reply since.
         receipt = await store.read(
             turn_records.receipt, tenant="default", turn_id=skipped.turn.turn_id
         )
@@ -157,14 +157,14 @@ def test_a_failed_turn_that_is_tried_again_is_read_by_the_next(store: Store) -> 
     run(work)
 
 
-def test_a_turn_that_waits_keeps_the_parent_that_it_named(store: Store) -> None:
+def test_a_turn_that_waits_stays_on_the_branch_that_it_named(store: Store) -> None:
     async def work() -> None:
         one = await turn(store, "s", "one")
         running = await accept(store, "s", "two")
         branch = await accept(store, "s", "other", branch=Branch(one.turn.message_id))
         again = await accept(store, "s", regenerate=one.turn.turn_id)
-        assert branch.begun is None
-        assert again.begun is None
+        assert branch.started is None
+        assert again.started is None
 
         first = await end(store, running.turn.turn_id, "TWO")
         assert first is not None
@@ -180,7 +180,7 @@ def test_a_turn_that_waits_keeps_the_parent_that_it_named(store: Store) -> None:
     run(work)
 
 
-def test_a_turn_that_is_cancelled_while_it_waits_keeps_its_message_and_its_position(
+def test_the_message_of_a_turn_that_is_cancelled_while_it_waits_stays_in_its_order(
     store: Store,
 ) -> None:
     async def work() -> None:
@@ -202,7 +202,7 @@ def test_a_turn_that_is_cancelled_while_it_waits_keeps_its_message_and_its_posit
         ]
         assert await cancel(store, waiting[0].turn.turn_id) is Status.CANCELLED
         after = await accept(store, "s", "after")
-        assert after.begun is not None
+        assert after.started is not None
 
     run(work)
 
@@ -215,7 +215,7 @@ def test_a_cancelled_try_again_that_waited_can_be_tried_again(store: Store) -> N
         await cancel(store, again.turn.turn_id)
         await end(store, running.turn.turn_id)
         third = await turn(store, "s", regenerate=again.turn.turn_id)
-        assert third.begun.message == "one"
+        assert third.started.message == "one"
 
     run(work)
 

@@ -19,9 +19,9 @@ def test_a_second_question_waits_for_the_first_and_then_reads_its_answer(store: 
         first = await accept(store, "s", "one")
         second = await accept(store, "s", "two")
         other = await accept(store, "t", "elsewhere")
-        assert first.begun is not None
-        assert other.begun is not None
-        assert second.begun is None
+        assert first.started is not None
+        assert other.started is not None
+        assert second.started is None
 
         ended = await end(store, first.turn.turn_id, "first answer")
 
@@ -94,14 +94,14 @@ def test_times_never_go_backwards_within_a_session(store: Store) -> None:
 
 def test_many_unanswered_messages_hide_no_answered_one(store: Store) -> None:
     async def work() -> None:
-        answered = await accept(store, "s", "kept")
-        await end(store, answered.turn.turn_id, "kept answer")
+        answered = await accept(store, "s", "answered")
+        await end(store, answered.turn.turn_id, "an answer")
         for number in range(50):
             failed = await accept(store, "s", f"failed {number}")
             await end(store, failed.turn.turn_id, "", Status.FAILED)
         last = await accept(store, "s", "last")
-        assert last.begun is not None
-        assert last.begun.context == ((Role.USER, "kept"), (Role.ASSISTANT, "kept answer"))
+        assert last.started is not None
+        assert last.started.context == ((Role.USER, "answered"), (Role.ASSISTANT, "an answer"))
 
     run(work)
 
@@ -117,9 +117,9 @@ def test_a_session_may_have_a_context_of_its_own_size(store: Store) -> None:
 
             await store.write(resize)
             last = await accept(store, "s", "how many?")
-            assert last.begun is not None
-            assert len(last.begun.context) <= size
-            assert last.begun.context[-1:] == ((Role.ASSISTANT, f"answer {size}"),)[:size]
+            assert last.started is not None
+            assert len(last.started.context) <= size
+            assert last.started.context[-1:] == ((Role.ASSISTANT, f"answer {size}"),)[:size]
             await end(store, last.turn.turn_id, "so many")
 
     run(work)
@@ -133,8 +133,8 @@ def test_the_turns_system_prompt_wins_over_the_sessions_and_that_over_the_defaul
             options = TurnOptions(system_prompt=turn)
             accepted = await accept(store, "s", "hello", options=options)
             await end(store, accepted.turn.turn_id)
-            assert accepted.begun is not None
-            return accepted.begun.system_prompt
+            assert accepted.started is not None
+            return accepted.started.system_prompt
 
         assert await prompt(None) == "Be kind."
         assert await prompt("turn") == "turn"
@@ -150,7 +150,7 @@ def test_the_turns_system_prompt_wins_over_the_sessions_and_that_over_the_defaul
     run(work)
 
 
-def test_what_a_dead_process_left_is_found_and_begun_again_with_the_same_context(
+def test_the_turns_of_a_dead_process_restart_with_the_same_context(
     store: Store,
 ) -> None:
     async def work() -> None:
@@ -166,9 +166,9 @@ def test_what_a_dead_process_left_is_found_and_begun_again_with_the_same_context
 
         again = await store.write(turns.restart_turn, turn_id=running.turn.turn_id, runner=RUNNER)
 
-        assert running.begun is not None
+        assert running.started is not None
         assert again.turn.attempt == 2
-        assert (again.context, again.message) == (running.begun.context, running.begun.message)
+        assert (again.context, again.message) == (running.started.context, running.started.message)
 
     run(work)
 
@@ -218,7 +218,7 @@ def test_pages_of_sessions_follow_each_other_while_sessions_are_added(store: Sto
     run(work)
 
 
-def test_titles_that_are_owed_are_found_for_every_tenant(store: Store) -> None:
+def test_sessions_without_a_models_title_are_listed_for_every_tenant(store: Store) -> None:
     async def work() -> None:
         await store.write(
             lambda conn: conn.execute(tenants.insert().values(id="acme", created_at=1))

@@ -1,4 +1,4 @@
-"""Where the rows are kept: `Store` decides on which thread a function meets the database."""
+"""The database: its tables, the functions that work on them, and `Store`, which runs those."""
 
 from chatkeep.store.database import Store
 from chatkeep.store.migrations import is_current

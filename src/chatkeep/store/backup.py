@@ -1,4 +1,4 @@
-"""A database as a file: copied while it is used, checked, put in another's place.
+"""A database as a file: copied while it is used, checked, restored.
 
 Plain SQLite, because it works on files that no `Store` has opened.
 """
@@ -18,16 +18,16 @@ from chatkeep.store import database_files, migrations
 from chatkeep.store.lock import claim
 
 STEPS = 100_000
-"""Steps of SQLite's machine, a few milliseconds, after which Python may do something."""
+"""Steps of SQLite's virtual machine, a few milliseconds, after which Python may react to Ctrl-C."""
 
 
 class NoBackup(Exception):
-    """A file cannot be copied, checked or restored; the message says why."""
+    """Raised for a file that cannot be copied, checked or restored; its text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What is in a database that was found whole."""
+    """What is in a database that is whole: `bytes` is its size with its write-ahead log."""
 
     sessions: int
     messages: int
@@ -37,7 +37,15 @@ class Contents:
 def copy(source: Path, target: Path) -> Contents:
     """Copy a database as it is now, even while a server writes to it, and check the copy.
 
-    The copy appears under its name when it is whole and on disk. Raises `NoBackup`.
+    The copy appears under its name when it is whole and on disk.
+
+    Args:
+        source: The database.
+        target: The copy; a file that is there is replaced.
+
+    Raises:
+        NoBackup: There is no copy, and `target` is as it was.
+
     """
     if not source.is_file():
         raise NoBackup(f"There is no database at {source}.")
@@ -51,7 +59,7 @@ def copy(source: Path, target: Path) -> Contents:
 
 
 def check(path: Path) -> Contents:
-    """Read a whole database and make sure that it is one of ours. Raises `NoBackup`."""
+    """Read a whole database. Raises `NoBackup` if it is damaged, newer, or not Chatkeep's."""
     try:
         with contextlib.closing(_connect(path, "ro")) as conn:
             if problems := conn.execute("PRAGMA integrity_check(3)").fetchall():
@@ -70,16 +78,24 @@ def check(path: Path) -> Contents:
         raise NoBackup(f"{path} is no database of Chatkeep: {error}.") from None
     if version is None or not migrations.is_known(version[0]):
         raise NoBackup(f"{path} was made by a newer version of Chatkeep.")
-    log = Path(f"{path}-wal")
-    size = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    wal = Path(f"{path}-wal")
+    size = path.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
     return Contents(sessions, messages, size)
 
 
 def restore(source: Path, target: Path) -> tuple[Contents, Path | None]:
-    """Put a copy in a database's place; also return where the one before is kept.
+    """Replace a database with a copy; at any moment a whole database has its name.
 
-    At any moment there is a whole database in that place. Raises `NoBackup`, also while a server
-    holds the database.
+    Args:
+        source: The copy, which stays.
+        target: The database.
+
+    Returns:
+        What is in the database now, and the file that has the one before, if there was one.
+
+    Raises:
+        NoBackup: The copy is not whole, or a server holds the database.
+
     """
     check(source)
     target = Path(os.path.realpath(target))
@@ -90,16 +106,16 @@ def restore(source: Path, target: Path) -> tuple[Contents, Path | None]:
     with lock, _replacement(target) as partial:
         # With what is in a log beside it: it may be a copy of a whole folder.
         _copy(source, partial, "ro")
-        found = check(partial)
+        contents = check(partial)
         before = _put_aside(target)
-    return found, before
+    return contents, before
 
 
 def _copy(source: Path, target: Path, mode: str) -> None:
-    """Write what a database has to another file, and that to disk."""
+    """Copy a database into another file, and sync that."""
     try:
         with contextlib.closing(_connect(source, mode)) as conn:
-            # One read transaction: what was committed before it began, and nothing of later.
+            # One read transaction: what was committed before it began, and nothing later.
             conn.execute("VACUUM INTO ?", (str(target),))
     except sqlite3.Error as error:
         _stop_if_interrupted(error)
@@ -108,10 +124,13 @@ def _copy(source: Path, target: Path, mode: str) -> None:
 
 
 def _put_aside(path: Path) -> Path | None:
-    """Give a database a second name, with all that its write-ahead log has.
+    """Give a database a second name, and copy its write-ahead log into it.
 
-    Returns `None` if there is no database. Afterwards no log is left that would be read into
-    another database in this place.
+    Afterwards there is no log that SQLite would take for that of the next database of this name.
+
+    Returns:
+        The second name; `None` if there is no database.
+
     """
     before = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
     wal = Path(f"{path}-wal")
@@ -149,13 +168,13 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _stop_if_interrupted(error: sqlite3.Error) -> None:
-    """Go on with a `KeyboardInterrupt` that the driver has turned into an error of SQLite."""
+    """Raise a `KeyboardInterrupt` that the driver has turned into an error of SQLite."""
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
         raise KeyboardInterrupt from None
 
 
 def _check_target(target: Path, source: Path) -> None:
-    """Make sure that a copy in a file's place harms no database. Raises `NoBackup`."""
+    """Raise `NoBackup` if a copy at this path would harm a database."""
     if target.exists() and not target.is_file():
         raise NoBackup(f"{target} is not a file.")
     names = [Path(f"{source}{suffix}") for suffix in ("", "-wal", "-shm", ".lock")]

@@ -1,6 +1,6 @@
 """The database's threads: one that writes, with group commit, and several that read.
 
-Every store function is plain and takes `conn` first. What a function means is not known here.
+Every function of the store is synchronous and takes `conn` first. What it does is not known here.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Concatenate, ParamSpec, TypeVar
+from typing import IO, Any, Concatenate, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
@@ -23,17 +23,17 @@ from chatkeep.domain.errors import ChatError, Overloaded, StoreUnavailable
 from chatkeep.store import database_files, migrations
 from chatkeep.store.lock import claim
 
-log = telemetry.logger("store")
+logger = telemetry.logger("store")
 
 P = ParamSpec("P")
 T = TypeVar("T")
 StoreFunction = Callable[Concatenate[sa.Connection, P], T]
 
 BATCH = 128
-"""Writes that share a commit at most."""
+"""How many writes share a commit at most."""
 
 PRIMARY_CODE = 0xFF
-"""The bits of SQLite's extended result codes that say what kind of error it is."""
+"""The bits of SQLite's extended result codes that are the primary code."""
 
 _DAMAGED = (
     "The database is damaged. `chatkeep doctor` says where; `chatkeep restore` puts a backup in "
@@ -44,20 +44,21 @@ _REASONS = {
     sqlite3.SQLITE_NOTADB: _DAMAGED,
     sqlite3.SQLITE_FULL: "The disk is full: nothing can be stored until there is room.",
 }
-"""What whoever asks is told of some errors; the log says it of all."""
+"""What clients read of some errors; the program's log has the database's own words for all."""
 
 BUSY_SECONDS = 30
-"""How long to wait for another program's lock on the database."""
+"""How long a statement waits for another program's lock on the database."""
 
 TRUSTED_SECONDS = 60
-"""How long a write that succeeded says that the next one will."""
+"""For how long after a write succeeded the next is expected to."""
 
 TRIAL_BYTES = 32_768
-"""What a trial writes: more than the transactions of an ordinary turn."""
+"""How much a trial writes: more than the transactions of an ordinary turn."""
 
 
 @dataclass(slots=True)
 class _Write:
+    # Each write of a batch has a result of its own type.
     work: Callable[[sa.Connection], Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
@@ -154,13 +155,26 @@ class Store:
         return True
 
     def announce(self, address: str) -> None:
-        """Say where this process answers, for those who find that it holds the database."""
+        """Publish this process's address, for a process that meets its lock on the database."""
         lock = self._parts.lock
         lock.write(address)
         lock.flush()
 
     async def write(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work(conn, …)` in the writer's next transaction; return once that is on disk."""
+        """Run `work(conn, …)` in the writer's next transaction; return once that is on disk.
+
+        An error of `work` undoes what it has written, and is raised here.
+
+        Args:
+            work: A function of the store; it runs on the writer's thread, never beside another.
+            args: Its arguments after `conn`.
+            kwargs: The same by name.
+
+        Raises:
+            StoreUnavailable: The database failed, or is not open.
+            Overloaded: Too many writes wait.
+
+        """
         loop = asyncio.get_running_loop()
         write = _Write(lambda conn: work(conn, *args, **kwargs), loop, loop.create_future())
         self._enqueue(write)
@@ -168,7 +182,17 @@ class Store:
         return result
 
     async def read(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work(conn, …)` on a reader's thread, in one snapshot of the database."""
+        """Run `work(conn, …)` on a reader's thread, in one snapshot of the database.
+
+        Args:
+            work: A function of the store that changes nothing.
+            args: Its arguments after `conn`.
+            kwargs: The same by name.
+
+        Raises:
+            StoreUnavailable: The database failed, or is not open.
+
+        """
         opened = self._parts
 
         def run() -> T:
@@ -181,16 +205,21 @@ class Store:
             raise _unavailable(error) from error
 
     async def try_write(self) -> None:
-        """Make sure that something can be stored: if nothing was lately, by storing something.
+        """Check that the database can be written to, unless a write succeeded a short time ago.
 
-        Raises `StoreUnavailable`, as long as nothing can be.
+        Raises:
+            StoreUnavailable: It cannot.
+
         """
         written_at = self._written_at
         if written_at is None or time.monotonic() - written_at > TRUSTED_SECONDS:
             await self.write(_trial)
 
     async def truncate_wal(self) -> bool:
-        """Copy the write-ahead log into the file and empty it; whether nobody was in the way."""
+        """Copy the write-ahead log into the file. True if the checkpoint emptied the log.
+
+        False if another program reads from it, or the checkpoint failed.
+        """
         loop = asyncio.get_running_loop()
         write = _Write(lambda _: None, loop, loop.create_future(), truncates_wal=True)
         self._enqueue(write)
@@ -205,7 +234,7 @@ class Store:
         self._writes.put(write)
 
     def close(self) -> None:
-        """Finish the writes that wait, copy the write-ahead log into the file, and let go.
+        """Finish the writes that wait, copy the write-ahead log into the file, release the lock.
 
         It blocks; on a store that is not open it does nothing.
         """
@@ -233,22 +262,21 @@ class Store:
                 else:
                     batch.append(following)
             self._commit(batch)
-            asked = [write for write in batch if write.truncates_wal]
-            if asked:
-                emptied = self._truncate_wal()
-                for write in asked:
-                    write.result = emptied
-            _answer(batch)
+            if checkpoints := [write for write in batch if write.truncates_wal]:
+                is_empty = self._truncate_wal()
+                for write in checkpoints:
+                    write.result = is_empty
+            _settle_all(batch)
 
     def _truncate_wal(self) -> bool:
-        """Not inside a transaction; a reader that is in the way is not waited for."""
-        run = self._parts.connection.connection.cursor().execute
+        """Checkpoint outside a transaction, without waiting for readers."""
+        run = _driver(self._parts.connection).execute
         try:
             run("PRAGMA busy_timeout = 0")
             is_busy: int = run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             return not is_busy
-        except Exception as error:  # noqa: BLE001  (the next one empties it)
-            log.warning("log_not_emptied", error=str(error))
+        except Exception as error:  # noqa: BLE001  (the next checkpoint may succeed)
+            logger.warning("log_not_emptied", error=str(error))
             return False
         finally:
             run(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1_000}")
@@ -256,7 +284,7 @@ class Store:
     def _commit(self, batch: list[_Write]) -> None:
         """One transaction for all: each write in a savepoint, one sync at the end."""
         conn = self._parts.connection
-        driver: Any = conn.connection.driver_connection
+        driver = _driver(conn)
         run = driver.execute
         changes = driver.total_changes
         try:
@@ -269,7 +297,7 @@ class Store:
                     else:
                         _within_savepoint(write, conn, run)
                 run("COMMIT")
-                # A transaction that changed nothing says nothing of the disk.
+                # A transaction that changed nothing does not write to the disk.
                 if driver.total_changes != changes:
                     self._written_at = time.monotonic()
             except BaseException:
@@ -277,7 +305,7 @@ class Store:
                 if driver.in_transaction:
                     run("ROLLBACK")
                 raise
-        except Exception as error:  # noqa: BLE001  (it goes to whoever asked)
+        except Exception as error:  # noqa: BLE001  (each caller of `write` gets it)
             for write in batch:
                 write.error = write.error or error
         finally:
@@ -296,18 +324,22 @@ def _trial(conn: sa.Connection) -> None:
     conn.exec_driver_sql("DROP TABLE trial")
 
 
-def _within_savepoint(write: _Write, conn: sa.Connection, run: Callable[[str], Any]) -> None:
+def _driver(conn: sa.Connection) -> sqlite3.Connection:
+    return cast("sqlite3.Connection", conn.connection.driver_connection)
+
+
+def _within_savepoint(write: _Write, conn: sa.Connection, run: Callable[[str], object]) -> None:
     run("SAVEPOINT one_of_many")
     try:
         write.result = write.work(conn)
-    except Exception as error:  # noqa: BLE001  (it goes to whoever asked)
+    except Exception as error:  # noqa: BLE001  (the caller of `write` gets it)
         write.error = error
         run("ROLLBACK TO one_of_many")
     run("RELEASE one_of_many")
 
 
-def _answer(batch: list[_Write]) -> None:
-    """Wake everyone whose write is on disk: one call into each event loop."""
+def _settle_all(batch: list[_Write]) -> None:
+    """Settle the futures of writes that are on disk, with one call into each event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
     for write in batch:
         by_loop.setdefault(write.loop, []).append(write)
@@ -315,7 +347,7 @@ def _answer(batch: list[_Write]) -> None:
         try:
             loop.call_soon_threadsafe(_settle, writes)
         except RuntimeError:
-            log.warning("loop_closed_before_its_writes", writes=len(writes))
+            logger.warning("loop_closed_before_its_writes", writes=len(writes))
 
 
 def _settle(writes: list[_Write]) -> None:
@@ -326,7 +358,7 @@ def _settle(writes: list[_Write]) -> None:
 def _unavailable(error: sa.exc.DBAPIError | sqlite3.Error) -> ChatError:
     statement = getattr(error, "statement", None)
     reason = getattr(error, "orig", error)
-    log.error("database_failed", error=str(reason), statement=statement)
+    logger.error("database_failed", error=str(reason), statement=statement)
     code = getattr(reason, "sqlite_errorcode", 0) & PRIMARY_CODE
     return StoreUnavailable(_REASONS.get(code), retry_after=1)
 
@@ -346,7 +378,7 @@ def _sqlite(path: Path, readers: int) -> sa.Engine:
     )
 
     @sa.event.listens_for(engine, "connect")
-    def prepare(dbapi_connection: Any, _record: object) -> None:
+    def prepare(dbapi_connection: sqlite3.Connection, _record: object) -> None:
         # The driver's own BEGIN comes too late to cover reads and DDL.
         dbapi_connection.isolation_level = None
         # SQLite's own knows the case of A to Z alone.
@@ -362,7 +394,7 @@ def _sqlite(path: Path, readers: int) -> sa.Engine:
     @sa.event.listens_for(engine, "begin")
     def begin(conn: sa.Connection) -> None:
         # The writer has begun by itself.
-        driver: Any = conn.connection.driver_connection
+        driver = _driver(conn)
         if not driver.in_transaction:
             driver.execute("BEGIN")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from chatkeep import telemetry
 from chatkeep.domain.errors import StoreUnavailable
 
-log = telemetry.logger("store")
+logger = telemetry.logger("store")
 
 PRIVATE = 0o600
 """The mode of every file with conversations in it."""
@@ -30,7 +30,7 @@ def database_file(url: str) -> Path:
 
 
 def prepare(path: Path) -> None:
-    """Make a database's file ready to be opened: created if it is new, private in any case.
+    """Create a database's file if there is none, and make it private.
 
     The caller holds the lock. Raises `StoreUnavailable` for a file that must not be opened.
     """
@@ -39,12 +39,12 @@ def prepare(path: Path) -> None:
         raise StoreUnavailable(reason)
     if not path.exists():
         _create(path)
-        log.info("database_created", file=str(path))
+        logger.info("database_created", file=str(path))
     _protect(path)
 
 
 def obstacle(path: Path) -> str | None:
-    """Why a database must not be opened or created at this path, and what to do about it."""
+    """Why a database must not be opened or created at this path, for people; `None` if it may."""
     wal = Path(f"{path}-wal")
     if not path.exists():
         if wal.exists() and wal.stat().st_size:
@@ -70,21 +70,21 @@ def obstacle(path: Path) -> str | None:
 
 
 def exposed(path: Path) -> list[Path]:
-    """Those files of a database that others than their owner may read or write."""
+    """The files of a database that others than their owner may read or write."""
     names = [Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm", ".lock")]
     modes = [(name, name.lstat().st_mode) for name in names if os.path.lexists(name)]
     return [name for name, mode in modes if stat.S_ISREG(mode) and mode & FOR_OTHERS]
 
 
 def is_writable_by_others(path: Path) -> bool:
-    """Whether others than its owner can change a file, or put others in a folder."""
+    """True if others than its owner can write to a file, or create files in a folder."""
     return bool(path.stat().st_mode & WRITABLE_BY_OTHERS)
 
 
 def _create(path: Path) -> None:
-    """Put a database without tables in a new file's place. Killed in the middle, it left none.
+    """Create a database without tables under a temporary name, then rename it.
 
-    A file of no bytes is therefore never one that a start has left.
+    An empty file is therefore never one that a start has left.
     """
     partial = path.with_name(f".{path.name}.new")
     partial.unlink(missing_ok=True)
@@ -102,23 +102,23 @@ def _create(path: Path) -> None:
 
 
 def _protect(path: Path) -> None:
-    """Leave a database's files to their owner alone, or say whose they are not.
+    """Make a database's files private, or warn where that is not possible.
 
-    The folder is left as it is: somebody chose it, and it may be shared for a reason.
+    The folder stays as it is: somebody chose it, and it may be shared for a reason.
     """
     for file in exposed(path):
         try:
             file.chmod(PRIVATE)
         except OSError:
-            log.warning("file_open_to_others", file=str(file))
+            logger.warning("file_open_to_others", file=str(file))
         else:
-            log.warning("file_mode_repaired", file=str(file))
+            logger.warning("file_mode_repaired", file=str(file))
     if is_writable_by_others(path.parent):
-        log.warning("folder_open_to_others", folder=str(path.parent))
+        logger.warning("folder_open_to_others", folder=str(path.parent))
 
 
 def _finish_restore(path: Path) -> None:
-    """Take back the second name that a restore which was killed has given to a database."""
+    """Remove the second name that a restore which was killed has given to a database."""
     if path.exists() and path.stat().st_nlink > 1:
         for other in path.parent.glob(f"{glob.escape(path.name)}.before-*"):
             if other.samefile(path):

@@ -35,8 +35,8 @@ DELETED, IMPORTED = "deleted", "import"
 NOTHING = "-"
 """The title of a session that is purged: a title is never empty."""
 
-REASON = TurnCancelled("The session was deleted.")
-"""Why the turns of a deleted session are cancelled that had not ended."""
+CANCELLED_DETAIL = "The session was deleted."
+"""Why the turns of a deleted session are cancelled that had not ended: the error's sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +181,8 @@ _CANCEL_TURNS = (
     .where(_OF_SESSION, _UNFINISHED)
     .values(
         status=Status.CANCELLED.value,
-        error_code=REASON.code,
-        error_detail=REASON.detail,
+        error_code=TurnCancelled.code,
+        error_detail=CANCELLED_DETAIL,
         ended_at=sa.bindparam("at"),
         input=None,
     )

@@ -32,6 +32,9 @@ ROWS_AT_ONCE = 100
 
 RowT = TypeVar("RowT", bound=tuple[Any, ...])
 
+Line = dict[str, object]
+"""A line of an export, before it is JSON: see `domain/records.py`."""
+
 
 def pks(conn: sa.Connection, *, tenant: str, after: int, limit: int) -> list[int]:
     """The keys of a tenant's sessions in the order of their creation.
@@ -65,11 +68,12 @@ def named(conn: sa.Connection, *, tenant: str, session_ids: Iterable[str]) -> li
     return rows
 
 
-def session(conn: sa.Connection, *, tenant: str, pk: int) -> dict[str, Any] | None:
-    """A session's line (`SessionLine`); `None` if it was deleted meanwhile."""
-    row = _SESSION.first(conn, {"tenant": tenant, "key": pk})
-    if row is None:
-        return None
+def session(conn: sa.Connection, *, tenant: str, pk: int) -> SessionRow | None:
+    """A session's row; `None` if it was deleted meanwhile."""
+    return _SESSION.first(conn, {"tenant": tenant, "key": pk})
+
+
+def _session_line(row: SessionRow) -> Line:
     return {
         "type": "session",
         "session_id": row.session_id,
@@ -96,12 +100,12 @@ def lines(conn: sa.Connection, *, tenant: str, pk: int) -> IO[bytes] | None:
     The file is complete when this returns: so the lines fit together although turns go on, and a
     slow reader holds no transaction open.
     """
-    first = session(conn, tenant=tenant, pk=pk)
-    if first is None:
+    row = session(conn, tenant=tenant, pk=pk)
+    if row is None:
         return None
     # The caller closes it.
     spool = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115
-    spool.write(_encoded(first))
+    spool.write(_encoded(_session_line(row)))
     for lines_of_kind in (
         _lines_of(conn, pk, _SYSTEM_PROMPTS, _prompt_line),
         _lines_of(conn, pk, _TURNS, _turn_line),
@@ -110,7 +114,7 @@ def lines(conn: sa.Connection, *, tenant: str, pk: int) -> IO[bytes] | None:
     ):
         for line in lines_of_kind:
             spool.write(_encoded(line))
-    spool.write(_encoded({"type": "end", "session_id": first["session_id"]}))
+    spool.write(_encoded({"type": "end", "session_id": row.session_id}))
     spool.seek(0)
     return spool
 
@@ -119,16 +123,17 @@ def _lines_of(
     conn: sa.Connection,
     pk: int,
     select: TypedSelect[RowT],
-    to_line: Callable[[RowT], dict[str, Any]],
-) -> Iterator[dict[str, Any]]:
-    return map(to_line, select.in_pieces(conn, {"session": pk}, size=ROWS_AT_ONCE))
+    to_line: Callable[[RowT], Line],
+) -> Iterator[Line]:
+    for row in select.in_pieces(conn, {"session": pk}, size=ROWS_AT_ONCE):
+        yield to_line(row)
 
 
-def _encoded(line: dict[str, Any]) -> bytes:
+def _encoded(line: Line) -> bytes:
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _turn_line(row: TurnRow) -> dict[str, Any]:
+def _turn_line(row: TurnRow) -> Line:
     columns = {name: getattr(row, name) for name in _TURN_COLUMNS}
     digest = row.system_prompt_digest
     columns["options"] = {
@@ -141,16 +146,16 @@ def _turn_line(row: TurnRow) -> dict[str, Any]:
     return {"type": "turn", **columns}
 
 
-def _message_line(row: MessageRow) -> dict[str, Any]:
+def _message_line(row: MessageRow) -> Line:
     columns = {name: getattr(row, name) for name in _MESSAGE_COLUMNS}
     return {"type": "message", **columns, "created_at": rfc3339(row.created_at)}
 
 
-def _prompt_line(row: SystemPromptRow) -> dict[str, Any]:
+def _prompt_line(row: SystemPromptRow) -> Line:
     return {"type": "system_prompt", "digest": row.digest.hex(), "content": row.content}
 
 
-def _call_line(row: CallRow) -> dict[str, Any]:
+def _call_line(row: CallRow) -> Line:
     columns = {name: getattr(row, name) for name in _CALL_COLUMNS}
     return {"type": "call", **columns, "created_at": rfc3339(row.created_at)}
 

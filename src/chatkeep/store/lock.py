@@ -1,4 +1,4 @@
-"""The file beside a database that says which process holds it, and where that process answers."""
+"""The file beside a database by which one process holds it, and publishes its address."""
 
 import fcntl
 import os
@@ -10,13 +10,18 @@ from chatkeep.store.database_files import PRIVATE, WRITABLE_BY_OTHERS
 
 
 def claim(path: Path) -> IO[str]:
-    """Hold the database for this process alone, until the returned file is closed.
+    """Claim a database for this process alone, until the returned file is closed.
 
-    `path` is the one that `database_files.database_file` returns. Raises `StoreUnavailable`.
+    Args:
+        path: The database, as `database_files.database_file` returns it.
+
+    Raises:
+        StoreUnavailable: Another process holds it, or its folder cannot be used.
+
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Not through a link: what it says would overwrite another file.
+        # Not through a link: the address would overwrite another file.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         # Open as long as the store.
         lock = os.fdopen(os.open(f"{path}.lock", flags, PRIVATE), "r+")
@@ -32,10 +37,14 @@ def claim(path: Path) -> IO[str]:
 
 
 def address_of_holder(path: Path) -> str | None:
-    """Where the process that holds a database answers; `None` if none holds it.
+    """The address of the process that holds a database; `None` if none holds it.
 
-    Empty while it does not say, and where others than the lock's owner could have written it.
-    Raises `StoreUnavailable` if this user may not read it.
+    Empty while that process has not published it, and where others than the lock's owner could
+    have written it.
+
+    Raises:
+        StoreUnavailable: This user may not read the lock.
+
     """
     try:
         lock = Path(f"{path}.lock").open()  # noqa: SIM115  (closed below)

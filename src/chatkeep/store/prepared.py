@@ -36,7 +36,7 @@ class TypedSelect(Generic[RowT]):
         """
         _check_columns(statement, row_type)
         self.statement = statement
-        self._row_type = row_type
+        self.row_type = row_type
         self._to_row = _constructor(row_type)
 
     def first(self, conn: sa.Connection, params: Params) -> RowT | None:
@@ -60,7 +60,7 @@ class TypedSelect(Generic[RowT]):
 
     def where(self, *criteria: sa.ColumnElement[bool]) -> "TypedSelect[RowT]":
         """The same rows, as far as these criteria hold for them."""
-        return TypedSelect(self.statement.where(*criteria), self._row_type)
+        return TypedSelect(self.statement.where(*criteria), self.row_type)
 
 
 class PreparedStatement:
@@ -115,6 +115,7 @@ class PreparedSelect(PreparedStatement, Generic[RowT]):
         _check_columns(statement, row_type)
         super().__init__(statement)
         self.statement: sa.Select[Any] = statement
+        self.row_type = row_type
         self._to_row = _constructor(row_type)
 
     def one(self, conn: sa.Connection, params: Params) -> RowT:

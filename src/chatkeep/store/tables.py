@@ -1,23 +1,23 @@
-"""The tables, and everything that must be true of them. What a turn means is not said here.
+"""The tables, and everything that must be true of their rows.
 
 A tenant owns sessions. A session is a tree of messages: `seq` counts them within the session,
 `parent_seq` is the message before, `depth` the length of the path from the root, and the
 session's `head_seq` the last message of the active branch, whose depth is `message_count`. A
-turn that waits keeps its message in `input`, and in `branch_seq` where it goes if not to the head
-(0 is the beginning); when it starts, or its turn comes after it was cancelled, the message moves
-into the tree. `owner` is the process that runs a turn, whose lease says that it lives.
-What a turn's model was sent can be told from the tree, in which nothing ever changes its place:
-`context_messages` is how many messages it might read, `context_seq` the newest that was there, and
-`system_prompt_digest` names the prompt. All times are microseconds since 1970, UTC.
+turn that waits has its message in `input`, and in `branch_seq` the message that it follows if not
+the head (0 for none); when it starts, or would have started if it had not been cancelled, the
+message moves into the tree. `owner` is the process that runs a turn, which renews its lease.
+What a turn's model was sent is read from the tree, in which nothing ever moves: `context_messages`
+is how many messages it might read, `context_seq` the newest that was there, and
+`system_prompt_digest` identifies the prompt. All times are microseconds since 1970, UTC.
 
-A session of the tenant `HIDDEN` is not there: it was deleted and is not swept away yet, or is being
-imported and not whole yet. No query finds it, because every query names a tenant.
+A session of the tenant `HIDDEN` was deleted and is not purged yet, or its import is not whole yet.
+No query returns it, because every query names a tenant.
 
 `deleted_requests` are digests of the requests with an idempotency key whose session was deleted: by
-them a late repeat is known for a day, and nothing can be read from them.
-`calls` are the calls of models, for the count of tokens; one whose session was deleted counts on.
-What full-text search reads is no table of this file: see `search.py`. Its keys are those of
-`messages.search_key` and `sessions.search_key`.
+them a late retry is recognised for a day, and nothing can be read from them.
+`calls` are the calls of models, for the count of tokens; those of deleted sessions still count.
+The index of full-text search is not one of these tables: see `search/index.py`. Its keys are those
+of `messages.search_key` and `sessions.search_key`.
 """
 
 from typing import NamedTuple, TypedDict
@@ -27,7 +27,7 @@ import sqlalchemy as sa
 from chatkeep.domain.model import CallKind, Role, Status, TitleSource
 
 HIDDEN = "(hidden)"
-"""The tenant of what is not there."""
+"""The tenant of hidden sessions."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -191,7 +191,7 @@ turns = sa.Table(
     sa.CheckConstraint(
         "(idempotency_key IS NULL) OR (request_digest IS NOT NULL)", name="idempotency_key"
     ),
-    # A turn that is cancelled while it waits keeps its message until its place comes.
+    # A turn that is cancelled while it waits has its message until it would have started.
     sa.CheckConstraint("input IS NULL OR status IN ('queued', 'cancelled')", name="input"),
     sa.CheckConstraint(
         "status <> 'queued' OR input IS NOT NULL OR regenerates IS NOT NULL", name="queued"
@@ -199,7 +199,7 @@ turns = sa.Table(
     sa.CheckConstraint("(status IN ('queued', 'running')) = (ended_at IS NULL)", name="ended_at"),
     _one_of("status", Status),
 )
-# A session runs one turn at a time: here it is true, whatever the program does.
+# A session runs one turn at a time, whatever the program does.
 sa.Index(
     "uq_turns_running",
     turns.c.session_pk,
@@ -361,8 +361,8 @@ messages = sa.Table(
 )
 sa.Index("ix_messages_parent", messages.c.session_pk, messages.c.parent_seq)
 RUN_START = "parent_seq IS NULL OR parent_seq <> seq - 1"
-"""True of a message that does not follow the one that came before it: there a run begins, and a
-path through the tree is a few runs."""
+"""True of a message that does not follow the one with the number before its own: it begins a run,
+and a path through the tree is a few runs."""
 sa.Index(
     "ix_messages_run_start",
     messages.c.session_pk,

@@ -19,7 +19,7 @@ QUEUE_RETRY_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A turn that is on disk. `begun` is `None` while another turn of its session runs.
+    """A turn that is on disk. `started` is `None` while another turn of its session runs.
 
     `running` is that other turn's id. `created` is the session, as it is listed, if this is its
     first turn. `first_message` is there as long as the session has no title of a model.
@@ -27,7 +27,7 @@ class Accepted:
 
     turn: Turn
     session_pk: int
-    begun: StartedTurn | None
+    started: StartedTurn | None
     running: str | None
     created: Session | None
     first_message: str | None
@@ -98,13 +98,13 @@ def create_turn(
         created_at=max(at, session.updated_at),
     )
     if queue.running or queue.waiting:
-        begun = _enqueue(conn, session, turn, request.message, new, runner, queue)
+        started = _enqueue(conn, session, turn, request.message, new, runner, queue)
     else:
-        begun = start_turn(conn, session, turn, request.message, new, runner)
-        turn = begun.turn
+        started = start_turn(conn, session, turn, request.message, new, runner)
+        turn = started.turn
     first_message = _first_message(conn, session, request.message)
     created = None if session.turn_count else sessions.listed(conn, tenant=tenant, pk=session.pk)
-    return Accepted(turn, session.pk, begun, queue.running, created, first_message)
+    return Accepted(turn, session.pk, started, queue.running, created, first_message)
 
 
 def cancel_waiting(

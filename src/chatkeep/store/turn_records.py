@@ -82,9 +82,8 @@ def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> StoredTurn:
         turn_messages.insert(0, _waiting_message(row, row.input))
     failure = None
     if row.error_code is not None:
-        failure = error_from_code(row.error_code, row.error_detail).as_outcome_of(
-            TurnRef(row.id, row.session_id)
-        )
+        turn = TurnRef(row.id, row.session_id)
+        failure = error_from_code(row.error_code, row.error_detail).as_outcome_of(turn)
     summarized = summary(row)
     record = TurnRecord(
         **{name: getattr(summarized, name) for name in TurnSummary.__dataclass_fields__},

@@ -11,6 +11,7 @@ import orjson
 from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.model import Message, Role
 from chatkeep.domain.records import VERSION, Beginning
+from chatkeep.domain.times import rfc3339
 from chatkeep.store import Store, messages
 from chatkeep.store import exports as stored
 
@@ -98,7 +99,7 @@ async def _openai(store: Store, tenant: str, pks: AsyncIterator[int]) -> AsyncIt
         if session is None:
             continue
         opening = b'{"messages":['
-        async for branch in _branch(store, tenant, session["session_id"]):
+        async for branch in _branch(store, tenant, session.session_id):
             listed = [{"role": message.role, "content": message.content} for message in branch]
             yield opening + orjson.dumps(listed)[1:-1]
             opening = b","
@@ -112,10 +113,10 @@ async def _markdown(store: Store, tenant: str, pks: AsyncIterator[int]) -> Async
         session = await store.read(stored.session, tenant=tenant, pk=pk)
         if session is None:
             continue
-        created = session["created_at"][:16].replace("T", " ")
-        yield f"{rule}# {session['title']}\n\n*{session['session_id']}, {created} UTC*\n".encode()
+        created = rfc3339(session.created_at)[:16].replace("T", " ")
+        yield f"{rule}# {session.title}\n\n*{session.session_id}, {created} UTC*\n".encode()
         rule = "\n---\n\n"
-        async for branch in _branch(store, tenant, session["session_id"]):
+        async for branch in _branch(store, tenant, session.session_id):
             yield "".join(map(_as_markdown, branch)).encode()
 
 

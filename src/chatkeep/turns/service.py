@@ -221,8 +221,8 @@ class TurnService:
             call = self._titles.start(caller.tenant, accepted.session_pk, accepted.first_message)
             if call is not None:
                 _announce_title(call, stream, awaited=accepted.created is not None)
-        if accepted.begun is not None:
-            self._runner.start(accepted.begun, caller.tenant)
+        if accepted.started is not None:
+            self._runner.start(accepted.started, caller.tenant)
         else:
             queued = TurnQueued(turn.turn_id, turn.session_id)
             self._notifications.publish(caller.tenant, EventType.TURN_QUEUED, queued)

@@ -20,9 +20,11 @@ def _config() -> Config:
 
 
 def upgrade(conn: sa.Connection) -> None:
-    """Run the revisions that `conn`'s database lacks. Killed in the middle, it changed nothing.
+    """Run the revisions that `conn`'s database lacks, in one transaction.
 
-    Raises `StoreUnavailable` when the database was made by a newer Chatkeep.
+    Raises:
+        StoreUnavailable: The database was made by a newer version of Chatkeep.
+
     """
     config = _config()
     scripts = ScriptDirectory.from_config(config)
@@ -39,7 +41,7 @@ def upgrade(conn: sa.Connection) -> None:
 
 @contextmanager
 def _loose_references(conn: sa.Connection) -> Iterator[None]:
-    """Let SQLite put a new table in an old one's place, which would delete what refers to it.
+    """Let SQLite replace a table, which would otherwise delete the rows that refer to it.
 
     The procedure is SQLite's own ("Making Other Kinds Of Table Schema Changes", ALTER TABLE).
     """
@@ -55,12 +57,12 @@ def _loose_references(conn: sa.Connection) -> Iterator[None]:
 
 
 def is_known(revision: str) -> bool:
-    """Whether a revision is one of this program's, or of an older one."""
+    """True if a revision is one of this program's, or of an older one's."""
     scripts = ScriptDirectory.from_config(_config())
     return revision in {script.revision for script in scripts.walk_revisions()}
 
 
 def is_current(conn: sa.Connection) -> bool:
-    """Whether the database has this program's schema."""
+    """True if the database has this program's schema."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     return MigrationContext.configure(conn).get_current_revision() == head

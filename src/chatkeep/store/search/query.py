@@ -1,7 +1,7 @@
-"""What a search compares: the words of a text, and where they stand in it. Pure.
+"""What a query asks for: its terms, for the index and in a text. Nothing here uses the database.
 
 Scripts that set no spaces between words are searched by pairs of characters, as most search
-engines do: 東京都 is 東京, 京都, and 都 for whoever asks for one character.
+engines do: 東京都 is 東京, 京都, and 都 for a query of one character.
 """
 
 import re
@@ -16,13 +16,13 @@ MAX_TERMS = 16
 """Words and phrases of a query that count."""
 
 MIN_PREFIX_CHARS = 3
-"""A shorter beginning of a word would match too many words to be looked up in time."""
+"""A shorter beginning of a word would match too many words to be fast."""
 
 SNIPPET_CHARS, LEAD_CHARS = 240, 60
-"""The length of a snippet, and how much of it is before the first word found."""
+"""The length of a snippet, and how much of it is before the first match."""
 
 READ_CHARS = 20_000
-"""Characters of a message in which its words are counted, and a snippet is looked for."""
+"""Characters of a message in which matches are counted, and of which a snippet is made."""
 
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff"
@@ -35,14 +35,14 @@ _SPECIAL = re.compile(r'["\x00-\x1f]')
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A word or a phrase that is looked for, or with `is_prefix` the beginning of one."""
+    """A word or a phrase of a query, or with `is_prefix` the beginning of one."""
 
     text: str
     is_prefix: bool
 
 
 def index_text(text: str) -> str:
-    """The text as the index reads it. What is in an index was made by this function for ever."""
+    """The text as it is indexed. It must never change, or an index has what cannot be removed."""
     if text.isascii():
         return text
     return _UNSPACED.sub(_pairs, unicodedata.normalize("NFKC", text))
@@ -50,21 +50,21 @@ def index_text(text: str) -> str:
 
 def _pairs(run: re.Match[str]) -> str:
     text = run[0]
-    return f" {' '.join(text[at : at + 2] for at in range(len(text)))} "
+    return f" {' '.join(text[start : start + 2] for start in range(len(text)))} "
 
 
 def parse_query(query: str) -> tuple[Term, ...]:
-    """What a query asks for: words, phrases in quotes, and beginnings that end with a star.
+    """The terms of a query: words, phrases in quotes, and beginnings that end with a star.
 
-    Whatever else is in it separates words; there is no query that is wrong.
+    Everything else separates words; no query is invalid.
     """
-    found = []
+    terms = []
     for phrase, word in _QUERY.findall(query[:MAX_QUERY_CHARS]):
         text = unicodedata.normalize("NFKC", phrase or word)
         is_prefix = bool(word) and word.endswith("*") and _length(text) >= MIN_PREFIX_CHARS
         if _length(text):
-            found.append(Term(text.strip("*") if is_prefix else text, is_prefix))
-    return tuple(dict.fromkeys(found))[:MAX_TERMS]
+            terms.append(Term(text.strip("*") if is_prefix else text, is_prefix))
+    return tuple(dict.fromkeys(terms))[:MAX_TERMS]
 
 
 def _length(text: str) -> int:
@@ -72,7 +72,7 @@ def _length(text: str) -> int:
 
 
 def match_expression(term: Term) -> str:
-    """A term in the language of FTS5: a string, in which nothing has a meaning."""
+    """A term in the query language of FTS5, quoted so that nothing in it is an operator."""
     pieces = []
     for run, other in _runs(term.text):
         if other:
@@ -80,19 +80,20 @@ def match_expression(term: Term) -> str:
         elif len(run) == 1:
             pieces.append(_quoted(run) + " *")
         else:
-            pieces.append(_quoted(" ".join(run[at : at + 2] for at in range(len(run) - 1))))
+            pairs = (run[start : start + 2] for start in range(len(run) - 1))
+            pieces.append(_quoted(" ".join(pairs)))
     star = " *" if term.is_prefix and not pieces[-1].endswith("*") else ""
     return " AND ".join(f"body : {piece}" for piece in pieces) + star
 
 
 def _runs(text: str) -> list[tuple[str, str]]:
     """The text as runs: (of unspaced script, "") or ("", of anything else)."""
-    found, end = [], 0
-    for run in _UNSPACED.finditer(text):
-        found += [("", text[end : run.start()]), (run[0], "")]
-        end = run.end()
-    found.append(("", text[end:]))
-    return [pair for pair in found if any(pair)]
+    runs, end = [], 0
+    for match in _UNSPACED.finditer(text):
+        runs += [("", text[end : match.start()]), (match[0], "")]
+        end = match.end()
+    runs.append(("", text[end:]))
+    return [run for run in runs if any(run)]
 
 
 def _quoted(text: str) -> str:
@@ -111,10 +112,10 @@ def _without_marks(text: str) -> str:
 class Finder:
     """Finds a query's terms in texts: how often, and where first."""
 
-    def __init__(self, wanted: Sequence[Term]) -> None:
+    def __init__(self, terms: Sequence[Term]) -> None:
         """Take the terms to find."""
-        self._each = [re.compile(_pattern(term)) for term in wanted]
-        longest_first = sorted((_pattern(term) for term in wanted), key=len, reverse=True)
+        self._each = [re.compile(_pattern(term)) for term in terms]
+        longest_first = sorted((_pattern(term) for term in terms), key=len, reverse=True)
         self._any = re.compile("|".join(longest_first) or r"(?!)")
 
     def weight(self, text: str) -> float:
@@ -128,17 +129,17 @@ class Finder:
         return sum(count / (count + 1.2 * longer) for count in counts)
 
     def snippet(self, text: str) -> tuple[SnippetPart, ...]:
-        """The place of a text where the terms are, in pieces; its beginning if they are not."""
+        """The part of a text around the first match, in pieces; its beginning if there is none."""
         read = text[:READ_CHARS]
-        folded, places = _folded(read)
+        folded, indexes = _folded(read)
         first = self._any.search(folded)
-        start = 0 if first is None else max(0, places[first.start()] - LEAD_CHARS)
+        start = 0 if first is None else max(0, indexes[first.start()] - LEAD_CHARS)
         if start and (space := read.find(" ", start, start + LEAD_CHARS // 2)) >= 0:
             start = space + 1
         end = min(len(read), start + SNIPPET_CHARS)
         parts, at = [SnippetPart("…", False)] if start else [], start
-        for found in self._any.finditer(folded):
-            begin, stop = places[found.start()], places[found.end() - 1] + 1
+        for match in self._any.finditer(folded):
+            begin, stop = indexes[match.start()], indexes[match.end() - 1] + 1
             if begin >= end:
                 break
             if begin >= at:
@@ -167,9 +168,9 @@ def _fold(text: str) -> str:
 
 
 def _folded(text: str) -> tuple[str, Sequence[int]]:
-    """The text folded, and for each of its characters the place where it comes from."""
+    """The text folded, and for each of its characters the index of the one that it comes from."""
     if text.isascii():
         return text.lower(), range(len(text) + 1)
     pieces = [_fold(ch) for ch in text]
-    places = [at for at, piece in enumerate(pieces) for _ in piece]
-    return "".join(pieces), [*places, len(text)]
+    indexes = [index for index, piece in enumerate(pieces) for _ in piece]
+    return "".join(pieces), [*indexes, len(text)]
