@@ -33,9 +33,9 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--picture", type=Path, help="where to write them as SVG")
-    given = parser.parse_args()
-    chosen = given.only or list(PARTS)
-    rivals = not given.quick if given.rivals is None else given.rivals
+    options = parser.parse_args()
+    chosen = options.only or list(PARTS)
+    rivals = not options.quick if options.rivals is None else options.rivals
     if {"turns", "tokens"} & set(chosen):
         if rivals:
             subjects.install_rivals()
@@ -44,13 +44,13 @@ def main() -> None:
     figures: dict[str, Any] = {"machine": report.machine()}
     with tempfile.TemporaryDirectory() as folder, upstream() as url:
         for name in chosen:
-            figures[name] = PARTS[name](Path(folder) / name, url, given.quick, rivals)
+            figures[name] = PARTS[name](Path(folder) / name, url, options.quick, rivals)
     figures["goals"] = report.summary(figures)
     report.show(figures["goals"])
-    if given.json:
-        given.json.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
-    if given.picture:
-        given.picture.write_text(report.picture(figures), encoding="utf-8")
+    if options.json:
+        options.json.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
+    if options.picture:
+        options.picture.write_text(report.picture(figures), encoding="utf-8")
 
 
 def _page(folder: Path, url: str, quick: bool, _rivals: bool) -> None:

@@ -68,15 +68,15 @@ class Tab:
     @contextmanager
     def traced(self, browser: Browser) -> Iterator[list[Tasks]]:
         """Fill a list with what the main thread did meanwhile."""
-        found: list[Tasks] = []
+        traces: list[Tasks] = []
         browser.start_tracing(
             page=self.page, categories=["disabled-by-default-devtools.timeline", "__metadata"]
         )
         try:
-            yield found
+            yield traces
         finally:
             trace = browser.stop_tracing()
-        found.append(_tasks(json.loads(trace)["traceEvents"]))
+        traces.append(_tasks(json.loads(trace)["traceEvents"]))
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def _tasks(events: list[dict[str, Any]]) -> Tasks:
         for event in events
         if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
     }
-    found: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
+    tasks_of: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
     for event in events:
         # The last one may have been cut off.
         if (
@@ -120,8 +120,8 @@ def _tasks(events: list[dict[str, Any]]) -> Tasks:
             and "dur" in event
             and (event["pid"], event["tid"]) in threads
         ):
-            found[event["pid"], event["tid"]].append(event)
-    tasks = max(found.values(), key=lambda those: sum(task["dur"] for task in those))
+            tasks_of[event["pid"], event["tid"]].append(event)
+    tasks = max(tasks_of.values(), key=lambda those: sum(task["dur"] for task in those))
     took = sorted(task["dur"] / 1_000 for task in tasks)
     ends = max(task["ts"] + task["dur"] for task in tasks) / 1_000
     return Tasks(

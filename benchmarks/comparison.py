@@ -57,8 +57,8 @@ def turns(folder: Path, url: str, *, quick: bool, rivals: bool) -> Figures:
                     measured[one.name].append(_turns(one, count, quick=quick))
             print(f"\n{f'turns, {count} clients':59}", end="")
             print("".join(f"{words:>11}" for words in ("CPU ms", "turns/s", *ADDED, "p50", "p99")))
-            for name, found in measured.items():
-                figures.setdefault(name, {})[str(count)] = median = _median(found)
+            for name, samples in measured.items():
+                figures.setdefault(name, {})[str(count)] = median = _median(samples)
                 for late in ("p50_ms", "p99_ms"):
                     directly = figures[below.name][str(count)][late]
                     median[f"added_{late}"] = median[late] - directly
@@ -90,8 +90,8 @@ def tokens(folder: Path, url: str, *, quick: bool, rivals: bool) -> Figures:
         print(f"\n{'CPU of a token in µs, ms to the first token (p50)':49}", end="")
         heads = ("at once", "alone", "1 reader", f"{READERS} readers")
         print("".join(f"{words:>13}" for words in heads))
-        for name, found in measured.items():
-            figures[name] = median = _median(found)
+        for name, samples in measured.items():
+            figures[name] = median = _median(samples)
             print(f"  {name:47}{median['at_once_us']:>13.1f}{median['alone_us']:>13.1f}", end="")
             shown = ("first_token_one_reader_p50_ms", "first_token_p50_ms")
             print("".join(f"{median[each]:>13.2f}" for each in shown))
@@ -175,15 +175,15 @@ def _unsynced(folder: Path, url: str) -> Iterator[Subject]:
 def _counted_syncs(pid: int) -> Iterator[list[int]]:
     """Count the syncs of a process; the count is there after the block."""
     count = [0]
-    with tempfile.NamedTemporaryFile("r") as found:
+    with tempfile.NamedTemporaryFile("r") as trace:
         only = ["-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "signal=none"]
-        command = ["strace", *only, "-o", found.name, "-p", str(pid)]
+        command = ["strace", *only, "-o", trace.name, "-p", str(pid)]
         tracer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         time.sleep(0.5)
         yield count
         tracer.terminate()
         tracer.wait()
-        count[0] = sum("sync(" in line for line in found)
+        count[0] = sum("sync(" in line for line in trace)
 
 
 def _sessions(clients: int, each: int) -> list[list[str]]:
@@ -199,5 +199,5 @@ def _cpu(one: Subject) -> float:
     return one.cpu() if one.pid else 0.0
 
 
-def _median(found: list[Figures]) -> Figures:
-    return {name: statistics.median(each[name] for each in found) for name in found[0]}
+def _median(rounds: list[Figures]) -> Figures:
+    return {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}

@@ -35,10 +35,10 @@ class Streamed:
 
 def post(path: str, body: bytes, **headers: str) -> bytes:
     """The bytes of a request."""
-    given = {"Host": "127.0.0.1", "Content-Type": "application/json"}
-    given |= {name.replace("_", "-"): value for name, value in headers.items()}
-    given["Content-Length"] = str(len(body))
-    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    fields = {"Host": "127.0.0.1", "Content-Type": "application/json"}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    fields["Content-Length"] = str(len(body))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 

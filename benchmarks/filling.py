@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from chatkeep.store import Store
-from chatkeep.store.search import hits as search
+from chatkeep.store.search import index
 from chatkeep.store.tables import messages, sessions
 
 BATCH = 20_000
@@ -90,10 +90,10 @@ def _message(session_pk: int, seq: int, content: str) -> dict[str, Any]:
 
 def _insert(conn: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     conn.execute(table.insert(), rows)
-    search.add(
+    index.add(
         conn,
         [
-            search.Entry(
+            index.Entry(
                 row["search_key"],
                 row["title"] if table is sessions else row["content"],
                 "default",

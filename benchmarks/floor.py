@@ -53,8 +53,8 @@ async def main() -> None:
         return took
 
     while line := await asyncio.to_thread(sys.stdin.readline):
-        asked: dict[str, Any] = json.loads(line)
-        calls = [call(asked["turns"], asked["message"]) for _ in range(asked["clients"])]
+        request: dict[str, Any] = json.loads(line)
+        calls = [call(request["turns"], request["message"]) for _ in range(request["clients"])]
         took = list(itertools.chain.from_iterable(await asyncio.gather(*calls)))
         sys.stdout.write(f"{json.dumps(took)}\n")
         sys.stdout.flush()

@@ -27,7 +27,7 @@ def run(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
                 turns(port, chat, [[f"history-{length}"]], repeats, "A walk in the park?")
                 spent[length].append((cpu_seconds(pid) - before) / repeats * 1_000)
     # The first round warms up.
-    figures = {str(length): statistics.median(found[1:]) for length, found in spent.items()}
+    figures = {str(length): statistics.median(samples[1:]) for length, samples in spent.items()}
     print(f"\na turn at any length of its history{'CPU ms':>30}")
     for length in histories:
         print(f"  {length:>9,} messages{figures[str(length)]:>46.3f}")

@@ -224,7 +224,7 @@ def _stream(
     page = opened.page
     model = {"model": f"openai:{kind}-{seconds}"}
     client.patch(f"/sessions/{session}", json=model).raise_for_status()
-    with opened.traced(browser) as found:
+    with opened.traced(browser) as traces:
         page.get_by_role("textbox", name="Message", exact=True).fill("Write on.")
         page.keyboard.press("Enter")
         page.locator("article[aria-busy=true] .markdown").wait_for()
@@ -235,7 +235,7 @@ def _stream(
     reply = client.get(f"/history/{session}", params={"limit": 1}).json()[0]["content"]
     if reply != "".join(itertools.islice(KINDS[kind](), seconds * 200)):
         raise SystemExit(f"another reply than the model wrote: {reply[:200]}")
-    return found[0]
+    return traces[0]
 
 
 def _ready(opened: Tab, client: httpx2.Client) -> float:

@@ -74,8 +74,8 @@ def address(process: subprocess.Popen[str], log: IO[str]) -> str:
     """Where a server answers, as soon as it does."""
     while True:
         log.seek(0)
-        if (found := re.search(r"Chatkeep answers on (\S+)", log.read())) is not None:
-            return found[1]
+        if (match := re.search(r"Chatkeep answers on (\S+)", log.read())) is not None:
+            return match[1]
         if process.poll() is not None:
             log.seek(0)
             raise SystemExit(f"the server did not start: {log.read()}")

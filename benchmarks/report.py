@@ -38,10 +38,10 @@ class Goal:
 
 def _cpu(one: str, other: str) -> Callable[[Figures], dict[str, float]]:
     def values(figures: Figures) -> dict[str, float]:
-        found = figures["turns"]
+        turns = figures["turns"]
         return {
-            f"{clients} clients": measured["cpu_ms"] / found[other][clients]["cpu_ms"]
-            for clients, measured in found[one].items()
+            f"{clients} clients": measured["cpu_ms"] / turns[other][clients]["cpu_ms"]
+            for clients, measured in turns[one].items()
             if clients.isdecimal()
         }
 
@@ -49,33 +49,33 @@ def _cpu(one: str, other: str) -> Callable[[Figures], dict[str, float]]:
 
 
 def _token(figures: Figures, how: str) -> dict[str, float]:
-    found = figures["tokens"]
-    return {how.replace("_us", "").replace("_", " "): found[DIRECT][how] / found[FLOOR][how]}
+    tokens = figures["tokens"]
+    return {how.replace("_us", "").replace("_", " "): tokens[DIRECT][how] / tokens[FLOOR][how]}
 
 
 def _rate(figures: Figures) -> dict[str, float]:
-    found = figures["turns"]
-    rates = [found[name]["64"]["turns_per_second"] for name in (DIRECT, UNSYNCED)]
+    turns = figures["turns"]
+    rates = [turns[name]["64"]["turns_per_second"] for name in (DIRECT, UNSYNCED)]
     return {"": rates[0] / rates[1]}
 
 
 def _lengths(figures: Figures) -> dict[str, float]:
-    found = figures["lengths"]
-    return {"": found["100000"] / found["10"]}
+    lengths = figures["lengths"]
+    return {"": lengths["100000"] / lengths["10"]}
 
 
 def _rows(figures: Figures) -> dict[str, float]:
-    found = figures["rows"]
+    rows = figures["rows"]
     return {
-        name: sizes["1000000"]["cpu_ms"] / sizes["1000"]["cpu_ms"] for name, sizes in found.items()
+        name: sizes["1000000"]["cpu_ms"] / sizes["1000"]["cpu_ms"] for name, sizes in rows.items()
     }
 
 
 def _streams(figure: str) -> Callable[[Figures], dict[str, float]]:
     def values(figures: Figures) -> dict[str, float]:
-        found = figures["streams"]
+        streams = figures["streams"]
         # A quick run opens fewer: they meet what is meant for all of them.
-        return {"": found[figure]} if found["streams"] == STREAMS else {}
+        return {"": streams[figure]} if streams["streams"] == STREAMS else {}
 
     return values
 
@@ -142,12 +142,12 @@ def machine() -> Figures:
 
 def _processor() -> str:
     """What the system calls it (proc_cpuinfo(5)), where it says so."""
-    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    return found[1] if found else ""
+    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    return model[1] if model else ""
 
 
-def _each(found: Figures, figure: str) -> dict[str, float]:
-    return {name: one[figure] for name, one in found.items()}
+def _each(figures: Figures, figure: str) -> dict[str, float]:
+    return {name: one[figure] for name, one in figures.items()}
 
 
 WIDTH, BAR, LABEL, LINE = 760, 360, 300, 26

@@ -34,14 +34,14 @@ def run(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
             data.mkdir(parents=True)
             fill(data / "chatkeep.db", histories=(size,), listed=size, texts=_texts(size))
             running[size] = stack.enter_context(server(data, url))
-        found: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+        samples: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
         for _ in range(rounds + 1):
             for size, (client, pid) in running.items():
                 for name, path in _pages(size).items():
-                    found[name, size].append(_round(client, pid, path, repeats))
+                    samples[name, size].append(_round(client, pid, path, repeats))
     figures: dict[str, Any] = {}
     print(f"\npages at any number of rows{'CPU ms':>38}{'wall ms':>10}")
-    for (name, size), each in sorted(found.items()):
+    for (name, size), each in sorted(samples.items()):
         # The first round warms up.
         cpu, wall = map(statistics.median, zip(*each[1:], strict=True))
         figures.setdefault(name, {})[str(size)] = {"cpu_ms": cpu, "wall_ms": wall}

@@ -46,10 +46,10 @@ def turns(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
         looking.start()
         names = [f"stream-{number}" for number in range(count)]
         message = f"Walk on. [{seconds * RATE} tokens, {RATE} a second]"
-        found = driver.streams(server.port, server.stream, names, message)
+        answers = driver.streams(server.port, server.stream, names, message)
         looking.join()
     (began, cpu, _), (ended, cpu_then, memory) = seen
-    lags = sorted(lag for stream in found for lag in stream.lags)
+    lags = sorted(lag for stream in answers for lag in stream.lags)
     expected = count * seconds * RATE
     figures = {
         "streams": count,
@@ -134,9 +134,9 @@ async def _lags(client: httpx2.Client, turn_id: str) -> list[float]:
     first = time.monotonic()
     while (data := await reader.read(65_536)) and b"event: turn.completed" not in data:
         now = time.monotonic()
-        for found in _TOKEN.findall(data):
+        for stamps in _TOKEN.findall(data):
             # What was written before this reader came was not late.
-            lags += [now - float(text) for text in found.split() if float(text) > first]
+            lags += [now - float(text) for text in stamps.split() if float(text) > first]
     writer.close()
     return lags
 

@@ -80,8 +80,8 @@ def floor(url: str) -> Iterator[Subject]:
         def call(clients: int, turns: int, message: str) -> list[tuple[float, float]]:
             assert process.stdin is not None
             assert process.stdout is not None
-            asked = {"clients": clients, "turns": turns, "message": message}
-            process.stdin.write(f"{json.dumps(asked)}\n")
+            params = {"clients": clients, "turns": turns, "message": message}
+            process.stdin.write(f"{json.dumps(params)}\n")
             process.stdin.flush()
             took: list[tuple[float, float]] = json.loads(process.stdout.readline())
             return took
@@ -117,8 +117,13 @@ def rival(name: str, folder: Path, url: str, **env: str) -> Iterator[Subject]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    told = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "none", "MODEL": "instant", "PORT": str(port)}
-    env = os.environ | told | {"DATA_DIR": str(folder)} | env
+    settings = {
+        "OPENAI_BASE_URL": url,
+        "OPENAI_API_KEY": "none",
+        "MODEL": "instant",
+        "PORT": str(port),
+    }
+    env = os.environ | settings | {"DATA_DIR": str(folder)} | env
     command = [str(RIVALS / "bin/python"), "-m", f"benchmarks.rivals.{name}"]
     words, plain, stream = RIVAL_TURNS[name]
     with (folder / "log").open("w") as log:

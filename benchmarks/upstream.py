@@ -81,11 +81,11 @@ async def answer(writer: asyncio.StreamWriter, body: bytes) -> None:
     """Answer one request."""
     streams = STREAMED.search(body) is not None
     # The last message is the one to answer: those before it may have asked for something too.
-    asked = next(iter(ASKED.findall(body[-400:])[-1:]), (b"0", b""))
+    wanted = next(iter(ASKED.findall(body[-400:])[-1:]), (b"0", b""))
     named = NAMED.search(body)
     huge = b'"huge"' in body
-    if not streams or (named is None and not asked[1] and not huge):
-        writer.write(at_once(int(asked[0]), streams=streams))
+    if not streams or (named is None and not wanted[1] and not huge):
+        writer.write(at_once(int(wanted[0]), streams=streams))
         return
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
     writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
@@ -95,7 +95,7 @@ async def answer(writer: asyncio.StreamWriter, body: bytes) -> None:
         rate, tokens = PACES[named[1]]
         await pace(writer, rate, tokens(), int(named[2]) * rate)
     else:
-        await pace(writer, int(asked[1]), texts.stamps(), int(asked[0]))
+        await pace(writer, int(wanted[1]), texts.stamps(), int(wanted[0]))
     writer.write(chunk(LAST) + b"0\r\n\r\n")
 
 

@@ -18,7 +18,7 @@ from chatkeep import examples
 from chatkeep.api.problems import STATUS
 from chatkeep.app import create_app
 from chatkeep.cli import cli
-from chatkeep.cli.show import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG
+from chatkeep.cli.output import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG
 from chatkeep.settings import PREFIX, Settings
 from chatkeep.transfer import records
 
@@ -28,7 +28,7 @@ FOLDER = ROOT / "docs" / "reference"
 EXAMPLE_MODEL = re.compile(r"\b(openai|anthropic|ollama):[\w.-]*\w(?::[\w.-]*\w)?")
 """A model in an example. `openai:…` stands for any."""
 
-NAMES_MODELS = ("README.md", "docs/**/*.md", "src/chatkeep/cli/*.py")
+NAMES_MODELS = ("README.md", "docs/**/*.md", "src/chatkeep/cli/**/*.py")
 """The files whose examples name models, apart from those that import `chatkeep.examples`."""
 
 NO_EXAMPLES = {"openai:any"}

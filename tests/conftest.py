@@ -6,9 +6,14 @@ One server serves a whole module: each test takes a session of its own.
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.process import Server
 from tests.upstream import Upstream, polite
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

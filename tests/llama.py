@@ -24,7 +24,7 @@ def llama() -> Iterator[str]:
     """Run the server; give its address. It speaks OpenAI's and Anthropic's protocols."""
     config = {"path": str(weights("smollm2-135m-instruct")), **CONFIG}
     with subprocess.Popen(
-        [sys.executable, "-m", "chatkeep.providers.llama"],
+        [sys.executable, "-m", "chatkeep.providers.llama_server"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

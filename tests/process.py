@@ -1,19 +1,116 @@
-"""A real server process, started as its users start it."""
+"""A real server process, forked from one that has imported the program already.
 
+Importing takes longer than all that a server does in most tests. `test_stops.py` and
+`test_edges.py` start servers and commands as users do.
+"""
+
+import multiprocessing
 import os
+import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
 import httpx2
 
-START_SECONDS = 120
-PATIENCE = 300
-"""Seconds that a test waits for an answer: a loaded machine is slow, not wrong."""
+QUIET_PATIENCE = 30
+PATIENCE = int(os.environ.get("TEST_PATIENCE_SECONDS", QUIET_PATIENCE))
+"""Seconds that a test waits for what must happen. A busy machine needs more than a quiet one."""
+
+START_SECONDS = PATIENCE
+
+IMPORTED = (
+    "aiohttp",
+    "chatkeep.app",
+    "chatkeep.cli.server.foreground",
+    "chatkeep.cli.server.protocol",
+    "httpx2",
+    "langchain_core.language_models.chat_models",
+    "pytest",
+)
+"""What every server needs, and this module and its caller."""
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(list(IMPORTED))
+
+
+def _umask() -> int:
+    # There is no other way to read it.
+    os.umask(umask := os.umask(0))
+    return umask
+
+
+@dataclass(frozen=True)
+class _Command:
+    """A command as `python -m` takes it, and what its process has of its surroundings."""
+
+    arguments: list[str]
+    env: dict[str, str]
+    folder: Path
+    output: Path
+    errors: Path
+    input: Path = Path(os.devnull)
+    umask: int = field(default_factory=_umask)
+
+    def run(self) -> None:
+        """Become this command, in a process that was just forked."""
+        assert sys.modules.keys() >= set(IMPORTED), "a module was renamed: see IMPORTED"
+        os.environ.clear()
+        os.environ.update(self.env)
+        os.chdir(self.folder)
+        os.umask(self.umask)
+        for number, file in enumerate((self.input, self.output, self.errors)):
+            opened = os.open(file, os.O_WRONLY | os.O_APPEND if number else os.O_RDONLY)
+            os.dup2(opened, number)
+            os.close(opened)
+        sys.stdin = os.fdopen(0, closefd=False)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        sys.argv = list(self.arguments)
+        runpy.run_module(self.arguments[0], run_name="__main__", alter_sys=True)
+
+    def start(self) -> "Process":
+        forked = _FORKS.Process(target=self.run, daemon=True)
+        forked.start()
+        return Process(forked)
+
+
+class Process:
+    """A forked process, with the members of `subprocess.Popen`."""
+
+    def __init__(self, forked: ForkServerProcess) -> None:
+        self._forked = forked
+        self.pid: int = forked.pid or 0
+
+    @property
+    def returncode(self) -> int | None:
+        return self._forked.exitcode
+
+    def poll(self) -> int | None:
+        return self._forked.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._forked.join(timeout)
+        if (code := self._forked.exitcode) is None:
+            raise subprocess.TimeoutExpired(["chatkeep"], timeout or 0)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 class Server:
@@ -31,7 +128,7 @@ class Server:
         self.env = {**clean, **root, "CHATKEEP_DATA_DIR": str(folder), **(env or {})}
         self.folder = folder
         self.program = program
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.url = ""
         self.log = folder / "server.log"
 
@@ -46,22 +143,22 @@ class Server:
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         before = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *self.program, "serve", "--port", "0"],
-                env=self.env,
-                cwd=self.folder,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-            )
+        self.log.touch()
+        self.process = _Command(
+            [*self.program, "serve", "--port", "0"],
+            self.env,
+            self.folder,
+            output=Path(os.devnull),
+            errors=self.log,
+        ).start()
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            said = self.log.read_bytes()[before:].decode()
-            if "Chatkeep answers on " in said:
-                self.url = said.split("Chatkeep answers on ")[1].split(" ")[0]
+            text = self.log.read_bytes()[before:].decode()
+            if "Chatkeep answers on " in text:
+                self.url = text.split("Chatkeep answers on ")[1].split(" ")[0]
                 return
             if self.process.poll() is not None:
-                raise AssertionError(f"the server did not start:\n{said}")
+                raise AssertionError(f"the server did not start:\n{text}")
             time.sleep(0.02)
         raise AssertionError(f"the server was not ready in time:\n{self.log.read_text()}")
 
@@ -90,8 +187,8 @@ class Server:
             return response.json()
 
     def history(self, session_id: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.get(f"/history/{quote(session_id, safe='')}")
-        return found
+        messages: list[dict[str, Any]] = self.get(f"/history/{quote(session_id, safe='')}")
+        return messages
 
     def contents(self, session_id: str) -> list[str]:
         return [message["content"] for message in self.history(session_id)]
@@ -100,17 +197,42 @@ class Server:
         return {session["session_id"]: session for session in self.get("/sessions")}
 
 
+def run_command(
+    *arguments: str, env: dict[str, str], folder: Path, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run `chatkeep` with these arguments to its end, forked as a server is."""
+    with tempfile.TemporaryDirectory() as streams:
+        files = [Path(streams, name) for name in ("input", "output", "errors")]
+        for file in files:
+            file.write_text(stdin if file is files[0] else "")
+        command = _Command(
+            ["chatkeep", *arguments],
+            env,
+            folder,
+            input=files[0],
+            output=files[1],
+            errors=files[2],
+        )
+        process = command.start()
+        try:
+            code = process.wait(PATIENCE)
+        finally:
+            process.kill()
+        output, errors = (file.read_bytes().decode() for file in files[1:])
+        return subprocess.CompletedProcess(["chatkeep", *arguments], code, output, errors)
+
+
 def files_with(folder: Path, words: str) -> list[str]:
     """The files of a folder that hold these words, in any case."""
-    sought = words.lower().encode()
+    lowered = words.lower().encode()
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return [path.name for path in files if sought in path.read_bytes().lower()]
+    return [path.name for path in files if lowered in path.read_bytes().lower()]
 
 
 def until(check: Any) -> Any:
-    """Ask again until `check` returns something true; return it."""
+    """Call `check` until it returns something true; return that."""
     deadline = time.monotonic() + PATIENCE
-    while not (found := check()):
+    while not (result := check()):
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
-    return found
+    return result

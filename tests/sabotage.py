@@ -15,8 +15,9 @@ from chatkeep import cli
 from chatkeep.domain.events import Position
 from chatkeep.domain.model import Reply
 from chatkeep.store import database, idempotency, imports, leases, messages, rows
-from chatkeep.store.prepared import PreparedStatement
-from chatkeep.store.search import hits as search
+from chatkeep.store.prepared import PreparedSelect
+from chatkeep.store.search import index
+from chatkeep.store.tables import SessionValues, TurnRow
 from chatkeep.turns import recovery, stream, text_buffer
 from chatkeep.turns.finish import TurnFinisher
 from chatkeep.turns.runner import TASKS, TurnRunner
@@ -76,8 +77,8 @@ def forgotten_repeats() -> None:
     idempotency.find = lambda _conn, **_: None  # type: ignore[assignment]  # that is what sabotage is
     insert_turn = rows.insert_turn
 
-    def without_key(conn: sa.Connection, turn: Any, **values: Any) -> None:
-        insert_turn(conn, turn, **{**values, "idempotency_key": None})
+    def without_key(conn: sa.Connection, turn: Any, values: Any) -> None:
+        insert_turn(conn, turn, {**values, "idempotency_key": None})
 
     rows.insert_turn = without_key
 
@@ -107,7 +108,7 @@ def deaf_to_restarts() -> None:
 
 def newest_first() -> None:
     """Of those who wait, the last to come is the next."""
-    rows.NEXT = PreparedStatement(rows.NEXT.statement.order_by(None).order_by(sa.desc("seq")))  # type: ignore[union-attr]  # it is a select
+    rows.NEXT = PreparedSelect(rows.NEXT.statement.order_by(None).order_by(sa.desc("seq")), TurnRow)
 
 
 def hasty_stop() -> None:
@@ -120,7 +121,7 @@ def hasty_stop() -> None:
 
 def remembered_words() -> None:
     """What is removed from the index of the search is only marked as removed."""
-    search.optimize_index = lambda _conn, **_: False
+    index.optimize_index = lambda _conn, **_: False
 
 
 def kept_log() -> None:
@@ -134,7 +135,8 @@ def seen_at_once() -> None:
 
     def visible(conn: sa.Connection, *, tenant: str, line: Any) -> int:
         pk = begin(conn, tenant=tenant, line=line)
-        rows.update_session(conn, pk, tenant_id=tenant, session_id=line.session_id)
+        values: SessionValues = {"tenant_id": tenant, "session_id": line.session_id}
+        rows.update_session(conn, pk, values)
         return pk
 
     imports.begin = visible

@@ -507,7 +507,7 @@ _add("the key as the answer", _stream(lambda d: whole(d, f"You sent {KEY}, did y
 _add("the key in pieces", _stream(lambda d: whole(d, "You sent ", *KEY, ", did you?")))
 _add("the key, cut off", _stream(lambda d: [d.begin(), d.text("So: " + KEY[:10])], end="cut"))
 
-# IdleTimer.
+# Silence.
 _add("silence", _stream(lambda d: [], end="hang"), hangs=True)
 _add("silence after the first chunk", _stream(lambda d: [d.begin()], end="hang"), hangs=True)
 _add("silence after text", _stream(started, end="hang"), hangs=True)

@@ -38,15 +38,15 @@ def referred(text: str) -> set[str]:
 
 def first_view() -> set[str]:
     """The page and what it loads before anything is done with it."""
-    found, left = {"index.html"}, ["index.html"]
+    referenced, left = {"index.html"}, ["index.html"]
     while left:
         file = left.pop()
         if not file.endswith((".html", ".js")):
             continue
-        fresh = referred((FOLDER / file).read_text()) - found
-        found |= fresh
+        fresh = referred((FOLDER / file).read_text()) - referenced
+        referenced |= fresh
         left += fresh
-    return found
+    return referenced
 
 
 def test_the_page_was_built_from_these_sources() -> None:

@@ -9,9 +9,11 @@ SOURCE = Path(__file__).parent.parent / "src" / "chatkeep"
 
 LAYERS = (
     ("__init__",),
-    ("domain", "settings", "telemetry", "examples", "redaction", "files", "idle_timer"),
+    ("domain", "telemetry", "examples", "redaction", "files", "idle_timer", "addresses"),
     ("background",),
     ("store", "providers", "notifications"),
+    # The settings of providers are in the providers' files.
+    ("settings",),
     ("titles",),
     ("turns",),
     ("sessions",),
@@ -30,21 +32,13 @@ LIMIT = 40
 LONGER = {
     "api/routes/search.py:find",
     "api/routes/sessions.py:history",
-    "api/routes/sessions.py:list_sessions",
-    "api/routes/usage.py:read_usage",
     "app.py:_build",
-    "cli/archive.py:export",
-    "cli/archive.py:import_",
-    "cli/look.py:usage",
-    "cli/talk.py:chat",
-    "providers/embedded.py:_launch",
-    "providers/models.py:answer",
+    "cli/commands/transfer.py:export",
+    "cli/commands/chat.py:chat",
     "store/messages.py:_window_statement",
     "store/turn_creation.py:create_turn",
-    "store/turn_records.py:receipt",
-    "store/turns.py:end",
 }
-"""Functions that are longer than the limit: this list only gets shorter."""
+"""Functions whose code is longer than the limit: this list only gets shorter."""
 
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -74,14 +68,23 @@ def test_a_package_imports_from_layers_below_its_own(path: Path) -> None:
         assert imported != "settings" or importer in READERS_OF_SETTINGS
 
 
+def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """A function's lines without its docstring."""
+    first, last = function.lineno, function.end_lineno or function.lineno
+    length = last - first + 1
+    if ast.get_docstring(function) is not None:
+        docstring = function.body[0]
+        length -= (docstring.end_lineno or docstring.lineno) - docstring.lineno + 1
+    return length
+
+
 def test_a_function_fits_on_a_screen() -> None:
     longer = {
         f"{path.relative_to(SOURCE)}:{node.name}"
         for path in FILES
         if "migrations" not in path.parts
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (node.end_lineno or node.lineno) - node.lineno >= LIMIT
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and lines_of_code(node) > LIMIT
     }
     assert longer == LONGER
 

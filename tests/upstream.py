@@ -219,8 +219,8 @@ def _head(status: int, headers: dict[str, str]) -> bytes:
 
 
 def _problem(status: int) -> bytes:
-    said = "Incorrect API key provided: sk-test-0123456789abcdef at /srv/secret/path"
-    return json.dumps({"error": {"message": said, "type": "error", "code": status}}).encode()
+    text = "Incorrect API key provided: sk-test-0123456789abcdef at /srv/secret/path"
+    return json.dumps({"error": {"message": text, "type": "error", "code": status}}).encode()
 
 
 def _openai(answer: Answer) -> list[bytes]:

@@ -2,28 +2,28 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
 
 const server = process.env.CHATKEEP_URL ?? 'http://127.0.0.1:8000';
-const calls = ['/chat', '/sessions', '/history', '/turns', '/messages', '/search', '/export'];
+const paths = ['/chat', '/sessions', '/history', '/turns', '/messages', '/search', '/export'];
 
 export default defineConfig({
   plugins: [svelte()],
-  // Relative, so that the page works below any path that a proxy puts before it.
+  // Relative, so that the page works below any path that a proxy adds.
   base: './',
   server: {
     proxy: Object.fromEntries(
-      [...calls, '/import', '/events', '/models', '/usage'].map((path) => [path, server]),
+      [...paths, '/import', '/events', '/models', '/usage'].map((path) => [path, server]),
     ),
   },
   build: {
     outDir: '../src/chatkeep/page',
     emptyOutDir: true,
-    // Those that know light-dark() in CSS and AbortSignal.any(): browsers since May 2024.
+    // The first with light-dark() in CSS and AbortSignal.any(): browsers since May 2024.
     target: ['chrome123', 'firefox124', 'safari17.5'],
     assetsInlineLimit: 0,
-    // It would add a script of its own in line, and every browser of the target has it.
+    // It would add an inline script, and every browser of the target supports preloading.
     modulePreload: { polyfill: false },
     rolldownOptions: {
       output: {
-        // Names that stay the same keep the history of the built files readable.
+        // Stable names keep the history of the built files readable.
         entryFileNames: 'assets/[name].js',
         chunkFileNames: 'assets/[name].js',
         assetFileNames: 'assets/[name][extname]',

@@ -30,7 +30,7 @@ PRIOR = 5
 
 @dataclass(frozen=True)
 class Settings:
-    """What a subject is told by its environment."""
+    """What the environment of a subject sets."""
 
     base_url: str
     api_key: str
@@ -52,9 +52,11 @@ def settings() -> Settings:
     )
 
 
-def chat_model(told: Settings) -> ChatOpenAI:
+def chat_model(chosen: Settings) -> ChatOpenAI:
     """LangChain's client of the model, with the defaults of its documentation."""
-    return ChatOpenAI(model=told.model, base_url=told.base_url, api_key=SecretStr(told.api_key))
+    return ChatOpenAI(
+        model=chosen.model, base_url=chosen.base_url, api_key=SecretStr(chosen.api_key)
+    )
 
 
 class Turn(BaseModel):

@@ -25,8 +25,8 @@ from benchmarks.rivals import common
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 
-told = common.settings()
-model = common.chat_model(told)
+settings = common.settings()
+model = common.chat_model(settings)
 trimmer = trim_messages(max_tokens=common.PRIOR + 1, strategy="last", token_counter=len)
 
 
@@ -51,7 +51,7 @@ class Reply(BaseModel):
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the checkpointer for as long as the server runs."""
-    async with AsyncSqliteSaver.from_conn_string(str(told.folder / "graph.db")) as saver:
+    async with AsyncSqliteSaver.from_conn_string(str(settings.folder / "graph.db")) as saver:
         app.state.graph = builder.compile(checkpointer=saver)
         yield
 
@@ -64,7 +64,7 @@ def thread(session_id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": session_id}}
 
 
-def asked(turn: common.Turn) -> tuple[dict[str, list[dict[str, str]]], RunnableConfig]:
+def input_of(turn: common.Turn) -> tuple[dict[str, list[dict[str, str]]], RunnableConfig]:
     """A turn, as the graph takes it."""
     return {"messages": [{"role": "user", "content": turn.message}]}, thread(turn.session_id)
 
@@ -72,13 +72,13 @@ def asked(turn: common.Turn) -> tuple[dict[str, list[dict[str, str]]], RunnableC
 @app.post("/chat")
 async def chat(turn: common.Turn, request: Request) -> Reply:
     """Answer in one piece."""
-    state = await request.app.state.graph.ainvoke(*asked(turn))
+    state = await request.app.state.graph.ainvoke(*input_of(turn))
     return Reply(response=state["messages"][-1].text)
 
 
 async def events(graph: Graph, turn: common.Turn) -> AsyncIterator[str]:
     """Pass the reply's pieces on as they come."""
-    async for piece, _ in graph.astream(*asked(turn), stream_mode="messages"):
+    async for piece, _ in graph.astream(*input_of(turn), stream_mode="messages"):
         if isinstance(piece, AIMessageChunk) and piece.text:
             yield f"data: {json.dumps({'text': piece.text})}\n\n"
     yield "data: [DONE]\n\n"
@@ -98,4 +98,4 @@ async def history(request: Request, session_id: str, limit: int = 50) -> common.
 
 
 if __name__ == "__main__":
-    common.serve(app, told.port)
+    common.serve(app, settings.port)

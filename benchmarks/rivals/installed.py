@@ -20,12 +20,12 @@ from agno.os import AgentOS
 
 from benchmarks.rivals import common
 
-told = common.settings()
+settings = common.settings()
 agent = Agent(
     id="chat",
     name="Chat",
-    model=OpenAILike(id=told.model, base_url=told.base_url, api_key=told.api_key),
-    db=AsyncSqliteDb(db_file=str(told.folder / "installed.db")),
+    model=OpenAILike(id=settings.model, base_url=settings.base_url, api_key=settings.api_key),
+    db=AsyncSqliteDb(db_file=str(settings.folder / "installed.db")),
     instructions=common.SYSTEM,
     add_history_to_context=True,
     num_history_messages=common.PRIOR,
@@ -35,4 +35,4 @@ app = AgentOS(agents=[agent], telemetry=False).get_app()
 
 
 if __name__ == "__main__":
-    common.serve(app, told.port)
+    common.serve(app, settings.port)

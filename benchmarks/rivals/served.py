@@ -26,7 +26,7 @@ registry = GraphRegistry()
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     """Open the checkpointer for as long as the server runs."""
-    path = str(graph.told.folder / "served.db")
+    path = str(graph.settings.folder / "served.db")
     async with AsyncSqliteSaver.from_conn_string(path) as saver:
         registry.register("chat", graph.builder.compile(checkpointer=saver))
         yield
@@ -37,4 +37,4 @@ app.include_router(create_openai_router(registry), prefix="/v1")
 
 
 if __name__ == "__main__":
-    common.serve(app, graph.told.port)
+    common.serve(app, graph.settings.port)

@@ -34,8 +34,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from benchmarks.rivals import common
 
-told = common.settings()
-engine = create_async_engine(f"sqlite+aiosqlite:///{told.folder / 'tutorial.db'}?timeout=30")
+settings = common.settings()
+engine = create_async_engine(f"sqlite+aiosqlite:///{settings.folder / 'tutorial.db'}?timeout=30")
 if (synchronous := os.environ.get("SYNC")) is not None:
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -52,7 +52,7 @@ titles = Table(
     Column("title", String, nullable=False),
 )
 
-model = common.chat_model(told)
+model = common.chat_model(settings)
 prompt = ChatPromptTemplate.from_messages(
     [("system", common.SYSTEM), MessagesPlaceholder("history"), ("human", "{input}")]
 )
@@ -102,7 +102,7 @@ async def titled(turn: common.Turn) -> str:
     return title
 
 
-def asked(turn: common.Turn) -> tuple[dict[str, str], RunnableConfig]:
+def input_of(turn: common.Turn) -> tuple[dict[str, str], RunnableConfig]:
     """A turn, as the chain takes it."""
     return {"input": turn.message}, {"configurable": {"session_id": turn.session_id}}
 
@@ -124,13 +124,13 @@ app = FastAPI(lifespan=lifespan)
 @app.post("/chat")
 async def chat(turn: common.Turn) -> Reply:
     """Answer in one piece."""
-    response = await conversation.ainvoke(*asked(turn))
+    response = await conversation.ainvoke(*input_of(turn))
     return Reply(response=response, title=await titled(turn))
 
 
 async def events(turn: common.Turn) -> AsyncIterator[str]:
     """Pass the reply's pieces on as they come, then see to the title."""
-    async for piece in conversation.astream(*asked(turn)):
+    async for piece in conversation.astream(*input_of(turn)):
         if piece:
             yield f"data: {json.dumps({'text': piece})}\n\n"
     await titled(turn)
@@ -150,4 +150,4 @@ async def history(session_id: str, limit: int = 50) -> common.History:
 
 
 if __name__ == "__main__":
-    common.serve(app, told.port)
+    common.serve(app, settings.port)

@@ -33,7 +33,7 @@ from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import ChatError
 from chatkeep.domain.model import SystemPrompts
 from chatkeep.notifications import Notifications
-from chatkeep.providers import EmbeddedOptions, ProviderOptions, Providers
+from chatkeep.providers import ProviderOptions, Providers
 from chatkeep.redaction import Redactor
 from chatkeep.sessions.purge import TASKS as SESSION_TASKS
 from chatkeep.sessions.purge import Purge
@@ -75,6 +75,7 @@ class Lifecycle:
     failure: ChatError | None = None
     """Why the server could not start."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _is_drained: bool = False
 
     @asynccontextmanager
     async def run(self, *, answers: bool, drain_seconds: float) -> AsyncIterator[None]:
@@ -118,17 +119,20 @@ class Lifecycle:
     async def drain(self, seconds: float) -> None:
         """Take no more turns, wait at most `seconds` for those that run, and stop everything.
 
-        What is left is done at the next start. A second call waits for the first.
+        What is left is done at the next start. A second call only waits for the first.
         """
         services = self.services
         services.turns.stop_accepting()
         async with self._lock:
+            if self._is_drained:
+                return
             await self.background.cancel("warm-up")
             await asyncio.gather(services.imports.close(seconds), self.runner.close(seconds))
             await self.titles.close()
             await self.background.cancel(SESSION_TASKS)
             services.notifications.close()
             await self.leases.close()
+            self._is_drained = True
 
 
 def create_app(
@@ -170,27 +174,16 @@ def create_app(
 
 def make_providers(settings: Settings) -> Providers:
     """The models on offer. Raises `ModelMisconfigured`."""
-    openai, anthropic = settings.openai_api_key, settings.anthropic_api_key
     options = ProviderOptions(
         timeout=settings.model_timeout,
         first_token_timeout=settings.first_token_timeout,
         retries=settings.model_retries,
         max_reply_chars=settings.max_reply_chars,
-        direct=settings.model_client == "direct",
-        embedded=EmbeddedOptions(
-            threads=settings.local_threads,
-            context_tokens=settings.local_context_tokens,
-            parallel=settings.local_parallel,
-        ),
-        openai_api_key=openai.get_secret_value() if openai else None,
-        openai_base_url=settings.openai_base_url,
-        anthropic_api_key=anthropic.get_secret_value() if anthropic else None,
-        anthropic_base_url=settings.anthropic_base_url,
-        ollama_host=settings.ollama_host,
+        is_direct=settings.model_client == "direct",
         redactor=Redactor(settings.secrets),
     )
     hidden = (settings.title_model,) if settings.title_model else ()
-    return Providers(settings.models_on_offer, options, hidden=hidden)
+    return Providers(settings.models_on_offer, settings, options, hidden=hidden)
 
 
 def _build(settings: Settings) -> Lifecycle:

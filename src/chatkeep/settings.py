@@ -1,16 +1,13 @@
 """Every setting, with its default and unit. Only `app` and `cli` read it; they pass values down."""
 
-import ipaddress
 import os
 import re
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
 
 import platformdirs
 from pydantic import (
-    AliasChoices,
     Field,
     SecretStr,
     ValidationInfo,
@@ -25,17 +22,15 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from chatkeep.addresses import HOST_NAME, is_ip_address, is_loopback
+from chatkeep.providers.registry import PROVIDERS, ProviderSettings
+
 PREFIX = "CHATKEEP_"
-PROVIDERS = ("openai", "anthropic", "ollama", "local")
 EMBEDDED_MODEL = "local:smollm2-135m-instruct"
 
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 IMAGE_HOST = re.compile(rf"\*|(\*\.)?({_LABEL}\.)*{_LABEL}(:[1-9][0-9]{{0,4}})?")
 """Every host, or a name, perhaps with all below it, perhaps with a port: a CSP's host-source."""
-
-_NAME = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-HOST_NAME = rf"({_NAME}\.)*{_NAME}\.?"
-"""A name in lower case. The underscore is in no standard, but in the names of containers."""
 
 _AUTHORITY = rf"({HOST_NAME}|\[[0-9a-f:.]+\])(:[0-9]{{1,5}})?"
 ALLOWED_HOST = re.compile(rf"\*|{_AUTHORITY}")
@@ -48,21 +43,13 @@ WEEK = 604_800
 Seconds = Annotated[float, Field(le=WEEK, allow_inf_nan=False)]
 """More than a week is no limit that is meant, and too large for the timers of some systems."""
 
-OLLAMA_PORT = 11_434
-NO_URL = "is not a URL; write http:// or https:// and a host, perhaps a port and a path"
-
 
 class ConfigurationError(Exception):
     """The settings cannot be used; the message says which and why."""
 
 
-def _provider_variable(name: str) -> Any:
-    """A setting that keeps its provider's own name, in the environment and in the file."""
-    return Field(default=None, validation_alias=AliasChoices(name, name.lower()))
-
-
-class Settings(BaseSettings):
-    """The server's settings: the environment (`CHATKEEP_…`) first, then the TOML file."""
+class ServerSettings(BaseSettings):
+    """The settings that are no provider's."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
@@ -138,18 +125,6 @@ class Settings(BaseSettings):
     max_reply_chars: int = Field(
         4_000_000, ge=1, le=100_000_000, description="Characters after which a reply is cut off."
     )
-    local_threads: int = Field(
-        0, ge=0, le=1_024, description="Threads of the embedded model; 0 leaves one core free."
-    )
-    local_context_tokens: int = Field(
-        8_192,
-        ge=512,
-        le=16_777_216,
-        description="Tokens that the embedded model reads and writes at most.",
-    )
-    local_parallel: int = Field(
-        4, ge=1, le=64, description="Answers that the embedded model gives at the same time."
-    )
 
     max_body_bytes: int = Field(
         1_048_576, ge=1_024, le=1_073_741_824, description="Largest request body, in bytes."
@@ -221,12 +196,6 @@ class Settings(BaseSettings):
         "auto", description="`auto` is `console` in a terminal, else one JSON object a line."
     )
 
-    openai_api_key: SecretStr | None = _provider_variable("OPENAI_API_KEY")
-    openai_base_url: str | None = _provider_variable("OPENAI_BASE_URL")
-    anthropic_api_key: SecretStr | None = _provider_variable("ANTHROPIC_API_KEY")
-    anthropic_base_url: str | None = _provider_variable("ANTHROPIC_BASE_URL")
-    ollama_host: str | None = _provider_variable("OLLAMA_HOST")
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -262,7 +231,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_an_address(cls, value: str) -> str:
         host = value.lower().removeprefix("[").removesuffix("]")
-        if not _is_ip_address(host) and not re.fullmatch(HOST_NAME, host):
+        if not is_ip_address(host) and not re.fullmatch(HOST_NAME, host):
             raise ValueError("is not an address; write 127.0.0.1, ::1 or the name of this machine")
         return host
 
@@ -287,24 +256,6 @@ class Settings(BaseSettings):
                     "port, without a path"
                 )
         return origins
-
-    @field_validator("openai_base_url", "anthropic_base_url")
-    @classmethod
-    def _is_a_web_address(cls, value: str | None) -> str | None:
-        return web_address(value) if value else None
-
-    @field_validator("ollama_host")
-    @classmethod
-    def _is_ollamas_address(cls, value: str | None) -> str | None:
-        return ollama_address(value) if value else None
-
-    @field_validator("openai_api_key", "anthropic_api_key")
-    @classmethod
-    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        key = value.get_secret_value().strip() if value is not None else ""
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise ValueError("is not a key: it has characters that no key has")
-        return SecretStr(key) if key else None
 
     @field_validator("model", "models", "title_model")
     @classmethod
@@ -395,76 +346,14 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys((self.model, *self.models)))
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_ip_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+class Settings(ProviderSettings, ServerSettings):
+    """All settings: the environment (`CHATKEEP_…`) first, then the TOML file."""
 
 
 def _check_text(text: str, *, allowed: str) -> None:
     characters = set(text) - set(allowed)
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in characters):
         raise ValueError("has control characters in it, or bytes that are not UTF-8")
-
-
-def web_address(address: str) -> str:
-    """Return an http or https URL that paths can be put behind.
-
-    Raises `ValueError`, whose words do not repeat the address: it may have a password in it.
-    """
-    try:
-        url = urlsplit(address)
-        host = (url.hostname or "").encode("idna").decode()
-        has_port = url.port != 0
-    except ValueError:
-        raise ValueError(NO_URL) from None
-    if url.scheme not in {"http", "https"} or not has_port or len(address.split()) != 1:
-        raise ValueError(NO_URL)
-    if not _is_ip_address(host) and not re.fullmatch(HOST_NAME, host.lower()):
-        raise ValueError(NO_URL)
-    if "@" in url.netloc:
-        raise ValueError("must not have a user name or a password in it")
-    if "?" in address or "#" in address:
-        raise ValueError("must end with its path, without ? or #")
-    return address
-
-
-def ollama_address(address: str) -> str:
-    """Return the URL that Ollama's own programs make of `OLLAMA_HOST`: each part may be left out.
-
-    https://github.com/ollama/ollama/blob/main/envconfig/config.go. LangChain's client takes a user
-    name and a password too. Raises `ValueError`, without repeating the address.
-    """
-    scheme, separator, rest = address.rpartition("://")
-    bare = rest.strip("[]")
-    if ":" in bare and _is_ip_address(bare):
-        rest = f"[{bare}]"
-    try:
-        url = urlsplit(f"{scheme or 'http'}://{rest}")
-        port = url.port or (None if separator else OLLAMA_PORT)
-    except ValueError:
-        raise ValueError(NO_URL) from None
-    host = url.hostname or "127.0.0.1"
-    if _is_ip_address(host) and ipaddress.ip_address(host).is_unspecified:
-        # A server listens on every address; a client needs one of them.
-        host = "::1" if ":" in host else "127.0.0.1"
-    where = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
-    url = url._replace(netloc=where, path=url.path.rstrip("/"))
-    web_address(url.geturl())
-    login = rest.partition("/")[0].rpartition("@")[0]
-    return url._replace(netloc=f"{login}@{where}" if login else where).geturl()
 
 
 def config_file() -> Path | None:

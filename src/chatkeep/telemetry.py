@@ -1,12 +1,14 @@
-"""How the server speaks to its operator: structured log lines. Message texts are never in them."""
+"""Structured log lines for the operator of a server. Texts of messages are never in them."""
 
 import contextlib
 import logging
 import sys
 from collections.abc import Callable, Collection
-from typing import IO, Any, BinaryIO, Literal, TextIO, cast
+from contextlib import AbstractContextManager
+from typing import IO, AnyStr, BinaryIO, Generic, Literal, TextIO, cast
 
 import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -16,13 +18,13 @@ LEVELS = {
 }
 
 
-class _Lossy:
+class _Lossy(Generic[AnyStr]):
     """A file whose lines are lost when they cannot be written: no turn may fail over the log."""
 
-    def __init__(self, file: IO[Any]) -> None:
-        self._file = file
+    def __init__(self, file: IO[AnyStr]) -> None:
+        self._file: IO[AnyStr] = file
 
-    def write(self, data: Any) -> None:
+    def write(self, data: AnyStr) -> None:
         with contextlib.suppress(OSError):
             self._file.write(data)
 
@@ -40,35 +42,42 @@ def configure(
 ) -> None:
     """Send every log line, ours and the libraries', to standard error in one form.
 
-    `redact` strikes secrets out of a line. Events that are named `without` are left out.
+    Args:
+        level: The least important lines that are written; of libraries, no less than warnings.
+        form: `auto` is `console` in a terminal, else `json`: one object a line.
+        redact: Strikes secrets out of a line.
+        without: Names of events that are left out.
+
     """
     colours = sys.stderr.isatty()
-    shared: list[Any] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
     is_console = form == "console" or (form == "auto" and colours)
-    tail = [*_renderers(colours=colours, is_console=is_console), lambda *line: redact(line[-1])]
+    renderers = _renderers(colours=colours, is_console=is_console)
+    tail: list[Processor] = [*renderers, lambda *line: redact(str(line[-1]))]
+    factory: structlog.PrintLoggerFactory | structlog.BytesLoggerFactory
     if is_console:
-        lines: Any = structlog.PrintLoggerFactory(cast("TextIO", _Lossy(sys.stderr)))
-        end: list[Any] = []
+        factory = structlog.PrintLoggerFactory(cast("TextIO", _Lossy(sys.stderr)))
+        end: list[Processor] = []
     else:
-        lines = structlog.BytesLoggerFactory(cast("BinaryIO", _Lossy(sys.stderr.buffer)))
+        factory = structlog.BytesLoggerFactory(cast("BinaryIO", _Lossy(sys.stderr.buffer)))
         end = [_encoded]
-    left_out: list[Any] = [_without(without)] if without else []
+    left_out: list[Processor] = [_without(without)] if without else []
     _configure_libraries(shared, tail, LEVELS[level])
     structlog.configure(
         processors=[*left_out, *shared, *tail, *end],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        # Ours go past the logging of the standard library, and as bytes: that costs a tenth.
-        logger_factory=lines,
+        # Ours bypass the logging of the standard library, and go as bytes: that costs a tenth.
+        logger_factory=factory,
         cache_logger_on_first_use=True,
     )
 
 
-def _renderers(*, colours: bool, is_console: bool) -> list[Any]:
+def _renderers(*, colours: bool, is_console: bool) -> list[Processor]:
     if not is_console:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     # Plain, because a rich traceback shows local variables: message texts and keys.
@@ -76,8 +85,8 @@ def _renderers(*, colours: bool, is_console: bool) -> list[Any]:
     return [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
 
 
-def _configure_libraries(shared: list[Any], tail: list[Any], level: int) -> None:
-    """Have what libraries log look as our lines do."""
+def _configure_libraries(shared: list[Processor], tail: list[Processor], level: int) -> None:
+    """Give the lines of libraries the form of ours."""
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
@@ -86,12 +95,12 @@ def _configure_libraries(shared: list[Any], tail: list[Any], level: int) -> None
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    # Libraries talk only when something is wrong: their "info" would name every request.
+    # Libraries log only what is wrong: their "info" would name every request.
     root.setLevel(max(level, logging.WARNING))
 
 
-def _without(names: Collection[str]) -> Any:
-    def leave_out(_logger: object, _method: str, event: Any) -> Any:
+def _without(names: Collection[str]) -> Processor:
+    def leave_out(_logger: object, _method: str, event: EventDict) -> EventDict:
         if event["event"] in names:
             raise structlog.DropEvent
         return event
@@ -99,15 +108,16 @@ def _without(names: Collection[str]) -> Any:
     return leave_out
 
 
-def _encoded(_logger: object, _method: str, line: str) -> bytes:
-    return line.encode()
+def _encoded(_logger: object, _method: str, line: EventDict | str) -> bytes:
+    return str(line).encode()
 
 
-def bound(**values: str) -> contextlib.AbstractContextManager[None]:
-    """Add these members to every log line of this task and of tasks that it makes meanwhile."""
+def logger(name: str) -> FilteringBoundLogger:
+    """The logger of one part of the program: `logger.info("event", key=value)`."""
+    bound: FilteringBoundLogger = structlog.get_logger(f"chatkeep.{name}")
+    return bound
+
+
+def bound(**values: object) -> AbstractContextManager[None]:
+    """Add values to all log lines of the block, and of the tasks that are started in it."""
     return structlog.contextvars.bound_contextvars(**values)
-
-
-def logger(name: str) -> Any:
-    """The log of one room, as a structlog logger: `log.info("event", key=value)`."""
-    return structlog.get_logger(f"chatkeep.{name}")

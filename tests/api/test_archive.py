@@ -236,12 +236,12 @@ def changed(conversations: bytes, number: int, **values: Any) -> bytes:
     """The export with another value in the nth line that has this name."""
     lines = conversations.splitlines(keepends=True)
     (name,) = values
-    places = [
+    indexes = [
         at
         for at, line in enumerate(lines)
-        if name in (found := json.loads(line)) and (name == "type" or found["type"] != "call")
+        if name in (record := json.loads(line)) and (name == "type" or record["type"] != "call")
     ]
-    at = places[number]
+    at = indexes[number]
     lines[at] = json.dumps({**json.loads(lines[at]), **values}).encode() + b"\n"
     return b"".join(lines)
 
@@ -375,7 +375,7 @@ def test_conversations_come_from_elsewhere_and_go_on_here(fresh: TestClient) -> 
     assert (report["imported"], report["messages"], report["skipped_count"]) == (2, 4, 1)
     assert report["skipped"][0]["session_id"] == "odd"
     assert report["notes"] == [{"session_id": "abc-1", "left_out": ["1 image"]}]
-    titles = {found["session_id"]: found["title"] for found in fresh.get("/sessions").json()}
+    titles = {listed["session_id"]: listed["title"] for listed in fresh.get("/sessions").json()}
     assert titles == {"abc-1": "Tides", "def-2": "Name a tall tree"}
     assert [m["content"] for m in fresh.get("/history/def-2").json()] == [
         "Name a tall tree",
@@ -684,5 +684,5 @@ def test_a_message_has_a_length_that_others_can_wait_for(fresh: TestClient) -> N
         report = take(fresh, body)
         assert report["imported"] == count
         assert report["skipped_count"] == (1 if body is not ours[1] else 0)
-    assert {found["session_id"] for found in fresh.get("/sessions").json()} == {"abc-1", "fits"}
+    assert {listed["session_id"] for listed in fresh.get("/sessions").json()} == {"abc-1", "fits"}
     assert "CHATKEEP_MAX_REPLY_CHARS" in take(fresh, ours[0])["skipped"][0]["reason"]

@@ -11,14 +11,14 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 def pages(client: TestClient, path: str, rel: str) -> list[list[dict[str, Any]]]:
-    found = []
+    listed = []
     while True:
         response = client.get(path)
         assert response.status_code == 200
-        found.append(response.json())
+        listed.append(response.json())
         link = response.headers.get("link")
         if link is None:
-            return found
+            return listed
         match = re.fullmatch(rf'<([^>]+)>; rel="{rel}"', link)
         assert match is not None
         path = match[1]

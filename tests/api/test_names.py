@@ -48,9 +48,9 @@ def test_pages_elsewhere_cannot_call(client: TestClient, origin: str, status: in
 
 
 def test_an_allowed_page_is_told_that_it_may_read_the_answer(client: TestClient) -> None:
-    asked = {"origin": "https://page.example", "access-control-request-method": "POST"}
+    preflight = {"origin": "https://page.example", "access-control-request-method": "POST"}
 
-    before = client.options("/chat", headers=asked)
+    before = client.options("/chat", headers=preflight)
     answer = client.get("/sessions", headers={"origin": "https://page.example"})
 
     assert before.status_code == 200

@@ -158,8 +158,8 @@ def test_images_come_from_the_hosts_of_the_setting(serve: Serve, built: Path) ->
     policy = answer.headers["content-security-policy"]
     hosts = "https://images.example.com https://*.example.org:8443"
     assert policy == POLICY.replace("blob:;", f"blob: {hosts};")
-    told = '<meta name="image-hosts" content="images.example.com *.example.org:8443" />'
-    assert told in answer.text
+    meta = '<meta name="image-hosts" content="images.example.com *.example.org:8443" />'
+    assert meta in answer.text
     assert client.get("/assets/app.js").text == SCRIPT
 
 

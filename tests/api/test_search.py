@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from chatkeep.store.search import hits as search
+from chatkeep.store.search import hits
 
 
 def say(client: TestClient, session_id: str, *messages: str) -> None:
@@ -17,11 +17,11 @@ def say(client: TestClient, session_id: str, *messages: str) -> None:
 def find(client: TestClient, q: str, **more: Any) -> list[dict[str, Any]]:
     response = client.get("/search", params={"q": q, **more})
     assert response.status_code == 200, response.text
-    found: list[dict[str, Any]] = response.json()
-    return found
+    hits: list[dict[str, Any]] = response.json()
+    return hits
 
 
-def asked(client: TestClient, q: str, **more: Any) -> list[str]:
+def sessions_with(client: TestClient, q: str, **more: Any) -> list[str]:
     """The sessions in which a user's message was found."""
     return [hit["session_id"] for hit in find(client, q, role="user", **more)]
 
@@ -60,8 +60,8 @@ def test_words_of_any_language_are_found_and_marked(
     assert {hit["role"] for hit in hits} >= {"user"}
     for hit in hits:
         assert marked(hit)
-    (said,) = [hit for hit in hits if hit["role"] == "user"]
-    assert "".join(part["text"] for part in said["snippet"]) == message
+    (message_hit,) = [hit for hit in hits if hit["role"] == "user"]
+    assert "".join(part["text"] for part in message_hit["snippet"]) == message
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_a_hostile_query_is_words(client: TestClient, query: str) -> None:
 def test_words_of_fts_are_words(client: TestClient, session: str) -> None:
     say(client, session, "neither fish AND fowl NEAR water")
 
-    assert asked(client, "fowl AND fish") == [session]
-    assert asked(client, "fish OR unheardof") == []
-    assert asked(client, "NEAR") == [session]
+    assert sessions_with(client, "fowl AND fish") == [session]
+    assert sessions_with(client, "fish OR unheardof") == []
+    assert sessions_with(client, "NEAR") == [session]
 
 
 def test_every_word_must_be_there_and_a_phrase_in_its_order(
@@ -86,11 +86,11 @@ def test_every_word_must_be_there_and_a_phrase_in_its_order(
 ) -> None:
     say(client, session, "weasels love green marmalade")
 
-    assert asked(client, "marmalade weasels") == [session]
-    assert asked(client, "marmalade wolverines") == []
-    assert asked(client, '"green marmalade"') == [session]
-    assert asked(client, '"marmalade green"') == []
-    assert asked(client, "marma") == []
+    assert sessions_with(client, "marmalade weasels") == [session]
+    assert sessions_with(client, "marmalade wolverines") == []
+    assert sessions_with(client, '"green marmalade"') == [session]
+    assert sessions_with(client, '"marmalade green"') == []
+    assert sessions_with(client, "marma") == []
 
 
 def test_hits_can_be_narrowed(client: TestClient, session: str) -> None:
@@ -98,10 +98,10 @@ def test_hits_can_be_narrowed(client: TestClient, session: str) -> None:
     say(client, f"{session} too", "2nd cassowary")
     seen = client.get(f"/history/{session} too").json()[0]["created_at"]
 
-    assert asked(client, "cassowary") == [f"{session} too", session]
-    assert asked(client, "cassowary", session_id=session) == [session]
-    assert asked(client, "cassowary", since=seen) == [f"{session} too"]
-    assert asked(client, "cassowary", until=seen) == [session]
+    assert sessions_with(client, "cassowary") == [f"{session} too", session]
+    assert sessions_with(client, "cassowary", session_id=session) == [session]
+    assert sessions_with(client, "cassowary", since=seen) == [f"{session} too"]
+    assert sessions_with(client, "cassowary", until=seen) == [session]
     roles = {hit["role"] for hit in find(client, "cassowary", role=["user", "assistant"])}
     assert roles == {"user", "assistant"}
     assert client.get("/search?q=x&session_id=nobody").status_code == 404
@@ -151,7 +151,7 @@ def test_a_message_that_is_about_it_comes_first(client: TestClient, session: str
     say(client, f"{session} 1", "okapi okapi okapi, nothing but okapi")
     say(client, f"{session} 2", "once upon a time " * 40 + "there was an okapi")
 
-    assert asked(client, "okapi") == [f"{session} 1", f"{session} 2"]
+    assert sessions_with(client, "okapi") == [f"{session} 1", f"{session} 2"]
 
 
 def test_a_snippet_is_text_around_the_words(client: TestClient, session: str) -> None:
@@ -176,32 +176,32 @@ def test_pages_put_together_have_every_hit_once_while_new_ones_come(
     whole = {hit["message_id"] for hit in find(client, "numbat", limit=100)}
     assert len(whole) > 60
 
-    url, found = "/search?q=numbat&limit=7", []
+    url, ids = "/search?q=numbat&limit=7", []
     while url:
         page = client.get(url)
         assert len(page.json()) <= 7
-        found += [hit["message_id"] for hit in page.json()]
+        ids += [hit["message_id"] for hit in page.json()]
         say(client, f"{session} later", "another numbat")
         url = page.links.get("next", {}).get("url", "")
 
-    assert len(found) == len(set(found))
-    assert set(found) == whole
+    assert len(ids) == len(set(ids))
+    assert set(ids) == whole
 
 
 def test_pages_go_on_beyond_the_window_that_is_ranked(
     client: TestClient, session: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "WINDOW", 4)
+    monkeypatch.setattr(hits, "WINDOW", 4)
     say(client, session, *(f"dunnart {'dunnart ' * (n % 3)}{n}" for n in range(10)))
 
-    url, found = "/search?q=dunnart&limit=3", []
+    url, ids = "/search?q=dunnart&limit=3", []
     while url:
         page = client.get(url)
-        found += [hit["message_id"] for hit in page.json()]
+        ids += [hit["message_id"] for hit in page.json()]
         url = page.links.get("next", {}).get("url", "")
 
     whole = [m["id"] for m in client.get(f"/history/{session}").json()]
-    assert sorted(map(str, found)) == sorted([*whole, "None"])
+    assert sorted(map(str, ids)) == sorted([*whole, "None"])
 
 
 @pytest.mark.parametrize("after", ["x", "WzEsMl0", "W251bGwsMSwiMHgxIiwxXQ", "////"])
@@ -224,10 +224,10 @@ def test_times_are_kept_where_many_messages_have_the_same(client: TestClient) ->
 
     body = lines_of({"session_id": "same time", "messages": 900}).replace(b"text ", b"bilby ")
     assert client.post("/import", content=body).json()["imported"] == 1
-    asked = {"q": "bilby", "limit": 100}
+    sessions_with = {"q": "bilby", "limit": 100}
 
-    after = client.get("/search", params={**asked, "since": "2026-01-01T00:00:00.5Z"})
-    before = client.get("/search", params={**asked, "until": "2026-01-01T00:00:00.5Z"})
+    after = client.get("/search", params={**sessions_with, "since": "2026-01-01T00:00:00.5Z"})
+    before = client.get("/search", params={**sessions_with, "until": "2026-01-01T00:00:00.5Z"})
 
     assert after.json() == []
     assert len(before.json()) == 100

@@ -25,10 +25,10 @@ def read(client: TestClient, name: str) -> Any:
 
 
 def listed(client: TestClient, **only: Any) -> list[str]:
-    found = client.get("/sessions", params=only).json()
+    sessions = client.get("/sessions", params=only).json()
     paged = client.get("/sessions", params={**only, "limit": 1_000}).json()
-    assert paged == found
-    return [session["session_id"] for session in found]
+    assert paged == sessions
+    return [session["session_id"] for session in sessions]
 
 
 def test_a_session_tells_all_that_can_be_set_of_it(client: TestClient, name: str) -> None:
@@ -221,8 +221,8 @@ def test_pages_of_some_lead_on_to_some(client: TestClient) -> None:
     second = client.get(first.links["next"]["url"])
     third = client.get(second.links["next"]["url"])
 
-    found = [session["session_id"] for page in (first, second, third) for session in page.json()]
-    assert found == ["kept 4", "kept 3", "kept 2", "kept 1", "kept 0"]
+    names = [session["session_id"] for page in (first, second, third) for session in page.json()]
+    assert names == ["kept 4", "kept 3", "kept 2", "kept 1", "kept 0"]
     assert "next" not in third.links
 
 
@@ -254,8 +254,8 @@ def test_every_name_that_a_session_can_have_can_be_read_changed_and_deleted(
     assert client.get(path).json()["session_id"] == odd
     assert client.patch(path, json={"title": "Odd"}).json()["title"] == "Odd"
     assert odd in listed(client, title="Odd")
-    found = client.get("/search", params={"q": "a", "session_id": odd}).json()
-    assert {hit["session_id"] for hit in found} == {odd}
+    hits = client.get("/search", params={"q": "a", "session_id": odd}).json()
+    assert {hit["session_id"] for hit in hits} == {odd}
     assert client.get("/export", params={"session_id": odd}).is_success
     assert client.delete(path).status_code == 204
     assert client.get(path).status_code == 404

@@ -1,16 +1,21 @@
-"""A real Chromium before a real server. Any error in its console fails the test."""
+"""A real Chromium before a real server. Any error in its console fails the test.
+
+Loading a page into a new profile takes three times as long as into one that has its scripts
+compiled, and a server takes as long to start as a test runs. So tests share both, and each leaves
+them as it found them: what a tab stores is removed, and the sessions of a module are deleted.
+"""
 
 import threading
 from collections.abc import Callable, Iterator
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from tests.process import PATIENCE, Server
+from tests.upstream import Upstream
 
 CHROMIUM = "/usr/bin/chromium"
-# It is to ask nobody but our server.
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -19,9 +24,45 @@ QUIET = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Nothing but our own servers can be reached.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    # Tabs of one profile share a process, and with it the compiled scripts.
+    "--renderer-process-limit=1",
 ]
 
 Open = Callable[..., Page]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "own_context: the test changes its browser's profile, so it has one of its own"
+    )
+
+
+@pytest.fixture(scope="package")
+def running_upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def shared_server(
+    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
+) -> Iterator[Server]:
+    env = {**running_upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
+    with Server(tmp_path_factory.mktemp("data"), env) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def running_server(shared_server: Server) -> Iterator[Server]:
+    """The server that modules share; one that needs other settings overrides this fixture."""
+    yield shared_server
+    with shared_server.client() as client:
+        for archived in ("false", "true"):
+            while rows := client.get(f"/sessions?limit=500&archived={archived}").json():
+                for row in rows:
+                    client.delete(f"/sessions/{quote(row['session_id'], safe='')}")
 
 
 @pytest.fixture(scope="package")
@@ -35,14 +76,49 @@ def browser() -> Iterator[Browser]:
         yield launched
 
 
-@pytest.fixture
-def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
-    """A browser's profile; pages of one context are tabs beside each other."""
-    with browser.new_context(
+def new_context(browser: Browser, server: Server) -> BrowserContext:
+    """A profile whose relative addresses are the server's."""
+    context = browser.new_context(
         viewport={"width": 1280, "height": 800}, base_url=server.url, reduced_motion="reduce"
-    ) as context:
-        context.set_default_timeout(PATIENCE * 1_000)
-        yield context
+    )
+    context.set_default_timeout(PATIENCE * 1_000)
+    return context
+
+
+@pytest.fixture(scope="package")
+def contexts(browser: Browser) -> dict[str, BrowserContext]:
+    """The profiles that tests share, by the address of their server."""
+    return {}
+
+
+def shared_context(
+    browser: Browser, server: Server, contexts: dict[str, BrowserContext]
+) -> Iterator[BrowserContext]:
+    """A profile of which the first tab stays open, because the process ends with the last one."""
+    if server.url not in contexts:
+        contexts[server.url] = new_context(browser, server)
+        contexts[server.url].new_page().goto("/healthz")
+    context = contexts[server.url]
+    yield context
+    first, *others = context.pages
+    for page in others:
+        page.close()
+    first.evaluate("localStorage.clear()")
+
+
+@pytest.fixture
+def context(
+    request: pytest.FixtureRequest,
+    browser: Browser,
+    server: Server,
+    contexts: dict[str, BrowserContext],
+) -> Iterator[BrowserContext]:
+    """A browser's profile; pages of one context are tabs beside each other."""
+    if request.node.get_closest_marker("own_context") is None:
+        yield from shared_context(browser, server, contexts)
+    else:
+        with new_context(browser, server) as own:
+            yield own
 
 
 @pytest.fixture
@@ -56,14 +132,10 @@ def complaints() -> Iterator[list[str]]:
 @pytest.fixture
 def open_page(context: BrowserContext, server: Server, complaints: list[str]) -> Open:
     """Open a tab: at a session, at a message in it, or at a new one."""
-    host = urlsplit(server.url).netloc
 
-    def refuse(route: Route) -> None:
-        if urlsplit(route.request.url).netloc != host:
-            complaints.append(f"asked another host: {route.request.url}")
-            route.abort()
-        else:
-            route.continue_()
+    def note(request: Request) -> None:
+        if not request.url.startswith((f"{server.url}/", "blob:", "data:")):
+            complaints.append(f"asked another host: {request.url}")
 
     def opened(session: str = "", message: str = "") -> Page:
         page = context.new_page()
@@ -72,7 +144,7 @@ def open_page(context: BrowserContext, server: Server, complaints: list[str]) ->
             lambda said: complaints.append(said.text) if said.type == "error" else None,
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.route("**/*", refuse)
+        page.on("request", note)
         place = f"?message={message}" if message else ""
         page.goto(f"{server.url}/#/{quote(session, safe='')}{place}")
         page.get_by_role("textbox", name="Message", exact=True).wait_for()

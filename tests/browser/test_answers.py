@@ -1,6 +1,7 @@
 """An answer: how it looks, what it took, what the model was sent for it, and how it is copied."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
@@ -42,8 +43,10 @@ def clipboard(page: Page) -> str:
 
 
 @pytest.fixture
-def copying(context: BrowserContext, server: Server) -> None:
+def copying(context: BrowserContext, server: Server) -> Iterator[None]:
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.url)
+    yield
+    context.clear_permissions()
 
 
 def mark(element: Locator) -> None:

@@ -281,6 +281,7 @@ def test_stop_is_told_to_fail_while_the_server_is_away(
     expect(answers(page)).to_contain_text("Stopped.")
 
 
+@pytest.mark.own_context
 def test_a_message_whose_acceptance_is_never_heard_of_is_sent_again_and_answered_once(
     page: Page, server: Behind
 ) -> None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from itertools import islice
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
@@ -50,6 +51,7 @@ def written_slowly(text: str) -> Answer:
     return Answer(pieces, pace=pace)
 
 
+@pytest.mark.own_context
 def test_no_answer_stops_the_page_while_it_is_written(
     open_page: Open, server: Server, upstream: Upstream, full: bool, show: Callable[[str], None]
 ) -> None:
@@ -69,6 +71,7 @@ def test_no_answer_stops_the_page_while_it_is_written(
     show(f"{len(longest)} answers: {', '.join(f'{n} {longest[n]:.0f} ms' for n in worst)} at most")
 
 
+@pytest.mark.own_context
 def test_no_stored_answer_stops_the_page(
     open_page: Open, server: Server, full: bool, show: Callable[[str], None]
 ) -> None:

@@ -126,7 +126,7 @@ def test_an_archive_without_conversations_says_so(page: Page) -> None:
 def test_a_file_that_cannot_be_read_says_why(page: Page, complaints: list[str]) -> None:
     drop(page, "holiday.json", b"no export at all")
     expect(page.get_by_text("holiday.json: Not a conversation export.")).to_be_visible()
-    expect(page.get_by_text("ImportService holiday.json…")).to_have_count(0)
+    expect(page.get_by_text("Importing holiday.json…")).to_have_count(0)
     expected(complaints, "422")
 
 
@@ -142,7 +142,7 @@ def test_what_is_dropped_but_is_no_file_is_left_alone(page: Page) -> None:
     for event in ("dragenter", "dragover", "drop"):
         page.dispatch_event("main", event, {"dataTransfer": transfer})
         expect(page.get_by_text("Drop conversations")).to_have_count(0)
-    expect(page.get_by_text("ImportService")).to_have_count(0)
+    expect(page.get_by_text("Importing")).to_have_count(0)
     assert "POST /import" not in requests
 
 

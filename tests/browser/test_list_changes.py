@@ -121,6 +121,7 @@ def test_an_archived_session_is_in_the_archive_until_it_is_taken_out(
     expect(link(page, "not to archive")).to_be_visible()
 
 
+@pytest.mark.own_context
 def test_a_deletion_that_is_undone_was_none(open_page: Open, server: Server) -> None:
     store(server, Stored("to keep"))
     page = open_page("to keep")
@@ -141,6 +142,7 @@ def test_a_deletion_that_is_undone_was_none(open_page: Open, server: Server) -> 
     assert not [request for request in requests if request.startswith("DELETE")]
 
 
+@pytest.mark.own_context
 def test_a_session_is_deleted_when_nobody_undoes_it(open_page: Open, server: Server) -> None:
     store(server, Stored("to lose", title="Lost"))
     page = open_page("to lose")
@@ -179,6 +181,7 @@ def test_each_of_two_deletions_can_be_undone(page: Page, server: Server) -> None
     expect(link(page, "two of two")).to_be_visible()
 
 
+@pytest.mark.own_context
 def test_a_deletion_that_the_server_refuses_is_told_and_taken_back(
     page: Page, server: Server, complaints: list[str]
 ) -> None:

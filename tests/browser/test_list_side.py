@@ -199,6 +199,7 @@ def test_dates_are_written_as_the_reader_writes_them(
             expect(time).to_have_attribute("title", re.compile(expected))
 
 
+@pytest.mark.own_context
 def test_a_mac_has_a_key_of_its_own(context: BrowserContext, open_page: Open) -> None:
     page = open_page()
     expect(button(page, "Search Ctrl K")).to_be_visible()

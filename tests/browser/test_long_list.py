@@ -1,5 +1,6 @@
 """Thousands of sessions: only what can be seen is in the page, and only pages of them are read."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.browser.conftest import Open
 from tests.browser.listing import Stored, asked, choose, link, links, store
 from tests.process import Server
+from tests.upstream import Upstream
 
 NOW = datetime(2026, 6, 17, 12, tzinfo=UTC)
 DAYS_AGO = (0, 1, 5, 20, 50)
@@ -22,13 +24,19 @@ def name(place: int) -> str:
     return f"{DAYS_AGO[place]} days ago" if place < near else f"number {place}"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _thousands(running_server: Server) -> None:
+@pytest.fixture(scope="module")
+def running_server(
+    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
+) -> Iterator[Server]:
+    """A server of their own: it takes longer to delete so many sessions than to start another."""
     times = [NOW - timedelta(days=days) for days in DAYS_AGO]
     start = NOW - timedelta(days=800)
     times += [start - timedelta(minutes=place) for place in range(COUNT - len(times))]
     sessions = [Stored(name(place), messages=(), at=at) for place, at in enumerate(times)]
-    store(running_server, *sessions)
+    env = {**running_upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
+    with Server(tmp_path_factory.mktemp("data"), env) as running:
+        store(running, *sessions)
+        yield running
 
 
 @pytest.fixture
@@ -46,6 +54,7 @@ def height(page: Page) -> int:
     return found
 
 
+@pytest.mark.own_context
 def test_sessions_are_grouped_by_how_long_ago_they_were(
     context: BrowserContext, open_page: Open
 ) -> None:
@@ -94,6 +103,7 @@ def test_the_end_key_leads_to_the_last_session_page_by_page(page: Page) -> None:
     expect(link(page, name(0))).to_be_in_viewport()
 
 
+@pytest.mark.own_context
 def test_a_change_asks_for_nothing_but_itself(page: Page, server: Server) -> None:
     page.clock.install()
     requests = asked(page)

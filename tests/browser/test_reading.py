@@ -71,7 +71,7 @@ def test_from_the_line_the_model_can_be_made_to_read_more(
         server.chat(session, f"message {number}")
     page = open_page(session)
     expect(line(page)).to_be_visible()
-    button(page, "Read more").click()
+    button(page, "Include more").click()
     size = page.get_by_role("dialog").get_by_label("Context: previous messages to include")
     expect(size).to_have_attribute("placeholder", "Default (5)")
     size.fill("100")

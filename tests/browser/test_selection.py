@@ -69,6 +69,7 @@ def test_several_are_deleted_and_one_undo_brings_all_back(
     assert {f"{prefix} {name}" for name in NAMES} <= server.sessions().keys()
 
 
+@pytest.mark.own_context
 def test_several_that_nobody_brings_back_are_deleted(
     open_page: Open, server: Server, prefix: str
 ) -> None:
@@ -100,6 +101,7 @@ def test_closing_the_page_deletes_all_that_were_chosen(
     until(lambda: not any(name.startswith(prefix) for name in server.sessions()))
 
 
+@pytest.mark.own_context
 def test_a_deletion_of_several_that_is_refused_in_part_is_told_once(
     page: Page, server: Server, prefix: str, complaints: list[str]
 ) -> None:

@@ -37,7 +37,7 @@ def row(page: Page, name: str) -> Locator:
 
 def test_a_server_that_nobody_has_asked_says_so(page: Page) -> None:
     more(page, "Usage")
-    expect(dialog(page).get_by_text("No model was used in this time.")).to_be_visible()
+    expect(dialog(page).get_by_text("No model was used in this period.")).to_be_visible()
     faults = Faults(page)
     faults.look("no usage")
     assert not faults.found, "\n\n".join(faults.found)

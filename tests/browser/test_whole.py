@@ -58,7 +58,7 @@ def search(page: Page, text: str) -> None:
 
 def marked(page: Page) -> list[str]:
     """The words that are marked, in the document's order."""
-    words: list[str] = page.evaluate("[...(CSS.highlights.get('found') ?? [])].map(String)")
+    words: list[str] = page.evaluate("[...(CSS.highlights.get('search-match') ?? [])].map(String)")
     return words
 
 
@@ -149,7 +149,8 @@ def test_a_search_opens_a_long_message_that_is_shown_in_part(
     assert marked(page)
     top, bottom = page.evaluate(
         """() => {
-            const { top, bottom } = [...CSS.highlights.get('found')][0].getBoundingClientRect();
+            const [match] = CSS.highlights.get('search-match');
+            const { top, bottom } = match.getBoundingClientRect();
             return [top, bottom];
         }"""
     )

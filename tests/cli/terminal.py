@@ -154,8 +154,8 @@ class Terminal:
         try:
             until(lambda: self._shows(texts, without))
         except AssertionError:
-            said = f"{texts} without {without!r} was not shown, but:\n{self.shown}"
-            raise AssertionError(said) from None
+            detail = f"{texts} without {without!r} was not shown, but:\n{self.shown}"
+            raise AssertionError(detail) from None
 
     def _shows(self, texts: tuple[str, ...], without: str | None) -> bool:
         shown = self.shown

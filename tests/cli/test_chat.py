@@ -169,7 +169,7 @@ def test_the_keys_at_the_prompt(server: Server, session: str) -> None:
 WORDS = [f"w{number:03}" for number in range(240)]
 
 
-def found(text: str) -> list[str]:
+def words_on(text: str) -> list[str]:
     return [word for word in text.split() if word in WORDS]
 
 
@@ -186,19 +186,19 @@ def test_a_resize_in_mid_answer_leaves_a_readable_screen(
         terminal.wait("w079")
         terminal.resize(columns=41, lines=40)
         terminal.wait("w038 w039\n\nw040", "w079")
-        assert found(terminal.shown) == WORDS[:80]
+        assert words_on(terminal.shown) == WORDS[:80]
         terminal.resize(columns=110, lines=30)
         terminal.wait("w020 w021\n", "w079")
-        assert found(terminal.shown) == WORDS[:80]
+        assert words_on(terminal.shown) == WORDS[:80]
         pace.release()
         terminal.wait("w119")
         terminal.resize(columns=60, lines=20)
         pace.release(WHOLE)
         terminal.wait("w118 w119 last")
         terminal.wait("Count for me ·")
-        assert found(terminal.shown) == WORDS[:120]
+        assert words_on(terminal.shown) == WORDS[:120]
         assert terminal.shown.count("› Count for me") == 1
-        assert found(terminal.scrolled) == WORDS[:120]
+        assert words_on(terminal.scrolled) == WORDS[:120]
 
 
 def test_an_answer_longer_than_the_screen_is_shown_once(
@@ -215,11 +215,11 @@ def test_an_answer_longer_than_the_screen_is_shown_once(
             pace.release(25)
             last += 25
             terminal.wait(WORDS[last])
-            shown = found(terminal.shown)
+            shown = words_on(terminal.shown)
             assert shown == WORDS[WORDS.index(shown[0]) : WORDS.index(shown[-1]) + 1]
         pace.release(WHOLE)
         terminal.wait(WORDS[-1], "Count for me ·")
-        assert found(terminal.scrolled) == WORDS
+        assert words_on(terminal.scrolled) == WORDS
 
 
 def test_code_and_formulas_are_on_the_screen_as_they_were_written(
@@ -410,10 +410,10 @@ def test_a_failed_turn_and_a_missing_server_are_one_line_and_an_exit_code(
 
 def test_a_one_shot_is_stopped_by_ctrl_c(server: Server, upstream: Upstream, session: str) -> None:
     pace = released(1)
-    upstream.script = answers("StartedTurn", " and ended", pace=pace)
+    upstream.script = answers("Begun", " and ended", pace=pace)
     with one_shot(server.url, session, "go") as program:
         assert program.stdout is not None
-        assert program.stdout.read(5) == "StartedTurn"
+        assert program.stdout.read(5) == "Begun"
         program.send_signal(signal.SIGINT)
         out, err = program.communicate(timeout=PATIENCE)
     assert (out, err, program.returncode) == ("\n", "stopped\n", 130)
@@ -425,16 +425,16 @@ def test_a_pipe_that_is_closed_ends_the_program_and_not_the_turn(
     server: Server, upstream: Upstream, session: str
 ) -> None:
     pace = released(1)
-    upstream.script = answers("StartedTurn", " and ended", pace=pace)
+    upstream.script = answers("Begun", " and ended", pace=pace)
     with one_shot(server.url, session, "go") as program:
         assert program.stdout is not None
         assert program.stderr is not None
-        assert program.stdout.read(5) == "StartedTurn"
+        assert program.stdout.read(5) == "Begun"
         program.stdout.close()
         pace.release(WHOLE)
         assert program.stderr.read() == ""
         assert program.wait(timeout=PATIENCE) == 141
-    until(lambda: server.contents(session)[1:] == ["StartedTurn and ended"])
+    until(lambda: server.contents(session)[1:] == ["Begun and ended"])
 
 
 def test_an_answer_survives_connections_that_break(

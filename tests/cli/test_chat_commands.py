@@ -35,7 +35,7 @@ def record(server: Server, session: str) -> dict[str, object]:
     return row
 
 
-def asked(calls: list[Call]) -> list[str]:
+def models_of(calls: list[Call]) -> list[str]:
     return [call.body["model"] for call in calls]
 
 
@@ -69,7 +69,7 @@ def test_a_model_that_is_chosen_is_the_session_s_in_later_runs_too(
         terminal.wait("Model: openai:scripted", without="chosen · openai:other")
         terminal.type("three" + ENTER)
         terminal.wait("Reply to: three")
-    assert asked(upstream.replies) == ["other", "other", "scripted"]
+    assert models_of(upstream.replies) == ["other", "other", "scripted"]
     assert record(server, "chosen")["model"] is None
 
 
@@ -85,7 +85,7 @@ def test_a_model_of_the_command_line_is_for_the_run_alone(
         terminal.wait("Model: openai:scripted")
         terminal.type("/retry" + ENTER)
         terminal.wait("/retry\nReply to: one\n\n›")
-    assert asked(upstream.replies) == ["other", "scripted"]
+    assert models_of(upstream.replies) == ["other", "scripted"]
     assert record(server, "run")["model"] is None
 
 
@@ -100,7 +100,7 @@ def test_an_answer_is_given_again_by_the_model_that_is_current(
         terminal.wait("Model: openai:other")
         terminal.type("/retry" + ENTER)
         terminal.wait("/retry\nReply to: one\n\n›")
-    assert asked(upstream.replies) == ["scripted", "other"]
+    assert models_of(upstream.replies) == ["scripted", "other"]
     assert server.contents("again") == ["one", "Reply to: one"]
 
 
@@ -259,13 +259,13 @@ def test_what_is_set_before_a_stopped_first_turn_is_stored(
     server: Server, upstream: Upstream
 ) -> None:
     pace = released(1)
-    upstream.script = answers("StartedTurn", " and ended", pace=pace)
+    upstream.script = answers("Begun", " and ended", pace=pace)
     with open_chat(server.url, "stopped") as terminal:
         terminal.wait(READY, "›")
         terminal.type("/model openai:other" + ENTER)
         terminal.wait("Model: openai:other")
         terminal.type("one" + ENTER)
-        terminal.wait("StartedTurn")
+        terminal.wait("Begun")
         terminal.type("\x03")
         terminal.wait("stopped\n\n›")
     upstream.script = polite

@@ -16,7 +16,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from chatkeep.cli import cli
-from tests.process import PATIENCE, Server
+from tests.process import Server, run_command
 from tests.upstream import Answer, Upstream, polite
 
 
@@ -31,19 +31,12 @@ def chatkeep(
     server: Server, *arguments: str, stdin: str | None = None, code: int = 0, **env: str
 ) -> str:
     """Run a command with the server's settings; return what it printed."""
-    run = subprocess.run(
-        [sys.executable, "-m", "chatkeep", *arguments],
-        env={**server.env, **env},
-        cwd=server.folder,
-        input=stdin or "",
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
+    done = run_command(
+        *arguments, env={**server.env, **env}, folder=server.folder, stdin=stdin or ""
     )
-    assert run.returncode == code, run.stdout + run.stderr
-    assert "Traceback" not in run.stderr
-    return run.stdout + (run.stderr if code else "")
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + (done.stderr if code else "")
 
 
 def from_json(server: Server, *arguments: str, **more: Any) -> Any:
@@ -92,8 +85,8 @@ def test_a_session_is_renamed_and_deleted(server: Server) -> None:
     chatkeep(server, "sessions", "delete", "--yes", "trip/lisbon", code=3)
     chatkeep(server, "sessions", "show", "trip/lisbon", code=3)
     chatkeep(server, "sessions", "rename", "trip/lisbon", "x", code=3)
-    said = from_json(server, "sessions", "delete", "-y", "kept", "nobody", code=1)
-    assert said == {"deleted": ["kept"], "not_found": ["nobody"]}
+    report = from_json(server, "sessions", "delete", "-y", "kept", "nobody", code=1)
+    assert report == {"deleted": ["kept"], "not_found": ["nobody"]}
 
 
 def test_one_question_is_answered_with_what_is_piped_in(server: Server, upstream: Upstream) -> None:
@@ -105,8 +98,8 @@ def test_one_question_is_answered_with_what_is_piped_in(server: Server, upstream
     again = from_json(server, "chat", "--continue", "once more then")
     assert again["session_id"] == "mine"
     chatkeep(server, "chat", code=2)
-    said = chatkeep(server, "chat", "-m", "openai:none", "x", code=1)
-    assert said == "There is no model openai:none on offer. Choose from: openai:scripted.\n"
+    output = chatkeep(server, "chat", "-m", "openai:none", "x", code=1)
+    assert output == "There is no model openai:none on offer. Choose from: openai:scripted.\n"
 
 
 def test_files_are_part_of_the_message(server: Server, upstream: Upstream, tmp_path: Path) -> None:
@@ -137,9 +130,9 @@ def test_a_file_that_cannot_be_part_of_a_message_is_wrong_usage(
         ("none", "cannot be read: No such file or directory."),
         (".", "cannot be read: Is a directory."),
     ):
-        said = chatkeep(server, "chat", "-f", str(tmp_path / name), "summarise", code=2)
-        assert said.endswith(f"{words}\n")
-        assert said.count("\n") == 1
+        output = chatkeep(server, "chat", "-f", str(tmp_path / name), "summarise", code=2)
+        assert output.endswith(f"{words}\n")
+        assert output.count("\n") == 1
     assert upstream.calls == []
 
 
@@ -149,8 +142,8 @@ def test_the_first_code_of_an_answer_is_printed_alone(server: Server, upstream: 
     for option in ("-x", "--extract"):
         assert chatkeep(server, "chat", option, "list files") == "ls\n  -l\n"
     upstream.script = polite
-    said = chatkeep(server, "chat", "-x", "list files", code=1)
-    assert said == "There is no code block in the answer.\n"
+    output = chatkeep(server, "chat", "-x", "list files", code=1)
+    assert output == "There is no code block in the answer.\n"
     chatkeep(server, "chat", "-x", code=2)
     chatkeep(server, "chat", "-x", "--json", "list files", code=2)
     assert len(upstream.replies) == 3
@@ -163,8 +156,8 @@ def test_sessions_are_pinned_and_archived_and_back(server: Server) -> None:
     def states(field: str) -> list[bool]:
         return [bool(server.sessions()[name][field]) for name in ("one", "two/three")]
 
-    said = chatkeep(server, "sessions", "pin", "one", "two/three")
-    assert said == "one is pinned.\ntwo/three is pinned.\n"
+    output = chatkeep(server, "sessions", "pin", "one", "two/three")
+    assert output == "one is pinned.\ntwo/three is pinned.\n"
     assert states("pinned") == [True, True]
     changed = from_json(server, "sessions", "unpin", "one", "one", "nobody", code=1)
     assert changed == {"unpinned": ["one"], "not_found": ["nobody"]}
@@ -182,7 +175,7 @@ def test_sessions_are_pinned_and_archived_and_back(server: Server) -> None:
 def test_a_question_is_answered_without_a_server(server: Server) -> None:
     server.stop()
     assert from_json(server, "chat", "-s", "alone", "hello there you")["session_id"] == "alone"
-    assert [found["session_id"] for found in from_json(server, "sessions", "list")] == ["alone"]
+    assert [session["session_id"] for session in from_json(server, "sessions", "list")] == ["alone"]
 
 
 def test_an_export_comes_back(server: Server, tmp_path: Path) -> None:
@@ -218,7 +211,7 @@ def test_the_archive_of_chatgpt_is_read_as_it_comes(server: Server, tmp_path: Pa
     assert "1 session imported, 2 messages" in chatkeep(
         server, "import", str(tmp_path / "export.zip")
     )
-    assert [found["title"] for found in server.sessions().values()] == ["Tides"]
+    assert [session["title"] for session in server.sessions().values()] == ["Tides"]
     chatkeep(server, "import", str(tmp_path / "other.zip"), code=1)
     damaged = (tmp_path / "export.zip").read_bytes()
     (tmp_path / "export.zip").write_bytes(damaged.replace(b"Tides", b"Tideq"))
@@ -235,9 +228,9 @@ def test_a_backup_is_restored(server: Server, tmp_path: Path) -> None:
     assert "Another Chatkeep" in chatkeep(server, "restore", "-y", str(copy), code=1)
     server.stop()
     chatkeep(server, "restore", str(copy), stdin="n\n", code=1)
-    said = from_json(server, "restore", "--yes", str(copy))
+    report = from_json(server, "restore", "--yes", str(copy))
 
-    with sqlite3.connect(said["before"]) as before:
+    with sqlite3.connect(report["before"]) as before:
         assert before.execute("SELECT count(*) FROM messages").fetchone() == (4,)
     server.start()
     assert server.contents("s") == ["before the backup", "Reply to: before the backup"]
@@ -255,9 +248,9 @@ def test_a_folder_that_was_copied_as_it_stood_is_restored_with_its_log(
     shutil.copytree(server.folder, copied)
     assert (copied / "chatkeep.db-wal").stat().st_size > 0
 
-    said = from_json(server, "restore", "--yes", str(copied / "chatkeep.db"))
+    report = from_json(server, "restore", "--yes", str(copied / "chatkeep.db"))
 
-    assert (said["sessions"], said["messages"]) == (5, 10)
+    assert (report["sessions"], report["messages"]) == (5, 10)
     server.start()
     assert len(server.sessions()) == 5
 
@@ -286,8 +279,8 @@ def test_what_is_no_backup_is_not_restored(server: Server, tmp_path: Path) -> No
 
 def test_the_doctor_says_what_is_wrong_and_what_to_do(server: Server) -> None:
     def states(code: int = 0, **env: str) -> dict[str, str]:
-        found = from_json(server, "doctor", code=code, **env)
-        return {finding["what"]: finding["state"] for finding in found}
+        findings = from_json(server, "doctor", code=code, **env)
+        return {finding["what"]: finding["state"] for finding in findings}
 
     well = states(CHATKEEP_PROT="9")
     assert well["CHATKEEP_PROT is no setting and has no effect"] == "warning"
@@ -300,17 +293,17 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(server: Server) -> None:
     (server.folder / "chatkeep.db").write_bytes(b"nothing of this kind" * 1_000)
     assert "is no database" in chatkeep(server, "doctor", "--no-models", code=1)
     assert "cannot be used" in chatkeep(server, "doctor", CHATKEEP_PORT="many", code=1)
-    said = chatkeep(server, "doctor", OPENAI_API_KEY="sk-secret key", code=1)
-    assert "openai_api_key" in said.lower()
-    assert "secret" not in said
+    output = chatkeep(server, "doctor", OPENAI_API_KEY="sk-secret key", code=1)
+    assert "openai_api_key" in output.lower()
+    assert "secret" not in output
 
 
 def test_who_cannot_be_reached_is_named(server: Server) -> None:
-    said = chatkeep(server, "sessions", "list", "--url", "http://127.0.0.1:9", code=1)
-    assert "No server answers at http://127.0.0.1:9" in said
+    output = chatkeep(server, "sessions", "list", "--url", "http://127.0.0.1:9", code=1)
+    assert "No server answers at http://127.0.0.1:9" in output
     chatkeep(server, "sessions", "list", "--url", "nonsense", code=2)
-    said = chatkeep(server, "export", "--url", "http://127.0.0.1:9", code=1)
-    assert "No server answers" in said
+    output = chatkeep(server, "export", "--url", "http://127.0.0.1:9", code=1)
+    assert "No server answers" in output
     chatkeep(server, "sessions", "show", "\udcff", code=2)
     chatkeep(server, "nonsense", code=2)
 
@@ -327,22 +320,22 @@ def test_every_command_explains_itself_with_an_example() -> None:
     every = list(commands(get_command(cli)))
     assert len(every) > 14
     for command in every:
-        said = CliRunner().invoke(cli, [*command, "--help"])
-        assert said.exit_code == 0
-        lines = said.stdout.splitlines()
+        result = CliRunner().invoke(cli, [*command, "--help"])
+        assert result.exit_code == 0
+        lines = result.stdout.splitlines()
         assert any(line.startswith(f"    chatkeep {' '.join(command)}") for line in lines), command
         if command not in {("serve",), ("openapi",)}:
-            assert "--json" in said.stdout
+            assert "--json" in result.stdout
 
 
 def test_a_shell_completes_the_commands() -> None:
-    asked = {
+    completion = {
         "_CHATKEEP_COMPLETE": "complete_bash",
         "COMP_WORDS": "chatkeep sess",
         "COMP_CWORD": "1",
     }
     command = Path(sys.executable).with_name("chatkeep")
-    run = subprocess.run([command], env={**os.environ, **asked}, capture_output=True, check=True)
+    run = subprocess.run([command], env=os.environ | completion, capture_output=True, check=True)
     assert run.stdout.split() == [b"sessions"]
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from chatkeep.cli.markdown import MarkdownStream
-from chatkeep.cli.markup import Markup, clean, fenced_code, split
+from chatkeep.cli.chat.markdown import Markup, clean, fenced_code, split
+from chatkeep.cli.chat.markdown_stream import MarkdownStream
 from tests.cli.terminal import Screen
 
 # Neither a backtick, which is code's, nor what would end the formula.

@@ -18,7 +18,7 @@ import typer
 from chatkeep import examples
 from chatkeep.app import create_app
 from chatkeep.cli import cli
-from chatkeep.cli.chat_conversation import COMMANDS
+from chatkeep.cli.chat.conversation import COMMANDS
 from chatkeep.domain.errors import ChatError
 from chatkeep.settings import PREFIX, Settings
 from chatkeep.store.tables import metadata
@@ -34,8 +34,6 @@ NOT_RUN = {
     "pip wheel": "that page's test builds it",
     "pipx ": "that page's test installs it",
     "uvx ": "that page's test runs it",
-    "pytest": "it is what runs these tests",
-    "scripts/reference.py": "a test checks what it would write",
     "sudo ": "it changes the machine; where the service stops or starts, the test's server does",
     "_API_KEY=": "it needs a provider's key",
     "OLLAMA_HOST=": "it needs an Ollama",
@@ -44,7 +42,6 @@ NOT_RUN = {
     "chatkeep sessions delete": "it asks a person",
     "/events\n": "it has no end",
     "sqlite3 ": "the program need not be there",
-    "npm ": "it needs Node and installs; CI builds the page by the same commands",
     "-m benchmarks": "it takes a while; CI runs it by `--quick`",
 }
 """Why a block in `sh` is not run: what is in it, and the reason."""
@@ -346,7 +343,7 @@ def carry(reader: Reader) -> None:
     _, _, markdown, _, read, imported, again, _, chatgpt, history, _, webui = reader.said
     assert "\n## User (" in markdown
     assert "  user: What should I pack for a week in Lisbon?" in read
-    assert json.loads(imported) == shown("guides/export-import.md")
+    assert json.loads(imported) == shown("guides/export-and-import.md")
     assert "is here already" in again
     assert "left out 1 file" in chatgpt
     assert "[file: tides.pdf]" in json.loads(history)[1]["content"]
@@ -424,7 +421,7 @@ OUTCOMES: dict[str, Callable[[Reader], None]] = {
     "guides/sessions.md": sessions,
     "guides/search.md": search,
     "guides/deletion.md": deletion,
-    "guides/export-import.md": carry,
+    "guides/export-and-import.md": carry,
     "guides/events.md": events,
     "guides/usage.md": usage,
     "guides/terminal.md": terminal,

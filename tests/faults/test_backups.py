@@ -3,15 +3,13 @@
 import contextlib
 import itertools
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.process import Server, until
+from tests.process import Server, run_command, until
 from tests.upstream import Upstream
 
 AT_ONCE = 8
@@ -51,11 +49,8 @@ def load(server: Server) -> Iterator[list[dict[str, str]]]:
 
 
 def chatkeep(server: Server, *arguments: str, **env: str) -> None:
-    command = [sys.executable, "-m", "chatkeep", *arguments]
-    run = subprocess.run(
-        command, env={**server.env, **env}, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
+    done = run_command(*arguments, env={**server.env, **env}, folder=server.folder)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_backup_under_load_is_whole(

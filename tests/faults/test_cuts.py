@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import Server
+from tests.process import PATIENCE, Server
 from tests.sse import STREAM, Reading, events, parse, whole_events
 from tests.upstream import Answer, Call, Upstream, polite
 
@@ -24,8 +24,6 @@ AT_ONCE = 250
 
 SOME = 97
 """In a normal run, one of so many bytes is tried."""
-
-SECONDS = 240
 
 
 @dataclass
@@ -99,7 +97,7 @@ async def turn_with_readers(
                 written += event.name == "message.delta"
 
     posting = loop.run_in_executor(None, post)
-    turn_id = await started
+    turn_id = await asyncio.wait_for(started, PATIENCE)
 
     async def follow(cut: Cut) -> None:
         await cut.read(server.url, turn_id, limit=cut.after)
@@ -113,17 +111,19 @@ async def turn_with_readers(
     following = [asyncio.create_task(follow(cut)) for cut in cuts]
     for number in range(1, len(PIECES)):
         paced.pace.release()
-        while written < number or any(
-            cut.deltas < number for cut in cuts if not cut.is_cut.is_set()
-        ):
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(PATIENCE):
+            while written < number or any(
+                cut.deltas < number for cut in cuts if not cut.is_cut.is_set()
+            ):
+                await asyncio.sleep(0.001)
     if meanwhile is not None:
         # Whose bytes have not all come is cut by the end of the server itself.
         await asyncio.to_thread(meanwhile)
         restarted.set()
     paced.pace.release(1_000)
-    await asyncio.gather(*following)
-    await posting
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*following)
+        await posting
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def with_readers(
     """Readers of one more turn, each cut after its bytes; what they have must be the reply."""
     cuts = [Cut(after) for after in afters]
     work = turn_with_readers(server, Paced(upstream), cuts, meanwhile)
-    asyncio.run(asyncio.wait_for(work, SECONDS))
+    asyncio.run(work)
     reply = server.history("s")[-1]["content"]
     for cut in cuts:
         assert cut.reading.end is not None, f"cut after {cut.after}: no end"

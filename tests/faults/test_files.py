@@ -6,14 +6,13 @@ import shutil
 import sqlite3
 import stat
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.process import START_SECONDS, Server
+from tests.process import Server, run_command
 from tests.upstream import Upstream
 
 WORDS = "what shall I pack?"
@@ -48,15 +47,7 @@ def on(path: Path, server: Server) -> Server:
 
 
 def chatkeep(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "chatkeep", *arguments],
-        env=server.env,
-        cwd=server.folder,
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-    )
+    return run_command(*arguments, env=server.env, folder=server.folder)
 
 
 def refused(server: Server) -> str:

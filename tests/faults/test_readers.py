@@ -12,7 +12,7 @@ from typing import Self
 
 import httpx2
 
-from tests.process import Server, until
+from tests.process import PATIENCE, Server, until
 from tests.sse import STREAM, Reading, events, parse, read, whole_events
 from tests.upstream import Answer, Call, Upstream, polite
 
@@ -139,8 +139,8 @@ def check_stop(server: Server, upstream: Upstream, show: Callable[[str], None]) 
             paces[number].release(9)
         for job in jobs:
             job.result()
-        # The limit, and some seconds to close the database on a busy machine.
-        assert server.process.wait(DRAIN_SECONDS + 60) == 0
+        # The limit, and some seconds to close the database.
+        assert server.process.wait(DRAIN_SECONDS + PATIENCE) == 0
     finished = [reading for reading in readings if reading.end is not None]
     assert len(finished) >= STREAMS // 2
     upstream.script = polite

@@ -12,7 +12,7 @@ import httpx2
 import openai
 import pytest
 
-from tests.process import Server, until
+from tests.process import PATIENCE, Server, until
 from tests.proxy import Proxy
 from tests.upstream import Answer, Upstream, polite
 
@@ -71,7 +71,7 @@ def post_all(server: Server, keys: int) -> dict[str, set[str]]:
     async def main() -> None:
         places = asyncio.Semaphore(AT_ONCE // TIMES)
         limits = httpx2.Limits(max_connections=AT_ONCE)
-        async with httpx2.AsyncClient(timeout=300, limits=limits) as client:
+        async with httpx2.AsyncClient(timeout=PATIENCE, limits=limits) as client:
             await asyncio.gather(kill(), *(one(client, n, places) for n in range(keys)))
 
     asyncio.run(main())

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from chatkeep.settings import Settings
-from tests.process import Server, until
+from tests.process import PATIENCE, Server, until
 from tests.upstream import Answer, Call, Upstream, polite
 
 
@@ -125,7 +125,7 @@ def test_a_server_that_is_asked_to_stop_lets_running_turns_end(
 
         assert answer.result().json()["response"] == "Done."
         assert following.result().json()["response"] == "Done."
-        assert server.process.wait(60) == 0
+        assert server.process.wait(PATIENCE) == 0
 
         server.start()
         assert server.contents("s") == ["take your time", "Done.", "and this", "Done."]
@@ -176,7 +176,7 @@ def test_a_second_server_on_the_same_data_or_port_says_why_it_cannot_start(
                 capture_output=True,
                 check=False,
                 text=True,
-                timeout=120,
+                timeout=PATIENCE,
             )
             assert second.returncode == 2
             assert "chatkeep cannot start." in second.stderr

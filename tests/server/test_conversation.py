@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-from tests.process import Server, until
+from tests.process import PATIENCE, Server, until
 from tests.upstream import Answer, Call, Upstream, polite
 
 
@@ -114,20 +114,20 @@ def test_fifty_posts_at_once_lose_nothing_and_every_prompt_is_what_was_stored_be
         assert {text for role, text in stored if role == "user"} == {
             text for name, text in posts if name == f"s{session}"
         }
-        for place in range(0, 20, 2):
-            assert stored[place + 1] == ("assistant", f"Reply to: {stored[place][1]}")
-            assert prompts[stored[place][1]] == stored[max(0, place - 5) : place]
+        for index in range(0, 20, 2):
+            assert stored[index + 1] == ("assistant", f"Reply to: {stored[index][1]}")
+            assert prompts[stored[index][1]] == stored[max(0, index - 5) : index]
 
 
 def test_a_turn_goes_on_when_its_client_goes_away(
     server: Server, upstream: Upstream, session: str
 ) -> None:
-    asked, answer_now = threading.Event(), threading.Event()
+    model_called, answer_now = threading.Event(), threading.Event()
 
     def script(call: Call) -> Answer:
         if call.is_title:
             return polite(call)
-        asked.set()
+        model_called.set()
         return Answer(["Still here."], gate=answer_now)
 
     upstream.script = script
@@ -136,8 +136,8 @@ def test_a_turn_goes_on_when_its_client_goes_away(
     with socket.create_connection((address.hostname, address.port)) as connection:
         head = f"POST /chat HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {len(body)}\r\n"
         connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
-        assert asked.wait(60)
+        assert model_called.wait(PATIENCE)
     answer_now.set()
 
-    history = until(lambda: found if len(found := server.history(session)) == 2 else None)
+    history = until(lambda: messages if len(messages := server.history(session)) == 2 else None)
     assert history[1]["content"] == "Still here."

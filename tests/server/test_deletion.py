@@ -121,8 +121,8 @@ def test_many_deletions_at_once_and_turns_beside_them(
         deleted = [pool.submit(client.delete, f"/sessions/{name}") for name in names]
         posted = [pool.submit(server.chat, session, f"beside {n}") for n in range(6)]
 
-        assert {found.result().status_code for found in deleted} == {204}
-        assert {found.result().status_code for found in posted} == {200}
+        assert {future.result().status_code for future in deleted} == {204}
+        assert {future.result().status_code for future in posted} == {200}
     assert files_with(server.folder, f"{canary}many") == []
     assert len(server.history(session)) == 12
 

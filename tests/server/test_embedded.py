@@ -49,15 +49,15 @@ def test_a_conversation_needs_no_key_and_survives_kill_minus_nine(tmp_path: Path
             assert answer.json()["response"].strip()
             assert answer.json()["usage"]["output_tokens"] > 0
         server.chat("kitchen/soup", "How do I cook lentil soup?", max_tokens=16)
-        kept = [server.history("geography"), server.history("kitchen/soup")]
-        assert [m["role"] for m in kept[0]] == ["user", "assistant"] * 3
+        histories = [server.history("geography"), server.history("kitchen/soup")]
+        assert [m["role"] for m in histories[0]] == ["user", "assistant"] * 3
         model = model_processes(server)
         server.kill()
         until(lambda: not any(map(alive, model)))
 
         server.start()
 
-        assert [server.history("geography"), server.history("kitchen/soup")] == kept
+        assert [server.history("geography"), server.history("kitchen/soup")] == histories
         sessions = server.sessions()
         assert set(sessions) == {"geography", "kitchen/soup"}
         assert all(keeps_the_rule(session["title"]) for session in sessions.values())

@@ -49,12 +49,12 @@ def watching(server: Server, **headers: str) -> Iterator["Queue[Event]"]:
 
 def until_name(seen: "Queue[Event]", name: str, **data: Any) -> list[Event]:
     """The events up to the first with this name and this in it."""
-    found = []
+    received = []
     while True:
         event = seen.get(timeout=PATIENCE)
-        found.append(event)
+        received.append(event)
         if event.name == name and data.items() <= event.data.items():
-            return found
+            return received
 
 
 def test_a_watcher_sees_what_happens_whoever_causes_it(server: Server, session: str) -> None:
@@ -94,6 +94,31 @@ def test_a_turn_that_is_cancelled_is_told_too(
         thread.join()
 
         assert until_name(seen, "turn.ended", turn_id=turn_id)[-1].data["status"] == "cancelled"
+        upstream.script = polite
+
+
+def test_a_session_that_is_deleted_announces_the_ends_of_its_turns(
+    server: Server, upstream: Upstream, session: str
+) -> None:
+    upstream.script = lambda call: polite(call) if call.is_title else Answer(hang=True)
+    with watching(server) as seen:
+        threads = []
+        turn_ids = []
+        for name in ("turn.started", "turn.queued"):
+            thread = threading.Thread(target=server.chat, args=(session, "never answered"))
+            thread.start()
+            threads.append(thread)
+            turn_ids.append(until_name(seen, name, session_id=session)[-1].data["turn_id"])
+        with server.client() as client:
+            client.delete(f"/sessions/{session}")
+        for thread in threads:
+            thread.join()
+
+        ends: dict[str, str] = {}
+        while len(ends) < len(turn_ids):
+            data = until_name(seen, "turn.ended", session_id=session)[-1].data
+            ends[data["turn_id"]] = data["status"]
+        assert ends == dict.fromkeys(turn_ids, "cancelled")
         upstream.script = polite
 
 

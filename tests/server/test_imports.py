@@ -13,14 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 from benchmarks.processes import cpu_seconds, resident_bytes
 
-from tests.process import Server, until
+from tests.process import PATIENCE, QUIET_PATIENCE, Server, until
 from tests.upstream import Upstream
 
 MIB = 1_048_576
-PAUSE_SECONDS = 2.0
+PAUSE_SECONDS = 2.0 * PATIENCE / QUIET_PATIENCE
 """What another client may wait while a file comes in; it waited for 10 s and more."""
 
-GIVEN_UP_SECONDS = 30
 LARGE_RECORD_BYTES = 400 * MIB
 """What one record may cost; without a limit of values it was 2 GB."""
 
@@ -166,10 +165,10 @@ def hidden_sessions(server: Server) -> int:
     return int(count[0])
 
 
-def wait_until_idle(server: Server, seconds: float) -> None:
-    """Wait until the server uses next to no processor; fail after so many seconds."""
+def wait_until_idle(server: Server) -> None:
+    """Wait until the server uses next to no processor."""
     assert server.process is not None
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     used = 1.0
     while used > 0.1:
         assert time.monotonic() < deadline, "the server still works"
@@ -186,7 +185,7 @@ def test_an_import_ends_when_its_client_goes(server: Server) -> None:
     client.close()
 
     until(lambda: hidden_sessions(server) == 0)
-    wait_until_idle(server, GIVEN_UP_SECONDS)
+    wait_until_idle(server)
     assert "left" not in server.sessions()
     with server.client() as again:
         report = again.post("/import", content=body + ending("left")).json()
@@ -204,7 +203,7 @@ def test_an_import_ends_although_all_of_it_has_arrived(server: Server) -> None:
         client.close()
         db.execute("ROLLBACK")
 
-    wait_until_idle(server, GIVEN_UP_SECONDS)
+    wait_until_idle(server)
     assert "arrived" not in server.sessions()
     assert hidden_sessions(server) == 0
 
@@ -214,7 +213,7 @@ def test_a_file_of_nothing_is_not_read_on_when_its_client_goes(server: Server) -
 
     client.close()
 
-    wait_until_idle(server, GIVEN_UP_SECONDS)
+    wait_until_idle(server)
 
 
 def test_a_server_that_stops_gives_an_import_up(tmp_path: Path, upstream: Upstream) -> None:

@@ -66,10 +66,10 @@ def test_a_turn_is_sent_and_read_in_the_providers_protocol(
     assert answer["usage"] == {"input_tokens": 11, "output_tokens": 7}
     (call,) = upstream.replies
     assert call.messages == [("system", "Be kind."), ("user", "good morning")]
-    asked = call.body["options"] if provider == "ollama" else call.body
-    assert asked["temperature"] == 0.5
+    sent_params = call.body["options"] if provider == "ollama" else call.body
+    assert sent_params["temperature"] == 0.5
     limits = {"openai": "max_completion_tokens", "anthropic": "max_tokens", "ollama": "num_predict"}
-    assert asked[limits[provider]] == 50
+    assert sent_params[limits[provider]] == 50
     if provider != "ollama":
         assert "test-0123456789" in call.headers["authorization"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.process import Server
+from tests.process import PATIENCE, Server
 
 DOCUMENT = Path(__file__).parent.parent.parent / "openapi.json"
 SEED = 20_261_125
@@ -94,7 +94,7 @@ def test_every_answer_is_in_the_document(
     program = str(Path(sys.executable).with_name("schemathesis"))
     command = [program, "--config-file", str(config), "--no-color", "run", str(DOCUMENT)]
     command += ["--url", running_server.url, "--seed", str(SEED), "--continue-on-failure"]
-    command += ["--max-examples", "200" if full else "15", "--request-timeout", "60"]
+    command += ["--max-examples", "200" if full else "15", "--request-timeout", str(PATIENCE)]
     command += ["--report", "json", "--report-json-path", str(file)]
     run = subprocess.run(command, cwd=config.parent, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr

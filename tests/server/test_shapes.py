@@ -91,7 +91,7 @@ _PATHS: dict[str, Dialect] = {
 async def _observe(servers: Servers, pairs: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """The outcome of these shapes with these clients."""
     free = asyncio.Semaphore(AT_ONCE)
-    found: dict[tuple[str, str], str] = {}
+    outcomes: dict[tuple[str, str], str] = {}
 
     async def post(shape: str, client: str) -> None:
         setting, model, _ = CLIENTS[client]
@@ -103,20 +103,20 @@ async def _observe(servers: Servers, pairs: list[tuple[str, str]]) -> dict[tuple
             history = await http.get(f"/history/{quote(session, safe='')}")
         assert KEY not in answer.text
         assert KEY not in history.text
-        found[shape, client] = _outcome(answer, history.json())
+        outcomes[shape, client] = _outcome(answer, history.json())
 
     await asyncio.gather(*(post(*pair) for pair in pairs))
-    return found
+    return outcomes
 
 
 def _outcome(answer: httpx2.Response, history: list[dict[str, Any]]) -> str:
-    told = answer.json()
+    document = answer.json()
     stored = "".join(m["content"] for m in history if m["role"] == "assistant")
     if answer.status_code == 200:
-        assert told["response"] == stored
-        return f"ok ({told['finish_reason']})§{stored}"
+        assert document["response"] == stored
+        return f"ok ({document['finish_reason']})§{stored}"
     assert answer.status_code in {502, 503, 504}, answer.text
-    return f"{told['type'].removeprefix('/problems/')}§{stored}"
+    return f"{document['type'].removeprefix('/problems/')}§{stored}"
 
 
 def _cell(outcome: str, calls: int) -> str:
@@ -154,10 +154,10 @@ def test_each_shape_has_its_outcome_with_each_client(
         for client in CLIENTS
         if full or writes or client == "direct" or number % 4 == 0
     ]
-    found = asyncio.run(_observe(servers, pairs))
+    outcomes = asyncio.run(_observe(servers, pairs))
 
     calls = Counter((call.messages[-1][1], _client_of(call)) for call in provider.replies)
-    cells = {pair: _cell(found[pair], calls[pair]) for pair in pairs}
+    cells = {pair: _cell(outcomes[pair], calls[pair]) for pair in pairs}
     if writes:
         _write(cells)
     expected = _expected()

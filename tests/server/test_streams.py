@@ -44,22 +44,22 @@ def test_the_events_of_a_first_turn_come_in_order(
     body = {"session_id": session, "message": "plan a garden now"}
     with client.stream("POST", "/chat", json=body, headers=STREAM) as response:
         assert response.headers["cache-control"] == "no-store"
-        found = list(events(response))
+        events_seen = list(events(response))
 
-    started, ended = found[0], found[-1]
+    started, ended = events_seen[0], events_seen[-1]
     assert started.name == "turn.started"
     assert set(started.data) == {
         *("turn_id", "session_id", "user_message_id", "message_id", "model")
     }
     assert ended.name == "turn.completed"
-    titled = [event.data for event in found if event.name == "session.titled"]
+    titled = [event.data for event in events_seen if event.name == "session.titled"]
     assert titled == [{"session_id": session, "title": "plan a garden"}]
-    text = "".join(event.data["text"] for event in found if event.name == "message.delta")
+    text = "".join(event.data["text"] for event in events_seen if event.name == "message.delta")
     assert text == ended.data["response"] == server.history(session)[-1]["content"]
     again = client.get(f"/turns/{ended.data['turn_id']}").json()
     assert (again["status"], again["attempt"], again["error"]) == ("completed", 1, None)
     assert [message["content"] for message in again["messages"]] == ["plan a garden now", text]
-    assert len({event.id for event in found}) == len(found)
+    assert len({event.id for event in events_seen}) == len(events_seen)
 
 
 def test_text_is_passed_on_as_the_model_writes_it(
@@ -221,8 +221,8 @@ def test_a_turn_that_waits_can_be_read_from_now_on(
     go_on = threading.Event()
 
     def script(call: Call) -> Answer:
-        asked = call.messages[-1][1]
-        return Answer([asked.upper()], gate=go_on if asked == "first" else None)
+        content = call.messages[-1][1]
+        return Answer([content.upper()], gate=go_on if content == "first" else None)
 
     upstream.script = lambda call: polite(call) if call.is_title else script(call)
     with ThreadPoolExecutor(1) as pool:

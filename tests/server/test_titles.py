@@ -51,7 +51,7 @@ def test_thirty_first_messages_get_titles_and_answers_from_the_embedded_model(
     The longest is too long for the embedded model: another one answers it.
     """
     assert len(FIRST) == 30
-    asked = FIRST if full else FIRST[::3]
+    messages = FIRST if full else FIRST[::3]
     env = {
         **upstream.env,
         "CHATKEEP_MODELS": SCRIPTED,
@@ -62,16 +62,16 @@ def test_thirty_first_messages_get_titles_and_answers_from_the_embedded_model(
     with Server(tmp_path, env) as server, ThreadPoolExecutor(2) as pool:
         posts = [
             pool.submit(server.chat, f"{number:02}", message, **_model(message))
-            for number, (_, message) in enumerate(asked)
+            for number, (_, message) in enumerate(messages)
         ]
         answers = [post.result().json() for post in posts]
-        until(lambda: _ended_title_calls(server) == len(asked))
+        until(lambda: _ended_title_calls(server) == len(messages))
         sessions = server.sessions()
         # Not even a connection that the model's server was closing.
         assert "model_call_failed" not in server.log.read_text()
 
-    show(f"Titles of {len(asked)} first messages by the embedded model:")
-    for number, (kind, message) in enumerate(asked):
+    show(f"Titles of {len(messages)} first messages by the embedded model:")
+    for number, (kind, message) in enumerate(messages):
         session = sessions[f"{number:02}"]
         show(f"  {session['title_source']:11} {session['title']!r:50} {message[:60]!r}")
         assert broken_rules(session["title"]) == []

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from tests.process import Server, until
+from tests.process import PATIENCE, Server, until
 from tests.sse import STREAM, Reading, events, read
 from tests.upstream import Answer, Call, Upstream, polite
 
@@ -117,7 +117,7 @@ def test_cancelling_stops_the_call_of_the_model(
     client.post(f"/turns/{running(client, session)}/cancel")
     assert answer.result().json()["type"] == "/problems/turn-cancelled"
     assert answer.result().status_code == 409
-    assert gone.wait(60)
+    assert gone.wait(PATIENCE)
 
 
 def test_a_turn_that_is_cancelled_in_the_line_never_asks_the_model(
@@ -244,8 +244,8 @@ def test_turns_in_line_run_in_the_order_of_their_arrival_and_the_line_is_bounded
     slow.pace.release(9)
     for answer in answers:
         assert answer.result().status_code == 200
-    asked = server.contents(session)[::2]
-    assert asked == ["zero", *(f"q{number}" for number in range(16))]
+    messages = server.contents(session)[::2]
+    assert messages == ["zero", *(f"q{number}" for number in range(16))]
 
 
 def _turns(server: Server, session: str) -> int:

@@ -12,9 +12,9 @@ from tests.upstream import Answer, Call, Upstream, polite
 
 def usage(server: Server, by: str, session: str, **only: str) -> list[dict[str, Any]]:
     with server.client() as client:
-        asked = {"by": by, "session_id": session, **only}
-        found: list[dict[str, Any]] = client.get("/usage", params=asked).json()
-        return found
+        filters = {"by": by, "session_id": session, **only}
+        rows: list[dict[str, Any]] = client.get("/usage", params=filters).json()
+        return rows
 
 
 def counted(server: Server, session: str, kind: str) -> dict[str, Any]:
@@ -51,10 +51,10 @@ def test_what_a_provider_does_not_say_is_estimated_and_marked(
     server: Server, upstream: Upstream, session: str
 ) -> None:
     pace = threading.Semaphore(1)
-    said = "A sentence of about ten tokens, all in all. "
+    sentence = "A sentence of about ten tokens, all in all. "
 
     def script(call: Call) -> Answer:
-        return polite(call) if call.is_title else Answer([said, "never"], pace=pace)
+        return polite(call) if call.is_title else Answer([sentence, "never"], pace=pace)
 
     upstream.script = script
     thread = threading.Thread(target=server.chat, args=(session, "x" * 4_000))
@@ -62,8 +62,8 @@ def test_what_a_provider_does_not_say_is_estimated_and_marked(
     with server.client() as client:
         turn_id = until(
             lambda: (
-                (found := client.get(f"/sessions/{session}")).is_success
-                and found.json()["running_turn"]
+                (response := client.get(f"/sessions/{session}")).is_success
+                and response.json()["running_turn"]
             )
         )
         with client.stream("GET", f"/turns/{turn_id}/events") as stream:

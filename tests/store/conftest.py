@@ -74,7 +74,9 @@ async def end(
     at: int = 1,
 ) -> turns.Ended | None:
     outcome = turns.Outcome(status, text, Completion())
-    return await store.write(turns.end, turn_id=turn_id, outcome=outcome, runner=RUNNER, at=at)
+    return await store.write(
+        turns.finish_turn, turn_id=turn_id, outcome=outcome, runner=RUNNER, at=at
+    )
 
 
 async def cancel(store: Store, turn_id: str) -> Status:

@@ -110,9 +110,11 @@ def test_a_message_that_no_turn_brought_has_none(store: Store) -> None:
             )
 
         await store.write(imported)
-        (found,) = await store.read(details.of_path, session_pk=one.session_pk, seqs=[3])
-        assert found.turn is None
-        assert found.siblings == (one.turn.message_id, "msg_imported")
+        (details_of_message,) = await store.read(
+            details.of_path, session_pk=one.session_pk, seqs=[3]
+        )
+        assert details_of_message.turn is None
+        assert details_of_message.siblings == (one.turn.message_id, "msg_imported")
 
     run(work)
 

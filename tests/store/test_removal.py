@@ -12,14 +12,14 @@ def test_a_session_that_is_used_again_does_not_expire(store: Store) -> None:
     async def work() -> None:
         first = await accept(store, "s", "long ago", at=10)
         await end(store, first.turn.turn_id, at=11)
-        asked = {"tenant": "default", "before": 100}
-        assert await store.read(deletion.expired, limit=5, **asked) == ["s"]
+        params = {"tenant": "default", "before": 100}
+        assert await store.read(deletion.expired, limit=5, **params) == ["s"]
         second = await accept(store, "s", "in this very moment", at=200)
         with pytest.raises(SessionNotFound):
-            await store.write(deletion.soft_delete, session_id="s", at=201, **asked)
+            await store.write(deletion.soft_delete, session_id="s", at=201, **params)
         await end(store, second.turn.turn_id, at=202)
         with pytest.raises(SessionNotFound):
-            await store.write(deletion.soft_delete, session_id="s", at=203, **asked)
+            await store.write(deletion.soft_delete, session_id="s", at=203, **params)
         assert (await store.read(sessions.record, tenant="default", session_id="s")).title
 
     run(work)

@@ -137,9 +137,9 @@ def test_turns_of_a_lease_that_stands_still_go_to_one_of_those_who_watch(
             *(store.write(leases.take_over, owner=owner, dead=dead) for owner in owners)
         )
 
-        assert sorted(len(found) for found in taken) == [0, 1]
-        (found,) = [left for part in taken for left in part]
-        assert found.turn.turn_id == running.turn.turn_id
+        assert sorted(len(claimed) for claimed in taken) == [0, 1]
+        (claimed,) = [left for part in taken for left in part]
+        assert claimed.turn.turn_id == running.turn.turn_id
         # Who was thought dead ends nothing any more: the turn is run by another.
         assert await end(store, running.turn.turn_id, "too late") is None
         assert not await store.write(leases.beat, owner="test")
@@ -172,7 +172,7 @@ def test_a_lease_that_moves_is_left_alone(store: Store) -> None:
         await store.write(leases.release, owner=alive.owner)
         (released,) = await store.read(leases.others, owner="me")
         taken = await store.write(leases.take_over, owner="me", dead=released)
-        assert [found.turn.status for found in taken] == [Status.RUNNING]
+        assert [claimed.turn.status for claimed in taken] == [Status.RUNNING]
 
     run(work)
 

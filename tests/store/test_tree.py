@@ -15,13 +15,13 @@ from chatkeep.domain.errors import (
 from chatkeep.domain.model import Branch, Status, TurnOptions
 from chatkeep.store import (
     Store,
-    branches,
     messages,
     session_changes,
     sessions,
     turn_creation,
     turn_records,
 )
+from chatkeep.store.search import active_runs
 from tests.store.conftest import RUNNER, accept, cancel, end, run
 
 
@@ -35,8 +35,8 @@ async def turn(store: Store, session_id: str, message: str | None = None, **more
 
 async def contents(store: Store, session_id: str) -> list[str]:
     path = await store.read(messages.path, tenant="default", session_id=session_id, limit=None)
-    found = await store.read(messages.of_path, session_pk=path.session_pk, seqs=path.seqs[::-1])
-    return [message.content for message in found]
+    rows = await store.read(messages.of_path, session_pk=path.session_pk, seqs=path.seqs[::-1])
+    return [message.content for message in rows]
 
 
 async def choose(store: Store, session_id: str, message_id: str) -> Any:
@@ -65,7 +65,8 @@ def test_a_branch_continues_from_its_parent_and_becomes_the_active_one(store: St
         assert await contents(store, "s") == ["one", "ONE", "other", "OTHER"]
         after = await turn(store, "s", "more")
         assert await read_by(after) == ["one", "ONE", "other", "OTHER"]
-        (listed,), _ = await store.read(sessions.page, tenant="default", limit=5, after=None)
+        page = await store.read(sessions.page, tenant="default", limit=5, after=None)
+        (listed,) = page.items
         assert listed.message_count == 6
 
     run(work)
@@ -90,8 +91,8 @@ def test_a_parent_or_a_turn_of_another_session_is_not_found(store: Store) -> Non
                 await accept(store, session_id, "x", branch=Branch(one.turn.message_id))
             with pytest.raises(TurnNotFound):
                 await accept(store, session_id, regenerate=one.turn.turn_id)
-        found, _ = await store.read(sessions.page, tenant="default", limit=5, after=None)
-        assert {session.session_id for session in found} == {"s", "t"}
+        page = await store.read(sessions.page, tenant="default", limit=5, after=None)
+        assert {session.session_id for session in page.items} == {"s", "t"}
 
     run(work)
 
@@ -113,8 +114,8 @@ def test_a_reply_that_is_tried_again_is_a_sibling_and_the_new_head(store: Store)
         assert await contents(store, "s") == ["zero", "ZERO", "one", "One!"]
 
         for reply in (one.turn.message_id, again.turn.message_id):
-            found = await store.read(messages.siblings, tenant="default", message_id=reply)
-            assert [message.content for message in found] == ["ONE", "One!"]
+            siblings = await store.read(messages.siblings, tenant="default", message_id=reply)
+            assert [message.content for message in siblings] == ["ONE", "One!"]
 
     run(work)
 
@@ -125,8 +126,8 @@ def test_a_reply_that_is_tried_again_in_vain_takes_nothing_from_the_first(store:
         again = await accept(store, "s", regenerate=one.turn.turn_id)
         await end(store, again.turn.turn_id, "", Status.FAILED)
         assert await contents(store, "s") == ["one", "ONE"]
-        kept = await store.read(turn_records.find, tenant="default", turn_id=one.turn.turn_id)
-        assert {message.status for message in kept.record.messages} == {Status.COMPLETED}
+        row = await store.read(turn_records.find, tenant="default", turn_id=one.turn.turn_id)
+        assert {message.status for message in row.record.messages} == {Status.COMPLETED}
 
         third = await turn(store, "s", regenerate=again.turn.turn_id)
         assert third.turn.user_message_id == one.turn.user_message_id
@@ -187,10 +188,8 @@ def test_a_turn_that_is_cancelled_while_it_waits_keeps_its_message_and_its_place
         waiting = [await accept(store, "s", f"waiting {n}") for n in range(4)]
         for number in (0, 1, 3):
             assert await cancel(store, waiting[number].turn.turn_id) is Status.QUEUED
-        kept = await store.read(
-            turn_records.find, tenant="default", turn_id=waiting[0].turn.turn_id
-        )
-        assert [message.content for message in kept.record.messages] == ["waiting 0"]
+        row = await store.read(turn_records.find, tenant="default", turn_id=waiting[0].turn.turn_id)
+        assert [message.content for message in row.record.messages] == ["waiting 0"]
 
         ended = await end(store, running.turn.turn_id, "ONE")
         assert ended is not None
@@ -306,7 +305,7 @@ def test_the_runs_of_the_active_branch_are_its_path(store: Store) -> None:
 
             path = await store.read(messages.path, tenant="default", session_id="s", limit=None)
             keys = [path.session_pk]
-            runs = await store.read(branches.active_runs, session_pks=keys)
+            runs = await store.read(active_runs.active_runs, session_pks=keys)
             listed = [seq for run in runs[path.session_pk] for seq in reversed(run)]
             assert tuple(listed) == path.seqs
 

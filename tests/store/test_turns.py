@@ -94,8 +94,8 @@ def test_times_never_go_backwards_within_a_session(store: Store) -> None:
 
 def test_many_unanswered_messages_hide_no_answered_one(store: Store) -> None:
     async def work() -> None:
-        kept = await accept(store, "s", "kept")
-        await end(store, kept.turn.turn_id, "kept answer")
+        answered = await accept(store, "s", "kept")
+        await end(store, answered.turn.turn_id, "kept answer")
         for number in range(50):
             failed = await accept(store, "s", f"failed {number}")
             await end(store, failed.turn.turn_id, "", Status.FAILED)
@@ -159,7 +159,7 @@ def test_what_a_dead_process_left_is_found_and_begun_again_with_the_same_context
         running = await accept(store, "s", "two")
         waiting = await accept(store, "s", "three")
         left = await store.write(leases.take_all, owner="test")
-        assert [found.turn.turn_id for found in left] == [
+        assert [turn.turn.turn_id for turn in left] == [
             running.turn.turn_id,
             waiting.turn.turn_id,
         ]
@@ -192,8 +192,8 @@ def test_a_write_that_fails_harms_none_that_shares_its_commit(store: Store) -> N
         failing = [store.write(fail) for _ in range(5)]
         results = await asyncio.gather(*writes, *failing, return_exceptions=True)
 
-        assert sum(isinstance(found, turn_creation.Accepted) for found in results) == 20
-        assert sum(isinstance(found, ZeroDivisionError) for found in results) == 5
+        assert sum(isinstance(result, turn_creation.Accepted) for result in results) == 20
+        assert sum(isinstance(result, ZeroDivisionError) for result in results) == 5
         assert len(await store.read(sessions.keys, tenant="default")) == 20
 
     run(work)
@@ -206,8 +206,9 @@ def test_pages_of_sessions_follow_each_other_while_sessions_are_added(store: Sto
         seen: list[str] = []
         after = None
         while True:
-            page, after = await store.read(sessions.page, tenant="default", limit=4, after=after)
-            seen += [session.session_id for session in page]
+            page = await store.read(sessions.page, tenant="default", limit=4, after=after)
+            seen += [session.session_id for session in page.items]
+            after = page.next_cursor
             await accept(store, f"new {len(seen)}", "hello", at=9_999)
             if after is None:
                 break

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatkeep.domain.errors import AnswerUnreadable, ModelMisconfigured
-from chatkeep.providers.events import MAX_LINE_BYTES, EventReader
+from chatkeep.providers.event_reader import MAX_LINE_BYTES, EventReader
 
 OBJECTS = [{"a": "Grüß 👋"}, {"b": [1, {"c": "\u2028"}]}, {"d": "\\ud83d"}]
 
@@ -66,6 +66,10 @@ def test_what_is_no_answer_is_named(body: bytes, error: type[Exception]) -> None
 
 def test_what_is_cut_off_at_the_end_is_no_object() -> None:
     assert read(b'data: {"a": 1}\n\ndata: {"b": ') == [{"a": 1}]
+
+
+def test_what_follows_the_end_is_not_read_wherever_the_bytes_are_cut() -> None:
+    assert read(b'data: {"a": 1}\n\ndata: [DONE]\n\n', b"data: {junk\n\n") == [{"a": 1}]
 
 
 def test_objects_that_come_before_junk_are_there() -> None:

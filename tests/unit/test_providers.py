@@ -1,4 +1,4 @@
-"""A model's text made reject_unstorable, and a provider's failure named without its secrets."""
+"""A model's text made fit to be stored, and a provider's failure translated without its secrets."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatkeep.domain.errors import ContextTooLong, ModelBusy, ModelFailed, ModelMisconfigured
-from chatkeep.providers import EmbeddedOptions, ProviderOptions
-from chatkeep.providers.clients import Access, access
 from chatkeep.providers.failures import translate_error
+from chatkeep.providers.protocol import Access, ProviderOptions
+from chatkeep.providers.registry import ProviderSettings, create_model
 from chatkeep.providers.text import Cleaner
 from chatkeep.redaction import Redactor
 
@@ -90,6 +90,21 @@ def test_a_refused_key_is_our_configuration() -> None:
     assert "sk-" not in error.detail
 
 
+@pytest.mark.parametrize("status", [408, 409, 425, 500, 502, 529])
+def test_a_failure_that_may_pass_is_retryable(status: int) -> None:
+    failure = translate_error(ProviderError(status, "later", {"retry-after": "3"}), NOTHING)
+
+    assert isinstance(failure.error, ModelFailed)
+    assert failure.error.detail == f"The model's provider failed (HTTP {status})."
+    assert failure.retryable
+    assert failure.retry_after == 3
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 410, 413, 422, 424, 426, 499])
+def test_a_failure_that_would_come_again_is_not_retryable(status: int) -> None:
+    assert not translate_error(ProviderError(status, "no", {"retry-after": "3"}), NOTHING).retryable
+
+
 @pytest.mark.parametrize("status", [400, 413, 500])
 def test_a_conversation_that_is_too_long_has_its_own_error(status: int) -> None:
     said = "This model's maximum context length is 8192 tokens"
@@ -118,16 +133,18 @@ def test_a_model_that_cannot_be_reached_is_told_with_where_it_should_be(
 
 
 def test_the_address_of_a_provider_is_told_without_a_password() -> None:
-    options = ProviderOptions(
-        timeout=1, first_token_timeout=1, retries=0, max_reply_chars=1,
-        embedded=EmbeddedOptions(threads=1, context_tokens=1, parallel=1),
-        ollama_host="http://me:secret@models.example:8443/path",
-    )  # fmt: skip
+    settings = ProviderSettings.model_construct(
+        ollama_host="http://me:secret@models.example:8443/path"
+    )
+    options = ProviderOptions(timeout=1, first_token_timeout=1, retries=0, max_reply_chars=1)
 
-    assert access("ollama:any", options) == Access("models.example:8443", "OLLAMA_HOST")
-    assert access("openai:any", options).address == "api.openai.com"
-    assert access("anthropic:any", options).address == "api.anthropic.com"
-    assert access("local:any", options) == Access()
+    def access(name: str) -> Access:
+        return create_model(name, settings, options).access
+
+    assert access("ollama:any") == Access("models.example:8443", "OLLAMA_HOST")
+    assert access("openai:any").address == "api.openai.com"
+    assert access("anthropic:any").address == "api.anthropic.com"
+    assert access("local:smollm2-135m-instruct") == Access()
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:

@@ -1,5 +1,5 @@
-// Writes what the built page was made from: a hash of every source file, so that anybody sees,
-// without Node, whether the build is of this state of the sources.
+// Writes the hash of every source file beside the built page, so that a test can check without Node
+// whether the page was built from the current sources.
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

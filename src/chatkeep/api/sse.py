@@ -85,7 +85,9 @@ class EventStream(Response):
                     idle.pause()
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
-            return  # the reader has gone, or takes nothing: it can reconnect
+            # The reader has gone, or takes nothing: it can reconnect.
+            if not deadline.expired():
+                raise  # the source's own
         finally:
             idle.stop()
             gone.cancel()

@@ -1,20 +1,28 @@
-"""The `chatkeep` command: what there is to say, and where each command is.
+"""The `chatkeep` command: its options and exit codes.
 
 Every module that does something is imported when its command runs: `--help` is quick.
 """
 
-import json
 import sys
-import tempfile
 from typing import Annotated
 
 import typer
 
 from chatkeep import __version__
-from chatkeep.cli import archive, backups, configuration, look, manage, talk
-from chatkeep.cli.process import drop_output, interruptible
-from chatkeep.cli.show import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG, complain
-from chatkeep.settings import unknown_variables
+from chatkeep.cli.commands import (
+    backup,
+    chat,
+    doctor,
+    models,
+    openapi,
+    search,
+    serve,
+    sessions,
+    transfer,
+    usage,
+)
+from chatkeep.cli.output import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG, complain
+from chatkeep.cli.process import drop_output
 
 cli = typer.Typer(
     name="chatkeep",
@@ -25,18 +33,20 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    talk.chat,
-    manage.search,
-    archive.export,
-    archive.import_,
-    backups.backup,
-    backups.restore,
-    look.doctor,
-    look.models,
-    look.usage,
+    chat.chat,
+    search.search,
+    transfer.export,
+    transfer.import_,
+    backup.backup,
+    backup.restore,
+    doctor.doctor,
+    models.models,
+    usage.usage,
+    serve.serve,
+    openapi.openapi,
 ):
     cli.command(name=command.__name__.rstrip("_"))(command)
-cli.add_typer(manage.sessions, name="sessions")
+cli.add_typer(sessions.sessions, name="sessions")
 
 
 def main() -> None:
@@ -61,8 +71,8 @@ def main() -> None:
 
 def _run() -> int:
     """Run a command; return its exit code. Raises `OSError` if its output cannot be written."""
-    from chatkeep.cli.chat_api import Refused
-    from chatkeep.cli.reach import NotThere
+    from chatkeep.cli.chat.api import Refused
+    from chatkeep.cli.client import NotThere
 
     try:
         cli()
@@ -95,49 +105,3 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-@cli.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
-    model: Annotated[str | None, typer.Option(help="The default model, as provider:name.")] = None,
-) -> None:
-    """Run the server.
-
-    Each option can be set in the environment too: CHATKEEP_HOST, CHATKEEP_PORT, CHATKEEP_MODEL.
-    By default the built-in model answers at http://127.0.0.1:8000.
-
-    \b
-    Examples:
-      chatkeep serve
-      chatkeep serve --port 9000 --model openai:gpt-6-luna
-    """
-    from chatkeep import telemetry
-    from chatkeep.cli.serve import run
-    from chatkeep.redaction import Redactor
-
-    settings = configuration.settings(host=host, port=port, model=model)
-    redact = Redactor(settings.secrets).redact
-    telemetry.configure(level=settings.log_level, form=settings.log_format, redact=redact)
-    for name in unknown_variables():
-        telemetry.logger("cli").warning("unknown_setting", variable=name)
-    run(settings)
-
-
-@cli.command()
-def openapi() -> None:
-    """Print the OpenAPI document of the server's API.
-
-    \b
-    Example:
-      chatkeep openapi > openapi.json
-    """
-    from chatkeep import telemetry
-    from chatkeep.app import create_app
-
-    telemetry.configure(level="error", form="console")
-    with interruptible(), tempfile.TemporaryDirectory() as folder:
-        plain = {"database_url": "", "model": "openai:any", "models": "", "title_model": ""}
-        app = create_app(configuration.settings(data_dir=folder, **plain))
-        typer.echo(json.dumps(app.openapi(), indent=2, ensure_ascii=False))

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from chatkeep.cli.show import note
+from chatkeep.cli.output import note
 from chatkeep.settings import ConfigurationError, Settings
 
 EXIT_CONFIGURATION = 2

@@ -30,12 +30,12 @@ class Status(StrEnum):
 
     @property
     def is_end(self) -> bool:
-        """Whether a turn that is here stays here."""
+        """Whether a turn with this status has ended for good."""
         return self not in {Status.QUEUED, Status.RUNNING}
 
 
 class OnBusy(StrEnum):
-    """What a turn does whose session is still answering another."""
+    """What to do with a new turn while its session runs another: wait, fail, or stop the other."""
 
     QUEUE = "queue"
     REJECT = "reject"
@@ -59,7 +59,7 @@ class CallKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the tenant that every query names."""
+    """On whose behalf something is done; every query names the tenant."""
 
     tenant: str = DEFAULT_TENANT
 
@@ -112,7 +112,14 @@ class SessionRecord(Session):
 
 @dataclass(frozen=True, slots=True)
 class SessionFilter:
-    """Which sessions to list; `None` does not ask. `updated_since` is in microseconds."""
+    """Which sessions to list; `None` for any.
+
+    Attributes:
+        archived: Only those that are archived, or that are not.
+        pinned: Only those that are pinned, or that are not.
+        title: Part of the title, in any case.
+        updated_since: Microseconds since 1970.
+    """
 
     archived: bool | None = None
     pinned: bool | None = None
@@ -135,7 +142,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
-    """What a turn may ask for itself; `None` leaves it to the session, then to the settings."""
+    """How a turn's model is asked; `None` leaves it to the session, then to the settings.
+
+    Attributes:
+        model: As `provider:name`.
+        system_prompt: The empty text is none at all.
+        temperature: From 0 to 2.
+        max_tokens: Of the reply.
+    """
 
     model: str | None = None
     system_prompt: str | None = None
@@ -143,27 +157,39 @@ class TurnOptions:
     max_tokens: int | None = None
 
     def over(self, other: "TurnOptions") -> "TurnOptions":
-        """These options, and where they leave one open, the other's."""
-        chosen = {
-            name: mine if (mine := getattr(self, name)) is not None else getattr(other, name)
-            for name in self.__dataclass_fields__
-        }
-        return TurnOptions(**chosen)
+        """These options, and where one of them is `None`, the other's."""
+        return TurnOptions(
+            model=other.model if self.model is None else self.model,
+            system_prompt=(
+                other.system_prompt if self.system_prompt is None else self.system_prompt
+            ),
+            temperature=other.temperature if self.temperature is None else self.temperature,
+            max_tokens=other.max_tokens if self.max_tokens is None else self.max_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Where a turn's message goes: below this message, or with `None` at the very beginning."""
+    """Where in the tree a message goes: below this one, or with `None` at the beginning."""
 
     parent_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """What a caller asks for: an answer to `message`, or another one to the turn `regenerate`.
+    """A turn that a caller asks for.
 
-    Without a `branch` the message follows the session's newest. `digest` is the same for the
-    same body. `is_client_retry`: the caller says that it has sent this before, but not as what.
+    Attributes:
+        session_id: Made by the application; the session is created with its first turn.
+        digest: Of the request's body: equal bodies have equal digests.
+        message: The user's message; `None` if an earlier one is answered again.
+        regenerate: Id of the turn to answer again; `None` for a new message.
+        branch: Where the message goes; `None` for the end of the active branch.
+        options: How the model is asked.
+        on_busy: What to do while the session runs another turn.
+        idempotency_key: The client's name for this request.
+        is_client_retry: Whether the client says that it has sent this request before; which turn
+            that made is found by the digest.
     """
 
     session_id: str
@@ -193,13 +219,13 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class SystemPrompts:
-    """The server's system prompt, and those of models that have a default of their own."""
+    """The server's default system prompt, and the defaults of single models."""
 
     default: str
     by_model: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, model: str) -> str:
-        """The system prompt of a turn with this model where nobody chose one."""
+        """The default system prompt of a model; empty for none."""
         return self.by_model.get(model, self.default)
 
 
@@ -216,7 +242,15 @@ class SessionDefaults:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model is sent. `grammar` (GBNF) is obeyed by the embedded model alone."""
+    """What a model is sent.
+
+    Attributes:
+        system: The system prompt; `None` for none.
+        messages: Role and text of each, oldest first.
+        temperature: From 0 to 2; `None` for the provider's default.
+        max_tokens: Of the answer; `None` for the provider's default.
+        grammar: In GBNF (llama.cpp); only models that a grammar can hold obey it.
+    """
 
     system: str | None
     messages: tuple[tuple[Role, str], ...]
@@ -227,7 +261,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How a model's answer ended. `finish_reason` is the provider's own word."""
+    """How a model's answer ended. `finish_reason` is the provider's own word for it."""
 
     usage: Usage = field(default_factory=Usage)
     finish_reason: str | None = None
@@ -235,7 +269,17 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a model: what it cost, and whether that is an estimate."""
+    """One call of a model.
+
+    Attributes:
+        kind: What it was for.
+        model: As `provider:name`.
+        status: How it ended.
+        input_tokens: Of the prompt.
+        output_tokens: Of the answer.
+        is_estimated: Whether the tokens are our estimate, because the provider sent no usage.
+        is_retry: Whether an earlier call for the same purpose had failed.
+    """
 
     kind: CallKind
     model: str

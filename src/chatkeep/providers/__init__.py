@@ -1,8 +1,20 @@
 """A model by name, its stream, its failures in our words. LangChain's types stay in here."""
 
-from chatkeep.providers.clients import ProviderOptions
-from chatkeep.providers.embedded import EmbeddedOptions
-from chatkeep.providers.models import Providers
-from chatkeep.providers.tokens import estimated
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["EmbeddedOptions", "ProviderOptions", "Providers", "estimated"]
+if TYPE_CHECKING:
+    from chatkeep.providers.models import Providers
+    from chatkeep.providers.protocol import ProviderOptions
+    from chatkeep.providers.tokens import estimated
+
+__all__ = ["ProviderOptions", "Providers", "estimated"]
+
+_MODULES = {"ProviderOptions": "protocol", "Providers": "models", "estimated": "tokens"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is used: the settings, which `--help` reads, need none of them."""
+    if name not in _MODULES:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -101,7 +101,7 @@ class Answer:
             raise ModelFailed("The answer broke off before its end.")
         return Completion(self.usage, reason)
 
-    def keep_rest(self) -> None:
+    def pass_on_rest(self) -> None:
         """Pass on what was held back, of an answer that is given up."""
         # Not half a character, which is all that would be kept of it.
         if rest := self._cleaner.end().removesuffix("\ufffd"):

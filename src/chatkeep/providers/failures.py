@@ -23,7 +23,7 @@ from chatkeep.domain.errors import (
     ModelQuotaExhausted,
     ModelTimedOut,
 )
-from chatkeep.providers.clients import Access
+from chatkeep.providers.protocol import Access
 from chatkeep.providers.text import replace_unstorable
 from chatkeep.redaction import Redactor
 

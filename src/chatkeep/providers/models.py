@@ -1,67 +1,76 @@
-"""The models on offer, asked and asked again: patience, repeats, and what an answer must have."""
+"""The models on offer, by name: what they can do, and their answers, with retries."""
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from chatkeep import telemetry
-from chatkeep.domain.errors import ChatError, InvalidRequest, ModelFailed, ModelMisconfigured
+from chatkeep.domain.errors import ChatError, InvalidRequest, ModelMisconfigured
 from chatkeep.domain.model import Call, CallKind, Completion, Prompt, Role, Status
-from chatkeep.idle_timer import IdleTimer
-from chatkeep.providers import clients, tokens
-from chatkeep.providers.answer import Answer, ReplyTooLongError
-from chatkeep.providers.clients import ProviderOptions
-from chatkeep.providers.embedded import Address, Embedded
+from chatkeep.providers import tokens
+from chatkeep.providers.answer import Answer
+from chatkeep.providers.call import complete, opening
+from chatkeep.providers.protocol import Capabilities, ProviderModel, ProviderOptions
+from chatkeep.providers.registry import ProviderSettings, create_model
 from chatkeep.providers.text import Cleaner
 
 if TYPE_CHECKING:
-    from langchain_core.language_models.chat_models import BaseChatModel
-    from langchain_core.messages import AIMessageChunk
+    from chatkeep.providers.failures import Failure
 
-    _Stream = AsyncGenerator[AIMessageChunk, None]
-
-log = telemetry.logger("providers")
+logger = telemetry.logger("providers")
 
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 20
-"""A provider that asks for a longer pause than this is not waited for."""
+"""A provider that demands a longer pause than this is not called again."""
 
-TICK_SECONDS = 1
-"""How exactly silence is measured: a timer for each limit would cost more than the limits do."""
 
-LAST_WORDS_SECONDS = 3
-"""How long is waited behind a whole answer, for its usage and the end of its stream."""
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What the attempts of one answer have in common: see `Providers.answer`."""
+
+    name: str
+    model: ProviderModel
+    prompt: Prompt
+    on_text: Callable[[str], None]
+    kind: CallKind
+    calls: list[Call]
 
 
 class Providers:
     """The models on offer."""
 
     def __init__(
-        self, names: tuple[str, ...], options: ProviderOptions, *, hidden: tuple[str, ...] = ()
+        self,
+        names: tuple[str, ...],
+        settings: ProviderSettings,
+        options: ProviderOptions,
+        *,
+        hidden: tuple[str, ...] = (),
     ) -> None:
-        """Take the models' names (`provider:name`), the default first.
+        """Make the models, whose clients are made when they are first called.
 
-        A hidden model can be asked by the server, but not by a request. Raises
-        `ModelMisconfigured` when an embedded model's file is not there.
+        Args:
+            names: Models that a request may choose, as `provider:name`; the first is the default.
+            settings: Addresses and keys.
+            options: Limits of every call.
+            hidden: Models that only the server itself may call.
+
+        Raises:
+            ModelMisconfigured: The file or the runtime of an embedded model is missing.
+
         """
         self.names = names
-        self._known = {*names, *hidden}
         self._options = options
-        self._models: dict[str, _Loaded] = {}
-        self._loading = asyncio.Lock()
-        self._embedded = {
-            name: Embedded(name.removeprefix("local:"), options.embedded)
-            for name in sorted(self._known)
-            if name.startswith("local:")
+        self._models = {
+            name: create_model(name, settings, options) for name in sorted({*names, *hidden})
         }
 
     @property
     def default(self) -> str:
-        """The model that is used where nothing else is asked for."""
+        """The model of a turn for which nothing else is chosen."""
         return self.names[0]
 
     def check(self, name: str) -> None:
@@ -74,49 +83,54 @@ class Providers:
                 f"#/model: {detail}", errors=[{"pointer": "#/model", "detail": detail}]
             )
 
+    def capabilities(self, name: str) -> Capabilities:
+        """What a model can do; of one that is no longer on offer, nothing in particular."""
+        model = self._models.get(name)
+        return Capabilities() if model is None else model.capabilities
+
+    def advice(self, name: str) -> str:
+        """What to check when a model on offer does not answer."""
+        return self._models[name].advice
+
     def is_embedded(self, name: str) -> bool:
-        """True if a model runs on this machine, in a process of this server."""
-        return name in self._embedded
+        """True if a model runs in a process of this server."""
+        return self.capabilities(name).is_local
 
     def is_small(self, name: str) -> bool:
-        """True for the built-in model: for demonstrations, too small to be trusted with words."""
-        return name in self._embedded and self._embedded[name].built_in is not None
+        """True if a model is too small to be trusted with words of its own."""
+        return self.capabilities(name).is_small
 
     @property
     def notice(self) -> str | None:
-        """What a person should know of the default model, as one line of Markdown."""
-        embedded = self._embedded.get(self.default)
-        return embedded.built_in.notice if embedded and embedded.built_in else None
+        """What users should know of the default model, as one line of Markdown."""
+        return self._models[self.default].notice
 
     @property
     def system_prompts(self) -> dict[str, str]:
         """The default system prompt of each model that has one of its own."""
-        return {
-            name: embedded.built_in.system_prompt
-            for name, embedded in self._embedded.items()
-            if embedded.built_in is not None
-        }
+        prompts = {name: model.system_prompt for name, model in self._models.items()}
+        return {name: prompt for name, prompt in prompts.items() if prompt is not None}
 
     def opening(self, name: str, first: Role) -> tuple[Role, str] | None:
-        """The line that a model is sent before a context whose first message has this role."""
-        return clients.opening(name, first)
+        """The message that is sent before a context whose first message has this role."""
+        return opening(self.capabilities(name), first)
 
     async def warm_up(self) -> None:
-        """Start the default model now if it is embedded, and import its client."""
+        """Make the client of the default model now, and start its process if it is embedded."""
         try:
-            async with self._seat(self.default) as address:
-                await self._loaded(self.default, address)
+            async with self._models[self.default].client():
+                pass
         except ChatError as error:
-            log.error("model_not_ready", model=self.default, code=error.code, detail=error.detail)
+            logger.error(
+                "model_not_ready", model=self.default, code=error.code, detail=error.detail
+            )
         except Exception:
-            log.exception("model_not_ready", model=self.default)
+            logger.exception("model_not_ready", model=self.default)
 
     async def close(self) -> None:
         """Close the connections, and stop the embedded models."""
-        for loaded in self._models.values():
-            await clients.close(loaded.model)
-        for embedded in self._embedded.values():
-            await embedded.close()
+        for model in self._models.values():
+            await model.close()
 
     async def answer(
         self,
@@ -128,147 +142,92 @@ class Providers:
         calls: list[Call],
         retries: int | None = None,
     ) -> Completion:
-        """Ask a model; pass on its text as it comes; return how it ended.
+        """Have a model answer a prompt, and return how the answer ended.
 
-        `calls` gets an entry for each call that is made, whatever becomes of it.
-        A call that fails before any text came is repeated, `retries` times (a setting by
-        default), after a growing random pause or the one that the provider asks for.
-        Raises the errors of `failures.translate_error`.
+        A call that fails before any text came is repeated after a random pause that grows, or
+        after the one that the provider demands. Log lines of the calls carry whatever the caller
+        has bound with `telemetry.bound`.
+
+        Args:
+            name: The model, as `provider:name`.
+            prompt: What it is sent.
+            on_text: Called with each piece of text as it comes, on the event loop.
+            kind: What the calls are counted as.
+            calls: Gets an entry for each call that is made, whatever becomes of it.
+            retries: Times that a call may be repeated; by default those of the options.
+
+        Raises:
+            ChatError: As `failures.translate_error` makes it of what the provider's client raised.
+
         """
-        from chatkeep.providers.failures import translate_error  # brings LangChain along
-
-        if name not in self._known:
+        model = self._models.get(name)
+        if model is None:
             raise ModelMisconfigured("This model is no longer on offer. Choose another one.")
-        repeats = self._options.retries if retries is None else retries
-        for attempt in range(repeats + 1):
-            started, answer = time.monotonic(), self._answer(name, on_text)
+        request = _Request(name, model, prompt, on_text, kind, calls)
+        return await self._complete(request, self._options.retries if retries is None else retries)
 
-            def count(status: Status, answer: Answer = answer) -> None:
-                written, usage = answer.bytes, answer.usage
-                calls.append(
-                    tokens.call(
-                        kind, name, status, prompt=prompt, usage=usage, written_bytes=written
-                    )
-                )
-
+    async def _complete(self, request: _Request, retries: int) -> Completion:
+        """Call a model until it has answered. Raises `ChatError`."""
+        number = 0
+        while True:
+            answer, started = self._answer(request), time.monotonic()
             try:
-                completion = await self._once(name, prompt, answer)
-                count(Status.COMPLETED)
-                return completion
-            except asyncio.CancelledError:
-                count(Status.CANCELLED)
-                raise
+                return await _call(request, answer)
             except Exception as raised:
-                count(Status.FAILED)
-                failure = translate_error(
-                    raised,
-                    self._options.redactor,
-                    clients.access(name, self._options),
-                    has_begun=answer.has_begun,
-                )
-                delay = _delay(attempt, failure.retry_after)
-                log.warning(
+                failure = self._failure(raised, request.model, answer)
+                delay = _delay(number, failure.retry_after)
+                logger.warning(
                     "model_call_failed",
-                    model=name,
+                    model=request.name,
                     code=failure.error.code,
                     cause=type(raised).__name__,
-                    attempt=attempt + 1,
+                    attempt=number + 1,
                     seconds=round(time.monotonic() - started, 3),
                 )
-                last = attempt == repeats or answer.has_text or delay > LONGEST_DELAY_SECONDS
-                if last or not failure.retryable:
+                is_last = number >= retries or answer.has_text or delay > LONGEST_DELAY_SECONDS
+                if is_last or not failure.retryable:
                     raise failure.error from raised
             await asyncio.sleep(delay)
-        raise ModelFailed
+            number += 1
 
-    def _answer(self, name: str, on_text: Callable[[str], None]) -> Answer:
-        cleaner = Cleaner(
-            without_replacements=name in self._embedded, redactor=self._options.redactor
+    def _answer(self, request: _Request) -> Answer:
+        splits = request.model.capabilities.splits_characters
+        cleaner = Cleaner(without_replacements=splits, redactor=self._options.redactor)
+        return Answer(request.on_text, cleaner, max_chars=self._options.max_reply_chars)
+
+    def _failure(self, raised: Exception, model: ProviderModel, answer: Answer) -> "Failure":
+        from chatkeep.providers.failures import translate_error  # it brings LangChain along
+
+        return translate_error(
+            raised, self._options.redactor, model.access, has_begun=answer.has_begun
         )
-        return Answer(on_text, cleaner, max_chars=self._options.max_reply_chars)
-
-    async def _once(self, name: str, prompt: Prompt, answer: Answer) -> Completion:
-        """Ask a model once. What came before a failure is passed on, too."""
-        try:
-            async with self._seat(name) as address:
-                model = await self._loaded(name, address)
-                asked = clients.messages(name, prompt)
-                parameters = clients.parameters(name, prompt, self._sampling(name))
-                await self._read(model.astream(asked, **parameters), answer)
-            return answer.end()
-        except ReplyTooLongError:
-            return Completion(answer.usage, "length")
-        except BaseException:
-            answer.keep_rest()
-            raise
-
-    async def _read(self, stream: AsyncIterator["AIMessageChunk"], answer: Answer) -> None:
-        """Read a stream to its end. Raises what it raises, and `TimeoutError` when it is silent."""
-        options, was_whole = self._options, False
-        try:
-            # What is left in the middle lets go of its connection.
-            async with (
-                _patient(options.first_token_timeout) as silence,
-                aclosing(cast("_Stream", stream)),
-            ):
-                async for chunk in stream:
-                    had_begun = answer.has_begun
-                    answer.read(chunk)
-                    silence.heard()
-                    if answer.is_whole and not was_whole:
-                        was_whole = True
-                        silence.allow(min(options.timeout, LAST_WORDS_SECONDS))
-                    elif answer.has_begun and not had_begun:
-                        silence.allow(options.timeout)
-        except ReplyTooLongError:
-            raise
-        except Exception as error:
-            if not answer.is_whole:
-                raise
-            log.info("answer_ended_untidily", cause=type(error).__name__)
-
-    def _sampling(self, name: str) -> Mapping[str, Any] | None:
-        embedded = self._embedded.get(name)
-        return embedded.built_in.sampling if embedded and embedded.built_in else None
-
-    def _seat(self, name: str) -> AbstractAsyncContextManager[Address | None]:
-        """Hold a place at a model that is embedded, for as long as the answer takes."""
-        embedded = self._embedded.get(name)
-        return nullcontext() if embedded is None else embedded.seat()
-
-    async def _loaded(self, name: str, address: Address | None) -> "BaseChatModel":
-        loaded = self._models.get(name)
-        if loaded is not None and loaded.address == address:
-            return loaded.model
-        async with self._loading:
-            loaded = self._models.get(name)
-            if loaded is None or loaded.address != address:
-                # ImportService a provider's package takes a second or more: not on the event loop.
-                model = await asyncio.to_thread(clients.load, name, self._options, address)
-                loaded = self._models[name] = _Loaded(address, model)
-            return loaded.model
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    address: Address | None
-    model: "BaseChatModel"
-
-
-@asynccontextmanager
-async def _patient(seconds: float) -> AsyncIterator[IdleTimer]:
-    """Raise `TimeoutError` when the silence is that long."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as limit:
-        silence = IdleTimer(seconds, lambda: limit.reschedule(loop.time()), tick=TICK_SECONDS)
-        try:
-            yield silence
-        finally:
-            silence.stop()
+async def _call(request: _Request, answer: Answer) -> Completion:
+    """Call a model once, and count the call."""
+    status = Status.FAILED
+    try:
+        completion = await complete(request.model, request.prompt, answer)
+        status = Status.COMPLETED
+        return completion
+    except asyncio.CancelledError:
+        status = Status.CANCELLED
+        raise
+    finally:
+        request.calls.append(
+            tokens.call(
+                request.kind,
+                request.name,
+                status,
+                prompt=request.prompt,
+                usage=answer.usage,
+                written_bytes=answer.bytes,
+            )
+        )
 
 
 def _delay(attempt: int, retry_after: float | None) -> float:
-    """Seconds before the next attempt: what the provider asks for, else exponential with jitter."""
+    """Seconds before the next attempt: what the provider demands, else exponential with jitter."""
     if retry_after is not None:
         return retry_after
     longest: float = min(FIRST_DELAY_SECONDS * 2**attempt, LONGEST_DELAY_SECONDS)

@@ -1,102 +1,173 @@
-"""OpenAI's protocol of chat completions, which most servers of models speak too.
+"""OpenAI, and every other server with its API.
 
-https://platform.openai.com/docs/api-reference/chat/create
+Its models are called by the server's own client, or by LangChain's: for those that answer on the
+Responses API only, and wherever the setting `model_client` demands it.
 """
 
 import os
 import re
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from chatkeep.providers.direct import DirectModel, Heard, Said
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
+from chatkeep.providers.protocol import (
+    Access,
+    Address,
+    ProviderModel,
+    ProviderOptions,
+    host_of,
+    missing_key,
+)
+from chatkeep.providers.variables import APIKey, BaseURL, revealed, variable
+
+if TYPE_CHECKING:
+    from langchain_core.language_models.chat_models import BaseChatModel
+    from langchain_core.outputs import ChatGenerationChunk
+    from langchain_openai import ChatOpenAI
 
 URL = "https://api.openai.com/v1"
 
 _RESPONSES_ONLY = re.compile(r"codex|^gpt-5(\.\d+)?-pro|^gpt-5\.6-sol")
-_REASONING = re.compile(r"^o\d")
-_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
-"""Reasoning as DeepSeek, llama.cpp and vLLM spell it, OpenRouter, and others."""
 
 
-def speaks(model: str) -> bool:
-    """Whether a model of OpenAI's answers here: some are on the newer Responses API only."""
+class OpenAISettings(BaseSettings):
+    """Where OpenAI's models are, and the key for them."""
+
+    openai_api_key: APIKey = variable(
+        "OPENAI_API_KEY", "The key for OpenAI, or for the server that `OPENAI_BASE_URL` names."
+    )
+    openai_base_url: BaseURL = variable(
+        "OPENAI_BASE_URL", "Where `openai:` models are, if not at OpenAI: any server with its API."
+    )
+
+
+class OpenAIModel(ProviderModel):
+    """A model of OpenAI, or of a server with its API."""
+
+    provider = "openai"
+
+    def __init__(self, name: str, settings: OpenAISettings, options: ProviderOptions) -> None:
+        super().__init__(name, options)
+        self._key = revealed(settings.openai_api_key)
+        self._url = settings.openai_base_url
+        self.access = Access(
+            host_of(self._url or URL), "OPENAI_BASE_URL", "OPENAI_API_KEY", is_public=not self._url
+        )
+
+    @property
+    def advice(self) -> str:
+        """What to check when the model does not answer."""
+        return "Check OPENAI_API_KEY, OPENAI_BASE_URL, the name of the model, and the network."
+
+    def create_client(self, _address: Address | None) -> "BaseChatModel":
+        """Make the client. Raises `ModelMisconfigured` where OpenAI itself needs a key."""
+        # A server of one's own often needs no key; a client needs one all the same.
+        if not self._key and not self._url:
+            raise missing_key("OPENAI_API_KEY")
+        is_direct = self.options.is_direct and has_chat_completions(self.name)
+        create = direct_client if is_direct else langchain_client
+        return create(self.name, url=self._url, key=self._key or "none", options=self.options)
+
+
+def has_chat_completions(model: str) -> bool:
+    """False for models of OpenAI's that answer on the newer Responses API only."""
     return _RESPONSES_ONLY.search(model) is None
 
 
-def account() -> dict[str, str]:
-    """The headers of the organization and the project, which OpenAI's client reads by itself."""
-    named = {
+def account_headers() -> dict[str, str]:
+    """The headers of the organization and the project, as OpenAI's own client sends them.
+
+    https://platform.openai.com/docs/api-reference/authentication
+    """
+    headers = {
         "OpenAI-Organization": os.environ.get("OPENAI_ORG_ID"),
         "OpenAI-Project": os.environ.get("OPENAI_PROJECT_ID"),
     }
-    return {header: name for header, name in named.items() if name}
+    return {name: value for name, value in headers.items() if value}
 
 
-class OpenAI(DirectModel):
-    """A model behind `POST /chat/completions`."""
+def direct_client(
+    model: str,
+    *,
+    url: str | None,
+    key: str,
+    options: ProviderOptions,
+    is_local: bool = False,
+) -> "BaseChatModel":
+    """The server's own client.
 
-    def _asked(self, said: Said, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
-        # The name that reasoning models know the system by.
-        named = {"system": "developer"} if _REASONING.match(self.model) else {}
-        asked = {
-            "model": self.model,
-            "messages": [{"role": named.get(who, who), "content": text} for who, text in said],
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            **given.pop("extra_body", {}),
-        }
-        if stop:
-            asked["stop"] = stop
-        if (limit := given.pop("max_tokens", None)) is not None:
-            asked["max_completion_tokens"] = limit
-        return asked | given
+    Args:
+        model: Its name in requests.
+        url: The base of the API; `None` is OpenAI's.
+        key: Sent as a bearer token.
+        options: The limits of time.
+        is_local: It is this server's own llama.cpp, on loopback.
 
-    def _hear(self, data: dict[str, Any], heard: Heard) -> None:
-        choices = data.get("choices")
-        if choices.__class__ is list:
-            heard.is_answer = True
-            for choice in choices:
-                # One is asked for.
-                if choice.__class__ is dict and not choice.get("index"):
-                    _hear_choice(choice, heard)
-        usage = data.get("usage")
-        if usage.__class__ is dict:
-            heard.count(usage.get("prompt_tokens"), usage.get("completion_tokens"))
-        if data.get("object") == "error" and not data.get("error"):
-            # So say vLLM and servers like it.
-            data["error"] = {name: data[name] for name in data if name != "object"}
+    """
+    from chatkeep.providers.chat_completions import ChatCompletions
 
-
-def _hear_choice(choice: dict[str, Any], heard: Heard) -> None:
-    # A whole answer, as servers give it that do not stream, is in `message`.
-    delta = choice.get("delta") or choice.get("message")
-    if delta.__class__ is dict:
-        content = delta.get("content")
-        if content.__class__ is str:
-            heard.text += content
-        # Nearly all chunks have a text and nothing else.
-        if content.__class__ is not str or len(delta) > 1 + ("role" in delta):
-            _hear_more(delta, heard)
-    if reason := choice.get("finish_reason"):
-        heard.finish_reason = str(reason)
+    return ChatCompletions(
+        model=model,
+        url=f"{(url or URL).rstrip('/')}/chat/completions",
+        headers={"Authorization": f"Bearer {key}", **account_headers()},
+        timeout=options.timeout,
+        silence_timeout=options.silence_timeout,
+        # No proxy of the environment leads to loopback.
+        trusts_env=not is_local,
+        # llama.cpp's server closes connections after an answer: the next call would find one that
+        # is just closing.
+        keeps_connections=not is_local,
+    )
 
 
-def _hear_more(delta: dict[str, Any], heard: Heard) -> None:
-    """Hear what stands beside a text, or in place of it."""
-    content = delta.get("content")
-    if isinstance(content, list):
-        heard.text += "".join(_text(part) for part in content)
-    for name in _REASONING_FIELDS:
-        if reasoning := delta.get(name):
-            heard.reasoning += reasoning if isinstance(reasoning, str) else " "
-            break
-    if isinstance(refusal := delta.get("refusal"), str):
-        # The model's words are the reply, also where they say no.
-        heard.text += refusal
-    if delta.get("tool_calls") or delta.get("function_call"):
-        heard.calls_tool = True
+def langchain_client(
+    model: str,
+    *,
+    url: str | None,
+    key: str,
+    options: ProviderOptions,
+    is_local: bool = False,
+) -> "BaseChatModel":
+    """LangChain's client. The parameters are those of `direct_client`."""
+    import httpx2
+
+    from chatkeep.providers.http_client import connections, timeouts
+
+    limits = {"limits": httpx2.Limits(max_keepalive_connections=0)} if is_local else {}
+    return _langchain_class()(
+        model=model,
+        base_url=url,
+        api_key=SecretStr(key),
+        timeout=timeouts(options.timeout, options.silence_timeout),
+        stream_chunk_timeout=None,
+        max_retries=0,
+        stream_usage=True,
+        http_async_client=connections(trust_env=not is_local, **limits),
+    )
 
 
-def _text(part: object) -> str:
-    """The text of a part of a content; of other kinds, such as reasoning, there is none."""
-    text = part.get("text") if isinstance(part, dict) else None
-    return text if isinstance(text, str) else ""
+@cache
+def _langchain_class() -> type["ChatOpenAI"]:
+    from langchain_openai import ChatOpenAI
+
+    class OpenAI(ChatOpenAI):
+        """Adds what LangChain leaves out of a chunk: reasoning, and the words of a refusal."""
+
+        # `Any`: the types of LangChain's method.
+        def _convert_chunk_to_generation_chunk(
+            self, chunk: dict[str, Any], *rest: Any
+        ) -> "ChatGenerationChunk | None":
+            generation = super()._convert_chunk_to_generation_chunk(chunk, *rest)
+            choices = chunk.get("choices")
+            delta = (choices[0].get("delta") or {}) if choices else {}
+            if generation is not None:
+                message = generation.message
+                if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+                    message.additional_kwargs["reasoning_content"] = str(reasoning)
+                if isinstance(refusal := delta.get("refusal"), str) and not message.content:
+                    message.content = refusal
+            return generation
+
+    return OpenAI

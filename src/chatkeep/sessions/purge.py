@@ -6,7 +6,7 @@ from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import ChatError
 from chatkeep.store import Store, deletion
-from chatkeep.store.search import hits
+from chatkeep.store.search import index
 
 logger = telemetry.logger("sessions")
 
@@ -82,7 +82,7 @@ class Purge:
     async def _run(self) -> bool:
         await self.purge_rows()
         for step in range(MAX_MERGES):
-            if not await self._store.write(hits.optimize_index, is_first=step == 0):
+            if not await self._store.write(index.optimize_index, is_first=step == 0):
                 break
         for delay in WAL_DELAYS_SECONDS:
             if await self._store.truncate_wal():

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection
-from typing import Any
 
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
@@ -46,7 +45,7 @@ class SessionService:
         self,
         caller: Caller,
         session_id: str,
-        values: dict[str, Any],
+        values: session_changes.SessionChanges,
         *,
         expected: Collection[str] | None,
     ) -> SessionRecord:
@@ -56,15 +55,15 @@ class SessionService:
             caller: Whose session.
             session_id: Which one.
             values: New values by the name of a field of `SessionChange`.
-            expected: Entity tags, one of which the session must have; `None` for any.
+            expected: Revisions, one of which the session must have; `None` for any.
 
         Raises:
             InvalidRequest: The model is not on offer.
             ChatError: As `store.session_changes.change`.
 
         """
-        if values.get("model") is not None:
-            self._providers.check(values["model"])
+        if (model := values.get("model")) is not None:
+            self._providers.check(model)
         changed = await self._store.write(
             session_changes.change,
             tenant=caller.tenant,

@@ -1,147 +1,199 @@
-"""Deletion that is true: a session is hidden at once, then swept away in steps.
+"""Deletion: a session is hidden at once, then its rows are purged in steps.
 
-Hidden, a session has no tenant, so no query finds it; that is one transaction, all or nothing. Its
-row stays, with nothing in it, until no file holds anything of it: so a sweep that was cut short
-by a crash is known at the next start. An import that is not whole yet is hidden in the same way.
+A hidden session belongs to the tenant `HIDDEN`, so that no query returns it; that is one
+transaction, all or nothing. Its row stays, with nothing in it, until no file contains anything of
+it: so a purge that was cut short by a crash is continued at the next start. An import that is not
+whole yet is hidden in the same way.
 """
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from chatkeep.domain.errors import SessionNotFound
+from chatkeep.domain.errors import SessionNotFound, TurnCancelled
 from chatkeep.domain.model import Status
 from chatkeep.store import idempotency, rows, sessions
-from chatkeep.store.search import hits as search
-from chatkeep.store.tables import HIDDEN, calls, messages, system_prompts, tenants, turns
+from chatkeep.store.prepared import TypedSelect
+from chatkeep.store.search import index
+from chatkeep.store.tables import (
+    HIDDEN,
+    SessionRow,
+    SessionValues,
+    calls,
+    messages,
+    system_prompts,
+    tenants,
+    turns,
+)
 from chatkeep.store.tables import sessions as sessions_table
 
 DELETED, IMPORTED = "deleted", "import"
-"""Why a session is hidden: the first word of its name then. The last one is its tenant."""
+"""Why a session is hidden: the first word of its id then. The last one is its tenant."""
 
 NOTHING = "-"
-"""The title of a session that is swept: a title is never empty."""
+"""The title of a session that is purged: a title is never empty."""
+
+REASON = TurnCancelled("The session was deleted.")
+"""Why the turns of a deleted session are cancelled that had not ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A session that is not there any more, and its turns that had not ended."""
+    """A session that was deleted, and its turns that had not ended."""
 
     session_pk: int
     turn_ids: tuple[str, ...]
 
 
+class MessageToPurge(NamedTuple):
+    """A message with what its entry in the search index was made of."""
+
+    seq: int
+    role: str
+    content: str
+    search_key: int | None
+
+
 def hidden_name(reason: str, tenant: str) -> str:
-    """A name for a hidden session that no other has."""
+    """A session id that no other session has.
+
+    Args:
+        reason: `DELETED` or `IMPORTED`.
+        tenant: Whose session it was, or will be.
+
+    """
     return f"{reason}:{uuid.uuid4().hex}:{tenant}"
 
 
 def soft_delete(
     conn: sa.Connection, *, tenant: str, session_id: str, at: int, before: int | None = None
 ) -> Removed:
-    """Take a session out of its tenant's sight, and end its turns. Raises `SessionNotFound`.
+    """Hide a session from everybody, and cancel its turns.
 
-    With `before` only if it has had no activity since, and no turn is under way: else there is no
-    such session.
+    Args:
+        conn: The connection.
+        tenant: Whose session.
+        session_id: The session.
+        at: The time, in microseconds since 1970.
+        before: Delete it only if it has had no activity since this time and has no turn that runs
+            or waits.
+
+    Raises:
+        SessionNotFound: The tenant has no such session, or it is not to be deleted.
+
     """
     session = sessions.find(conn, tenant=tenant, session_id=session_id)
     if session is None:
         raise SessionNotFound
-    under_way = conn.scalars(_TURNS_UNDER_WAY, {"session": session.pk}).all()
-    if before is not None and (session.updated_at >= before or under_way):
+    unfinished = conn.scalars(_UNFINISHED_TURNS, {"session": session.pk}).all()
+    if before is not None and (session.updated_at >= before or unfinished):
         raise SessionNotFound
-    conn.execute(_END, {"session": session.pk, "at": max(at, session.updated_at)})
+    conn.execute(_CANCEL_TURNS, {"session": session.pk, "at": max(at, session.updated_at)})
     idempotency.remember_deleted(conn, tenant=tenant, session_pk=session.pk, at=at)
-    rows.update_session(conn, session.pk, tenant_id=HIDDEN, session_id=hidden_name(DELETED, tenant))
-    return Removed(session.pk, tuple(under_way))
+    hidden: SessionValues = {"tenant_id": HIDDEN, "session_id": hidden_name(DELETED, tenant)}
+    rows.update_session(conn, session.pk, hidden)
+    return Removed(session.pk, tuple(unfinished))
 
 
 def give_up_imports(conn: sa.Connection) -> None:
-    """Take every session that was coming in for deleted: right while nobody imports."""
-    conn.execute(_GIVE_UP)
+    """Delete every session whose import is not whole: for a start, when no import runs."""
+    conn.execute(_GIVE_UP_IMPORTS)
 
 
 def purge_rows(conn: sa.Connection, *, limit: int) -> bool:
-    """Delete up to `limit` rows of a deleted session; whether there is more to delete."""
-    session = conn.execute(_DELETED_ROWS).first()
+    """Delete up to `limit` rows of a deleted session. True if there may be more to delete."""
+    session = _NEXT_TO_PURGE.first(conn, {})
     if session is None:
         return False
     tenant = session.session_id.split(":", 2)[2]
-    if not (_sweep_messages(conn, session, tenant, limit) or _sweep_turns(conn, session, limit)):
-        conn.execute(_UNCOUNT, {"session": session.pk})
-        conn.execute(_DELETE_PROMPTS, {"session": session.pk})
-        _remove_title(conn, session, tenant)
-        rows.update_session(conn, session.pk, **_EMPTY)
+    if _purge_messages(conn, session, tenant, limit) or _purge_turns(conn, session, limit):
+        return True
+    conn.execute(_ANONYMIZE_CALLS, {"session": session.pk})
+    conn.execute(_DELETE_PROMPTS, {"session": session.pk})
+    if session.search_key is not None:
+        index.remove(
+            conn,
+            [index.Entry(session.search_key, session.title, tenant, session.pk, index.TITLE)],
+        )
+    rows.update_session(conn, session.pk, _PURGED)
     return True
 
 
 def finish_purge(conn: sa.Connection) -> None:
-    """Let go of the hidden sessions of which nothing is left anywhere."""
-    conn.execute(_FINISH)
+    """Delete the rows of purged sessions, once no file contains anything of them."""
+    conn.execute(_DELETE_PURGED)
 
 
 def is_pending(conn: sa.Connection) -> bool:
-    """Whether an earlier process has left something to sweep."""
+    """True if an earlier process has left a session to purge."""
     return conn.execute(_ANY_HIDDEN).first() is not None
 
 
 def expired(conn: sa.Connection, *, tenant: str, before: int, limit: int) -> list[str]:
-    """Sessions of a tenant without activity since a time, and without a turn under way."""
-    place = {"tenant": tenant, "before": before, "limit": limit}
-    return list(conn.scalars(_EXPIRED, place).all())
+    """The ids of sessions that may be deleted because nobody uses them, oldest activity first.
+
+    Args:
+        conn: The connection.
+        tenant: Whose sessions.
+        before: They have had no activity since this time, in microseconds since 1970; none of
+            their turns runs or waits.
+        limit: Sessions at most.
+
+    """
+    params = {"tenant": tenant, "before": before, "limit": limit}
+    return list(conn.scalars(_EXPIRED, params).all())
 
 
 def tenant_ids(conn: sa.Connection) -> list[str]:
-    """All tenants."""
-    found = conn.scalars(sa.select(tenants.c.id).where(tenants.c.id != HIDDEN))
-    return list(found.all())
+    """The ids of all tenants."""
+    return list(conn.scalars(sa.select(tenants.c.id).where(tenants.c.id != HIDDEN)).all())
 
 
-def _sweep_messages(conn: sa.Connection, session: Any, tenant: str, limit: int) -> bool:
-    """Newest first, so that no message loses its parent."""
-    found = conn.execute(_LEFT, {"session": session.pk, "limit": limit}).all()
-    if not found:
+def _purge_messages(conn: sa.Connection, session: SessionRow, tenant: str, limit: int) -> bool:
+    """Delete messages, newest first, so that no message loses its parent."""
+    newest = _NEWEST_MESSAGES.all(conn, {"session": session.pk, "limit": limit})
+    if not newest:
         return False
     entries = [
-        search.Entry(row.search_key, row.content, tenant, session.pk, row.role)
-        for row in found
-        if row.search_key is not None
+        index.Entry(message.search_key, message.content, tenant, session.pk, message.role)
+        for message in newest
+        if message.search_key is not None
     ]
-    search.remove(conn, entries)
-    conn.execute(_DELETE_MESSAGES, {"session": session.pk, "from_seq": found[-1].seq})
+    index.remove(conn, entries)
+    conn.execute(_DELETE_MESSAGES, {"session": session.pk, "from_seq": newest[-1].seq})
     return True
 
 
-def _sweep_turns(conn: sa.Connection, session: Any, limit: int) -> bool:
-    found = conn.scalars(_TURNS_LEFT, {"session": session.pk, "limit": limit}).all()
-    if found:
-        conn.execute(_DELETE_TURNS, {"ids": found})
-    return bool(found)
-
-
-def _remove_title(conn: sa.Connection, session: Any, tenant: str) -> None:
-    if session.search_key is not None:
-        entry = search.Entry(session.search_key, session.title, tenant, session.pk, search.TITLE)
-        search.remove(conn, [entry])
+def _purge_turns(conn: sa.Connection, session: SessionRow, limit: int) -> bool:
+    ids = conn.scalars(_SOME_TURNS, {"session": session.pk, "limit": limit}).all()
+    if ids:
+        conn.execute(_DELETE_TURNS, {"ids": ids})
+    return bool(ids)
 
 
 _OF_SESSION = turns.c.session_pk == sa.bindparam("session")
-_UNDER_WAY = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
-_TURNS_UNDER_WAY = sa.select(turns.c.id).where(_OF_SESSION, _UNDER_WAY)
-_END = (
+_UNFINISHED = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
+_UNFINISHED_TURNS = sa.select(turns.c.id).where(_OF_SESSION, _UNFINISHED)
+_CANCEL_TURNS = (
     turns.update()
-    .where(_OF_SESSION, _UNDER_WAY)
-    .values(status=Status.CANCELLED.value, ended_at=sa.bindparam("at"), input=None)
+    .where(_OF_SESSION, _UNFINISHED)
+    .values(
+        status=Status.CANCELLED.value,
+        error_code=REASON.code,
+        error_detail=REASON.detail,
+        ended_at=sa.bindparam("at"),
+        input=None,
+    )
 )
-# A hidden session is empty when its title is nothing and nothing can be searched any more.
-_IS_EMPTY = sa.and_(
+# Both are set in the last step of a purge.
+_IS_PURGED = sa.and_(
     sessions_table.c.tenant_id == HIDDEN,
     sessions_table.c.title == NOTHING,
     sessions_table.c.search_key.is_(None),
 )
-_EMPTY = {
+_PURGED: SessionValues = {
     "title": NOTHING,
     "search_key": None,
     "title_pending": False,
@@ -152,16 +204,17 @@ _EMPTY = {
     "metadata": "{}",
 }
 _ANY_HIDDEN = sa.select(sessions_table.c.pk).where(sessions_table.c.tenant_id == HIDDEN).limit(1)
-_DELETED_ROWS = (
+_NEXT_TO_PURGE = TypedSelect(
     sa.select(sessions_table)
     .where(
         sessions_table.c.tenant_id == HIDDEN,
         sessions_table.c.session_id.startswith(f"{DELETED}:"),
-        ~_IS_EMPTY,
+        ~_IS_PURGED,
     )
-    .limit(1)
+    .limit(1),
+    SessionRow,
 )
-_GIVE_UP = (
+_GIVE_UP_IMPORTS = (
     sessions_table.update()
     .where(
         sessions_table.c.tenant_id == HIDDEN,
@@ -169,23 +222,24 @@ _GIVE_UP = (
     )
     .values(session_id=DELETED + sa.func.substr(sessions_table.c.session_id, len(IMPORTED) + 1))
 )
-_FINISH = sessions_table.delete().where(_IS_EMPTY)
+_DELETE_PURGED = sessions_table.delete().where(_IS_PURGED)
 _IN_SESSION = messages.c.session_pk == sa.bindparam("session")
-_LEFT = (
+_NEWEST_MESSAGES = TypedSelect(
     sa.select(messages.c.seq, messages.c.role, messages.c.content, messages.c.search_key)
     .where(_IN_SESSION)
     .order_by(messages.c.seq.desc())
-    .limit(sa.bindparam("limit", type_=sa.Integer))
+    .limit(sa.bindparam("limit", type_=sa.Integer)),
+    MessageToPurge,
 )
 _DELETE_MESSAGES = messages.delete().where(_IN_SESSION, messages.c.seq >= sa.bindparam("from_seq"))
-_TURNS_LEFT = (
+_SOME_TURNS = (
     sa.select(turns.c.id).where(_OF_SESSION).limit(sa.bindparam("limit", type_=sa.Integer))
 )
 _DELETE_TURNS = turns.delete().where(turns.c.id.in_(sa.bindparam("ids", expanding=True)))
 _DELETE_PROMPTS = system_prompts.delete().where(
     system_prompts.c.session_pk == sa.bindparam("session")
 )
-_UNCOUNT = (
+_ANONYMIZE_CALLS = (
     calls.update()
     .where(calls.c.session_pk == sa.bindparam("session"))
     .values(session_pk=None, turn_id=None)
@@ -195,7 +249,7 @@ _EXPIRED = (
     .where(
         sessions_table.c.tenant_id == sa.bindparam("tenant"),
         sessions_table.c.updated_at < sa.bindparam("before"),
-        ~sa.exists().where(turns.c.session_pk == sessions_table.c.pk, _UNDER_WAY),
+        ~sa.exists().where(turns.c.session_pk == sessions_table.c.pk, _UNFINISHED),
     )
     .order_by(sessions_table.c.updated_at, sessions_table.c.session_id)
     .limit(sa.bindparam("limit", type_=sa.Integer))

@@ -1,8 +1,8 @@
-"""A session as lines of an export, as it is in one snapshot of the database."""
+"""Sessions as lines of an export, each as it is in one snapshot of the database."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -10,22 +10,45 @@ import sqlalchemy as sa
 from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.records import CallLine, MessageLine, TurnLine
 from chatkeep.domain.times import rfc3339
-from chatkeep.store.tables import calls, messages, sessions, system_prompts, turns
+from chatkeep.store.prepared import TypedSelect
+from chatkeep.store.tables import (
+    CallRow,
+    MessageRow,
+    SessionRow,
+    SystemPromptRow,
+    TurnRow,
+    calls,
+    messages,
+    sessions,
+    system_prompts,
+    turns,
+)
 
 MEMORY_BYTES = 1_048_576
-"""What of a session waits in memory for its reader; the rest waits in a file without a name."""
+"""How much of a session waits in memory for its reader; the rest is in a file without a name."""
 
 ROWS_AT_ONCE = 100
+"""Rows in memory at a time; a message may be long."""
+
+RowT = TypeVar("RowT", bound=tuple[Any, ...])
 
 
 def pks(conn: sa.Connection, *, tenant: str, after: int, limit: int) -> list[int]:
-    """The keys of a tenant's sessions in the order of their creation, those after one of them."""
-    place = {"tenant": tenant, "after": after, "limit": limit}
-    return list(conn.scalars(_PKS, place).all())
+    """The keys of a tenant's sessions in the order of their creation.
+
+    Args:
+        conn: The connection.
+        tenant: Whose sessions.
+        after: Only keys above this one; 0 for the first page.
+        limit: Keys at most.
+
+    """
+    params = {"tenant": tenant, "after": after, "limit": limit}
+    return list(conn.scalars(_PKS, params).all())
 
 
 class Named(NamedTuple):
-    """A session that was asked for by its id."""
+    """A session that a request named by its id."""
 
     pk: int
     title: str
@@ -33,18 +56,18 @@ class Named(NamedTuple):
 
 def named(conn: sa.Connection, *, tenant: str, session_ids: Iterable[str]) -> list[Named]:
     """The sessions with these ids, in this order, each once. Raises `SessionNotFound`."""
-    found = []
+    rows = []
     for session_id in dict.fromkeys(session_ids):
-        row = conn.execute(_NAMED, {"tenant": tenant, "name": session_id}).one_or_none()
+        row = _NAMED.first(conn, {"tenant": tenant, "name": session_id})
         if row is None:
             raise SessionNotFound
-        found.append(Named(row.pk, row.title))
-    return found
+        rows.append(row)
+    return rows
 
 
 def session(conn: sa.Connection, *, tenant: str, pk: int) -> dict[str, Any] | None:
-    """A session's line; `None` if it is not there any more."""
-    row = conn.execute(_SESSION, {"tenant": tenant, "key": pk}).one_or_none()
+    """A session's line (`SessionLine`); `None` if it was deleted meanwhile."""
+    row = _SESSION.first(conn, {"tenant": tenant, "key": pk})
     if row is None:
         return None
     return {
@@ -68,35 +91,44 @@ def session(conn: sa.Connection, *, tenant: str, pk: int) -> dict[str, Any] | No
 
 
 def lines(conn: sa.Connection, *, tenant: str, pk: int) -> IO[bytes] | None:
-    """All lines of a session, to be read and closed; `None` if it is not there any more.
+    """All lines of a session, in a file that the caller closes; `None` if it was deleted meanwhile.
 
-    They are written down at once, so that turns which go on meanwhile tear nothing, and no reader
-    who takes his time holds a transaction open.
+    The file is complete when this returns: so the lines fit together although turns go on, and a
+    slow reader holds no transaction open.
     """
     first = session(conn, tenant=tenant, pk=pk)
     if first is None:
         return None
-    # Kept open for whoever reads it.
+    # The caller closes it.
     spool = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115
     spool.write(_encoded(first))
-    for statement, line in _KINDS:
-        for row in _rows(conn, statement, pk):
-            spool.write(_encoded(line(row)))
+    for lines_of_kind in (
+        _lines_of(conn, pk, _SYSTEM_PROMPTS, _prompt_line),
+        _lines_of(conn, pk, _TURNS, _turn_line),
+        _lines_of(conn, pk, _MESSAGES, _message_line),
+        _lines_of(conn, pk, _CALLS, _call_line),
+    ):
+        for line in lines_of_kind:
+            spool.write(_encoded(line))
     spool.write(_encoded({"type": "end", "session_id": first["session_id"]}))
     spool.seek(0)
     return spool
 
 
-def _rows(conn: sa.Connection, statement: sa.Select[Any], pk: int) -> Iterator[Any]:
-    in_pieces = statement.execution_options(yield_per=ROWS_AT_ONCE)
-    yield from conn.execute(in_pieces, {"session": pk})
+def _lines_of(
+    conn: sa.Connection,
+    pk: int,
+    select: TypedSelect[RowT],
+    to_line: Callable[[RowT], dict[str, Any]],
+) -> Iterator[dict[str, Any]]:
+    return map(to_line, select.in_pieces(conn, {"session": pk}, size=ROWS_AT_ONCE))
 
 
 def _encoded(line: dict[str, Any]) -> bytes:
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _turn_line(row: Any) -> dict[str, Any]:
+def _turn_line(row: TurnRow) -> dict[str, Any]:
     columns = {name: getattr(row, name) for name in _TURN_COLUMNS}
     digest = row.system_prompt_digest
     columns["options"] = {
@@ -109,16 +141,16 @@ def _turn_line(row: Any) -> dict[str, Any]:
     return {"type": "turn", **columns}
 
 
-def _message_line(row: Any) -> dict[str, Any]:
+def _message_line(row: MessageRow) -> dict[str, Any]:
     columns = {name: getattr(row, name) for name in _MESSAGE_COLUMNS}
     return {"type": "message", **columns, "created_at": rfc3339(row.created_at)}
 
 
-def _prompt_line(row: Any) -> dict[str, Any]:
+def _prompt_line(row: SystemPromptRow) -> dict[str, Any]:
     return {"type": "system_prompt", "digest": row.digest.hex(), "content": row.content}
 
 
-def _call_line(row: Any) -> dict[str, Any]:
+def _call_line(row: CallRow) -> dict[str, Any]:
     columns = {name: getattr(row, name) for name in _CALL_COLUMNS}
     return {"type": "call", **columns, "created_at": rfc3339(row.created_at)}
 
@@ -134,22 +166,28 @@ _PKS = (
     .order_by(sessions.c.pk)
     .limit(sa.bindparam("limit", type_=sa.Integer))
 )
-_NAMED = sa.select(sessions.c.pk, sessions.c.title).where(
-    _OF_TENANT, sessions.c.session_id == sa.bindparam("name")
+_NAMED = TypedSelect(
+    sa.select(sessions.c.pk, sessions.c.title).where(
+        _OF_TENANT, sessions.c.session_id == sa.bindparam("name")
+    ),
+    Named,
 )
-_SESSION = sa.select(sessions).where(_OF_TENANT, sessions.c.pk == sa.bindparam("key"))
+_SESSION = TypedSelect(
+    sa.select(sessions).where(_OF_TENANT, sessions.c.pk == sa.bindparam("key")), SessionRow
+)
 _PK: sa.BindParameter[int] = sa.bindparam("session")
-_KINDS: tuple[tuple[sa.Select[Any], Callable[[Any], dict[str, Any]]], ...] = (
-    (
-        sa.select(system_prompts)
-        .where(system_prompts.c.session_pk == _PK)
-        .order_by(system_prompts.c.digest),
-        _prompt_line,
-    ),
-    (sa.select(turns).where(turns.c.session_pk == _PK).order_by(turns.c.seq), _turn_line),
-    (
-        sa.select(messages).where(messages.c.session_pk == _PK).order_by(messages.c.seq),
-        _message_line,
-    ),
-    (sa.select(calls).where(calls.c.session_pk == _PK).order_by(calls.c.pk), _call_line),
+_SYSTEM_PROMPTS = TypedSelect(
+    sa.select(system_prompts)
+    .where(system_prompts.c.session_pk == _PK)
+    .order_by(system_prompts.c.digest),
+    SystemPromptRow,
+)
+_TURNS = TypedSelect(
+    sa.select(turns).where(turns.c.session_pk == _PK).order_by(turns.c.seq), TurnRow
+)
+_MESSAGES = TypedSelect(
+    sa.select(messages).where(messages.c.session_pk == _PK).order_by(messages.c.seq), MessageRow
+)
+_CALLS = TypedSelect(
+    sa.select(calls).where(calls.c.session_pk == _PK).order_by(calls.c.pk), CallRow
 )

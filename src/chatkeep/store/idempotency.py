@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -10,34 +10,58 @@ import sqlalchemy as sa
 from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound, TurnRef
 from chatkeep.domain.model import Status, TurnRequest
 from chatkeep.store import rows
-from chatkeep.store.prepared import PreparedStatement
-from chatkeep.store.tables import deleted_requests, turns
+from chatkeep.store.prepared import PreparedSelect, TypedSelect
+from chatkeep.store.tables import SessionRow, deleted_requests, turns
 
 KEY_MICROSECONDS = 24 * 3_600 * 1_000_000
-"""How long an idempotency key stands for its turn."""
+"""How long an idempotency key belongs to its turn."""
 
 REPEAT_MICROSECONDS = 60 * 1_000_000
-"""How long after a turn was accepted a repeat without a key joins it, if it has ended."""
+"""How long after a turn was accepted a retry without a key joins it, if it has ended."""
 
 TURNS_SEARCHED = 100
-"""Newest turns of a session among which a repeat without a key is looked for."""
+"""Newest turns of a session that a retry without a key is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateRequest:
-    """The turn that a request has made before."""
+    """A request that has made this turn before."""
 
     turn_id: str
 
 
-def find(
-    conn: sa.Connection, *, tenant: str, session: Any, request: TurnRequest, at: int
-) -> DuplicateRequest | None:
-    """The turn that this request repeats.
+class DeletedRequest(NamedTuple):
+    """When a request was accepted whose session is deleted."""
 
-    Raises `IdempotencyKeyReused`, and `SessionNotFound` if the session of its turn was deleted.
+    created_at: int
+
+
+class KeyedRequest(NamedTuple):
+    """A turn that was posted with an idempotency key."""
+
+    idempotency_key: str
+    request_digest: bytes
+    created_at: int
+
+
+def find(
+    conn: sa.Connection, *, tenant: str, session: SessionRow | None, request: TurnRequest, at: int
+) -> DuplicateRequest | None:
+    """Find the turn that this request has made before.
 
     A clock that was set back makes a turn of today look like one of the future: that is fresh.
+
+    Args:
+        conn: The connection.
+        tenant: Who sent the request.
+        session: The session that it names, if that exists.
+        request: What was posted.
+        at: The time, in microseconds since 1970.
+
+    Raises:
+        IdempotencyKeyReused: The key belongs to another request.
+        SessionNotFound: The session of its turn was deleted.
+
     """
     if request.idempotency_key is not None:
         return _by_key(conn, tenant, request, at)
@@ -47,24 +71,31 @@ def find(
 
 
 def remember_deleted(conn: sa.Connection, *, tenant: str, session_pk: int, at: int) -> None:
-    """Note the requests of a session that is being deleted, and drop the notes that have expired.
+    """Store which requests a session had that is being deleted, and drop those that have expired.
 
-    Whoever repeats such a request did not hear its answer, and does not mean a new session. What is
-    noted is a digest of the key with the whole request: nobody who does not know both finds them.
+    A client that sends one again did not receive its answer, and does not mean a new session. What
+    is stored is a digest of the key with the whole request: nothing can be read from it.
+
+    Args:
+        conn: The connection.
+        tenant: Whose session it was.
+        session_pk: The session.
+        at: The time, in microseconds since 1970.
+
     """
-    conn.execute(_FORGET, {"before": at - KEY_MICROSECONDS})
-    keyed = conn.execute(_KEYED, {"session": session_pk, "since": at - KEY_MICROSECONDS}).all()
-    notes = [
+    since = at - KEY_MICROSECONDS
+    conn.execute(_DELETE_EXPIRED, {"before": since})
+    digests = [
         {
             "digest": _digest(tenant, row.idempotency_key, row.request_digest),
             "created_at": row.created_at,
         }
-        for row in keyed
+        for row in _KEYED.all(conn, {"session": session_pk, "since": since})
     ]
-    if notes:
+    if digests:
         # A clock that was set back may have left an older one.
-        conn.execute(_REPLACED, [{"noted": note["digest"]} for note in notes])
-        conn.execute(deleted_requests.insert(), notes)
+        conn.execute(_DELETE_SAME, [{"same": row["digest"]} for row in digests])
+        conn.execute(deleted_requests.insert(), digests)
 
 
 def _digest(tenant: str, key: str, request_digest: bytes) -> bytes:
@@ -77,14 +108,14 @@ def _by_key(
 ) -> DuplicateRequest | None:
     key = request.idempotency_key or ""
     row = rows.turn_by_key(conn, tenant=tenant, key=key)
-    if row is None or not row.is_there:
-        deleted = _DELETED.one(conn, {"digest": _digest(tenant, key, request.digest)})
+    if row is None or not row.has_session:
+        deleted = _DELETED.first(conn, {"digest": _digest(tenant, key, request.digest)})
         if deleted is not None and at - deleted.created_at < KEY_MICROSECONDS:
             raise SessionNotFound("The session of this request was deleted after it was answered.")
     if row is None:
         return None
-    if not row.is_there or at - row.created_at >= KEY_MICROSECONDS:
-        rows.update_turn(conn, row.id, idempotency_key=None)
+    if not row.has_session or at - row.created_at >= KEY_MICROSECONDS:
+        rows.update_turn(conn, row.id, {"idempotency_key": None})
         return None
     if row.request_digest != request.digest:
         raise IdempotencyKeyReused(turn=TurnRef(row.id))
@@ -92,26 +123,31 @@ def _by_key(
 
 
 def _by_digest(
-    conn: sa.Connection, session: Any, request: TurnRequest, at: int
+    conn: sa.Connection, session: SessionRow, request: TurnRequest, at: int
 ) -> DuplicateRequest | None:
-    newest = rows.newest_turns(conn, session_pk=session.pk, limit=TURNS_SEARCHED)
-    for row in newest:
-        under_way = row.status in {Status.QUEUED.value, Status.RUNNING.value}
-        is_fresh = under_way or at - row.created_at < REPEAT_MICROSECONDS
+    for row in rows.newest_turns(conn, session_pk=session.pk, limit=TURNS_SEARCHED):
+        is_unfinished = row.status in {Status.QUEUED.value, Status.RUNNING.value}
+        is_fresh = is_unfinished or at - row.created_at < REPEAT_MICROSECONDS
         if row.request_digest == request.digest and is_fresh:
             return DuplicateRequest(row.id)
     return None
 
 
-_DELETED = PreparedStatement(
+_DELETED = PreparedSelect(
     sa.select(deleted_requests.c.created_at).where(
         deleted_requests.c.digest == sa.bindparam("digest")
-    )
+    ),
+    DeletedRequest,
 )
-_FORGET = deleted_requests.delete().where(deleted_requests.c.created_at <= sa.bindparam("before"))
-_REPLACED = deleted_requests.delete().where(deleted_requests.c.digest == sa.bindparam("noted"))
-_KEYED = sa.select(turns.c.idempotency_key, turns.c.request_digest, turns.c.created_at).where(
-    turns.c.session_pk == sa.bindparam("session"),
-    turns.c.idempotency_key.is_not(None),
-    turns.c.created_at >= sa.bindparam("since"),
+_DELETE_EXPIRED = deleted_requests.delete().where(
+    deleted_requests.c.created_at <= sa.bindparam("before")
+)
+_DELETE_SAME = deleted_requests.delete().where(deleted_requests.c.digest == sa.bindparam("same"))
+_KEYED = TypedSelect(
+    sa.select(turns.c.idempotency_key, turns.c.request_digest, turns.c.created_at).where(
+        turns.c.session_pk == sa.bindparam("session"),
+        turns.c.idempotency_key.is_not(None),
+        turns.c.created_at >= sa.bindparam("since"),
+    ),
+    KeyedRequest,
 )

@@ -1,10 +1,10 @@
-"""Lines of an export as sessions, in bounded pieces.
+"""Sessions from the lines of an export, in bounded pieces.
 
-A session that comes in is hidden until it is whole (see `removal.py`).
+A session is hidden until its import is whole (see `deletion.py`).
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -21,21 +21,36 @@ from chatkeep.domain.records import (
 )
 from chatkeep.domain.times import microseconds, rfc3339
 from chatkeep.store import deletion, messages, rows, sessions
-from chatkeep.store.tables import HIDDEN, calls, turns
+from chatkeep.store.prepared import TypedSelect
+from chatkeep.store.tables import (
+    HIDDEN,
+    CallValues,
+    SessionValues,
+    TurnValues,
+    calls,
+    turns,
+)
 from chatkeep.store.tables import messages as messages_table
 
 
 class CannotImport(Exception):
-    """A session cannot be imported; the message says why."""
+    """Raised for a session that cannot be imported; its text is the reason, for people."""
+
+
+class Counters(NamedTuple):
+    """The highest numbers of a session's messages and turns; `None` if it has none."""
+
+    last_seq: int | None
+    turn_count: int | None
 
 
 def begin(conn: sa.Connection, *, tenant: str, line: SessionLine) -> int:
-    """Make room for a session that comes in; return its key. Raises `CannotImport`."""
-    there = sessions.find(conn, tenant=tenant, session_id=line.session_id)
-    if there is not None:
-        same = rfc3339(there.created_at) == line.created_at
-        raise CannotImport("is here already" if same else "another session has this id")
-    values = {
+    """Create a hidden session, and return its key. Raises `CannotImport` if its id is not free."""
+    existing = sessions.find(conn, tenant=tenant, session_id=line.session_id)
+    if existing is not None:
+        is_same = rfc3339(existing.created_at) == line.created_at
+        raise CannotImport("is here already" if is_same else "another session has this id")
+    values: SessionValues = {
         "tenant_id": HIDDEN,
         "session_id": deletion.hidden_name(deletion.IMPORTED, tenant),
         "title": line.title,
@@ -59,7 +74,18 @@ def begin(conn: sa.Connection, *, tenant: str, line: SessionLine) -> int:
 
 
 def add(conn: sa.Connection, *, tenant: str, pk: int, lines: Iterable[Line]) -> None:
-    """Add lines to a session that comes in. Raises `CannotImport`."""
+    """Add lines to a hidden session.
+
+    Args:
+        conn: The connection.
+        tenant: Whose session it will be.
+        pk: Its key, from `begin`.
+        lines: Its lines, each after those that it refers to.
+
+    Raises:
+        CannotImport: A line refers to what is not there, or contradicts another.
+
+    """
     depths: dict[int, int] = {}
     try:
         for line in lines:
@@ -69,7 +95,7 @@ def add(conn: sa.Connection, *, tenant: str, pk: int, lines: Iterable[Line]) -> 
                 conn.execute(turns.insert(), _turn_values(tenant, pk, line))
             elif isinstance(line, SystemPromptLine):
                 digest = bytes.fromhex(line.digest)
-                rows.keep_system_prompt(conn, session_pk=pk, digest=digest, content=line.content)
+                rows.store_system_prompt(conn, session_pk=pk, digest=digest, content=line.content)
             elif isinstance(line, CallLine):
                 conn.execute(calls.insert(), _call_values(tenant, pk, line))
     except sa.exc.IntegrityError:
@@ -77,23 +103,36 @@ def add(conn: sa.Connection, *, tenant: str, pk: int, lines: Iterable[Line]) -> 
 
 
 def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> Session:
-    """Let a session be seen that has come in whole, and tell it. Raises `CannotImport`."""
-    last = conn.execute(_LAST, {"session": pk}).one()
-    if conn.execute(_LOOSE, {"session": pk}).first() is not None:
+    """Make a session visible whose lines are all there, and return it.
+
+    Args:
+        conn: The connection.
+        tenant: Whose session it becomes.
+        pk: Its key, from `begin`.
+        line: The line that it began with.
+
+    Raises:
+        CannotImport: Its lines do not fit together, or another session has its id by now.
+
+    """
+    counters = _COUNTERS.one(conn, {"session": pk})
+    if conn.execute(_TURN_WITHOUT_MESSAGE, {"session": pk}).first() is not None:
         raise CannotImport("a turn names a message that is not there")
-    head = line.head_seq and rows.message_at(conn, session_pk=pk, seq=line.head_seq)
+    head = line.head_seq and rows.message_by_seq(conn, session_pk=pk, seq=line.head_seq)
     if line.head_seq is not None and head is None:
         raise CannotImport("its head is a message that is not there")
     try:
         rows.update_session(
             conn,
             pk,
-            tenant_id=tenant,
-            session_id=line.session_id,
-            head_seq=line.head_seq,
-            last_seq=last.seq or 0,
-            message_count=head.depth if head else 0,
-            turn_count=conn.scalar(_LAST_TURN, {"session": pk}) or 0,
+            {
+                "tenant_id": tenant,
+                "session_id": line.session_id,
+                "head_seq": line.head_seq,
+                "last_seq": counters.last_seq or 0,
+                "message_count": head.depth if head else 0,
+                "turn_count": counters.turn_count or 0,
+            },
         )
     except sa.exc.IntegrityError:
         raise CannotImport("another session has this id") from None
@@ -101,8 +140,16 @@ def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> S
 
 
 def discard(conn: sa.Connection, *, tenant: str, pk: int) -> None:
-    """Leave what has come in of a session to the next sweep."""
-    rows.update_session(conn, pk, session_id=deletion.hidden_name(deletion.DELETED, tenant))
+    """Delete a hidden session: the next purge removes its rows.
+
+    Args:
+        conn: The connection.
+        tenant: Whose session it would have been.
+        pk: Its key, from `begin`.
+
+    """
+    name = deletion.hidden_name(deletion.DELETED, tenant)
+    rows.update_session(conn, pk, {"session_id": name})
 
 
 def _add_message(
@@ -110,14 +157,14 @@ def _add_message(
 ) -> int:
     depth = 1
     if line.parent_seq is not None:
-        known = depths.get(line.parent_seq)
-        if known is None:
-            parent = rows.message_at(conn, session_pk=pk, seq=line.parent_seq)
+        parent_depth = depths.get(line.parent_seq)
+        if parent_depth is None:
+            parent = rows.message_by_seq(conn, session_pk=pk, seq=line.parent_seq)
             if parent is None:
                 raise CannotImport("a message follows one that is not there")
-            known = parent.depth
-        depth = known + 1
-    if line.turn_id is not None and not _is_of(conn, pk, line.turn_id):
+            parent_depth = parent.depth
+        depth = parent_depth + 1
+    if line.turn_id is not None and not _has_turn(conn, pk, line.turn_id):
         raise CannotImport("a message names a turn that is not there")
     messages.insert(
         conn,
@@ -136,82 +183,113 @@ def _add_message(
     return depth
 
 
-def _is_of(conn: sa.Connection, pk: int, turn_id: str) -> bool:
+def _has_turn(conn: sa.Connection, pk: int, turn_id: str) -> bool:
     return conn.execute(_TURN_OF, {"session": pk, "turn": turn_id}).first() is not None
 
 
-def _turn_values(tenant: str, pk: int, line: TurnLine) -> dict[str, Any]:
-    """A turn's row. One that had not ended then does not go on: nobody waits for it here."""
+def _turn_values(tenant: str, pk: int, line: TurnLine) -> TurnValues:
+    """A turn's row. One that had not ended does not go on here, where nobody waits for it."""
     status, error = line.status, line.error_code
     if not status.is_end:
         waits = line.input is not None
         status = Status.CANCELLED if waits else Status.INTERRUPTED
         error = (TurnCancelled if waits else TurnInterrupted).code
     ended_at = line.ended_at or line.started_at or line.created_at
-    given = line.model_dump(exclude={"type"})
+    digest = line.system_prompt_digest
     return {
-        **given,
+        "id": line.id,
         "tenant_id": tenant,
         "session_pk": pk,
+        "seq": line.seq,
         "status": status.value,
+        "attempt": line.attempt,
+        "model": line.model,
+        "options": orjson.dumps(line.options.model_dump()).decode(),
+        "input": line.input,
+        "branch_seq": line.branch_seq,
+        "regenerates": line.regenerates,
+        "context_messages": line.context_messages,
+        "context_seq": line.context_seq,
+        "system_prompt_digest": None if digest is None else bytes.fromhex(digest),
+        "user_message_id": line.user_message_id,
+        "message_id": line.message_id,
+        "user_seq": line.user_seq,
+        "input_tokens": line.input_tokens,
+        "output_tokens": line.output_tokens,
+        "finish_reason": line.finish_reason,
         "error_code": error,
-        "options": orjson.dumps(given["options"]).decode(),
-        "system_prompt_digest": line.system_prompt_digest
-        and bytes.fromhex(line.system_prompt_digest),
+        "error_detail": line.error_detail,
         "created_at": microseconds(line.created_at),
-        "started_at": line.started_at and microseconds(line.started_at),
+        "started_at": None if line.started_at is None else microseconds(line.started_at),
         "ended_at": microseconds(ended_at),
     }
 
 
-def _call_values(tenant: str, pk: int, line: CallLine) -> dict[str, Any]:
-    given = line.model_dump(exclude={"type"}, mode="json")
-    whose = {"tenant_id": tenant, "session_pk": pk}
-    return {**given, **whose, "created_at": microseconds(line.created_at)}
+def _call_values(tenant: str, pk: int, line: CallLine) -> CallValues:
+    return {
+        "tenant_id": tenant,
+        "session_pk": pk,
+        "turn_id": line.turn_id,
+        "kind": line.kind.value,
+        "model": line.model,
+        "status": line.status.value,
+        "is_retry": line.is_retry,
+        "input_tokens": line.input_tokens,
+        "output_tokens": line.output_tokens,
+        "is_estimated": line.is_estimated,
+        "created_at": microseconds(line.created_at),
+    }
 
 
-_LAST = sa.select(sa.func.max(messages_table.c.seq).label("seq")).where(
-    messages_table.c.session_pk == sa.bindparam("session")
-)
-_LAST_TURN = sa.select(sa.func.max(turns.c.seq)).where(
-    turns.c.session_pk == sa.bindparam("session")
+_COUNTERS = TypedSelect(
+    sa.select(
+        sa.select(sa.func.max(messages_table.c.seq))
+        .where(messages_table.c.session_pk == sa.bindparam("session"))
+        .scalar_subquery()
+        .label("last_seq"),
+        sa.select(sa.func.max(turns.c.seq))
+        .where(turns.c.session_pk == sa.bindparam("session"))
+        .scalar_subquery()
+        .label("turn_count"),
+    ),
+    Counters,
 )
 _TURN_OF = sa.select(turns.c.id).where(
     turns.c.id == sa.bindparam("turn"), turns.c.session_pk == sa.bindparam("session")
 )
-_ASKED = messages_table.alias("asked")
-_PLACE = messages_table.alias("place")
+_ANSWERED = messages_table.alias("answered")
+_PARENT = messages_table.alias("parent")
 _SAME = messages_table.alias("same")
-_NAMED = sa.exists().where(_SAME.c.id == turns.c.user_message_id).correlate(turns)
-_NAMED_HERE = (
+_IS_ANYWHERE = sa.exists().where(_SAME.c.id == turns.c.user_message_id).correlate(turns)
+_IS_IN_SESSION = (
     sa.exists()
     .where(_SAME.c.id == turns.c.user_message_id, _SAME.c.session_pk == turns.c.session_pk)
     .correlate(turns)
 )
-_LOOSE = (
+_TURN_WITHOUT_MESSAGE = (
     sa.select(turns.c.id)
     .outerjoin_from(
         turns,
-        _ASKED,
+        _ANSWERED,
         sa.and_(
-            _ASKED.c.session_pk == turns.c.session_pk,
-            _ASKED.c.seq == turns.c.user_seq,
-            _ASKED.c.id == turns.c.user_message_id,
-            _ASKED.c.role == Role.USER.value,
+            _ANSWERED.c.session_pk == turns.c.session_pk,
+            _ANSWERED.c.seq == turns.c.user_seq,
+            _ANSWERED.c.id == turns.c.user_message_id,
+            _ANSWERED.c.role == Role.USER.value,
         ),
     )
     .outerjoin(
-        _PLACE,
-        sa.and_(_PLACE.c.session_pk == turns.c.session_pk, _PLACE.c.seq == turns.c.branch_seq),
+        _PARENT,
+        sa.and_(_PARENT.c.session_pk == turns.c.session_pk, _PARENT.c.seq == turns.c.branch_seq),
     )
     .where(
         turns.c.session_pk == sa.bindparam("session"),
         sa.or_(
-            sa.and_(turns.c.user_seq.is_not(None), _ASKED.c.seq.is_(None)),
-            sa.and_(turns.c.branch_seq > 0, _PLACE.c.seq.is_(None)),
-            # One that waits brings its message along; one that answers again finds it there.
-            sa.and_(turns.c.input.is_not(None), _NAMED),
-            sa.and_(turns.c.input.is_(None), ~_NAMED_HERE),
+            sa.and_(turns.c.user_seq.is_not(None), _ANSWERED.c.seq.is_(None)),
+            sa.and_(turns.c.branch_seq > 0, _PARENT.c.seq.is_(None)),
+            # One that waits has its message in `input`; one that regenerates, in the tree.
+            sa.and_(turns.c.input.is_not(None), _IS_ANYWHERE),
+            sa.and_(turns.c.input.is_(None), ~_IS_IN_SESSION),
         ),
     )
     .limit(1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -10,20 +10,70 @@ from chatkeep.domain.errors import MessageNotFound, SessionNotFound
 from chatkeep.domain.model import Message, Role, Status
 from chatkeep.domain.times import rfc3339
 from chatkeep.store import branches
-from chatkeep.store.prepared import PreparedStatement
-from chatkeep.store.search import hits as search
+from chatkeep.store.prepared import PreparedSelect, PreparedStatement, TypedSelect
+from chatkeep.store.search import index
 from chatkeep.store.tables import messages, sessions
 
 MAX_UNANSWERED = 1_000
-"""Messages without a reply that a search for context steps over at most."""
+"""Messages without a reply that the walk for a context leaves out at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A branch of a session, as the positions of its messages, newest first."""
+    """A branch of a session, as the numbers of its messages, newest first."""
 
     session_pk: int
     seqs: tuple[int, ...]
+
+
+class ContextMessage(NamedTuple):
+    """A message on the way to a turn's own; `is_read` is 1 if the turn's model reads it.
+
+    It is 0 for a user's message that never got a reply; its `content` is `None` then.
+    """
+
+    id: str
+    parent_seq: int | None
+    depth: int
+    role: str
+    content: str | None
+    is_read: int
+
+
+class PathMessage(NamedTuple):
+    """A message with the id of the one before it."""
+
+    seq: int
+    id: str
+    role: str
+    content: str
+    created_at: int
+    status: str
+    turn_id: str | None
+    parent_id: str | None
+
+
+class SessionHead(NamedTuple):
+    """A session and the newest message of its active branch."""
+
+    pk: int
+    head_seq: int | None
+
+
+class MessageParent(NamedTuple):
+    """A message and the one before it."""
+
+    session_pk: int
+    seq: int
+    parent_seq: int | None
+
+
+class _Seq(NamedTuple):
+    seq: int
+
+
+class _ParentSeq(NamedTuple):
+    parent_seq: int | None
 
 
 _INSERT = PreparedStatement(messages.insert())
@@ -49,8 +99,24 @@ def insert(
     turn_id: str | None,
     at: int,
 ) -> None:
-    """Add one message below its parent, and let the tenant find it."""
-    key = search.message_key(conn, at)
+    """Add a message to a session's tree and to the search index.
+
+    Args:
+        conn: The connection.
+        tenant: Who may find it.
+        session_pk: Its session.
+        seq: Its number in the session.
+        parent_seq: The message before it; `None` if it is the first of its branch.
+        depth: How many messages its path has, itself included.
+        message_id: Its id.
+        role: Whose message it is.
+        content: Its text.
+        status: The status of its turn.
+        turn_id: Its turn; `None` for one that was imported without any.
+        at: Its time, in microseconds since 1970.
+
+    """
+    key = index.message_key(conn, at)
     _INSERT.run(
         conn,
         {
@@ -67,7 +133,7 @@ def insert(
             "search_key": key,
         },
     )
-    search.add(conn, [search.Entry(key, content, tenant, session_pk, role.value)])
+    index.add(conn, [index.Entry(key, content, tenant, session_pk, role.value)])
 
 
 def set_status(conn: sa.Connection, *, session_pk: int, seq: int, status: Status) -> None:
@@ -77,28 +143,36 @@ def set_status(conn: sa.Connection, *, session_pk: int, seq: int, status: Status
 
 def window(
     conn: sa.Connection, *, session_pk: int, head_seq: int | None, limit: int, until: int
-) -> Any:
-    """What of the path to `head_seq` a model is sent: up to `limit` messages, newest first.
+) -> list[ContextMessage]:
+    """Walk from a message towards the root, until a model has enough to read.
 
-    `until` is the newest message of the session at that time: what came later is not seen. Each
-    row is read by the model or, as a user's message that never got a reply, stepped over;
-    then its `content` is `None`. `depth` of the last row is how many messages are before it.
+    Args:
+        conn: The connection.
+        session_pk: The session.
+        head_seq: Where the walk begins; `None` for an empty path.
+        limit: Messages that the model reads at most.
+        until: The newest message of the session at the time in question: replies that came later
+            do not count.
+
+    Returns:
+        The messages of the path, newest first, those included that the model does not read.
+
     """
     if head_seq is None or limit == 0:
         return []
-    place = {"session": session_pk, "head": head_seq, "limit": limit, "until": until}
-    return _WINDOW.all(conn, place)
+    params = {"session": session_pk, "head": head_seq, "limit": limit, "until": until}
+    return _WINDOW.all(conn, params)
 
 
 def context(
     conn: sa.Connection, *, session_pk: int, head_seq: int | None, limit: int, until: int
 ) -> tuple[tuple[Role, str], ...]:
-    """The messages that a model is sent of the path to `head_seq`, oldest first; see `window`."""
+    """The messages that a model reads of the path to `head_seq`, oldest first; see `window`."""
     rows = window(conn, session_pk=session_pk, head_seq=head_seq, limit=limit, until=until)
-    return tuple((Role(row.role), row.content) for row in reversed(rows) if row.read)
+    return tuple((Role(row.role), row.content or "") for row in reversed(rows) if row.is_read)
 
 
-def _window_statement() -> sa.Select[Any]:
+def _window_statement() -> sa.Select[tuple[str, int | None, int, str, str | None, int]]:
     replies = messages.alias("replies")
     answered = (
         sa.exists()
@@ -125,7 +199,7 @@ def _window_statement() -> sa.Select[Any]:
     walk = (
         sa.select(
             *columns,
-            counts.label("read"),
+            counts.label("is_read"),
             counts.label("taken"),
             sa.literal_column("1").label("step"),
         )
@@ -141,23 +215,25 @@ def _window_statement() -> sa.Select[Any]:
         )
     )
     return sa.select(
-        walk.c.id, walk.c.parent_seq, walk.c.depth, walk.c.role, walk.c.content, walk.c.read
+        walk.c.id, walk.c.parent_seq, walk.c.depth, walk.c.role, walk.c.content, walk.c.is_read
     ).order_by(walk.c.step)
 
 
-_WINDOW = PreparedStatement(_window_statement())
+_WINDOW = PreparedSelect(_window_statement(), ContextMessage)
 
 
-_HEAD = PreparedStatement(
+_HEAD = PreparedSelect(
     sa.select(sessions.c.pk, sessions.c.head_seq).where(
         sessions.c.tenant_id == sa.bindparam("tenant"),
         sessions.c.session_id == sa.bindparam("name"),
-    )
+    ),
+    SessionHead,
 )
-_PARENT = PreparedStatement(
+_PARENT = PreparedSelect(
     sa.select(messages.c.parent_seq).where(
         messages.c.session_pk == sa.bindparam("session"), messages.c.id == sa.bindparam("message")
-    )
+    ),
+    _ParentSeq,
 )
 
 
@@ -170,12 +246,23 @@ def path(
     before: str | None = None,
     head: str | None = None,
 ) -> Path:
-    """A branch, or its newest `limit` messages, or those before the message `before`.
+    """Read the path to the newest message of a branch, or a page of it.
 
-    It is the active one, or with `head` the one through that message to the newest below it.
-    Raises `SessionNotFound`, or `MessageNotFound` when `before` or `head` is not in the session.
+    Args:
+        conn: The connection.
+        tenant: Whose session.
+        session_id: The session.
+        limit: Messages of the path at most, the newest; `None` for all.
+        before: Only messages before this one.
+        head: A message of the branch, which goes on to the newest below it; the active branch by
+            default.
+
+    Raises:
+        SessionNotFound: The tenant has no such session.
+        MessageNotFound: `before` or `head` is not in the session.
+
     """
-    session = _HEAD.one(conn, {"tenant": tenant, "name": session_id})
+    session = _HEAD.first(conn, {"tenant": tenant, "name": session_id})
     if session is None:
         raise SessionNotFound
     start = session.head_seq
@@ -193,11 +280,10 @@ def path(
 
 
 def _parent_seq(conn: sa.Connection, session_pk: int, message_id: str) -> int | None:
-    row = _PARENT.one(conn, {"session": session_pk, "message": message_id})
+    row = _PARENT.first(conn, {"session": session_pk, "message": message_id})
     if row is None:
         raise MessageNotFound("There is no such message in this session.")
-    parent_seq: int | None = row.parent_seq
-    return parent_seq
+    return row.parent_seq
 
 
 def _path_statement() -> sa.Select[tuple[int]]:
@@ -219,11 +305,11 @@ def _path_statement() -> sa.Select[tuple[int]]:
     return sa.select(walk.c.seq).order_by(walk.c.step)
 
 
-_PATH = PreparedStatement(_path_statement())
+_PATH = PreparedSelect(_path_statement(), _Seq)
 
 
 _PARENTS = messages.alias("parent")
-_OF_PATH = (
+_OF_PATH = TypedSelect(
     sa.select(
         messages.c.seq,
         messages.c.id,
@@ -245,15 +331,16 @@ _OF_PATH = (
     .where(
         messages.c.session_pk == sa.bindparam("session"),
         messages.c.seq.in_(sa.bindparam("seqs", expanding=True)),
-    )
+    ),
+    PathMessage,
 )
 
 
 def of_path(conn: sa.Connection, *, session_pk: int, seqs: Sequence[int]) -> list[Message]:
-    """The messages at these positions of one path, in this order."""
-    rows = conn.execute(_OF_PATH, {"session": session_pk, "seqs": seqs}).all()
-    found = {row.seq: _message(row) for row in rows}
-    return [found[seq] for seq in seqs if seq in found]
+    """The messages of a session with these numbers, in this order."""
+    rows = _OF_PATH.all(conn, {"session": session_pk, "seqs": seqs})
+    by_seq = {row.seq: _message(row) for row in rows}
+    return [by_seq[seq] for seq in seqs if seq in by_seq]
 
 
 _SEQS = sa.select(messages.c.seq).where(
@@ -262,7 +349,7 @@ _SEQS = sa.select(messages.c.seq).where(
 )
 
 
-def named(conn: sa.Connection, *, session_pk: int, ids: Sequence[str]) -> list[Message]:
+def by_ids(conn: sa.Connection, *, session_pk: int, ids: Sequence[str]) -> list[Message]:
     """Those of a session's messages that have these ids, oldest first."""
     seqs = conn.scalars(_SEQS, {"session": session_pk, "ids": ids}).all()
     return of_path(conn, session_pk=session_pk, seqs=sorted(seqs))
@@ -273,14 +360,17 @@ def newest_ids(
 ) -> tuple[str, ...]:
     """The ids of the newest `limit` messages of the path to `head_seq`, newest first."""
     rows = _PATH.all(conn, {"session": session_pk, "head": head_seq, "limit": limit})
-    found = of_path(conn, session_pk=session_pk, seqs=[row.seq for row in rows])
-    return tuple(message.id for message in found)
+    newest = of_path(conn, session_pk=session_pk, seqs=[row.seq for row in rows])
+    return tuple(message.id for message in newest)
 
 
-_OF_TENANT = (
+_OF_TENANT = TypedSelect(
     sa.select(messages.c.session_pk, messages.c.seq, messages.c.parent_seq)
     .join(sessions, sessions.c.pk == messages.c.session_pk)
-    .where(sessions.c.tenant_id == sa.bindparam("tenant"), messages.c.id == sa.bindparam("message"))
+    .where(
+        sessions.c.tenant_id == sa.bindparam("tenant"), messages.c.id == sa.bindparam("message")
+    ),
+    MessageParent,
 )
 _CHILDREN = sa.select(messages.c.seq).where(
     messages.c.session_pk == sa.bindparam("session"),
@@ -293,15 +383,15 @@ def siblings(conn: sa.Connection, *, tenant: str, message_id: str) -> list[Messa
 
     Raises `MessageNotFound`.
     """
-    found = conn.execute(_OF_TENANT, {"tenant": tenant, "message": message_id}).one_or_none()
-    if found is None:
+    message = _OF_TENANT.first(conn, {"tenant": tenant, "message": message_id})
+    if message is None:
         raise MessageNotFound
-    place = {"session": found.session_pk, "parent": found.parent_seq}
-    seqs = conn.scalars(_CHILDREN, place).all()
-    return of_path(conn, session_pk=found.session_pk, seqs=sorted(seqs))
+    params = {"session": message.session_pk, "parent": message.parent_seq}
+    seqs = conn.scalars(_CHILDREN, params).all()
+    return of_path(conn, session_pk=message.session_pk, seqs=sorted(seqs))
 
 
-def _message(row: Any) -> Message:
+def _message(row: PathMessage) -> Message:
     return Message(
         id=row.id,
         role=Role(row.role),

@@ -1,54 +1,100 @@
-"""Statements that are made into SQL once, and run on the database driver itself.
+"""Statements with the type of their rows, and statements that are made into SQL only once.
 
 SQLAlchemy says what a statement is, in the dialect of any database; but it takes 12 to 19 µs to run
-one, which SQLite does in 3 to 10. A turn's steps and the pages that people read run theirs here.
+one, which SQLite does in 3 to 10. A turn's steps and the pages that people read run theirs on the
+database driver itself: those are the prepared ones.
 """
 
-from collections import namedtuple
-from collections.abc import Callable, Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 
 Statement = sa.Select[Any] | sa.Insert | sa.Update | sa.TextClause
+
+Params = Mapping[str, object]
+"""The values of a statement's parameters by name."""
+
 Convert = Callable[[Any], Any]
+"""How one value changes on its way to or from the driver, which takes and returns what it likes."""
+
+
+RowT = TypeVar("RowT", bound=tuple[Any, ...])
+"""A row type: a `typing.NamedTuple` with the columns that a statement selects."""
+
+
+class TypedSelect(Generic[RowT]):
+    """A SELECT that SQLAlchemy runs: one with lists, or one that is rarely run."""
+
+    def __init__(self, statement: sa.Select[Any], row_type: type[RowT]) -> None:
+        """Check that the row type has the statement's columns, in their order.
+
+        Raises:
+            TypeError: It has others.
+
+        """
+        _check_columns(statement, row_type)
+        self.statement = statement
+        self._row_type = row_type
+        self._to_row = _constructor(row_type)
+
+    def first(self, conn: sa.Connection, params: Params) -> RowT | None:
+        """The first row, or `None`."""
+        row = conn.execute(self.statement, params).first()
+        return None if row is None else self._to_row(row)
+
+    def one(self, conn: sa.Connection, params: Params) -> RowT:
+        """The only row. Raises `sa.exc.NoResultFound`, and `sa.exc.MultipleResultsFound`."""
+        return self._to_row(conn.execute(self.statement, params).one())
+
+    def all(self, conn: sa.Connection, params: Params) -> list[RowT]:
+        """Every row."""
+        return [self._to_row(row) for row in conn.execute(self.statement, params)]
+
+    def in_pieces(self, conn: sa.Connection, params: Params, *, size: int) -> Iterable[RowT]:
+        """Every row, of which `size` are in memory at a time."""
+        options = {"yield_per": size}
+        rows = conn.execute(self.statement, params, execution_options=options)
+        return map(self._to_row, rows)
+
+    def where(self, *criteria: sa.ColumnElement[bool]) -> "TypedSelect[RowT]":
+        """The same rows, as far as these criteria hold for them."""
+        return TypedSelect(self.statement.where(*criteria), self._row_type)
 
 
 class PreparedStatement:
-    """A statement whose SQL depends on nothing but the names of its values.
+    """A statement whose SQL depends on nothing but the names of its parameters.
 
     It runs in the transaction that its connection is in. Raises `sa.exc.DBAPIError`.
     """
 
     def __init__(self, statement: Statement) -> None:
         """Take a statement without lists, whose length would be part of its SQL."""
-        # What the database makes by itself is not asked for.
+        # What the database makes by itself is not read back.
         self.statement = statement.inline() if isinstance(statement, sa.Insert) else statement
-        self._made: dict[tuple[str, ...], _Sql] = {}
+        self._by_params: dict[tuple[str, ...], _Sql] = {}
 
-    def run(self, conn: sa.Connection, values: Mapping[str, Any]) -> None:
-        """Change what it changes."""
-        self._execute(conn, values)
+    def run(self, conn: sa.Connection, params: Params) -> None:
+        """Run a statement that returns no rows.
 
-    def one(self, conn: sa.Connection, values: Mapping[str, Any]) -> Any:
-        """The first row, whose columns are attributes; `None` if there is none."""
-        sql, cursor = self._execute(conn, values)
-        found = cursor.fetchone()
-        return None if found is None else sql.row(found)
+        Args:
+            conn: The connection.
+            params: The parameters, and the columns that are set: those of an INSERT or UPDATE that
+                names none itself.
 
-    def all(self, conn: sa.Connection, values: Mapping[str, Any]) -> list[Any]:
-        """Every row; its columns are attributes."""
-        sql, cursor = self._execute(conn, values)
-        return [sql.row(found) for found in cursor.fetchall()]
+        """
+        self._execute(conn, params)
 
-    def _execute(self, conn: sa.Connection, values: Mapping[str, Any]) -> tuple["_Sql", Any]:
-        names = (conn.dialect.name, *values)
-        sql = self._made.get(names)
+    def _execute(self, conn: sa.Connection, params: Params) -> tuple["_Sql", "_Cursor"]:
+        names = (conn.dialect.name, *params)
+        sql = self._by_params.get(names)
         if sql is None:
-            sql = self._made[names] = _Sql(self.statement, conn.dialect, list(values))
+            sql = self._by_params[names] = _Sql(self.statement, conn.dialect, list(params))
+        # SQLAlchemy does not know the type of the driver's connection.
         driver: Any = conn.connection.driver_connection
         try:
-            return sql, driver.execute(sql.text, sql.parameters(values))
+            return sql, driver.execute(sql.text, sql.driver_params(params))
         except conn.dialect.loaded_dbapi.Error as error:
             # Without the values, which are private.
             raise sa.exc.DBAPIError.instance(
@@ -56,10 +102,56 @@ class PreparedStatement:
             ) from error
 
 
+class PreparedSelect(PreparedStatement, Generic[RowT]):
+    """A prepared statement that returns rows."""
+
+    def __init__(self, statement: sa.Select[Any], row_type: type[RowT]) -> None:
+        """Check that the row type has the statement's columns, in their order.
+
+        Raises:
+            TypeError: It has others.
+
+        """
+        _check_columns(statement, row_type)
+        super().__init__(statement)
+        self.statement: sa.Select[Any] = statement
+        self._to_row = _constructor(row_type)
+
+    def one(self, conn: sa.Connection, params: Params) -> RowT:
+        """The first row. Raises `sa.exc.NoResultFound`."""
+        row = self.first(conn, params)
+        if row is None:
+            raise sa.exc.NoResultFound
+        return row
+
+    def first(self, conn: sa.Connection, params: Params) -> RowT | None:
+        """The first row, or `None`."""
+        sql, cursor = self._execute(conn, params)
+        values = cursor.fetchone()
+        if values is None:
+            return None
+        return self._to_row(sql.converted(values) if sql.outward else values)
+
+    def all(self, conn: sa.Connection, params: Params) -> list[RowT]:
+        """Every row."""
+        sql, cursor = self._execute(conn, params)
+        rows = cursor.fetchall()
+        return list(map(self._to_row, map(sql.converted, rows) if sql.outward else rows))
+
+
+class _Cursor(Protocol):
+    """As far as it is used, a cursor of Python's database drivers (PEP 249)."""
+
+    def fetchone(self) -> Sequence[object] | None: ...
+
+    def fetchall(self) -> Sequence[Sequence[object]]: ...
+
+
 class _Sql:
-    """A statement in one dialect, for values of these names."""
+    """A statement in one dialect, for parameters of these names."""
 
     def __init__(self, statement: Statement, dialect: sa.Dialect, names: list[str]) -> None:
+        # The base class that SQLAlchemy declares has neither parameters nor types.
         compiled: Any = statement.compile(dialect=dialect, column_keys=names)
         self.text = str(compiled)
         self._order: tuple[str, ...] | None = (
@@ -73,37 +165,36 @@ class _Sql:
             for name, bind in compiled.binds.items()
         }
         self._inward = [(name, convert) for name, convert in processors.items() if convert]
-        self.row: Callable[[Any], Any] = tuple
+        self.outward: list[tuple[int, Convert]] = []
         if isinstance(statement, sa.Select):
-            self.row = _rows_of(statement, dialect)
+            self.outward = [
+                (index, convert)
+                for index, column in enumerate(statement.selected_columns)
+                if (convert := column.type.dialect_impl(dialect).result_processor(dialect, None))
+            ]
 
-    def parameters(self, values: Mapping[str, Any]) -> Any:
-        """The values as the driver takes them."""
+    def driver_params(self, params: Params) -> Params | list[object]:
+        """The parameters as the driver takes them."""
         if self._constants or self._inward:
-            values = {**self._constants, **values}
+            params = converted = {**self._constants, **params}
             for name, convert in self._inward:
-                values[name] = convert(values[name])
-        return values if self._order is None else [values[name] for name in self._order]
+                converted[name] = convert(converted[name])
+        return params if self._order is None else [params[name] for name in self._order]
+
+    def converted(self, values: Sequence[object]) -> list[object]:
+        """A row of the driver with the values of SQLAlchemy's types."""
+        converted = list(values)
+        for index, convert in self.outward:
+            converted[index] = convert(converted[index])
+        return converted
 
 
-def _rows_of(statement: sa.Select[Any], dialect: sa.Dialect) -> Callable[[Any], Any]:
-    """How a row is made of what the driver returns."""
-    columns = statement.selected_columns
-    names = columns.keys()
-    made: Any = namedtuple("Row", names)  # type: ignore[misc]  # noqa: PYI024  (only now known)
-    outward = [
-        (place, convert)
-        for place, column in enumerate(columns)
-        if (convert := column.type.dialect_impl(dialect).result_processor(dialect, None))
-    ]
-    if not outward:
-        make: Callable[[Any], Any] = made._make
-        return make
+def _check_columns(statement: sa.Select[Any], row_type: type[tuple[Any, ...]]) -> None:
+    columns, names = statement.selected_columns.keys(), list(row_type.__annotations__)
+    if columns != names:
+        raise TypeError(f"{row_type.__name__} has {names}, not {columns}")
 
-    def converted(found: Any) -> Any:
-        values = list(found)
-        for place, convert in outward:
-            values[place] = convert(values[place])
-        return made._make(values)
 
-    return converted
+def _constructor(row_type: type[RowT]) -> Callable[[Iterable[object]], RowT]:
+    """What makes a row of its values; `_make` of a named tuple does the same, more slowly."""
+    return functools.partial(tuple.__new__, row_type)

@@ -1,91 +1,210 @@
-"""Single statements on the rows of turns and of their sessions, compiled once.
+"""Prepared statements on the rows of turns and of their sessions.
 
 Which of them make a step of a turn is not known here.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 import sqlalchemy as sa
 
 from chatkeep.domain.model import Status, Turn, TurnOptions
-from chatkeep.store.prepared import PreparedStatement
-from chatkeep.store.tables import WAITING, messages, sessions, system_prompts, turns
+from chatkeep.store.prepared import PreparedSelect, PreparedStatement
+from chatkeep.store.tables import (
+    WAITING,
+    SessionRow,
+    SessionValues,
+    TurnRow,
+    TurnValues,
+    messages,
+    sessions,
+    system_prompts,
+    turns,
+)
+
+
+class TurnWithSession(NamedTuple):
+    """What people read of a turn, with its session's title."""
+
+    id: str
+    session_pk: int
+    seq: int
+    status: str
+    attempt: int
+    model: str
+    options: str
+    input: str | None
+    context_messages: int | None
+    context_seq: int | None
+    system_prompt_digest: bytes | None
+    user_message_id: str
+    message_id: str
+    user_seq: int | None
+    input_tokens: int | None
+    output_tokens: int | None
+    finish_reason: str | None
+    error_code: str | None
+    error_detail: str | None
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+    session_id: str
+    title: str
+    title_source: str
+
+
+class UnfinishedTurn(NamedTuple):
+    """A turn that is queued or running, with its session's id."""
+
+    id: str
+    tenant_id: str
+    session_pk: int
+    status: str
+    attempt: int
+    model: str
+    options: str
+    owner: str | None
+    user_message_id: str
+    message_id: str
+    session_id: str
+
+
+class RunningTurn(NamedTuple):
+    """A turn that was started, with its session and the depth of the message that it answers.
+
+    `turn_tenant` owns the turn; `tenant_id` owns the session, and is `HIDDEN` if it was deleted.
+    """
+
+    session_pk: int
+    status: str
+    owner: str | None
+    regenerates: str | None
+    message_id: str
+    user_seq: int
+    turn_tenant: str
+    tenant_id: str
+    title: str
+    last_seq: int
+    updated_at: int
+    depth: int
+
+
+class KeyedTurn(NamedTuple):
+    """A turn with an idempotency key; `has_session` is false if its session was deleted."""
+
+    id: str
+    request_digest: bytes
+    created_at: int
+    has_session: bool
+
+
+class RecentTurn(NamedTuple):
+    """What is compared of a turn to recognise a request that comes again."""
+
+    id: str
+    request_digest: bytes | None
+    created_at: int
+    status: str
+
+
+class QueueState(NamedTuple):
+    """The turn that a session is running, and how many wait for it.
+
+    Among those that wait are those that were cancelled while they did.
+    """
+
+    running: str | None
+    waiting: int
+
+
+class TreeMessage(NamedTuple):
+    """A message of a session's tree: see `tables.py`."""
+
+    seq: int
+    id: str
+    parent_seq: int | None
+    depth: int
+    content: str
+
+
+class _TurnId(NamedTuple):
+    id: str
+
+
+class _Content(NamedTuple):
+    content: str
+
 
 # Written out, not bound: only so does a planner see that the partial index fits.
 _UNFINISHED = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
 _QUEUED = turns.c.status == sa.literal_column("'queued'")
 _RUNNING = turns.c.status == sa.literal_column("'running'")
 _WAITING = sa.text(f"({WAITING})")
-_IN_LINE = turns.c.session_pk == sa.bindparam("session")
+_OF_SESSION = turns.c.session_pk == sa.bindparam("session")
 
 _INSERT = PreparedStatement(turns.insert())
 _UPDATE_TURN = PreparedStatement(turns.update().where(turns.c.id == sa.bindparam("turn")))
-BY_ID = PreparedStatement(
-    sa.select(turns).where(turns.c.id == sa.bindparam("turn")).with_for_update()
+BY_ID = PreparedSelect(
+    sa.select(turns).where(turns.c.id == sa.bindparam("turn")).with_for_update(), TurnRow
 )
-OF_TENANT = PreparedStatement(
+OF_TENANT = PreparedSelect(
     sa.select(
-        turns,
-        sessions.c.session_id,
-        sessions.c.title,
-        sessions.c.title_source,
+        *(turns.c.id, turns.c.session_pk, turns.c.seq, turns.c.status, turns.c.attempt),
+        *(turns.c.model, turns.c.options, turns.c.input),
+        *(turns.c.context_messages, turns.c.context_seq, turns.c.system_prompt_digest),
+        *(turns.c.user_message_id, turns.c.message_id, turns.c.user_seq),
+        *(turns.c.input_tokens, turns.c.output_tokens, turns.c.finish_reason),
+        *(turns.c.error_code, turns.c.error_detail),
+        *(turns.c.created_at, turns.c.started_at, turns.c.ended_at),
+        *(sessions.c.session_id, sessions.c.title, sessions.c.title_source),
     )
     .join(sessions, sessions.c.pk == turns.c.session_pk)
-    .where(sessions.c.tenant_id == sa.bindparam("tenant"), turns.c.id == sa.bindparam("turn"))
+    .where(sessions.c.tenant_id == sa.bindparam("tenant"), turns.c.id == sa.bindparam("turn")),
+    TurnWithSession,
 )
-_BY_KEY = PreparedStatement(
+_BY_KEY = PreparedSelect(
     sa.select(
         turns.c.id,
         turns.c.request_digest,
         turns.c.created_at,
-        (sessions.c.tenant_id == turns.c.tenant_id).label("is_there"),
+        (sessions.c.tenant_id == turns.c.tenant_id).label("has_session"),
     )
     .join(sessions, sessions.c.pk == turns.c.session_pk)
     .where(
         turns.c.tenant_id == sa.bindparam("tenant"),
         turns.c.idempotency_key == sa.bindparam("idempotency"),
-    )
+    ),
+    KeyedTurn,
 )
-_NEWEST = PreparedStatement(
+_NEWEST = PreparedSelect(
     sa.select(turns.c.id, turns.c.request_digest, turns.c.created_at, turns.c.status)
-    .where(turns.c.session_pk == sa.bindparam("session"))
+    .where(_OF_SESSION)
     .order_by(turns.c.seq.desc())
-    .limit(sa.bindparam("limit", type_=sa.Integer))
+    .limit(sa.bindparam("limit", type_=sa.Integer)),
+    RecentTurn,
 )
-NEXT = PreparedStatement(
-    sa.select(turns)
-    .where(turns.c.session_pk == sa.bindparam("session"), _WAITING)
-    .order_by(turns.c.seq)
-    .limit(1)
+NEXT = PreparedSelect(
+    sa.select(turns).where(_OF_SESSION, _WAITING).order_by(turns.c.seq).limit(1), TurnRow
 )
-_QUEUED_OF = PreparedStatement(
-    sa.select(turns.c.id)
-    .where(turns.c.session_pk == sa.bindparam("session"), _WAITING, _QUEUED)
-    .order_by(turns.c.seq)
+_QUEUED_OF_SESSION = PreparedSelect(
+    sa.select(turns.c.id).where(_OF_SESSION, _WAITING, _QUEUED).order_by(turns.c.seq), _TurnId
 )
-_LINE = PreparedStatement(
+_QUEUE_STATE = PreparedSelect(
     sa.select(
-        sa.select(turns.c.id).where(_IN_LINE, _RUNNING).scalar_subquery().label("running"),
+        sa.select(turns.c.id).where(_OF_SESSION, _RUNNING).scalar_subquery().label("running"),
         sa.select(sa.func.count())
         .select_from(turns)
-        .where(_IN_LINE, _WAITING)
+        .where(_OF_SESSION, _WAITING)
         .scalar_subquery()
         .label("waiting"),
-    )
+    ),
+    QueueState,
 )
-_SESSION = PreparedStatement(
-    sa.select(sessions).where(sessions.c.pk == sa.bindparam("key")).with_for_update()
+_SESSION = PreparedSelect(
+    sa.select(sessions).where(sessions.c.pk == sa.bindparam("key")).with_for_update(), SessionRow
 )
 _UPDATE_SESSION = PreparedStatement(sessions.update().where(sessions.c.pk == sa.bindparam("key")))
-_MESSAGE = (
-    messages.c.seq,
-    messages.c.id,
-    messages.c.parent_seq,
-    messages.c.depth,
-    messages.c.content,
-)
-RUNNING = PreparedStatement(
+RUNNING = PreparedSelect(
     sa.select(
         turns.c.session_pk,
         turns.c.status,
@@ -106,125 +225,154 @@ RUNNING = PreparedStatement(
         sa.and_(messages.c.session_pk == turns.c.session_pk, messages.c.seq == turns.c.user_seq),
     )
     .where(turns.c.id == sa.bindparam("turn"))
-    .with_for_update(of=[turns, sessions])
+    .with_for_update(of=[turns, sessions]),
+    RunningTurn,
 )
-"""A turn that was begun, with its session and the depth of the message that it answers."""
 
+_TREE_COLUMNS = (
+    *(messages.c.seq, messages.c.id, messages.c.parent_seq, messages.c.depth),
+    messages.c.content,
+)
 _IN_SESSION = messages.c.session_pk == sa.bindparam("session")
-_MESSAGE_AT = PreparedStatement(
-    sa.select(*_MESSAGE).where(_IN_SESSION, messages.c.seq == sa.bindparam("at_seq"))
+_MESSAGE_BY_SEQ = PreparedSelect(
+    sa.select(*_TREE_COLUMNS).where(_IN_SESSION, messages.c.seq == sa.bindparam("at_seq")),
+    TreeMessage,
 )
-_MESSAGE_NAMED = PreparedStatement(
-    sa.select(*_MESSAGE).where(_IN_SESSION, messages.c.id == sa.bindparam("message"))
+_MESSAGE_BY_ID = PreparedSelect(
+    sa.select(*_TREE_COLUMNS).where(_IN_SESSION, messages.c.id == sa.bindparam("message")),
+    TreeMessage,
 )
-_PROMPT = PreparedStatement(
+_SYSTEM_PROMPT = PreparedSelect(
     sa.select(system_prompts.c.content).where(
         system_prompts.c.session_pk == sa.bindparam("session"),
         system_prompts.c.digest == sa.bindparam("digest"),
-    )
+    ),
+    _Content,
 )
-_INSERT_PROMPT = PreparedStatement(system_prompts.insert())
+_INSERT_SYSTEM_PROMPT = PreparedStatement(system_prompts.insert())
 
-UNFINISHED = PreparedStatement(
-    sa.select(turns, sessions.c.session_id)
+UNFINISHED = PreparedSelect(
+    sa.select(
+        *(turns.c.id, turns.c.tenant_id, turns.c.session_pk, turns.c.status, turns.c.attempt),
+        *(turns.c.model, turns.c.options, turns.c.owner),
+        *(turns.c.user_message_id, turns.c.message_id, sessions.c.session_id),
+    )
     .join(sessions, sessions.c.pk == turns.c.session_pk)
     .where(_UNFINISHED)
-    .order_by(turns.c.session_pk, turns.c.seq)
+    .order_by(turns.c.session_pk, turns.c.seq),
+    UnfinishedTurn,
 )
 """Every turn that has not ended, session by session, in the order of their arrival."""
 
 
-def insert_turn(conn: sa.Connection, turn: Turn, **values: object) -> None:
-    """Add a turn's row: what the turn says, and the columns that it does not speak of."""
-    _INSERT.run(
-        conn,
-        {
-            "id": turn.turn_id,
-            "status": turn.status.value,
-            "attempt": turn.attempt,
-            "model": turn.model,
-            "options": orjson.dumps(turn.options).decode(),
-            "user_message_id": turn.user_message_id,
-            "message_id": turn.message_id,
-            **values,
-        },
-    )
+def insert_turn(conn: sa.Connection, turn: Turn, values: TurnValues) -> None:
+    """Add a turn's row.
 
+    Args:
+        conn: The connection.
+        turn: The turn.
+        values: The columns that `Turn` has no fields for.
 
-def turn_by_key(conn: sa.Connection, *, tenant: str, key: str) -> Any:
-    """The row of the turn that was posted with this idempotency key, or `None`.
-
-    `is_there` is false when its session has been deleted.
     """
-    return _BY_KEY.one(conn, {"tenant": tenant, "idempotency": key})
+    row: TurnValues = {
+        "id": turn.turn_id,
+        "status": turn.status.value,
+        "attempt": turn.attempt,
+        "model": turn.model,
+        "options": orjson.dumps(turn.options).decode(),
+        "user_message_id": turn.user_message_id,
+        "message_id": turn.message_id,
+        **values,
+    }
+    _INSERT.run(conn, row)
 
 
-def newest_turns(conn: sa.Connection, *, session_pk: int, limit: int) -> Any:
+def turn_by_key(conn: sa.Connection, *, tenant: str, key: str) -> KeyedTurn | None:
+    """The turn that was posted with this idempotency key."""
+    return _BY_KEY.first(conn, {"tenant": tenant, "idempotency": key})
+
+
+def newest_turns(conn: sa.Connection, *, session_pk: int, limit: int) -> list[RecentTurn]:
     """The newest turns of a session, newest first."""
     return _NEWEST.all(conn, {"session": session_pk, "limit": limit})
 
 
-def turn_of(conn: sa.Connection, *, tenant: str, turn_id: str) -> Any:
-    """A tenant's turn with what its session says, or `None`."""
-    return OF_TENANT.one(conn, {"tenant": tenant, "turn": turn_id})
+def turn_of_tenant(conn: sa.Connection, *, tenant: str, turn_id: str) -> TurnWithSession | None:
+    """A tenant's turn; `None` also if its session was deleted."""
+    return OF_TENANT.first(conn, {"tenant": tenant, "turn": turn_id})
 
 
-def line(conn: sa.Connection, session_pk: int) -> Any:
-    """The id of the turn that a session is `running`, and how many are `waiting`.
-
-    Among these are those that were cancelled while they waited.
-    """
-    return _LINE.one(conn, {"session": session_pk})
+def queue_state(conn: sa.Connection, session_pk: int) -> QueueState:
+    """What a session is running, and how much waits for it."""
+    return _QUEUE_STATE.one(conn, {"session": session_pk})
 
 
 def queued_turns(conn: sa.Connection, session_pk: int) -> tuple[str, ...]:
-    """The ids of the turns of a session that wait to be run, in their order."""
-    return tuple(row.id for row in _QUEUED_OF.all(conn, {"session": session_pk}))
+    """The ids of a session's queued turns, in their order."""
+    return tuple(row.id for row in _QUEUED_OF_SESSION.all(conn, {"session": session_pk}))
 
 
-def session(conn: sa.Connection, pk: int) -> Any:
-    """A session's row by its key, locked against other writers until the transaction ends."""
+def session(conn: sa.Connection, pk: int) -> SessionRow:
+    """A session that exists, locked against other writers until the transaction ends."""
     return _SESSION.one(conn, {"key": pk})
 
 
-def message_at(conn: sa.Connection, *, session_pk: int, seq: int) -> Any:
-    """A session's message by its place, or `None`."""
-    return _MESSAGE_AT.one(conn, {"session": session_pk, "at_seq": seq})
+def message_by_seq(conn: sa.Connection, *, session_pk: int, seq: int) -> TreeMessage | None:
+    """A session's message by its number."""
+    return _MESSAGE_BY_SEQ.first(conn, {"session": session_pk, "at_seq": seq})
 
 
-def message_named(conn: sa.Connection, *, session_pk: int, message_id: str) -> Any:
-    """A session's message by its id, or `None`."""
-    return _MESSAGE_NAMED.one(conn, {"session": session_pk, "message": message_id})
+def known_message(conn: sa.Connection, *, session_pk: int, seq: int) -> TreeMessage:
+    """A message that the database refers to, so that it must be there."""
+    return _MESSAGE_BY_SEQ.one(conn, {"session": session_pk, "at_seq": seq})
+
+
+def message_by_id(conn: sa.Connection, *, session_pk: int, message_id: str) -> TreeMessage | None:
+    """A session's message by its id."""
+    return _MESSAGE_BY_ID.first(conn, {"session": session_pk, "message": message_id})
 
 
 def system_prompt(conn: sa.Connection, *, session_pk: int, digest: bytes | None) -> str | None:
-    """The system prompt that a turn's model was sent."""
-    row = _PROMPT.one(conn, {"session": session_pk, "digest": digest})
-    return None if row is None else str(row.content)
+    """The system prompt that a turn's model was sent; `None` if there was none."""
+    row = _SYSTEM_PROMPT.first(conn, {"session": session_pk, "digest": digest})
+    return None if row is None else row.content
 
 
-def keep_system_prompt(
+def store_system_prompt(
     conn: sa.Connection, *, session_pk: int, digest: bytes, content: str
 ) -> None:
-    """Keep a system prompt of a session once, however many turns use it."""
+    """Store a system prompt of a session once, however many turns use it."""
     if system_prompt(conn, session_pk=session_pk, digest=digest) is None:
-        _INSERT_PROMPT.run(conn, {"session_pk": session_pk, "digest": digest, "content": content})
+        params = {"session_pk": session_pk, "digest": digest, "content": content}
+        _INSERT_SYSTEM_PROMPT.run(conn, params)
 
 
-def update_session(conn: sa.Connection, pk: int, **values: object) -> None:
+def update_session(conn: sa.Connection, pk: int, values: SessionValues) -> None:
     """Set columns of a session."""
     _UPDATE_SESSION.run(conn, {"key": pk, **values})
 
 
-def update_turn(conn: sa.Connection, turn_id: str, **values: object) -> None:
+def update_turn(conn: sa.Connection, turn_id: str, values: TurnValues) -> None:
     """Set columns of a turn."""
     _UPDATE_TURN.run(conn, {"turn": turn_id, **values})
 
 
 def turn(
-    row: Any, session_id: str, *, status: Status | None = None, attempt: int | None = None
+    row: TurnRow | TurnWithSession | UnfinishedTurn,
+    session_id: str,
+    *,
+    status: Status | None = None,
+    attempt: int | None = None,
 ) -> Turn:
-    """Make a turn of its row, with its status and attempt as they are from now on."""
+    """Make a turn of its row.
+
+    Args:
+        row: The turn's row.
+        session_id: The id of its session.
+        status: Its status from now on, if that is another than the row's.
+        attempt: The same for its attempt.
+
+    """
     return Turn(
         turn_id=row.id,
         session_id=session_id,

@@ -5,7 +5,7 @@ What a title may be is not known here.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 import orjson
 import sqlalchemy as sa
@@ -14,23 +14,45 @@ from chatkeep.domain.errors import SessionBusy, SessionChanged, SessionNotFound,
 from chatkeep.domain.model import SessionRecord, TitleSource
 from chatkeep.store import branches, rows
 from chatkeep.store import sessions as stored
-from chatkeep.store.search import hits as search
-from chatkeep.store.tables import HIDDEN, messages, sessions
+from chatkeep.store.prepared import TypedSelect
+from chatkeep.store.search import index
+from chatkeep.store.tables import HIDDEN, SessionRow, SessionValues, messages, sessions
 
-PLAIN = (
-    *("pinned", "archived"),
-    *("model", "system_prompt", "context_messages", "temperature", "max_tokens"),
-)
-"""What is set to the value that is given, as it is."""
+
+class SessionChanges(TypedDict, total=False):
+    """What is to be set of a session: those that are left out stay as they are.
+
+    `head` is a message whose branch becomes the active one, to the newest message below it.
+    """
+
+    title: str
+    pinned: bool
+    archived: bool
+    model: str | None
+    system_prompt: str | None
+    context_messages: int | None
+    temperature: float | None
+    max_tokens: int | None
+    # It is JSON, of any depth.
+    metadata: dict[str, Any]
+    head: str
 
 
 @dataclass(frozen=True, slots=True)
 class Untitled:
-    """A session whose title the model still owes, with its first message."""
+    """A session that has no title of a model yet, with its first message."""
 
     tenant: str
     pk: int
     first_message: str
+
+
+class FirstMessage(NamedTuple):
+    """The first message of a session."""
+
+    tenant_id: str
+    pk: int
+    content: str
 
 
 def change(
@@ -38,17 +60,26 @@ def change(
     *,
     tenant: str,
     session_id: str,
-    values: dict[str, Any],
+    values: SessionChanges,
     expected: Collection[str] | None,
     at: int,
 ) -> SessionRecord:
-    """Set what is given of a session, all or nothing, and return it.
+    """Change a session, all or nothing.
 
-    `values` may have `title`, what is in `PLAIN`, `metadata`, and `head`: a message whose branch
-    becomes the active one, to the newest message below it. `expected` are the tags of which the
-    session must have one; `None` does not ask. Raises `SessionNotFound`, `SessionChanged`,
-    `MessageNotFound`, and for `head` `SessionBusy` while a turn runs, because its reply will be the
-    head.
+    Args:
+        conn: The connection.
+        tenant: Whose session.
+        session_id: The session.
+        values: What is to be set.
+        expected: Revisions of which the session must have one; `None` if it may have changed.
+        at: The time of a change of `head`, in microseconds since 1970.
+
+    Raises:
+        SessionNotFound: The tenant has no such session.
+        SessionChanged: The session has none of the revisions.
+        MessageNotFound: `head` is not in the session.
+        SessionBusy: A turn runs, whose reply will be the head.
+
     """
     session = stored.find(conn, tenant=tenant, session_id=session_id)
     if session is None:
@@ -59,65 +90,105 @@ def change(
         _choose_branch(conn, session, values["head"], at)
     if "title" in values:
         _retitle(conn, session, values["title"], TitleSource.USER)
-    plain = {name: values[name] for name in PLAIN if name in values}
-    if "metadata" in values:
-        plain["metadata"] = orjson.dumps(values["metadata"]).decode()
-    if plain:
-        rows.update_session(conn, session.pk, **plain)
+    columns = _columns(values)
+    if columns:
+        rows.update_session(conn, session.pk, columns)
     return stored.record(conn, tenant=tenant, session_id=session_id)
 
 
 def settle_title(conn: sa.Connection, *, tenant: str, pk: int, title: str | None) -> str | None:
-    """Store the model's title, or with `None` let the provisional one stand for good.
+    """Store a model's title. One that a person set is never overwritten.
 
-    A title that a person set is never overwritten. Returns the session's id if the title changed.
+    Args:
+        conn: The connection.
+        tenant: Whose session.
+        pk: The session.
+        title: The title; `None` keeps the provisional one for good.
+
+    Returns:
+        The session's id if its title changed, else `None`.
+
     """
-    session = conn.execute(_BY_KEY, {"tenant": tenant, "key": pk}).one_or_none()
+    session = _BY_KEY.first(conn, {"tenant": tenant, "key": pk})
     if session is None or session.title_source != TitleSource.PROVISIONAL.value:
         return None
     if title is None:
-        rows.update_session(conn, pk, title_pending=False)
+        rows.update_session(conn, pk, {"title_pending": False})
         return None
     _retitle(conn, session, title, TitleSource.MODEL)
-    session_id: str = session.session_id
-    return session_id
+    return session.session_id
 
 
 def untitled(conn: sa.Connection, *, limit: int) -> list[Untitled]:
-    """Sessions whose title call has not succeeded yet: each tenant's, its oldest first."""
-    rows = conn.execute(
-        sa.select(sessions.c.tenant_id, sessions.c.pk, messages.c.content)
-        .join(messages, sa.and_(messages.c.session_pk == sessions.c.pk, messages.c.seq == 1))
-        .where(sessions.c.tenant_id != HIDDEN, sessions.c.title_pending)
-        .order_by(sessions.c.tenant_id, sessions.c.pk)
-        .limit(limit)
-    ).all()
-    return [Untitled(row.tenant_id, row.pk, row.content) for row in rows]
+    """Sessions whose title call has not succeeded yet: every tenant's, its oldest first."""
+    return [
+        Untitled(row.tenant_id, row.pk, row.content)
+        for row in _UNTITLED.all(conn, {"limit": limit})
+    ]
 
 
-def _retitle(conn: sa.Connection, session: Any, title: str, source: TitleSource) -> None:
-    """Give a session a title that stays, and let it be found by this one instead of the old."""
-    whose = (session.tenant_id, session.pk, search.TITLE)
-    search.remove(conn, [search.Entry(session.search_key, session.title, *whose)])
-    search.add(conn, [search.Entry(session.search_key, title, *whose)])
+def _columns(values: SessionChanges) -> SessionValues:
+    """The columns of what is set to the value as it is, and of the metadata."""
+    columns: SessionValues = {}
+    if "pinned" in values:
+        columns["pinned"] = values["pinned"]
+    if "archived" in values:
+        columns["archived"] = values["archived"]
+    if "model" in values:
+        columns["model"] = values["model"]
+    if "system_prompt" in values:
+        columns["system_prompt"] = values["system_prompt"]
+    if "context_messages" in values:
+        columns["context_messages"] = values["context_messages"]
+    if "temperature" in values:
+        columns["temperature"] = values["temperature"]
+    if "max_tokens" in values:
+        columns["max_tokens"] = values["max_tokens"]
+    if "metadata" in values:
+        columns["metadata"] = orjson.dumps(values["metadata"]).decode()
+    return columns
+
+
+def _retitle(conn: sa.Connection, session: SessionRow, title: str, source: TitleSource) -> None:
+    """Give a session a title that stays, in the search index too."""
+    if session.search_key is not None:
+        key, owner = session.search_key, (session.tenant_id, session.pk, index.TITLE)
+        index.remove(conn, [index.Entry(key, session.title, *owner)])
+        index.add(conn, [index.Entry(key, title, *owner)])
     rows.update_session(
-        conn, session.pk, title=title, title_source=source.value, title_pending=False
+        conn,
+        session.pk,
+        {"title": title, "title_source": source.value, "title_pending": False},
     )
 
 
-def _choose_branch(conn: sa.Connection, session: Any, message_id: str, at: int) -> None:
+def _choose_branch(conn: sa.Connection, session: SessionRow, message_id: str, at: int) -> None:
     last = branches.last_of_branch(conn, session_pk=session.pk, message_id=message_id)
-    running = rows.line(conn, session.pk).running
+    running = rows.queue_state(conn, session.pk).running
     if running is not None:
         raise SessionBusy(turn=TurnRef(running, session.session_id), forbids_retry=True)
-    at = max(at, session.updated_at)
     rows.update_session(
-        conn, session.pk, head_seq=last.seq, message_count=last.depth, updated_at=at
+        conn,
+        session.pk,
+        {
+            "head_seq": last.seq,
+            "message_count": last.depth,
+            "updated_at": max(at, session.updated_at),
+        },
     )
 
 
-_BY_KEY = (
+_BY_KEY = TypedSelect(
     sa.select(sessions)
     .where(sessions.c.pk == sa.bindparam("key"), sessions.c.tenant_id == sa.bindparam("tenant"))
-    .with_for_update()
+    .with_for_update(),
+    SessionRow,
+)
+_UNTITLED = TypedSelect(
+    sa.select(sessions.c.tenant_id, sessions.c.pk, messages.c.content)
+    .join(messages, sa.and_(messages.c.session_pk == sessions.c.pk, messages.c.seq == 1))
+    .where(sessions.c.tenant_id != HIDDEN, sessions.c.title_pending)
+    .order_by(sessions.c.tenant_id, sessions.c.pk)
+    .limit(sa.bindparam("limit", type_=sa.Integer)),
+    FirstMessage,
 )

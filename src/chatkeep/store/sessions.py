@@ -1,8 +1,8 @@
-"""Statements on sessions: find, create, read, list. What changes them is in `changes.py`."""
+"""Statements on sessions: find, create, read, list; `session_changes.py` has their changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -11,73 +11,86 @@ from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.model import Session, SessionFilter, SessionRecord, TitleSource
 from chatkeep.domain.times import rfc3339
 from chatkeep.store import rows
-from chatkeep.store.prepared import PreparedStatement
-from chatkeep.store.search import hits as search
-from chatkeep.store.tables import sessions
-
-_LISTED = (
-    sessions.c.session_id,
-    sessions.c.title,
-    sessions.c.title_source,
-    sessions.c.created_at,
-    sessions.c.updated_at,
-    sessions.c.message_count,
-    sessions.c.pinned,
-    sessions.c.archived,
-)
-
+from chatkeep.store.page import Page
+from chatkeep.store.prepared import PreparedSelect, TypedSelect
+from chatkeep.store.search import index
+from chatkeep.store.tables import SessionRow, SessionValues, sessions
 
 EVERY = SessionFilter()
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """A place in the list of sessions, which is sorted by latest activity."""
+class SessionCursor:
+    """The last session of a page of the list, which is sorted by latest activity.
+
+    `updated_at` is in microseconds since 1970.
+    """
 
     updated_at: int
     session_id: str
 
 
-_FIND = PreparedStatement(
-    sa.select(sessions)
-    .where(
-        sessions.c.tenant_id == sa.bindparam("tenant"),
-        sessions.c.session_id == sa.bindparam("name"),
-    )
-    .with_for_update()
+class ListedSession(NamedTuple):
+    """What a list shows of a session."""
+
+    pk: int
+    session_id: str
+    title: str
+    title_source: str
+    created_at: int
+    updated_at: int
+    message_count: int
+    pinned: bool
+    archived: bool
+
+
+_BY_ID = sa.select(sessions).where(
+    sessions.c.tenant_id == sa.bindparam("tenant"), sessions.c.session_id == sa.bindparam("name")
 )
-_READ = PreparedStatement(
-    sa.select(sessions).where(
-        sessions.c.tenant_id == sa.bindparam("tenant"),
-        sessions.c.session_id == sa.bindparam("name"),
-    )
-)
+_FIND = PreparedSelect(_BY_ID.with_for_update(), SessionRow)
+_READ = PreparedSelect(_BY_ID, SessionRow)
 _INSERT = sessions.insert()
 _BY_ACTIVITY = (sessions.c.updated_at.desc(), sessions.c.session_id.desc())
 _OF_TENANT = sessions.c.tenant_id == sa.bindparam("tenant")
-_NEWEST = (
+_LISTED = (
+    *(sessions.c.pk, sessions.c.session_id, sessions.c.title, sessions.c.title_source),
+    *(sessions.c.created_at, sessions.c.updated_at, sessions.c.message_count),
+    *(sessions.c.pinned, sessions.c.archived),
+)
+_NEWEST = TypedSelect(
     sa.select(*_LISTED)
     .where(_OF_TENANT)
     .order_by(*_BY_ACTIVITY)
-    .limit(sa.bindparam("limit", type_=sa.Integer))
+    .limit(sa.bindparam("limit", type_=sa.Integer)),
+    ListedSession,
 )
 _AFTER = sa.tuple_(sessions.c.updated_at, sessions.c.session_id) < sa.tuple_(
     sa.bindparam("updated_at", type_=sa.BigInteger), sa.bindparam("name", type_=sa.Text)
 )
 _KEYS = sa.select(sessions.c.pk).where(_OF_TENANT).order_by(*_BY_ACTIVITY)
-_BY_KEYS = sa.select(sessions.c.pk, *_LISTED).where(
-    _OF_TENANT, sessions.c.pk.in_(sa.bindparam("keys", expanding=True))
+_BY_KEYS = TypedSelect(
+    sa.select(*_LISTED).where(_OF_TENANT, sessions.c.pk.in_(sa.bindparam("keys", expanding=True))),
+    ListedSession,
 )
 
 
-def find(conn: sa.Connection, *, tenant: str, session_id: str) -> Any:
-    """Return the session's row, locked against other writers until the transaction ends."""
-    return _FIND.one(conn, {"tenant": tenant, "name": session_id})
+def find(conn: sa.Connection, *, tenant: str, session_id: str) -> SessionRow | None:
+    """A tenant's session, locked against other writers until the transaction ends."""
+    return _FIND.first(conn, {"tenant": tenant, "name": session_id})
 
 
-def create(conn: sa.Connection, *, tenant: str, session_id: str, title: str, at: int) -> Any:
-    """A new session with its provisional title; the existing one if another writer was first."""
-    values = {
+def create(conn: sa.Connection, *, tenant: str, session_id: str, title: str, at: int) -> SessionRow:
+    """Create a session; if another writer was first, return that one.
+
+    Args:
+        conn: The connection.
+        tenant: Whose session it is.
+        session_id: Its id.
+        title: Its provisional title.
+        at: The time, in microseconds since 1970.
+
+    """
+    values: SessionValues = {
         "tenant_id": tenant,
         "session_id": session_id,
         "title": title,
@@ -100,12 +113,19 @@ def create(conn: sa.Connection, *, tenant: str, session_id: str, title: str, at:
     return row
 
 
-def insert(conn: sa.Connection, values: dict[str, Any], *, tenant: str) -> int:
-    """Add a session's row, and let its title be found by the tenant; return its key."""
-    key = search.title_key(conn, values["created_at"])
+def insert(conn: sa.Connection, values: SessionValues, *, tenant: str) -> int:
+    """Add a session's row, index its title, and return its key.
+
+    Args:
+        conn: The connection.
+        values: Its columns; only `search_key` is chosen here.
+        tenant: Who may find the title, which for an import is not yet the row's own tenant.
+
+    """
+    key = index.title_key(conn, values["created_at"])
     inserted = conn.execute(_INSERT, {**values, "search_key": key}).inserted_primary_key
     pk = int(inserted[0]) if inserted is not None else 0
-    search.add(conn, [search.Entry(key, values["title"], tenant, pk, search.TITLE)])
+    index.add(conn, [index.Entry(key, values["title"], tenant, pk, index.TITLE)])
     return pk
 
 
@@ -114,67 +134,62 @@ def page(
     *,
     tenant: str,
     limit: int,
-    after: Position | None,
+    after: SessionCursor | None,
     only: SessionFilter = EVERY,
-) -> tuple[list[Session], Position | None]:
-    """Up to `limit` sessions, newest activity first, and where the next page begins."""
-    parameters: dict[str, object] = {"tenant": tenant, "limit": limit + 1}
-    statement = _filtered(_NEWEST, only)
+) -> Page[Session, SessionCursor]:
+    """List up to `limit` sessions, newest activity first.
+
+    Args:
+        conn: The connection.
+        tenant: Whose sessions.
+        limit: Sessions on the page at most.
+        after: The last session of the page before; `None` for the first page.
+        only: Which sessions to list.
+
+    """
+    params: dict[str, object] = {"tenant": tenant, "limit": limit + 1}
+    statement = _NEWEST.where(*_criteria(only))
     if after is not None:
         statement = statement.where(_AFTER)
-        parameters |= {"updated_at": after.updated_at, "name": after.session_id}
-    rows = conn.execute(statement, parameters).all()
-    following = None
+        params |= {"updated_at": after.updated_at, "name": after.session_id}
+    rows = statement.all(conn, params)
+    next_cursor = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        following = Position(last.updated_at, last.session_id)
-    return [_session(row) for row in rows[:limit]], following
+        next_cursor = SessionCursor(last.updated_at, last.session_id)
+    return Page([_session(row) for row in rows[:limit]], next_cursor)
 
 
 def keys(conn: sa.Connection, *, tenant: str, only: SessionFilter = EVERY) -> Sequence[int]:
-    """The primary keys of all sessions, newest activity first: the order of a whole listing."""
-    return conn.scalars(_filtered(_KEYS, only), {"tenant": tenant}).all()
+    """The keys of all sessions, newest activity first: the order of a whole listing."""
+    return conn.scalars(_KEYS.where(*_criteria(only)), {"tenant": tenant}).all()
 
 
 def by_keys(conn: sa.Connection, *, tenant: str, pks: Sequence[int]) -> list[Session]:
     """The sessions with these keys, in this order; those deleted meanwhile are left out."""
-    rows = conn.execute(_BY_KEYS, {"tenant": tenant, "keys": pks}).all()
-    found = {row.pk: _session(row) for row in rows}
-    return [found[pk] for pk in pks if pk in found]
+    rows = _BY_KEYS.all(conn, {"tenant": tenant, "keys": pks})
+    by_pk = {row.pk: _session(row) for row in rows}
+    return [by_pk[pk] for pk in pks if pk in by_pk]
 
 
 def listed(conn: sa.Connection, *, tenant: str, pk: int) -> Session:
-    """A session that is there, as it is listed."""
+    """A session that exists, as it is listed."""
     return by_keys(conn, tenant=tenant, pks=[pk])[0]
 
 
-def _filtered(statement: sa.Select[Any], only: SessionFilter) -> sa.Select[Any]:
-    if only.archived is not None:
-        statement = statement.where(sessions.c.archived == only.archived)
-    if only.pinned is not None:
-        statement = statement.where(sessions.c.pinned == only.pinned)
-    if only.updated_since is not None:
-        statement = statement.where(sessions.c.updated_at >= only.updated_since)
-    if only.title is not None:
-        # `lower` knows all letters: see `connection.py`.
-        folded = sa.func.lower(sessions.c.title)
-        statement = statement.where(folded.contains(only.title.lower(), autoescape=True))
-    return statement
-
-
 def record(conn: sa.Connection, *, tenant: str, session_id: str) -> SessionRecord:
-    """A session with all that can be set of it. Raises `SessionNotFound`."""
-    row = _READ.one(conn, {"tenant": tenant, "name": session_id})
+    """A session with everything that can be set of it. Raises `SessionNotFound`."""
+    row = _READ.first(conn, {"tenant": tenant, "name": session_id})
     if row is None:
         raise SessionNotFound
     return of_row(conn, row)
 
 
-def of_row(conn: sa.Connection, row: Any) -> SessionRecord:
-    """Make a session's record of its row and what belongs to it."""
+def of_row(conn: sa.Connection, row: SessionRow) -> SessionRecord:
+    """Make a session's record of its row, and read its head and its turns."""
     head = None
     if row.head_seq is not None:
-        head = rows.message_at(conn, session_pk=row.pk, seq=row.head_seq).id
+        head = rows.known_message(conn, session_pk=row.pk, seq=row.head_seq).id
     listed = _session(row)
     return SessionRecord(
         **{name: getattr(listed, name) for name in Session.__dataclass_fields__},
@@ -185,12 +200,27 @@ def of_row(conn: sa.Connection, row: Any) -> SessionRecord:
         max_tokens=row.max_tokens,
         metadata=orjson.loads(row.metadata),
         head=head,
-        running_turn=rows.line(conn, row.pk).running,
+        running_turn=rows.queue_state(conn, row.pk).running,
         queued_turns=rows.queued_turns(conn, row.pk),
     )
 
 
-def _session(row: Any) -> Session:
+def _criteria(only: SessionFilter) -> list[sa.ColumnElement[bool]]:
+    criteria: list[sa.ColumnElement[bool]] = []
+    if only.archived is not None:
+        criteria.append(sessions.c.archived == only.archived)
+    if only.pinned is not None:
+        criteria.append(sessions.c.pinned == only.pinned)
+    if only.updated_since is not None:
+        criteria.append(sessions.c.updated_at >= only.updated_since)
+    if only.title is not None:
+        # `lower` knows all letters: see `database.py`.
+        folded = sa.func.lower(sessions.c.title)
+        criteria.append(folded.contains(only.title.lower(), autoescape=True))
+    return criteria
+
+
+def _session(row: SessionRow | ListedSession) -> Session:
     return Session(
         session_id=row.session_id,
         title=row.title,

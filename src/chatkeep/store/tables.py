@@ -20,6 +20,8 @@ What full-text search reads is no table of this file: see `search.py`. Its keys 
 `messages.search_key` and `sessions.search_key`.
 """
 
+from typing import NamedTuple, TypedDict
+
 import sqlalchemy as sa
 
 from chatkeep.domain.model import CallKind, Role, Status, TitleSource
@@ -100,6 +102,58 @@ sa.Index(
 
 sa.Index("uq_sessions_search_key", sessions.c.search_key, unique=True)
 
+
+class SessionRow(NamedTuple):
+    """A row of `sessions`."""
+
+    pk: int
+    tenant_id: str
+    session_id: str
+    title: str
+    title_source: str
+    title_pending: bool
+    model: str | None
+    system_prompt: str | None
+    context_messages: int | None
+    head_seq: int | None
+    last_seq: int
+    message_count: int
+    turn_count: int
+    created_at: int
+    updated_at: int
+    pinned: bool
+    archived: bool
+    metadata: str
+    search_key: int | None
+    temperature: float | None
+    max_tokens: int | None
+
+
+class SessionValues(TypedDict, total=False):
+    """Columns of `sessions` that are set."""
+
+    tenant_id: str
+    session_id: str
+    title: str
+    title_source: str
+    title_pending: bool
+    model: str | None
+    system_prompt: str | None
+    context_messages: int | None
+    head_seq: int | None
+    last_seq: int
+    message_count: int
+    turn_count: int
+    created_at: int
+    updated_at: int
+    pinned: bool
+    archived: bool
+    metadata: str
+    search_key: int | None
+    temperature: float | None
+    max_tokens: int | None
+
+
 turns = sa.Table(
     "turns",
     metadata,
@@ -178,6 +232,73 @@ sa.Index(
     postgresql_where=sa.text(REGENERATING),
 )
 
+
+class TurnRow(NamedTuple):
+    """A row of `turns`."""
+
+    id: str
+    tenant_id: str
+    session_pk: int
+    seq: int
+    status: str
+    attempt: int
+    idempotency_key: str | None
+    request_digest: bytes | None
+    model: str
+    options: str
+    input: str | None
+    branch_seq: int | None
+    regenerates: str | None
+    owner: str | None
+    context_messages: int | None
+    context_seq: int | None
+    system_prompt_digest: bytes | None
+    user_message_id: str
+    message_id: str
+    user_seq: int | None
+    input_tokens: int | None
+    output_tokens: int | None
+    finish_reason: str | None
+    error_code: str | None
+    error_detail: str | None
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+
+
+class TurnValues(TypedDict, total=False):
+    """Columns of `turns` that are set."""
+
+    id: str
+    tenant_id: str
+    session_pk: int
+    seq: int
+    status: str
+    attempt: int
+    idempotency_key: str | None
+    request_digest: bytes | None
+    model: str
+    options: str
+    input: str | None
+    branch_seq: int | None
+    regenerates: str | None
+    owner: str | None
+    context_messages: int | None
+    context_seq: int | None
+    system_prompt_digest: bytes | None
+    user_message_id: str
+    message_id: str
+    user_seq: int | None
+    input_tokens: int | None
+    output_tokens: int | None
+    finish_reason: str | None
+    error_code: str | None
+    error_detail: str | None
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+
+
 deleted_requests = sa.Table(
     "deleted_requests",
     metadata,
@@ -202,6 +323,15 @@ system_prompts = sa.Table(
     sa.Column("digest", sa.LargeBinary, primary_key=True),
     sa.Column("content", sa.Text, nullable=False),
 )
+
+
+class SystemPromptRow(NamedTuple):
+    """A row of `system_prompts`."""
+
+    session_pk: int
+    digest: bytes
+    content: str
+
 
 messages = sa.Table(
     "messages",
@@ -243,6 +373,23 @@ sa.Index(
 sa.Index("ix_messages_turn", messages.c.turn_id)
 sa.Index("uq_messages_search_key", messages.c.search_key, unique=True)
 
+
+class MessageRow(NamedTuple):
+    """A row of `messages`."""
+
+    session_pk: int
+    seq: int
+    id: str
+    parent_seq: int | None
+    depth: int
+    role: str
+    content: str
+    status: str
+    turn_id: str | None
+    created_at: int
+    search_key: int | None
+
+
 calls = sa.Table(
     "calls",
     metadata,
@@ -263,3 +410,36 @@ calls = sa.Table(
 )
 sa.Index("ix_calls_day", calls.c.tenant_id, calls.c.created_at)
 sa.Index("ix_calls_session", calls.c.session_pk)
+
+
+class CallRow(NamedTuple):
+    """A row of `calls`."""
+
+    pk: int
+    tenant_id: str
+    session_pk: int | None
+    turn_id: str | None
+    kind: str
+    model: str
+    status: str
+    is_retry: bool
+    input_tokens: int
+    output_tokens: int
+    is_estimated: bool
+    created_at: int
+
+
+class CallValues(TypedDict):
+    """The columns of a new row of `calls`."""
+
+    tenant_id: str
+    session_pk: int | None
+    turn_id: str | None
+    kind: str
+    model: str
+    status: str
+    is_retry: bool
+    input_tokens: int
+    output_tokens: int
+    is_estimated: bool
+    created_at: int

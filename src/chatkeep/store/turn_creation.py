@@ -1,8 +1,7 @@
-"""Steps before a turn: accept one, or find that it was accepted; cancel one that still waits."""
+"""Steps before a turn: accept one, or recognise that it was accepted; cancel one that waits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -10,10 +9,12 @@ from chatkeep.domain.errors import MessageNotFound, QueueFull, SessionBusy, Turn
 from chatkeep.domain.ids import message_id, turn_id
 from chatkeep.domain.model import OnBusy, Session, Status, Turn, TurnOptions, TurnRequest
 from chatkeep.store import idempotency, rows, sessions
-from chatkeep.store.turns import ROOT, Runner, StartedTurn, start_next_turn, start_turn
+from chatkeep.store.rows import QueueState, TurnWithSession
+from chatkeep.store.tables import SessionRow, SessionValues
+from chatkeep.store.turns import ROOT, NewTurn, Runner, StartedTurn, start_next_turn, start_turn
 
 QUEUE_RETRY_SECONDS = 5
-"""What a client is told to wait when a session's queue is full."""
+"""After how long a client may try again whose session's queue is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Accepted:
     """A turn that is on disk. `begun` is `None` while another turn of its session runs.
 
     `running` is that other turn's id. `created` is the session, as it is listed, if this is its
-    first turn. `first_message` is there as long as the session's title is still owed.
+    first turn. `first_message` is there as long as the session has no title of a model.
     """
 
     turn: Turn
@@ -33,11 +34,11 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a turn's message goes, or which message it answers once more."""
+class _Target:
+    """Below which message a turn's own goes (see `NewTurn`), or the turn that it regenerates."""
 
     branch_seq: int | None = None
-    original: Any = None
+    original: TurnWithSession | None = None
 
 
 def create_turn(
@@ -50,113 +51,165 @@ def create_turn(
     make_title: Callable[[str, int], str],
     at: int,
 ) -> Accepted | idempotency.DuplicateRequest:
-    """Store a turn, creating the session where needed; begin it if it can run.
+    """Store a turn, creating its session where needed, and start it if none runs or waits.
 
-    A request that was accepted before is not accepted again. `make_title` makes the provisional
-    title from the message and the time. Raises `QueueFull`, `SessionBusy`, `MessageNotFound`,
-    `TurnNotFound` and `IdempotencyKeyReused`.
+    Args:
+        conn: The connection.
+        tenant: Whose session it is.
+        request: What was posted.
+        runner: Who runs the turn, or the one that waits longest.
+        max_queued: Turns of a session that may wait.
+        make_title: Makes the provisional title from the message and the time.
+        at: The time, in microseconds since 1970.
+
+    Returns:
+        The turn, or with `DuplicateRequest` the one that the same request made before.
+
+    Raises:
+        QueueFull: `max_queued` turns wait already.
+        SessionBusy: A turn runs, and the request does not want to wait.
+        MessageNotFound: The request's branch is not in the session.
+        TurnNotFound: The turn to regenerate is not in the session.
+        IdempotencyKeyReused: The key belongs to another request.
+        SessionNotFound: The session of the same request was deleted.
+
     """
     session = sessions.find(conn, tenant=tenant, session_id=request.session_id)
-    repeated = idempotency.find(conn, tenant=tenant, session=session, request=request, at=at)
-    if repeated is not None:
-        return repeated
-    place = _place(conn, tenant, session, request)
+    duplicate = idempotency.find(conn, tenant=tenant, session=session, request=request, at=at)
+    if duplicate is not None:
+        return duplicate
+    target = _target(conn, tenant, session, request)
     if session is None:
         title = make_title(request.message or "", at)
         session = sessions.create(
             conn, tenant=tenant, session_id=request.session_id, title=title, at=at
         )
-    line = rows.line(conn, session.pk)
-    if line.running and request.on_busy is OnBusy.REJECT:
-        raise SessionBusy(turn=TurnRef(line.running, session.session_id), forbids_retry=True)
-    if line.running and line.waiting >= max_queued:
-        raise QueueFull(retry_after=QUEUE_RETRY_SECONDS, turn=TurnRef(line.running))
-    at = max(at, session.updated_at)
-    turn = _turn(session, request, place, runner)
-    values = {
-        "tenant_id": tenant,
-        "session_pk": session.pk,
-        "seq": session.turn_count + 1,
-        "idempotency_key": request.idempotency_key,
-        "request_digest": request.digest,
-        "branch_seq": place.branch_seq,
-        "regenerates": place.original.id if place.original else None,
-        "created_at": at,
-    }
-    begun = None
-    if line.running or line.waiting:
-        rows.insert_turn(conn, turn, input=request.message, **values)
-        counted = {"turn_count": session.turn_count + 1, "updated_at": at}
-        rows.update_session(conn, session.pk, **counted)
-        # It waits like any other; where none runs, the turn has come of who waits longest.
-        if not line.running:
-            begun = start_next_turn(conn, session_pk=session.pk, runner=runner, at=at)
+    queue = rows.queue_state(conn, session.pk)
+    _check_queue(queue, session, request, max_queued)
+    turn = _queued_turn(session, request, target, runner)
+    new = NewTurn(
+        tenant=tenant,
+        session_pk=session.pk,
+        seq=session.turn_count + 1,
+        idempotency_key=request.idempotency_key,
+        request_digest=request.digest,
+        branch_seq=target.branch_seq,
+        regenerates=target.original.id if target.original else None,
+        created_at=max(at, session.updated_at),
+    )
+    if queue.running or queue.waiting:
+        begun = _enqueue(conn, session, turn, request.message, new, runner, queue)
     else:
-        begun = start_turn(conn, session, turn, request.message, runner, values)
+        begun = start_turn(conn, session, turn, request.message, new, runner)
         turn = begun.turn
     first_message = _first_message(conn, session, request.message)
-    return Accepted(
-        turn,
-        session.pk,
-        begun,
-        line.running,
-        created=None if session.turn_count else sessions.listed(conn, tenant=tenant, pk=session.pk),
-        first_message=first_message,
-    )
+    created = None if session.turn_count else sessions.listed(conn, tenant=tenant, pk=session.pk)
+    return Accepted(turn, session.pk, begun, queue.running, created, first_message)
 
 
 def cancel_waiting(
     conn: sa.Connection, *, tenant: str, turn_id: str, error_code: str, error_detail: str, at: int
 ) -> Status:
-    """End a turn that waits, and return how it was before; any other is left as it is.
+    """Cancel a turn that waits; any other is left as it is.
 
-    Its message stays, and keeps its place in the line. Raises `TurnNotFound`.
+    Its message stays, and moves into the tree when it would have been the turn's time.
+
+    Args:
+        conn: The connection.
+        tenant: Whose turn it is.
+        turn_id: The turn.
+        error_code: Why it was cancelled: the code of an error.
+        error_detail: The same as a sentence.
+        at: The time, in microseconds since 1970.
+
+    Returns:
+        The status before.
+
+    Raises:
+        TurnNotFound: The tenant has no such turn.
+
     """
-    row = rows.turn_of(conn, tenant=tenant, turn_id=turn_id)
+    row = rows.turn_of_tenant(conn, tenant=tenant, turn_id=turn_id)
     if row is None:
         raise TurnNotFound
     if row.status == Status.QUEUED.value:
         rows.update_turn(
             conn,
             turn_id,
-            status=Status.CANCELLED.value,
-            error_code=error_code,
-            error_detail=error_detail,
-            ended_at=max(at, row.created_at),
+            {
+                "status": Status.CANCELLED.value,
+                "error_code": error_code,
+                "error_detail": error_detail,
+                "ended_at": max(at, row.created_at),
+            },
         )
     return Status(row.status)
 
 
-def _place(conn: sa.Connection, tenant: str, session: Any, request: TurnRequest) -> _Place:
+def _target(
+    conn: sa.Connection, tenant: str, session: SessionRow | None, request: TurnRequest
+) -> _Target:
     """Find the message or the turn that a request names, in its session."""
     if request.regenerate is not None:
-        original = rows.turn_of(conn, tenant=tenant, turn_id=request.regenerate)
+        original = rows.turn_of_tenant(conn, tenant=tenant, turn_id=request.regenerate)
         if original is None or session is None or original.session_pk != session.pk:
             raise TurnNotFound("There is no such turn in this session.")
-        return _Place(original=original)
+        return _Target(original=original)
     if request.branch is None:
-        return _Place()
+        return _Target()
     if request.branch.parent_id is None:
-        return _Place(ROOT)
-    parent = session and rows.message_named(
+        return _Target(ROOT)
+    parent = session and rows.message_by_id(
         conn, session_pk=session.pk, message_id=request.branch.parent_id
     )
     if parent is None:
         raise MessageNotFound("There is no such message in this session.")
-    return _Place(parent.seq)
+    return _Target(parent.seq)
 
 
-def _turn(session: Any, request: TurnRequest, place: _Place, runner: Runner) -> Turn:
-    """A turn that waits. Where the request is silent, it asks as its session has it set.
+def _check_queue(
+    queue: QueueState, session: SessionRow, request: TurnRequest, max_queued: int
+) -> None:
+    if not queue.running:
+        return
+    if request.on_busy is OnBusy.REJECT:
+        raise SessionBusy(turn=TurnRef(queue.running, session.session_id), forbids_retry=True)
+    if queue.waiting >= max_queued:
+        raise QueueFull(retry_after=QUEUE_RETRY_SECONDS, turn=TurnRef(queue.running))
 
-    One that regenerates asks as the original did, whatever has been set since.
+
+def _enqueue(
+    conn: sa.Connection,
+    session: SessionRow,
+    turn: Turn,
+    message: str | None,
+    new: NewTurn,
+    runner: Runner,
+    queue: QueueState,
+) -> StartedTurn | None:
+    """Store a turn that waits; where none runs, start the one that waits longest."""
+    rows.insert_turn(conn, turn, {**new.values, "input": message})
+    counters: SessionValues = {"turn_count": session.turn_count + 1, "updated_at": new.created_at}
+    rows.update_session(conn, session.pk, counters)
+    if queue.running:
+        return None
+    return start_next_turn(conn, session_pk=session.pk, runner=runner, at=new.created_at)
+
+
+def _queued_turn(
+    session: SessionRow, request: TurnRequest, target: _Target, runner: Runner
+) -> Turn:
+    """A turn that waits. What the request leaves open is as its session has it set.
+
+    One that regenerates has the options of the original, whatever has been set since.
     """
-    if place.original is None:
-        model, question = session.model or runner.model, message_id()
+    if target.original is None:
+        model, user_message_id = session.model or runner.model, message_id()
         settings = TurnOptions(temperature=session.temperature, max_tokens=session.max_tokens)
     else:
-        before = rows.turn(place.original, session.session_id)
-        model, question, settings = before.model, before.user_message_id, before.options
+        original = rows.turn(target.original, session.session_id)
+        model, user_message_id = original.model, original.user_message_id
+        settings = original.options
     options = request.options.over(settings)
     return Turn(
         turn_id=turn_id(),
@@ -164,15 +217,15 @@ def _turn(session: Any, request: TurnRequest, place: _Place, runner: Runner) -> 
         status=Status.QUEUED,
         attempt=0,
         model=options.model or model,
-        user_message_id=question,
+        user_message_id=user_message_id,
         message_id=message_id(),
         options=options,
     )
 
 
-def _first_message(conn: sa.Connection, session: Any, message: str | None) -> str | None:
-    """What the session's title is made from, if the model still owes one."""
+def _first_message(conn: sa.Connection, session: SessionRow, message: str | None) -> str | None:
+    """What the session's title is made from, if it has none of a model yet."""
     if not session.title_pending:
         return None
-    first = rows.message_at(conn, session_pk=session.pk, seq=1)
-    return message if first is None else str(first.content)
+    first = rows.message_by_seq(conn, session_pk=session.pk, seq=1)
+    return message if first is None else first.content

@@ -1,7 +1,8 @@
-"""What is kept of a turn: its record, the list of those that have not ended, its receipt."""
+"""Turns as they are stored: the record, the summary, the receipt of what a model was sent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -22,6 +23,8 @@ from chatkeep.domain.model import (
 )
 from chatkeep.domain.times import rfc3339
 from chatkeep.store import messages, rows
+from chatkeep.store.messages import ContextMessage
+from chatkeep.store.rows import TreeMessage, TurnWithSession
 from chatkeep.store.tables import turns
 
 LEFT_OUT_NAMED = 100
@@ -36,9 +39,30 @@ SUMMARIZED = (
 """The columns of a turn that its summary needs: the others may be long."""
 
 
+class AnsweringTurn(NamedTuple):
+    """A turn's `SUMMARIZED` columns, and the message that it belongs to."""
+
+    message: str
+    id: str
+    status: str
+    attempt: int
+    model: str
+    input_tokens: int | None
+    output_tokens: int | None
+    finish_reason: str | None
+    error_code: str | None
+    error_detail: str | None
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+
+
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A turn as it is kept, with its session's title, and whether that came with this turn."""
+class StoredTurn:
+    """A turn that may have ended, with its reply or the error that it ended with.
+
+    `title` is its session's; `is_titled` is true if a model made that from this turn's message.
+    """
 
     turn: Turn
     record: TurnRecord
@@ -48,35 +72,40 @@ class Kept:
     is_titled: bool
 
 
-def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> Kept:
-    """A turn and its messages. Raises `TurnNotFound`."""
-    row = rows.turn_of(conn, tenant=tenant, turn_id=turn_id)
-    if row is None:
-        raise TurnNotFound
-    ids = [row.user_message_id, row.message_id]
-    found = messages.named(conn, session_pk=row.session_pk, ids=ids)
+def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> StoredTurn:
+    """Read a turn and its messages. Raises `TurnNotFound`."""
+    row = _row(conn, tenant, turn_id)
+    turn_messages = messages.by_ids(
+        conn, session_pk=row.session_pk, ids=[row.user_message_id, row.message_id]
+    )
     if row.input is not None:
-        found.insert(0, _waiting(row))
+        turn_messages.insert(0, _waiting_message(row, row.input))
     failure = None
     if row.error_code is not None:
         failure = error_from_code(row.error_code, row.error_detail).as_outcome_of(
             TurnRef(row.id, row.session_id)
         )
-    told = summary(row)
+    summarized = summary(row)
     record = TurnRecord(
-        **{name: getattr(told, name) for name in TurnSummary.__dataclass_fields__},
+        **{name: getattr(summarized, name) for name in TurnSummary.__dataclass_fields__},
         session_id=row.session_id,
         user_message_id=row.user_message_id,
         message_id=row.message_id,
-        messages=tuple(found),
+        messages=tuple(turn_messages),
     )
-    reply = next((message.content for message in found if message.id == row.message_id), "")
-    is_titled = row.seq == 1 and row.title_source == TitleSource.MODEL.value
-    return Kept(rows.turn(row, row.session_id), record, reply, failure, row.title, is_titled)
+    replies = (message.content for message in turn_messages if message.id == row.message_id)
+    return StoredTurn(
+        turn=rows.turn(row, row.session_id),
+        record=record,
+        reply=next(replies, ""),
+        failure=failure,
+        title=row.title,
+        is_titled=row.seq == 1 and row.title_source == TitleSource.MODEL.value,
+    )
 
 
-def summary(row: Any) -> TurnSummary:
-    """Make of a turn's row what is told of it beside its messages."""
+def summary(row: TurnWithSession | AnsweringTurn) -> TurnSummary:
+    """Make a turn's summary of its row."""
     error = None
     if row.error_code is not None:
         failure = error_from_code(row.error_code, row.error_detail)
@@ -96,37 +125,32 @@ def summary(row: Any) -> TurnSummary:
 
 
 def receipt(conn: sa.Connection, *, tenant: str, turn_id: str) -> Receipt:
-    """What a turn's model was sent, and what not. Raises `TurnNotFound` and `TurnNotStarted`.
+    """Read from the tree again what a turn's model was sent, and what not.
 
-    It is read from the tree again: nothing that a turn has read changes its place there.
+    Nothing that a turn has read ever moves in the tree.
+
+    Raises:
+        TurnNotFound: The tenant has no such turn.
+        TurnNotStarted: The turn still waits, or was cancelled while it did.
+
     """
-    row = rows.turn_of(conn, tenant=tenant, turn_id=turn_id)
-    if row is None:
-        raise TurnNotFound
-    if row.user_seq is None or row.context_messages is None:
+    row = _row(conn, tenant, turn_id)
+    if row.user_seq is None or row.context_messages is None or row.context_seq is None:
         raise TurnNotStarted(turn=TurnRef(turn_id))
-    asked = rows.message_at(conn, session_pk=row.session_pk, seq=row.user_seq)
+    user_message = rows.known_message(conn, session_pk=row.session_pk, seq=row.user_seq)
     walked = messages.window(
         conn,
         session_pk=row.session_pk,
-        head_seq=asked.parent_seq,
+        head_seq=user_message.parent_seq,
         limit=row.context_messages,
         until=row.context_seq,
     )
     sent = [
-        SentMessage(found.id, Role(found.role), found.content)
-        for found in reversed(walked)
-        if found.read
+        SentMessage(message.id, Role(message.role), message.content or "")
+        for message in reversed(walked)
+        if message.is_read
     ]
-    sent.append(SentMessage(asked.id, Role.USER, asked.content))
-    unanswered = tuple(found.id for found in walked if not found.read)
-    left_out = [LeftOut("no_reply", len(unanswered), unanswered)] if unanswered else []
-    before = walked[-1] if walked else asked
-    if before.parent_seq is not None:
-        older = messages.newest_ids(
-            conn, session_pk=row.session_pk, head_seq=before.parent_seq, limit=LEFT_OUT_NAMED
-        )
-        left_out.append(LeftOut("context_messages", before.depth - 1, older))
+    sent.append(SentMessage(user_message.id, Role.USER, user_message.content))
     options = rows.turn(row, row.session_id).options
     return Receipt(
         turn_id=turn_id,
@@ -137,18 +161,43 @@ def receipt(conn: sa.Connection, *, tenant: str, turn_id: str) -> Receipt:
             conn, session_pk=row.session_pk, digest=row.system_prompt_digest
         ),
         messages=tuple(sent),
-        left_out=tuple(left_out),
+        left_out=tuple(_left_out(conn, row.session_pk, user_message, walked)),
         temperature=options.temperature,
         max_tokens=options.max_tokens,
     )
 
 
-def _waiting(row: Any) -> Message:
+def _row(conn: sa.Connection, tenant: str, turn_id: str) -> TurnWithSession:
+    row = rows.turn_of_tenant(conn, tenant=tenant, turn_id=turn_id)
+    if row is None:
+        raise TurnNotFound
+    return row
+
+
+def _left_out(
+    conn: sa.Connection,
+    session_pk: int,
+    user_message: TreeMessage,
+    walked: Sequence[ContextMessage],
+) -> list[LeftOut]:
+    """The messages before a turn's own that its model was not sent, by rule."""
+    unanswered = tuple(message.id for message in walked if not message.is_read)
+    left_out = [LeftOut("no_reply", len(unanswered), unanswered)] if unanswered else []
+    oldest = walked[-1] if walked else user_message
+    if oldest.parent_seq is not None:
+        older = messages.newest_ids(
+            conn, session_pk=session_pk, head_seq=oldest.parent_seq, limit=LEFT_OUT_NAMED
+        )
+        left_out.append(LeftOut("context_messages", oldest.depth - 1, older))
+    return left_out
+
+
+def _waiting_message(row: TurnWithSession, content: str) -> Message:
     """The message of a turn that waits, as it will be."""
     return Message(
         id=row.user_message_id,
         role=Role.USER,
-        content=row.input,
+        content=content,
         created_at=rfc3339(row.created_at),
         status=Status(row.status),
         turn_id=row.id,

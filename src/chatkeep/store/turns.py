@@ -1,24 +1,28 @@
-"""Steps of a turn: begin the next that waits, begin one again, end one.
+"""Steps of a turn: start one, start the next that waits, start one again, finish one.
 
-Each function is one step of a transaction; the engine decides when they happen.
+Each function is one step of a transaction; who calls it decides when the step happens.
 """
 
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from chatkeep.domain.model import Call, Completion, Role, Status, SystemPrompts, Turn
 from chatkeep.store import messages, rows, usage
+from chatkeep.store.rows import RunningTurn, TreeMessage
+from chatkeep.store.tables import SessionRow, SessionValues, TurnRow, TurnValues
 
 ROOT = 0
-"""The place above a session's first message."""
+"""The `branch_seq` of a message that has none before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Who runs turns, and with what, where neither the turn nor its session says."""
+    """Who runs turns, and with what, where neither the turn nor its session has anything set.
+
+    `owner` is the lease of the process; `context_messages` how many messages a model reads.
+    """
 
     owner: str
     model: str
@@ -28,7 +32,10 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class StartedTurn:
-    """A turn that runs from now on, and all that its model needs to be asked."""
+    """A turn that runs from now on, and everything that its model is sent.
+
+    `context` are the messages before `message`, oldest first.
+    """
 
     turn: Turn
     session_pk: int
@@ -39,7 +46,10 @@ class StartedTurn:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a turn ended: its text so far, and the error unless it is complete."""
+    """How a turn ended: its text so far, and the error unless it is complete.
+
+    `calls` are what it cost, each with its status and whether it was a retry.
+    """
 
     status: Status
     text: str
@@ -51,142 +61,184 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A turn's end that is on disk: its session's title, and the turn that was waiting for it."""
+    """A turn's end that is on disk: its session's title, and the turn that waited for it."""
 
     title: str
     following: StartedTurn | None
 
 
-class _Asked(NamedTuple):
-    """A user's message in the tree, with the columns that its row would have."""
+@dataclass(frozen=True, slots=True)
+class NewTurn:
+    """What is stored of a new turn beside the turn itself, for as long as it exists.
 
+    `branch_seq` is the message before its own: `None` for the session's head, or `ROOT`.
+    `regenerates` is the turn whose message it answers once more.
+    """
+
+    tenant: str
+    session_pk: int
     seq: int
-    parent_seq: int | None
-    depth: int
-    content: str
+    idempotency_key: str | None
+    request_digest: bytes
+    branch_seq: int | None
+    regenerates: str | None
+    created_at: int
+
+    @property
+    def values(self) -> TurnValues:
+        """The columns of its row."""
+        return {
+            "tenant_id": self.tenant,
+            "session_pk": self.session_pk,
+            "seq": self.seq,
+            "idempotency_key": self.idempotency_key,
+            "request_digest": self.request_digest,
+            "branch_seq": self.branch_seq,
+            "regenerates": self.regenerates,
+            "created_at": self.created_at,
+        }
 
 
 @dataclass(frozen=True, slots=True)
-class _Sent:
-    """What else than messages a turn's model is sent."""
+class TurnContext:
+    """What a turn's model is sent beside messages, how many of those, and who sends it."""
 
-    system: str | None
-    limit: int
-    values: dict[str, object]
-    """What of it the turn's row says."""
+    owner: str
+    system_prompt: str | None
+    system_prompt_digest: bytes | None
+    context_messages: int
+    context_seq: int
+    """The session's newest message: what comes later is not part of the context."""
+
+    @property
+    def values(self) -> TurnValues:
+        """The columns of the turn's row by which this is known later."""
+        return {
+            "owner": self.owner,
+            "context_messages": self.context_messages,
+            "context_seq": self.context_seq,
+            "system_prompt_digest": self.system_prompt_digest,
+        }
 
 
 def start_turn(
     conn: sa.Connection,
-    session: Any,
-    waiting: Turn,
+    session: SessionRow,
+    queued: Turn,
     message: str | None,
+    new: NewTurn,
     runner: Runner,
-    values: dict[str, Any],
 ) -> StartedTurn:
-    """Store a turn of a session where none runs or waits, and begin it.
+    """Store and start a turn of a session in which no other runs or waits.
 
-    `values` are the columns of its row that `waiting` does not speak of.
+    Args:
+        conn: The connection.
+        session: Its session, locked.
+        queued: The turn as it would be if it had to wait.
+        message: The user's message; `None` if the turn regenerates another.
+        new: What else is stored of the turn.
+        runner: Who runs it.
+
     """
-    turn = replace(waiting, status=Status.RUNNING, attempt=1)
-    sent, at = _sent(conn, session, turn, runner), values["created_at"]
-    counted = {"turn_count": session.turn_count + 1, "updated_at": at}
-    if values["regenerates"] is None:
-        asked = _place(conn, session, values["branch_seq"], message or "")
+    turn = replace(queued, status=Status.RUNNING, attempt=1)
+    context, at = _turn_context(conn, session, turn, runner), new.created_at
+    counters: SessionValues = {"turn_count": session.turn_count + 1, "updated_at": at}
+    if new.regenerates is None:
+        user_message = _next_message(conn, session, turn, new.branch_seq, message or "")
     else:
-        asked = rows.message_named(conn, session_pk=session.pk, message_id=turn.user_message_id)
-    rows.insert_turn(conn, turn, user_seq=asked.seq, started_at=at, **sent.values, **values)
-    if values["regenerates"] is None:
-        _enter(conn, session, turn, asked, Status.RUNNING, at)
-        counted |= _head(asked.seq, asked.depth)
-    rows.update_session(conn, session.pk, **counted)
-    return _begun(conn, session, turn, asked, sent)
+        user_message = _answered_message(conn, session, turn)
+    rows.insert_turn(
+        conn,
+        turn,
+        {**new.values, **context.values, "user_seq": user_message.seq, "started_at": at},
+    )
+    if new.regenerates is None:
+        _insert_user_message(conn, session, turn, user_message, at)
+        counters |= _head_values(user_message.seq, user_message.depth)
+    rows.update_session(conn, session.pk, counters)
+    return _started(conn, session, turn, user_message, context)
 
 
 def start_next_turn(
     conn: sa.Connection, *, session_pk: int, runner: Runner, at: int
 ) -> StartedTurn | None:
-    """Begin the turn that waits longest in a session where none runs; `None` if none waits.
+    """Start the turn that waits longest in a session where none runs; `None` if none waits.
 
-    The message of a turn that was cancelled while it waited gets its place in passing. A session
-    that is deleted has no turns: nothing is begun there.
+    The message of a turn that was cancelled while it waited moves into the tree on the way. A
+    session that is deleted has no turns that wait.
+
+    Args:
+        conn: The connection.
+        session_pk: The session.
+        runner: Who runs the turn.
+        at: The time, in microseconds since 1970; the session's own if that is later.
+
     """
-    while row := rows.NEXT.one(conn, {"session": session_pk}):
+    while row := rows.NEXT.first(conn, {"session": session_pk}):
         session = rows.session(conn, session_pk)
         at = max(at, session.updated_at)
-        if row.regenerates is None:
-            asked = _place(conn, session, row.branch_seq, row.input)
-        else:
-            asked = rows.message_named(conn, session_pk=session.pk, message_id=row.user_message_id)
         is_cancelled = row.status == Status.CANCELLED.value
         turn = rows.turn(row, session.session_id)
         if not is_cancelled:
             turn = replace(turn, status=Status.RUNNING, attempt=1)
-        if row.regenerates is None:
-            _enter(conn, session, turn, asked, turn.status, at)
-            rows.update_session(conn, session.pk, **_head(asked.seq, asked.depth), updated_at=at)
+        user_message = _enter_tree(conn, session, row, turn, at)
         if is_cancelled:
-            rows.update_turn(conn, row.id, input=None, user_seq=asked.seq)
+            rows.update_turn(conn, row.id, {"input": None, "user_seq": user_message.seq})
             continue
-        sent = _sent(conn, session, turn, runner)
-        rows.update_turn(
-            conn,
-            row.id,
-            status=turn.status.value,
-            attempt=turn.attempt,
-            input=None,
-            user_seq=asked.seq,
-            started_at=at,
-            **sent.values,
-        )
-        return _begun(conn, session, turn, asked, sent)
+        context = _turn_context(conn, session, turn, runner)
+        values: TurnValues = {
+            "status": turn.status.value,
+            "attempt": turn.attempt,
+            "input": None,
+            "user_seq": user_message.seq,
+            "started_at": at,
+        }
+        rows.update_turn(conn, row.id, {**values, **context.values})
+        return _started(conn, session, turn, user_message, context)
     return None
 
 
 def restart_turn(conn: sa.Connection, *, turn_id: str, runner: Runner) -> StartedTurn:
-    """Count another attempt of a running turn, and read again what its model needs."""
+    """Count another attempt of a running turn, and read again what its model is sent.
+
+    Args:
+        conn: The connection.
+        turn_id: A turn that is running.
+        runner: Who runs it from now on.
+
+    """
     row = rows.BY_ID.one(conn, {"turn": turn_id})
     session = rows.session(conn, row.session_pk)
-    asked = rows.message_at(conn, session_pk=session.pk, seq=row.user_seq)
     turn = rows.turn(row, session.session_id, attempt=row.attempt + 1)
-    sent = _sent(conn, session, turn, runner)
-    rows.update_turn(conn, turn_id, attempt=turn.attempt, **sent.values)
-    return _begun(conn, session, turn, asked, sent)
+    user_message = _answered_message(conn, session, turn)
+    context = _turn_context(conn, session, turn, runner)
+    rows.update_turn(conn, turn_id, {**context.values, "attempt": turn.attempt})
+    return _started(conn, session, turn, user_message, context)
 
 
-def end(
+def finish_turn(
     conn: sa.Connection, *, turn_id: str, outcome: Outcome, runner: Runner, at: int
 ) -> Ended | None:
-    """End a running turn and begin the one that waits for it, all or nothing.
+    """Finish a running turn and start the one that waits for it, all or nothing.
 
-    Stores the reply, the turn's end and the session's counters. `None`, changing nothing, if
-    the turn is gone, has ended before, or belongs to another runner by now.
+    Args:
+        conn: The connection.
+        turn_id: The turn.
+        outcome: How it ended; its text becomes the reply.
+        runner: Who ran it, and runs the next.
+        at: The time, in microseconds since 1970; the session's own if that is later.
+
+    Returns:
+        `None`, changing nothing, if the turn does not exist any more, has ended before, or belongs
+        to another runner by now.
+
     """
-    row = rows.RUNNING.one(conn, {"turn": turn_id})
+    row = rows.RUNNING.first(conn, {"turn": turn_id})
     if row is None or row.status != Status.RUNNING.value or row.owner != runner.owner:
         return None
     at = max(at, row.updated_at)
-    if outcome.text:
-        seq, depth = row.last_seq + 1, row.depth + 1
-        messages.insert(
-            conn,
-            tenant=row.tenant_id,
-            session_pk=row.session_pk,
-            seq=seq,
-            parent_seq=row.user_seq,
-            depth=depth,
-            message_id=row.message_id,
-            role=Role.ASSISTANT,
-            content=outcome.text,
-            status=outcome.status,
-            turn_id=turn_id,
-            at=at,
-        )
-        rows.update_session(conn, row.session_pk, **_head(seq, depth), updated_at=at)
-    else:
-        # That too is activity: what is kept for days without any must not go at once.
-        rows.update_session(conn, row.session_pk, updated_at=at)
-    # A reply that is tried again in vain does not take anything from the first.
+    _store_reply(conn, row, turn_id, outcome, at)
+    # A reply that is regenerated in vain leaves the status that the first gave its message.
     if row.regenerates is None or outcome.status is Status.COMPLETED:
         messages.set_status(
             conn, session_pk=row.session_pk, seq=row.user_seq, status=outcome.status
@@ -194,13 +246,15 @@ def end(
     rows.update_turn(
         conn,
         turn_id,
-        status=outcome.status.value,
-        input_tokens=outcome.completion.usage.input_tokens,
-        output_tokens=outcome.completion.usage.output_tokens,
-        finish_reason=outcome.completion.finish_reason,
-        error_code=outcome.error_code,
-        error_detail=outcome.error_detail,
-        ended_at=at,
+        {
+            "status": outcome.status.value,
+            "input_tokens": outcome.completion.usage.input_tokens,
+            "output_tokens": outcome.completion.usage.output_tokens,
+            "finish_reason": outcome.completion.finish_reason,
+            "error_code": outcome.error_code,
+            "error_detail": outcome.error_detail,
+            "ended_at": at,
+        },
     )
     usage.add(
         conn,
@@ -213,70 +267,125 @@ def end(
     return Ended(row.title, start_next_turn(conn, session_pk=row.session_pk, runner=runner, at=at))
 
 
-def _place(conn: sa.Connection, session: Any, branch_seq: int | None, content: str) -> _Asked:
-    """Where a new message goes: to the session's head, or to where its turn says."""
+def _store_reply(
+    conn: sa.Connection, row: RunningTurn, turn_id: str, outcome: Outcome, at: int
+) -> None:
+    """Store what a turn's model has written, if anything, and that its session was active."""
+    if not outcome.text:
+        # An end without text is activity too: what expires without any must not go at once.
+        rows.update_session(conn, row.session_pk, {"updated_at": at})
+        return
+    seq, depth = row.last_seq + 1, row.depth + 1
+    messages.insert(
+        conn,
+        tenant=row.tenant_id,
+        session_pk=row.session_pk,
+        seq=seq,
+        parent_seq=row.user_seq,
+        depth=depth,
+        message_id=row.message_id,
+        role=Role.ASSISTANT,
+        content=outcome.text,
+        status=outcome.status,
+        turn_id=turn_id,
+        at=at,
+    )
+    rows.update_session(conn, row.session_pk, {**_head_values(seq, depth), "updated_at": at})
+
+
+def _enter_tree(
+    conn: sa.Connection, session: SessionRow, row: TurnRow, turn: Turn, at: int
+) -> TreeMessage:
+    """Move the message of a turn that has waited into the tree, unless it is there already."""
+    if row.regenerates is not None:
+        return _answered_message(conn, session, turn)
+    user_message = _next_message(conn, session, turn, row.branch_seq, row.input or "")
+    _insert_user_message(conn, session, turn, user_message, at)
+    head = _head_values(user_message.seq, user_message.depth)
+    rows.update_session(conn, session.pk, {**head, "updated_at": at})
+    return user_message
+
+
+def _next_message(
+    conn: sa.Connection, session: SessionRow, turn: Turn, branch_seq: int | None, content: str
+) -> TreeMessage:
+    """The message of a turn, below the session's head or where its turn says."""
     if branch_seq is None:
         parent_seq, depth = session.head_seq, session.message_count + 1
     elif branch_seq == ROOT:
         parent_seq, depth = None, 1
     else:
-        parent = rows.message_at(conn, session_pk=session.pk, seq=branch_seq)
+        parent = rows.known_message(conn, session_pk=session.pk, seq=branch_seq)
         parent_seq, depth = parent.seq, parent.depth + 1
-    return _Asked(session.last_seq + 1, parent_seq, depth, content)
+    return TreeMessage(session.last_seq + 1, turn.user_message_id, parent_seq, depth, content)
 
 
-def _enter(
-    conn: sa.Connection, session: Any, turn: Turn, asked: _Asked, status: Status, at: int
+def _answered_message(conn: sa.Connection, session: SessionRow, turn: Turn) -> TreeMessage:
+    """The message that a turn answers, which is in the tree."""
+    message = rows.message_by_id(conn, session_pk=session.pk, message_id=turn.user_message_id)
+    if message is None:
+        raise sa.exc.NoResultFound
+    return message
+
+
+def _insert_user_message(
+    conn: sa.Connection, session: SessionRow, turn: Turn, message: TreeMessage, at: int
 ) -> None:
-    """Put a turn's message into the tree; it is the session's head from then on."""
     messages.insert(
         conn,
         tenant=session.tenant_id,
         session_pk=session.pk,
-        seq=asked.seq,
-        parent_seq=asked.parent_seq,
-        depth=asked.depth,
-        message_id=turn.user_message_id,
+        seq=message.seq,
+        parent_seq=message.parent_seq,
+        depth=message.depth,
+        message_id=message.id,
         role=Role.USER,
-        content=asked.content,
-        status=status,
+        content=message.content,
+        status=turn.status,
         turn_id=turn.turn_id,
         at=at,
     )
 
 
-def _head(seq: int, depth: int) -> dict[str, int]:
+def _head_values(seq: int, depth: int) -> SessionValues:
     """The columns of a session whose newest message is its head."""
     return {"head_seq": seq, "last_seq": seq, "message_count": depth}
 
 
-def _sent(conn: sa.Connection, session: Any, turn: Turn, runner: Runner) -> _Sent:
-    """Choose what a turn's model is sent, and keep its system prompt."""
+def _turn_context(
+    conn: sa.Connection, session: SessionRow, turn: Turn, runner: Runner
+) -> TurnContext:
+    """Choose what a turn's model is sent, and store its system prompt."""
     size = session.context_messages
-    limit = runner.context_messages if size is None else size
     default = runner.system_prompts.of(turn.model)
-    chosen = (turn.options.system_prompt, session.system_prompt, default)
-    system = next((text for text in chosen if text is not None), None) or None
+    prompts = (turn.options.system_prompt, session.system_prompt, default)
+    system_prompt = next((prompt for prompt in prompts if prompt is not None), None) or None
     digest = None
-    if system is not None:
-        digest = blake2b(system.encode(), digest_size=16).digest()
-        rows.keep_system_prompt(conn, session_pk=session.pk, digest=digest, content=system)
-    values: dict[str, object] = {
-        "owner": runner.owner,
-        "context_messages": limit,
-        "context_seq": session.last_seq,
-        "system_prompt_digest": digest,
-    }
-    return _Sent(system, limit, values)
+    if system_prompt is not None:
+        digest = blake2b(system_prompt.encode(), digest_size=16).digest()
+        rows.store_system_prompt(conn, session_pk=session.pk, digest=digest, content=system_prompt)
+    return TurnContext(
+        owner=runner.owner,
+        system_prompt=system_prompt,
+        system_prompt_digest=digest,
+        context_messages=runner.context_messages if size is None else size,
+        context_seq=session.last_seq,
+    )
 
 
-def _begun(conn: sa.Connection, session: Any, turn: Turn, asked: Any, sent: _Sent) -> StartedTurn:
+def _started(
+    conn: sa.Connection,
+    session: SessionRow,
+    turn: Turn,
+    user_message: TreeMessage,
+    context: TurnContext,
+) -> StartedTurn:
     """Read the messages that a turn's model is sent."""
-    context = messages.context(
+    read = messages.context(
         conn,
         session_pk=session.pk,
-        head_seq=asked.parent_seq,
-        limit=sent.limit,
-        until=session.last_seq,
+        head_seq=user_message.parent_seq,
+        limit=context.context_messages,
+        until=context.context_seq,
     )
-    return StartedTurn(turn, session.pk, sent.system, context, asked.content)
+    return StartedTurn(turn, session.pk, context.system_prompt, read, user_message.content)

@@ -2,17 +2,22 @@
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
 from chatkeep.domain.model import Call, CallKind, Status, UsageRow
-from chatkeep.store.prepared import PreparedStatement
-from chatkeep.store.tables import calls, sessions
+from chatkeep.store.prepared import PreparedSelect, PreparedStatement
+from chatkeep.store.tables import CallValues, calls, sessions
 
 DAY_MICROSECONDS = 24 * 3_600 * 1_000_000
 
 Group = Literal["day", "model", "session", "turn"]
+"""What calls are summed by."""
+
+
+class _SessionKey(NamedTuple):
+    pk: int
 
 
 def add(
@@ -24,26 +29,35 @@ def add(
     made: Sequence[Call],
     at: int,
 ) -> None:
-    """Write calls down. Those of a session that is gone count for its tenant."""
-    if made and session_pk is not None and _IS_THERE.one(conn, {"key": session_pk}) is None:
+    """Add calls to the count of tokens.
+
+    Args:
+        conn: The connection.
+        tenant: Whose calls.
+        session_pk: Their session; one that does not exist any more counts as `None`: they are
+            its tenant's then.
+        turn_id: Their turn; `None` for a title.
+        made: The calls.
+        at: The time, in microseconds since 1970.
+
+    """
+    if made and session_pk is not None and _BY_KEY.first(conn, {"key": session_pk}) is None:
         session_pk = turn_id = None
     for call in made:
-        _INSERT.run(
-            conn,
-            {
-                "tenant_id": tenant,
-                "session_pk": session_pk,
-                "turn_id": turn_id,
-                "kind": call.kind.value,
-                "model": call.model,
-                "status": call.status.value,
-                "is_retry": call.is_retry,
-                "input_tokens": call.input_tokens,
-                "output_tokens": call.output_tokens,
-                "is_estimated": call.is_estimated,
-                "created_at": at,
-            },
-        )
+        values: CallValues = {
+            "tenant_id": tenant,
+            "session_pk": session_pk,
+            "turn_id": turn_id,
+            "kind": call.kind.value,
+            "model": call.model,
+            "status": call.status.value,
+            "is_retry": call.is_retry,
+            "input_tokens": call.input_tokens,
+            "output_tokens": call.output_tokens,
+            "is_estimated": call.is_estimated,
+            "created_at": at,
+        }
+        _INSERT.run(conn, values)
 
 
 def summed(
@@ -56,9 +70,17 @@ def summed(
     until: int | None,
     limit: int,
 ) -> list[UsageRow]:
-    """What a tenant's calls cost, newest day first, then the dearest; at most so many rows.
+    """Sum what a tenant's calls cost, newest day first, then the dearest.
 
-    Times are in microseconds since 1970.
+    Args:
+        conn: The connection.
+        tenant: Whose calls.
+        by: What each row is of; the fields of the others are `None`.
+        session_id: Only the calls of this session.
+        since: Only calls at this time or later, in microseconds since 1970.
+        until: Only calls before this time.
+        limit: Rows at most.
+
     """
     groups = {group: _COLUMNS[group] for group in _COLUMNS if group in by}
     columns = [column.label(group) for group, column in groups.items()]
@@ -80,11 +102,11 @@ def summed(
         statement = statement.where(calls.c.created_at < until)
     order = [groups["day"].desc()] if "day" in groups else []
     cost = sa.func.sum(calls.c.input_tokens + calls.c.output_tokens)
-    found = conn.execute(statement.order_by(*order, cost.desc(), calls.c.kind)).mappings()
-    return [_row(row) for row in found]
+    rows = conn.execute(statement.order_by(*order, cost.desc(), calls.c.kind)).mappings()
+    return [_usage_row(row) for row in rows]
 
 
-def _row(row: Any) -> UsageRow:
+def _usage_row(row: sa.RowMapping) -> UsageRow:
     return UsageRow(
         day=_day(row.get("day")),
         model=row.get("model"),
@@ -101,13 +123,17 @@ def _day(number: int | None) -> str | None:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=number)).date().isoformat()
 
 
-def _count(condition: Any, value: Any = 1) -> Any:
+def _count(
+    condition: sa.ColumnElement[bool], value: sa.Column[int] | int = 1
+) -> sa.ColumnElement[int]:
     return sa.func.coalesce(sa.func.sum(sa.case((condition, value), else_=0)), 0)
 
 
 _INSERT = PreparedStatement(calls.insert())
-_IS_THERE = PreparedStatement(sa.select(sessions.c.pk).where(sessions.c.pk == sa.bindparam("key")))
-_COLUMNS: dict[str, Any] = {
+_BY_KEY = PreparedSelect(
+    sa.select(sessions.c.pk).where(sessions.c.pk == sa.bindparam("key")), _SessionKey
+)
+_COLUMNS: dict[Group, sa.ColumnElement[Any]] = {
     "day": calls.c.created_at // DAY_MICROSECONDS,
     "model": calls.c.model,
     "session": sessions.c.session_id,

@@ -175,7 +175,7 @@ class TurnFinisher:
         for failures in itertools.count():
             try:
                 return await self._store.write(
-                    turns.end, turn_id=turn.turn_id, outcome=stored, runner=runner, at=now()
+                    turns.finish_turn, turn_id=turn.turn_id, outcome=stored, runner=runner, at=now()
                 )
             except (StoreUnavailable, Overloaded) as failure:
                 logger.error("turn_end_not_stored", turn_id=turn.turn_id, failures=failures + 1)

@@ -198,7 +198,7 @@ class TurnService:
         role, text = opening
         return replace(receipt, messages=(SentMessage(None, role, text), *receipt.messages))
 
-    async def _read(self, caller: Caller, turn_id: str) -> turn_records.Kept:
+    async def _read(self, caller: Caller, turn_id: str) -> turn_records.StoredTurn:
         return await self._store.read(turn_records.find, tenant=caller.tenant, turn_id=turn_id)
 
     async def _accept(self, caller: Caller, request: TurnRequest) -> TurnStream | DuplicateRequest:
@@ -248,7 +248,7 @@ def _announce_title(call: "asyncio.Task[str | None]", stream: TurnStream, *, awa
     call.add_done_callback(settle)
 
 
-def _result(stored: turn_records.Kept) -> Reply | Failure:
+def _result(stored: turn_records.StoredTurn) -> Reply | Failure:
     """How a turn ended, as its stream said then."""
     if stored.failure is not None:
         return Failure(stored.failure, stored.reply)

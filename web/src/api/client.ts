@@ -1,4 +1,4 @@
-/** The server's native API, with types from its OpenAPI document, and its errors as `Problem`. */
+/** The client of the server's native API: its types, its errors and its cursors. */
 
 import createClient from 'openapi-fetch';
 import { t } from '../language';
@@ -17,64 +17,72 @@ export type ImportReport = components['schemas']['ImportReport'];
 export type Models = components['schemas']['Models'];
 export type Status = components['schemas']['Status'];
 
-/** Where the server is: beside the page, also below a path that a proxy puts before both. */
+/** The server's address: the page's own folder, also below a path that a proxy adds. */
 export const BASE = new URL('.', document.baseURI).href.replace(/\/$/, '');
 
 export const api = createClient<paths>({ baseUrl: BASE });
 
-/** Why a request was refused or a turn has no whole reply, in the server's words (RFC 9457). */
+/** An error of the API (RFC 9457), or the reason why a turn has no complete reply. */
 export class Problem extends Error {
   constructor(
+    /** The HTTP status; 0 if there was no response. */
     readonly status: number,
     readonly title: string,
     readonly detail: string,
     readonly type = 'about:blank',
     /** Seconds after which the same request may succeed. */
     readonly retryAfter: number | null = null,
-    /** The turn that is stored in spite of it. */
+    /** The turn that is stored in spite of the error. */
     readonly turnId: string | null = null,
   ) {
     super(detail);
     this.name = 'Problem';
   }
 
-  /** What a body says that should be a problem; any body makes one. */
+  /**
+   * The problem in the body of a response. Never fails.
+   *
+   * @param body - The parsed body. Fields that are missing, or not of the type that RFC 9457 demands,
+   *   get defaults.
+   * @param status - The status of the response, which the body may not repeat.
+   */
   static from(body: unknown, status: number): Problem {
-    const said = (body ?? {}) as Record<string, unknown>;
-    const text = (value: unknown, other: string) => (typeof value === 'string' ? value : other);
-    const title = text(said.title, t.problems.unexpected(status));
-    const after = typeof said.retry_after === 'number' ? said.retry_after : null;
-    const turn = typeof said.turn_id === 'string' ? said.turn_id : null;
-    const type = text(said.type, 'about:blank');
-    return new Problem(status, title, text(said.detail, title), type, after, turn);
+    const fields = (body ?? {}) as Record<string, unknown>;
+    const text = (value: unknown, fallback: string) =>
+      typeof value === 'string' ? value : fallback;
+    const title = text(fields.title, t.problems.unexpected(status));
+    const retryAfter = typeof fields.retry_after === 'number' ? fields.retry_after : null;
+    const turnId = typeof fields.turn_id === 'string' ? fields.turn_id : null;
+    const type = text(fields.type, 'about:blank');
+    return new Problem(status, title, text(fields.detail, title), type, retryAfter, turnId);
   }
 }
 
-/** What to tell a person about anything that was thrown. */
-export function words(error: unknown): string {
+/** A text for users about any error. What is not a `Problem` means that no response came. */
+export function errorText(error: unknown): string {
   if (error instanceof Problem) return error.detail;
   return t.common.unreachable;
 }
 
-/** The data of an answer. Throws `Problem` when the server refused. */
-export function data<T>(answer: { data?: T; error?: unknown; response: Response }): T {
-  if (!answer.response.ok) throw Problem.from(answer.error, answer.response.status);
-  return answer.data as T;
+/** The data of a successful response. Throws `Problem` for any other. */
+export function unwrap<T>(result: { data?: T; error?: unknown; response: Response }): T {
+  if (!result.response.ok) throw Problem.from(result.error, result.response.status);
+  return result.data as T;
 }
 
-/** The cursor that the `Link` header (RFC 8288) has for the page `rel`, if there is one. */
-export function cursor(response: Response, rel: 'next' | 'prev'): string | null {
-  for (const part of response.headers.get('Link')?.split(/,\s*(?=<)/) ?? []) {
-    const [, address, said] = /^<([^>]*)>;\s*rel="([^"]*)"/.exec(part) ?? [];
-    if (address === undefined || said !== rel) continue;
-    const query = new URL(address, 'http://server').searchParams;
+/** The cursor of the next or previous page in the `Link` header (RFC 8288), or null. */
+export function pageCursor(response: Response, rel: 'next' | 'prev'): string | null {
+  for (const link of response.headers.get('Link')?.split(/,\s*(?=<)/) ?? []) {
+    const [, url, linkRel] = /^<([^>]*)>;\s*rel="([^"]*)"/.exec(link) ?? [];
+    if (url === undefined || linkRel !== rel) continue;
+    const query = new URL(url, 'http://server').searchParams;
     return query.get(rel === 'next' ? 'after' : 'before');
   }
   return null;
 }
 
-/** A name that nobody has used. `crypto.randomUUID` is missing where the page came by plain HTTP. */
-export function fresh(): string {
+/** A new random id. `crypto.randomUUID` is missing on pages that were loaded by plain HTTP. */
+export function newId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -1,4 +1,4 @@
-/** Server-sent events that are read on from where they broke, for as long as it takes. */
+/** Server-sent events over connections that are opened again, for as long as it takes. */
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { BASE, Problem } from './client';
@@ -6,31 +6,37 @@ import { BASE, Problem } from './client';
 export interface ServerEvent {
   id: string;
   name: string;
-  // Each name has its own data; who reads an event knows which.
+  // Each event name has its own payload; whoever handles the event knows its shape.
   data: Record<string, any>;
 }
 
 /** The events that end a turn's stream. */
-export const LAST = new Set([
+export const TERMINAL_EVENTS = new Set([
   'turn.completed',
   'turn.failed',
   'turn.cancelled',
   'turn.interrupted',
 ]);
 
-/** The server sends a comment every 15 seconds: one that is silent for longer has gone away. */
-const SILENCE_MS = 40_000;
-const PAUSES_MS = [250, 500, 1_000, 2_000, 4_000, 8_000];
-/** How long a tab may be hidden before it gives its connections back: a browser has six of them. */
-const HIDDEN_MS = 20_000;
+/** The server sends a comment every 15 seconds: a connection that is idle for longer is dead. */
+const IDLE_TIMEOUT_MS = 40_000;
+const RETRY_DELAYS_MS = [250, 500, 1_000, 2_000, 4_000, 8_000];
+/** How long a tab may be hidden before it closes its connections: a browser has six per server. */
+const HIDDEN_TIMEOUT_MS = 20_000;
 
-/** Ask for a stream. Throws `Problem` when the server refused, anything else when it was not reached. */
-export async function open(path: string, init: RequestInit): Promise<Response> {
+/**
+ * Open a stream of events.
+ *
+ * @param path - The path below the server's address, with a leading slash.
+ * @param init - The request; `Accept` and `cache` are set here.
+ * @throws `Problem` if the server refused, another error if it was not reached or did not begin a
+ *   response within 40 seconds.
+ */
+export async function openStream(path: string, init: RequestInit): Promise<Response> {
   const headers = { Accept: 'text/event-stream', ...init.headers };
-  // A stream begins at once: what says nothing for so long is a connection into nowhere.
-  const waiting = new AbortController();
-  const timer = setTimeout(() => waiting.abort(), SILENCE_MS);
-  const signal = AbortSignal.any([waiting.signal, ...(init.signal ? [init.signal] : [])]);
+  const timeout = new AbortController();
+  const timer = setTimeout(() => timeout.abort(), IDLE_TIMEOUT_MS);
+  const signal = AbortSignal.any([timeout.signal, ...(init.signal ? [init.signal] : [])]);
   try {
     const response = await fetch(BASE + path, { ...init, headers, signal, cache: 'no-store' });
     if (response.ok) return response;
@@ -40,13 +46,13 @@ export async function open(path: string, init: RequestInit): Promise<Response> {
   }
 }
 
-/** The events of one response, until it ends or breaks. */
-export async function* read(response: Response): AsyncGenerator<ServerEvent> {
+/** The events of one response, until it ends. Throws if the connection breaks or stays idle. */
+export async function* readEvents(response: Response): AsyncGenerator<ServerEvent> {
   if (!response.body) return;
-  let heard = () => {};
+  let restartTimer = () => {};
   const watched = new TransformStream<Uint8Array, Uint8Array>({
     transform(bytes, out) {
-      heard();
+      restartTimer();
       out.enqueue(bytes);
     },
   });
@@ -55,69 +61,81 @@ export async function* read(response: Response): AsyncGenerator<ServerEvent> {
     .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)
     .pipeThrough(new EventSourceParserStream());
   const reader = events.getReader();
-  let alarm = 0;
+  let timer = 0;
   try {
     for (;;) {
-      const silent = new Promise<never>((_, reject) => {
-        heard = () => {
-          clearTimeout(alarm);
-          alarm = window.setTimeout(() => reject(new Error('silence')), SILENCE_MS);
+      const idle = new Promise<never>((_, reject) => {
+        restartTimer = () => {
+          clearTimeout(timer);
+          timer = window.setTimeout(
+            () => reject(new Error('The connection is idle.')),
+            IDLE_TIMEOUT_MS,
+          );
         };
-        heard();
+        restartTimer();
       });
-      const { done, value } = await Promise.race([reader.read(), silent]);
+      const { done, value } = await Promise.race([reader.read(), idle]);
       if (done) return;
       if (value.id !== undefined && value.event !== undefined) {
         yield { id: value.id, name: value.event, data: JSON.parse(value.data) };
       }
     }
   } finally {
-    clearTimeout(alarm);
+    clearTimeout(timer);
     reader.cancel().catch(() => {});
   }
 }
 
-export interface Following {
-  /** Ends the reading. */
+export interface SubscribeOptions {
+  /** Ends the subscription. */
   signal: AbortSignal;
-  /** The id of the last event that is known. */
-  after?: string | undefined;
-  /** Told whenever the connection is lost or there again. */
-  connected?: (is: boolean) => void;
+  /** The id of the last event that was read; the subscription continues after it. */
+  lastEventId?: string | undefined;
+  /** Called with true when a connection is open, with false when it is lost. */
+  onConnectionChange?: (isConnected: boolean) => void;
 }
 
 /**
- * The events at `path`, over as many connections as it takes: to the last event of a turn, or for
- * ever. Throws `Problem` only when the server says that there is nothing (404).
+ * The events at `path`, over as many connections as it takes: to the terminal event of a turn, or
+ * without end. Each connection continues after the last event of the one before.
+ *
+ * @param path - The path below the server's address, with a leading slash.
+ * @param options - See `SubscribeOptions`.
+ * @throws `Problem` only if there is no such stream (404). Every other error is retried.
  */
-export async function* follow(path: string, options: Following): AsyncGenerator<ServerEvent> {
-  let { after } = options;
+export async function* subscribe(
+  path: string,
+  options: SubscribeOptions,
+): AsyncGenerator<ServerEvent> {
+  let { lastEventId } = options;
   for (let failures = 0; !options.signal.aborted; failures += 1) {
-    await shown(options.signal);
-    const hidden = whileShown(options.signal);
+    await untilVisible(options.signal);
+    const visible = whileVisible(options.signal);
     try {
-      const headers: HeadersInit = after === undefined ? {} : { 'Last-Event-ID': after };
-      const response = await open(path, { headers, signal: hidden.signal });
-      options.connected?.(true);
+      const headers: HeadersInit =
+        lastEventId === undefined ? {} : { 'Last-Event-ID': lastEventId };
+      const response = await openStream(path, { headers, signal: visible.signal });
+      options.onConnectionChange?.(true);
       if (response.status === 204) return;
-      for await (const event of read(response)) {
+      for await (const event of readEvents(response)) {
         failures = 0;
-        after = event.id;
+        lastEventId = event.id;
         yield event;
-        if (LAST.has(event.name)) return;
+        if (TERMINAL_EVENTS.has(event.name)) return;
       }
     } catch (error) {
       if (error instanceof Problem && error.status === 404) throw error;
-      if (!hidden.signal.aborted && !options.signal.aborted) options.connected?.(false);
+      if (!visible.signal.aborted && !options.signal.aborted) options.onConnectionChange?.(false);
     } finally {
-      hidden.stop();
+      visible.stop();
     }
-    await pause(PAUSES_MS[Math.min(failures, PAUSES_MS.length - 1)] ?? 0, options.signal);
+    const retry = Math.min(failures, RETRY_DELAYS_MS.length - 1);
+    await delay(RETRY_DELAYS_MS[retry] ?? 0, options.signal);
   }
 }
 
-/** Wait; shorter when the network is back or the reading ends. */
-export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+/** Wait; shorter if the network comes back or the signal is aborted. */
+export function delay(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
       clearTimeout(timer);
@@ -132,40 +150,40 @@ export function pause(milliseconds: number, signal: AbortSignal): Promise<void> 
   });
 }
 
-/** Wait until somebody can see the page. */
-function shown(signal: AbortSignal): Promise<void> {
+/** Wait until the page is visible or the signal is aborted. */
+function untilVisible(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const look = () => {
+    const check = () => {
       if (document.hidden && !signal.aborted) return;
-      document.removeEventListener('visibilitychange', look);
-      signal.removeEventListener('abort', look);
+      document.removeEventListener('visibilitychange', check);
+      signal.removeEventListener('abort', check);
       resolve();
     };
-    document.addEventListener('visibilitychange', look);
-    signal.addEventListener('abort', look);
-    look();
+    document.addEventListener('visibilitychange', check);
+    signal.addEventListener('abort', check);
+    check();
   });
 }
 
-/** A signal that ends with `signal`, or when nobody has seen the page for a while. */
-function whileShown(signal: AbortSignal): { signal: AbortSignal; stop: () => void } {
-  const both = new AbortController();
+/** A signal that is aborted with `signal`, or when the page was hidden for a while. */
+function whileVisible(signal: AbortSignal): { signal: AbortSignal; stop: () => void } {
+  const controller = new AbortController();
   let timer = 0;
-  const end = () => both.abort();
-  const look = () => {
+  const abort = () => controller.abort();
+  const check = () => {
     clearTimeout(timer);
-    if (document.hidden) timer = window.setTimeout(end, HIDDEN_MS);
+    if (document.hidden) timer = window.setTimeout(abort, HIDDEN_TIMEOUT_MS);
   };
-  document.addEventListener('visibilitychange', look);
-  signal.addEventListener('abort', end);
-  if (signal.aborted) end();
-  look();
+  document.addEventListener('visibilitychange', check);
+  signal.addEventListener('abort', abort);
+  if (signal.aborted) abort();
+  check();
   return {
-    signal: both.signal,
+    signal: controller.signal,
     stop: () => {
       clearTimeout(timer);
-      document.removeEventListener('visibilitychange', look);
-      signal.removeEventListener('abort', end);
+      document.removeEventListener('visibilitychange', check);
+      signal.removeEventListener('abort', abort);
     },
   };
 }

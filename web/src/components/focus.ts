@@ -1,11 +1,11 @@
-/** Where the focus goes when what had it goes away. */
+/** Moves the focus when the element that has it is removed. */
 
-/** The field in which a message is written, else the page's main part. */
+/** Focus the field for a new message, or the main part of the page if there is no field. */
 export function focusField(): void {
   (document.getElementById('message') ?? document.getElementById('main'))?.focus();
 }
 
-/** After a button that its own click takes away: whoever used keys goes on at the field. */
-export function leaveButton({ detail: clicks }: MouseEvent): void {
+/** Focus the field after a click that removes its button, if the click came from the keyboard. */
+export function focusFieldAfterKey({ detail: clicks }: MouseEvent): void {
   if (clicks === 0) focusField();
 }

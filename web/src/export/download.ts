@@ -1,16 +1,20 @@
-/** A session as a file for people: read whole from the server, and handed to the browser. */
+/** Downloads a session as a file for people. */
 
-import { api, cursor, data, type Message } from '../api/client';
+import { api, pageCursor, unwrap, type Message } from '../api/client';
 import { conversationAsHtml } from './html';
 
-/** Messages of one page. */
-const PAGE = 500;
-/** Until the browser has surely begun to write the file. */
-const KEPT_MS = 60_000;
+const PAGE_SIZE = 500;
+/** By then the browser has begun to write the file, and no longer needs its URL. */
+const URL_LIFETIME_MS = 60_000;
 
-/** Download the active branch of a session as one HTML file. Throws `Problem`. */
+/**
+ * Download the active branch of a session as one HTML file. Throws `Problem`.
+ *
+ * @param sessionId - The session.
+ * @param title - Its title, which is the file's heading and gives it its name.
+ */
 export async function downloadHtml(sessionId: string, title: string): Promise<void> {
-  const messages = (await history(sessionId)).map(({ role, content, created_at, turn }) => ({
+  const messages = (await readHistory(sessionId)).map(({ role, content, created_at, turn }) => ({
     role,
     text: content,
     createdAt: created_at,
@@ -21,24 +25,24 @@ export async function downloadHtml(sessionId: string, title: string): Promise<vo
   link.href = URL.createObjectURL(file);
   link.download = `${fileName(title)}.html`;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MS);
+  setTimeout(() => URL.revokeObjectURL(link.href), URL_LIFETIME_MS);
 }
 
-async function history(sessionId: string): Promise<Message[]> {
+async function readHistory(sessionId: string): Promise<Message[]> {
   let messages: Message[] = [];
   for (let before: string | null | undefined; before !== null;) {
     const params = {
       path: { session_id: sessionId },
-      query: { limit: PAGE, details: true, ...(before && { before }) },
+      query: { limit: PAGE_SIZE, details: true, ...(before && { before }) },
     };
-    const answer = await api.GET('/history/{session_id}', { params });
-    messages = [...(data(answer) as Message[]), ...messages];
-    before = cursor(answer.response, 'prev');
+    const result = await api.GET('/history/{session_id}', { params });
+    messages = [...(unwrap(result) as Message[]), ...messages];
+    before = pageCursor(result.response, 'prev');
   }
   return messages;
 }
 
-/** The title as the server's exports are called after it: letters and figures, joined by hyphens. */
+/** The name of the file, by the rule of the server's exports: letters and digits, with hyphens. */
 function fileName(title: string): string {
   const name = title.replace(/[^\p{L}\p{M}\p{N}]+/gu, '-').replace(/^-+|-+$/g, '');
   return [...name].slice(0, 80).join('') || 'conversation';

@@ -1,26 +1,26 @@
-/** A conversation as one HTML file, which needs nothing else and runs nothing. */
+/** A conversation as one HTML file, which loads nothing and runs no script. */
 import { flushSync, mount, tick, unmount } from 'svelte';
 import { t } from '../language';
 import { escape } from '../markdown/escape';
 import { formulas } from '../markdown/formulas.svelte';
-import { nameImages } from '../markdown/images';
+import { linkImages } from '../markdown/images';
 import Markdown from '../markdown/Markdown.svelte';
 import markdownStyles from '../markdown/markdown.css?inline';
-import { painted } from '../markdown/painter';
+import { highlighted } from '../markdown/codeHighlighter';
 import pageStyles from '../styles.css?inline';
 import documentStyles from './document.css?inline';
 
 export interface ExportedMessage {
   role: 'user' | 'assistant' | 'system' | 'tool';
   text: string;
-  /** As the server writes moments. */
+  /** In ISO 8601. */
   createdAt: string;
   model: string | null;
 }
 
 export interface ExportedConversation {
   title: string;
-  /** Those of one branch, the first one first. */
+  /** The messages of one branch, oldest first. */
   messages: readonly ExportedMessage[];
 }
 
@@ -28,11 +28,11 @@ const POLICY =
   "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; base-uri 'none'";
 const FONT = 'assets/stix-two-math.woff2';
 
-/** Makes the file as the page shows the conversation now: in its language, light or dark as it is read. */
+/** Render the file in the page's language. It is light or dark like the system of its reader. */
 export async function conversationAsHtml(conversation: ExportedConversation): Promise<Blob> {
   const { title, messages } = conversation;
   const articles: string[] = [];
-  for (const [at, message] of messages.entries()) articles.push(await article(message, at));
+  for (const [index, message] of messages.entries()) articles.push(await article(message, index));
   const styles = [palette(), await font(articles), markdownStyles, documentStyles].join('\n');
   const about = [day(messages[0]?.createdAt), t.common.messages(messages.length)];
   const html = `<!doctype html>
@@ -60,36 +60,38 @@ ${articles.join('\n')}
   return new Blob([html], { type: 'text/html' });
 }
 
-async function article(message: ExportedMessage, at: number): Promise<string> {
+async function article(message: ExportedMessage, index: number): Promise<string> {
   const { role, text, createdAt, model } = message;
-  const words =
-    role === 'user' ? `<div class="words" dir="auto">${escape(text)}</div>` : await drawn(text, at);
-  const time = `<time datetime="${escape(createdAt)}">${escape(moment(createdAt))}</time>`;
+  const content =
+    role === 'user'
+      ? `<div class="words" dir="auto">${escape(text)}</div>`
+      : await renderMarkdown(text, index);
+  const time = `<time datetime="${escape(createdAt)}">${escape(dateTime(createdAt))}</time>`;
   const about = [model === null ? '' : escape(model), time].filter(Boolean).join(' · ');
   return `<article class="${role}">
 <header><h2>${escape(t.receipt.roles[role])}</h2><p>${about}</p></header>
-${words}
+${content}
 </article>`;
 }
 
-/** Markdown as the page draws it, in a form that lies still. */
-async function drawn(text: string, at: number): Promise<string> {
+/** Markdown as the page renders it, without what needs scripts. */
+async function renderMarkdown(text: string, index: number): Promise<string> {
   const host = document.createElement('div');
   const component = mount(Markdown, { target: host, props: { text, streaming: false } });
   flushSync();
   await formulas.settled();
   await tick();
-  await painted();
+  await highlighted();
   const copy = host.cloneNode(true) as HTMLElement;
   await unmount(component);
-  quieten(copy);
-  nameImages(copy);
-  linkFootnotes(copy, `m${at + 1}`);
+  makeStatic(copy);
+  linkImages(copy);
+  linkFootnotes(copy, `m${index + 1}`);
   return copy.innerHTML;
 }
 
-/** Takes away what only works with scripts, and what they would have added. */
-function quieten(root: HTMLElement): void {
+/** Remove what only works with scripts, and set the attributes that they would have set. */
+function makeStatic(root: HTMLElement): void {
   const comments = document.createTreeWalker(root, NodeFilter.SHOW_COMMENT);
   const anchors: Node[] = [];
   while (comments.nextNode()) anchors.push(comments.currentNode);
@@ -106,11 +108,11 @@ function quieten(root: HTMLElement): void {
     const { code: nameless, codeIn } = t.markdown;
     lines.setAttribute('aria-label', name === nameless ? nameless : codeIn(name));
   }
-  // What is checked is no attribute until it is written.
+  // `checked` is a property only; the file needs the attribute.
   for (const box of root.querySelectorAll('input')) box.toggleAttribute('checked', box.checked);
 }
 
-/** Footnotes by addresses in the file: what the page does by a script needs none here. */
+/** Link references and footnotes by fragments, where the page uses a script. */
 function linkFootnotes(root: HTMLElement, message: string): void {
   const references = new Set<string>();
   for (const button of root.querySelectorAll('.md-ref > button')) {
@@ -120,8 +122,8 @@ function linkFootnotes(root: HTMLElement, message: string): void {
     references.add(number);
     button.replaceWith(link);
   }
-  for (const [at, note] of root.querySelectorAll('.md-notes > ol > li').entries()) {
-    const number = String(at + 1);
+  for (const [index, note] of root.querySelectorAll('.md-notes > ol > li').entries()) {
+    const number = String(index + 1);
     note.id = `${message}-note-${number}`;
     note.removeAttribute('tabindex');
     const button = note.querySelector('.md-back');
@@ -142,12 +144,12 @@ function anchor(button: Element, address: string): HTMLAnchorElement {
   return link;
 }
 
-/** The page's colours and sizes, without what it does with them. */
+/** The stylesheet's variables: the page's colours and sizes. */
 function palette(): string {
   return /:root\s*\{[^}]*\}/.exec(pageStyles)?.[0] ?? '';
 }
 
-/** The font of formulas, where there are some; a reader without it has the system's own. */
+/** The font of formulas if there are any. If it cannot be read, the system's font is used. */
 async function font(articles: readonly string[]): Promise<string> {
   if (!articles.some((html) => html.includes('<math'))) return '';
   try {
@@ -174,6 +176,6 @@ function day(time: string | undefined): string {
   return new Date(time).toLocaleDateString(undefined, { dateStyle: 'long' });
 }
 
-function moment(time: string): string {
+function dateTime(time: string): string {
   return new Date(time).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 }

@@ -43,7 +43,7 @@ export const de: Words = {
     printPart:
       'Nur ein Teil dieser langen Unterhaltung wird gedruckt. Als HTML exportiert lässt sie sich ganz drucken.',
   },
-  question: {
+  userMessage: {
     name: 'Ihre Nachricht',
     edit: 'Nachricht bearbeiten',
     copy: 'Nachricht kopieren',
@@ -58,7 +58,7 @@ export const de: Words = {
       lines > 1 ? `Alles anzeigen (${count(lines)} Zeilen)` : 'Alles anzeigen',
     showLess: 'Weniger anzeigen',
   },
-  answer: {
+  reply: {
     name: 'Antwort',
     system: 'System',
     tool: 'Werkzeug',
@@ -66,10 +66,10 @@ export const de: Words = {
     waiting: (seconds: number) => `Wartet noch · ${count(seconds)} s`,
     stopped: 'Abgebrochen.',
     copy: 'Antwort kopieren',
-    again: 'Neu generieren',
-    againWith: 'Mit einem anderen Modell neu generieren',
+    regenerate: 'Neu generieren',
+    regenerateWith: 'Mit einem anderen Modell neu generieren',
     receipt: 'Was an das Modell ging',
-    toBeSent: 'Wird gesendet, sobald der Server wieder da ist.',
+    pending: 'Wird gesendet, sobald der Server wieder da ist.',
     connectionLost: 'Die Verbindung ist unterbrochen. Neuer Versuch …',
   },
   composer: {

@@ -1,4 +1,4 @@
-/** The page in English, section by section as its parts are named. Other languages follow its shape. */
+/** The page's texts in English, by parts of the page. Other languages have the same keys. */
 
 import { count } from './format';
 
@@ -27,7 +27,7 @@ export const en = {
     saved: 'Saved on your server.',
     missing: 'There is no such conversation.',
     deleted: 'It may have been deleted.',
-    unreadable: 'The conversation cannot be read.',
+    unreadable: 'The conversation could not be loaded.',
     otherBranch: 'This is another branch of the conversation.',
     continueHere: 'Continue here',
     back: 'Back to the conversation',
@@ -37,12 +37,12 @@ export const en = {
     toEnd: 'Go to the end',
     context: 'The model no longer reads what is above',
     contextTitle: (many: number) => `It is sent the last ${count(many)} messages.`,
-    readMore: 'Read more',
+    readMore: 'Include more',
     newAnswerFailed: 'The new answer failed.',
     printPart:
       'Only a part of this long conversation is printed. Export it as HTML to print all of it.',
   },
-  question: {
+  userMessage: {
     name: 'Your message',
     edit: 'Edit the message',
     copy: 'Copy the message',
@@ -56,7 +56,7 @@ export const en = {
     showAll: (lines: number) => (lines > 1 ? `Show all (${count(lines)} lines)` : 'Show all'),
     showLess: 'Show less',
   },
-  answer: {
+  reply: {
     name: 'Answer',
     system: 'System',
     tool: 'Tool',
@@ -64,10 +64,10 @@ export const en = {
     waiting: (seconds: number) => `Still waiting · ${count(seconds)} s`,
     stopped: 'Stopped.',
     copy: 'Copy the answer',
-    again: 'Regenerate',
-    againWith: 'Regenerate with another model',
+    regenerate: 'Regenerate',
+    regenerateWith: 'Regenerate with another model',
     receipt: 'What was sent to the model',
-    toBeSent: 'Will be sent when the server is back.',
+    pending: 'Will be sent when the server is back.',
     connectionLost: 'The connection is lost. Trying again…',
   },
   composer: {
@@ -95,7 +95,7 @@ export const en = {
   problems: {
     unexpected: (status: number) => `The server answered ${status || 'nothing'}.`,
     readFewer: 'Read fewer messages',
-    // By code, where the page's words are not the server's, which is English.
+    // By error code; other languages translate the server's titles here.
     titles: {} as Readonly<Record<string, string>>,
   },
   receipt: {
@@ -158,7 +158,7 @@ export const en = {
     answering: 'Answering',
     empty: 'Your conversations will be listed here.',
     emptyArchive: 'The archive is empty.',
-    failed: 'The list cannot be read.',
+    failed: 'The list could not be loaded.',
     pinned: 'Pinned',
     title: 'Title',
   },
@@ -217,7 +217,7 @@ export const en = {
       `${day}: ${answers} answers, ${input} tokens in, ${output} out`,
     dayHeading: 'Day',
     days: (days: number) => `${days} days`,
-    empty: 'No model was used in this time.',
+    empty: 'No model was used in this period.',
     estimated: '≈ contains estimates, where the provider did not count.',
     input: 'Input tokens',
     model: 'Model',
@@ -260,9 +260,9 @@ export const en = {
     send: 'Send the message',
     stop: 'Stop the answer, or close what is open',
     safety:
-      'Every message is kept on the server before the model is asked. An answer goes on when you ' +
-      'close the page, and is there when you come back. Editing a message or asking for another ' +
-      'answer makes a branch; nothing is overwritten.',
+      'Every message is saved on the server before it is sent to the model. An answer continues ' +
+      'when you close the page, and is there when you come back. Editing a message or regenerating ' +
+      'an answer creates a branch; nothing is overwritten.',
     files:
       "Drop a file anywhere to import conversations: Chatkeep's own exports, ChatGPT's `.zip` or " +
       "`conversations.json`, Open WebUI's.",

@@ -1,4 +1,4 @@
-/** Figures as the reader's own settings write them. */
+/** Numbers in the reader's own format. */
 
 export function count(value: number): string {
   return value.toLocaleString();

@@ -1,6 +1,6 @@
 /**
- * What the page says, in the browser's language. A language is one file beside this one; English is
- * there from the start, another is loaded before the page is drawn.
+ * The texts of the page, in the browser's language. A language is one file beside this one. English is
+ * a part of the page; another language is loaded before the page is rendered.
  */
 
 import { en } from './en';
@@ -11,10 +11,10 @@ const others: Readonly<Record<string, () => Promise<Words>>> = {
   de: () => import('./de').then(({ de }) => de),
 };
 
-/** The page's words. Read it where it is shown, not when a module is loaded: that is too early. */
+/** The texts. Use them only when rendering: while modules are loaded, the language is not chosen yet. */
 export let t: Words = en;
 
-/** Take the first of the browser's languages that the page has; English if it has none of them. */
+/** Load the first of the preferred languages (BCP 47 tags) that the page has, else use English. */
 export async function chooseLanguage(preferred: readonly string[]): Promise<void> {
   const known = (tag: string) => tag === 'en' || tag in others;
   const language = preferred.map((tag) => tag.split('-')[0] ?? '').find(known) ?? 'en';
@@ -23,7 +23,7 @@ export async function chooseLanguage(preferred: readonly string[]): Promise<void
     try {
       t = await load();
     } catch {
-      // The server is away: English is here.
+      // The server cannot be reached: English remains.
       return;
     }
   }

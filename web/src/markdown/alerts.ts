@@ -1,14 +1,19 @@
-/** Quotes that begin with `[!NOTE]` or the like: what readers should not miss. */
+/** Alerts: block quotes that begin with a marker such as `[!NOTE]`. */
 import type { Token } from 'marked';
 
 const ALERTS = ['note', 'tip', 'important', 'warning', 'caution'] as const;
 export type Alert = (typeof ALERTS)[number];
 
 const MARKER = /^\[!([a-z]{3,9})\][ \t]*\n?/i;
-/** What may become a marker yet. */
+/** A text that may still grow to a marker. */
 const HALF_MARKER = /^\[!?[a-z]{0,9}\]?$/i;
 
-/** The kind of an alert among a quote's blocks, and the blocks without its marker. */
+/**
+ * The kind of alert that a block quote is, if any, and its blocks without the marker.
+ *
+ * @param tokens - The blocks of the quote.
+ * @param growing - Whether more text may follow; then the beginning of a marker is hidden.
+ */
 export function alertOf(
   tokens: Token[],
   growing: boolean,

@@ -1,52 +1,65 @@
-/** A growing text as blocks. Reads again only its end; what stands before stays untouched. */
+/** A growing text as blocks. Only its end is parsed again; earlier blocks do not change. */
 import type { Token } from 'marked';
 import { Definitions, isNote } from './definitions';
 import { outline } from './grammar';
-import { read, type Node } from './nodes';
+import { parseBlock, type Node } from './nodes';
 
-/** One block of the page. Its `node` changes only if what it shows may change. */
+/** One block of the page. Its `node` changes only if its content may have changed. */
 export class Cell {
   node: Node = $state.raw({ kind: 'group', children: [] });
-  /** From what `node` was made: its Markdown, the definitions known then, whether it was whole. */
+  /** What `node` was made from: its Markdown, the definitions, and whether it was complete. */
   source = '';
-  #known = '';
-  #whole = false;
-  /** Whether more definitions could come then. */
+  #definitions = '';
+  #complete = false;
+  /** Whether more definitions could follow. */
   #unfinished = false;
 
-  /** Shows `source`, the Markdown of a block in a message with these definitions. */
-  update(source: string, defined: Definitions, unfinished: boolean, whole: boolean): void {
-    const known =
+  /**
+   * Show a block.
+   *
+   * @param source - The Markdown of the block.
+   * @param definitions - The definitions of the message as far as they are known.
+   * @param unfinished - Whether more definitions may follow.
+   * @param complete - Whether the block itself cannot grow any more.
+   */
+  update(source: string, definitions: Definitions, unfinished: boolean, complete: boolean): void {
+    const hasSameDefinitions =
       !source.includes('[') ||
-      (this.#known === defined.source &&
+      (this.#definitions === definitions.source &&
         (this.#unfinished === unfinished || !source.includes('[^')));
-    if (this.#whole && whole && this.source === source && known) return;
-    this.node = read(source, defined, unfinished, !whole);
+    if (this.#complete && complete && this.source === source && hasSameDefinitions) return;
+    this.node = parseBlock(source, definitions, unfinished, !complete);
     this.source = source;
-    this.#known = defined.source;
-    this.#whole = whole;
+    this.#definitions = definitions.source;
+    this.#complete = complete;
     this.#unfinished = unfinished;
   }
 }
 
-/** The beginning of an item, a heading or a fence perhaps: `2` below a list may become `2. `. */
+/** Possibly the beginning of an item, a heading or a fence: `2` below a list may become `2. `. */
 const UNDECIDED = /^\s*(?:\d{1,9}[.)]?|[-*+#>|`~$]{1,3}|\[\^[^\s[\]]{0,20}\]?)[ \t]*$/;
-/** A block that is longer than any marker can no longer turn out to belong to the one before. */
+/** A block that is longer than any marker can no longer become a part of the one before. */
 const MARKER_LENGTH = 12;
 const CLOSING_FENCE = /\n {0,3}(?:`{3}|~{3})/;
 const OPEN_FENCE = /^(`{3,}|~{3,})([^`\n]*)\n/;
 
-/** Promises that a text read piece by piece ends with the same cells as one read at once. */
+/** The blocks of one message. A text that arrives in pieces ends with the same cells as a whole one. */
 export class Blocks {
   cells: Cell[] = $state.raw([]);
-  /** The footnotes, which stand below the rest in the order of their numbers. */
+  /** The footnotes, in the order of their numbers; they are shown below the rest. */
   notes: Cell[] = $state.raw([]);
   #text = '';
-  /** Everything before this offset is settled: so many cells and footnotes, and these definitions. */
+  /** The text before this offset can no longer change: its cells, footnotes and definitions. */
   #settled = 0;
-  #kept = { cells: 0, notes: 0 };
-  #defined = new Definitions();
+  #settledCount = { cells: 0, notes: 0 };
+  #definitions = new Definitions();
 
+  /**
+   * Show a text.
+   *
+   * @param text - All of the text that has arrived.
+   * @param streaming - Whether more may follow.
+   */
   update(text: string, streaming: boolean): void {
     const clean = text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text;
     if (!clean.startsWith(this.#text)) {
@@ -56,41 +69,42 @@ export class Blocks {
     this.#text = clean;
     if (!streaming) this.#restart();
     else if (this.#growFence()) return;
-    const defined = this.#defined.copy();
-    const tokens = outline(clean.slice(this.#settled), defined);
-    this.#show(tokens, defined, streaming);
+    const definitions = this.#definitions.copy();
+    const tokens = outline(clean.slice(this.#settled), definitions);
+    this.#show(tokens, definitions, streaming);
     if (streaming) this.#settle(tokens);
   }
 
-  /** Reads from the beginning next time, and compares with what is there. */
+  /** Parse the text from its beginning next time. Cells whose content is the same stay. */
   #restart(): void {
     this.#settled = 0;
-    this.#kept = { cells: 0, notes: 0 };
-    this.#defined = new Definitions();
+    this.#settledCount = { cells: 0, notes: 0 };
+    this.#definitions = new Definitions();
   }
 
-  #show(tokens: Token[], defined: Definitions, streaming: boolean): void {
+  #show(tokens: Token[], definitions: Definitions, streaming: boolean): void {
     const shown = tokens.filter(isShown);
     if (streaming && shown.length > 1 && UNDECIDED.test(shown.at(-1)?.raw ?? '')) shown.pop();
     const last = streaming ? shown.at(-1) : undefined;
     const blocks = shown.filter((token) => !isNote(token));
     const notes = shown.filter(isNote);
-    const fill = (cells: Cell[], kept: number, read: Token[]): Cell[] => {
-      const filled = read.map((token, at) => {
-        const cell = cells[kept + at] ?? new Cell();
-        cell.update(isNote(token) ? token.text : token.raw, defined, streaming, token !== last);
+    const fill = (cells: Cell[], settled: number, tokens: Token[]): Cell[] => {
+      const filled = tokens.map((token, index) => {
+        const cell = cells[settled + index] ?? new Cell();
+        const source = isNote(token) ? token.text : token.raw;
+        cell.update(source, definitions, streaming, token !== last);
         return cell;
       });
-      const same =
-        filled.length + kept === cells.length &&
-        filled.every((cell, at) => cell === cells[kept + at]);
-      return same ? cells : [...cells.slice(0, kept), ...filled];
+      const isSame =
+        filled.length + settled === cells.length &&
+        filled.every((cell, index) => cell === cells[settled + index]);
+      return isSame ? cells : [...cells.slice(0, settled), ...filled];
     };
-    this.cells = fill(this.cells, this.#kept.cells, blocks);
-    this.notes = fill(this.notes, this.#kept.notes, notes);
+    this.cells = fill(this.cells, this.#settledCount.cells, blocks);
+    this.notes = fill(this.notes, this.#settledCount.notes, notes);
   }
 
-  /** Settles all blocks before the last one, once no more text can join them to it. */
+  /** Mark all blocks before the last one as settled, once it can no longer join them. */
   #settle(tokens: Token[]): void {
     const last = tokens.findLastIndex((token) => token.type !== 'space');
     const raw = tokens[last]?.raw ?? '';
@@ -98,24 +112,24 @@ export class Blocks {
     const before = tokens.slice(0, last);
     let offset = this.#settled;
     for (const token of before) {
-      // Should marked ever report another text than it read, nothing is settled.
+      // If marked ever reported another text than it parsed, nothing would be settled.
       if (!this.#text.startsWith(token.raw, offset)) return;
       offset += token.raw.length;
     }
-    this.#defined.add(before);
+    this.#definitions.add(before);
     this.#settled = offset;
     const notes = before.filter(isNote).length;
-    this.#kept.notes += notes;
-    this.#kept.cells += before.filter(isShown).length - notes;
+    this.#settledCount.notes += notes;
+    this.#settledCount.cells += before.filter(isShown).length - notes;
   }
 
-  /** Lengthens a code block that is still open, without reading it again. */
+  /** Extend a code block that is still open, without parsing it. Returns false if there is none. */
   #growFence(): boolean {
-    const cell = this.cells[this.#kept.cells];
+    const cell = this.cells[this.#settledCount.cells];
     const node = cell?.node;
     if (
       !cell ||
-      this.cells.length !== this.#kept.cells + 1 ||
+      this.cells.length !== this.#settledCount.cells + 1 ||
       node?.kind !== 'code' ||
       !node.growing
     )
@@ -123,8 +137,8 @@ export class Blocks {
     const raw = this.#text.slice(this.#settled);
     const fence = OPEN_FENCE.exec(raw);
     if (!fence?.[1]) return false;
-    const seen = raw.lastIndexOf('\n', cell.source.length - 1);
-    const rest = raw.slice(Math.max(seen, fence[0].length - 1));
+    const lineStart = raw.lastIndexOf('\n', cell.source.length - 1);
+    const rest = raw.slice(Math.max(lineStart, fence[0].length - 1));
     if (CLOSING_FENCE.test(rest)) return false;
     // The last line may become the closing fence.
     const end = /\n(?: {0,3}[`~]{0,2})?$/.exec(raw.slice(-6))?.[0].length ?? 0;

@@ -1,13 +1,13 @@
-/** What a message defines for all of it: the addresses of its links, and its footnotes. */
+/** The definitions of a message: the addresses of its links, and its footnotes. */
 import type { Links, Token, Tokens } from 'marked';
 
 export class Definitions {
   links: Links = noLinks();
   /** The numbers of the footnotes by their labels, in the order of the text. */
   notes = new Map<string, number>();
-  /** The same text as long as they are the same definitions. */
+  /** Identifies the definitions: equal for equal definitions. */
   source = '';
-  /** So many footnotes are in the list; one that is defined twice is there twice. */
+  /** How many footnotes there are; one that is defined twice counts twice. */
   size = 0;
 
   copy(): Definitions {
@@ -19,7 +19,7 @@ export class Definitions {
     return copy;
   }
 
-  /** Takes what blocks of the message define. What was defined first stays. */
+  /** Add the definitions in blocks of the message. The first definition of a label wins. */
   add(tokens: Token[]): void {
     for (const token of tokens) {
       if (isNote(token)) {
@@ -34,7 +34,7 @@ export class Definitions {
   }
 }
 
-/** A footnote: its label as references have it, and its Markdown. */
+/** A footnote: its label, as in its references, and its Markdown. */
 export interface Note extends Tokens.Generic {
   type: 'note';
   label: string;
@@ -45,7 +45,7 @@ export function isNote(token: Token): token is Note {
   return token.type === 'note';
 }
 
-/** A table of links without a prototype: `[constructor]` is no link. */
+/** An empty table of links. It has no prototype, so that `[constructor]` is not a link. */
 export function noLinks(): Links {
   return Object.create(null) as Links;
 }

@@ -1,19 +1,19 @@
-/** A part of a text that opens and closes: `<details>` with Markdown in it, as far as its end. */
+/** Collapsible parts of a text: `<details>` elements with Markdown in them. */
 import type { Lexer, Token, Tokens } from 'marked';
 
 export interface Details extends Tokens.HTML {
-  /** What stands beside the arrow; nothing if the text has no `<summary>`. */
+  /** The content of `<summary>`; empty if there is none. */
   summary: Token[];
   tokens: Token[];
-  /** Whether the text wants it to be open at first. */
+  /** Whether it has the attribute `open`. */
   open: boolean;
-  /** Whether its end is there. */
+  /** Whether the closing tag has arrived. */
   closed: boolean;
 }
 
 const OPENING = /^ {0,3}<details(?:\s[^<>]*)?>/i;
 const SUMMARY = /^\s*<summary(?:\s[^<>]*)?>([\s\S]*?)(?:<\/summary\s*>|(?=\n[ \t]*\n)|$)/i;
-/** A fence, code in a line, or a tag. What looks like a tag in code is none. */
+/** A fence, inline code, or a tag. In code there are no tags. */
 const MARK =
   /^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(`{3,}(?=[^`\n]*$)|~{3,})|`[^`\n]+`|<(\/?)details(?:\s[^<>]*)?>/gim;
 
@@ -25,7 +25,12 @@ export function beginsDetails(src: string): boolean {
   return OPENING.test(src);
 }
 
-/** The part that `src` begins with. One without an end goes on to the end of the text. */
+/**
+ * The element at the beginning of a text. Without a closing tag it extends to the end of the text.
+ *
+ * @param src - A text for which `beginsDetails` is true.
+ * @param lexer - Parses the content.
+ */
 export function detailsAt(src: string, lexer: Lexer): Details {
   const opening = OPENING.exec(src)?.[0] ?? '';
   const end = endOf(src, opening.length);
@@ -49,7 +54,7 @@ export function detailsAt(src: string, lexer: Lexer): Details {
   };
 }
 
-/** Where the closing tag begins and ends that belongs to the opening one before `start`. */
+/** The range of the closing tag that matches the opening one before `start`. */
 function endOf(src: string, start: number): { from: number; to: number } | undefined {
   const marks = new RegExp(MARK);
   marks.lastIndex = start;
@@ -71,7 +76,7 @@ function endOf(src: string, start: number): { from: number; to: number } | undef
   return undefined;
 }
 
-/** Lines without the blanks that all of them begin with: HTML is indented, and that means nothing. */
+/** Remove the indentation that all lines share: in HTML it has no meaning. */
 function outdent(text: string): string {
   let least = Infinity;
   for (const [margin] of text.matchAll(/^[ \t]*(?=\S)/gm)) least = Math.min(least, margin.length);

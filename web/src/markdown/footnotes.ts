@@ -7,18 +7,18 @@ import { guardOf } from './guard';
 const LABEL = '\\[\\^([^\\s[\\]]{1,100})\\]';
 const REFERENCE = new RegExp(`^${LABEL}`);
 const DEFINITION = new RegExp(`^ {0,3}${LABEL}:[ \\t]*`);
-/** What begins such a line is no more of a footnote, unless it is indented. */
+/** A line that ends a footnote, unless it is indented. */
 const NEXT = /^ {0,3}(?:\[\^|[-*+>#`~<|]|\d{1,9}[.)][ \t])/;
-/** A longer paragraph would be looked through once more for each of its blocks. */
+/** How far a paragraph is searched: it is searched again for each of its blocks. */
 const LONGEST_PARAGRAPH = 20_000;
 
-/** A footnote of the message. One inside a list or a quote stays text there. */
+/** Footnotes. One inside a list or a quote remains text. */
 export const note: TokenizerExtension = {
   name: 'note',
   level: 'block',
   start(src) {
-    const { mayHaveNotes, room, depth } = guardOf(this.lexer);
-    if (!mayHaveNotes || room === 0 || depth > 0) return undefined;
+    const { mayHaveNotes, notesLeft, depth } = guardOf(this.lexer);
+    if (!mayHaveNotes || notesLeft === 0 || depth > 0) return undefined;
     const start = src.slice(0, LONGEST_PARAGRAPH);
     const end = start.indexOf('\n\n');
     const at = start.slice(0, end < 0 ? undefined : end).search(/\n {0,3}\[\^[^\s[\]]{1,100}\]:/);
@@ -26,9 +26,9 @@ export const note: TokenizerExtension = {
   },
   tokenizer(src): Note | undefined {
     const guard = guardOf(this.lexer);
-    const match = guard.room > 0 && guard.depth === 0 ? DEFINITION.exec(src) : null;
+    const match = guard.notesLeft > 0 && guard.depth === 0 ? DEFINITION.exec(src) : null;
     if (!match?.[1]) return undefined;
-    guard.room -= 1;
+    guard.notesLeft -= 1;
     const raw = src.slice(0, endOf(src, match[0].length));
     const text = raw.slice(match[0].length).replace(/\n(?: {1,4}|\t)/g, '\n');
     return { type: 'note', raw, label: match[1], text };
@@ -50,7 +50,7 @@ export const reference: TokenizerAndRendererExtension = {
     if (number === undefined && !(growing && /^\d{1,3}$/.test(label))) return undefined;
     return { type: 'reference', raw: `[^${label}]`, text: String(number ?? label), number };
   },
-  // Its footnote comes below, so while the text grows it looks as if it were there.
+  // In a growing text the footnote may still follow, so its reference is shown already.
   renderer: ({ text, number }) =>
     number === undefined ? `<sup>${text}</sup>` : `<sup class="md-ref">${text}</sup>`,
 };
@@ -60,7 +60,7 @@ export function withoutLabels(text: string): string {
   return text.replace(new RegExp(DEFINITION, 'gm'), '');
 }
 
-/** The offset behind the footnote whose text begins at `start`. */
+/** The offset of the end of the footnote whose text begins at `start`. */
 function endOf(src: string, start: number): number {
   let end = lineEnd(src, start);
   let blank = false;
@@ -85,26 +85,26 @@ function lineEnd(src: string, from: number): number {
   return end < 0 ? src.length : end + 1;
 }
 
-/** Makes the references of `fragment` something to press. */
-export function activate(fragment: DocumentFragment): void {
-  for (const place of fragment.querySelectorAll('sup.md-ref')) {
-    const number = place.textContent ?? '';
-    if (!/^\d{1,5}$/.test(number) || place.closest('a')) continue;
-    // No link with an address: the page's own is the address of the conversation.
-    const button = place.ownerDocument.createElement('button');
+/** Put a button into each reference to a footnote. */
+export function addReferenceButtons(fragment: DocumentFragment): void {
+  for (const element of fragment.querySelectorAll('sup.md-ref')) {
+    const number = element.textContent ?? '';
+    if (!/^\d{1,5}$/.test(number) || element.closest('a')) continue;
+    // Not a link: the fragment of the page's address is the conversation.
+    const button = element.ownerDocument.createElement('button');
     button.type = 'button';
     button.setAttribute('role', 'link');
     button.setAttribute('aria-label', t.markdown.footnote(number));
     button.textContent = number;
-    place.replaceChildren(button);
+    element.replaceChildren(button);
   }
 }
 
-/** From where each footnote was last come to. */
+/** The reference from which each footnote was last reached. */
 const origins = new WeakMap<Element, HTMLElement>();
 
-/** Leads from a reference to its footnote, and from a footnote back, within one message. */
-export function follow(event: Event): void {
+/** Handle a click in a message: go from a reference to its footnote, or from a footnote back. */
+export function followReference(event: Event): void {
   const root = event.currentTarget;
   const button = event.target instanceof Element ? event.target.closest('button') : null;
   if (!(root instanceof Element) || !button) return;
@@ -115,15 +115,15 @@ export function follow(event: Event): void {
     origins.set(target, button);
     reveal(target);
   } else if (button.matches('.md-back')) {
-    const at = notes.findIndex((item) => item.contains(button));
-    const origin = notes[at] && origins.get(notes[at]);
-    const back = origin?.isConnected ? origin : first(root, at + 1);
+    const index = notes.findIndex((item) => item.contains(button));
+    const origin = notes[index] && origins.get(notes[index]);
+    const back = origin?.isConnected ? origin : firstReference(root, index + 1);
     if (back) reveal(back);
   }
 }
 
 /** The first reference to a footnote; without one, the beginning of the text. */
-function first(root: Element, number: number): HTMLElement | null {
+function firstReference(root: Element, number: number): HTMLElement | null {
   const buttons = [...root.querySelectorAll<HTMLElement>('.md-ref > button')];
   return (
     buttons.find(({ textContent }) => textContent === String(number)) ??
@@ -132,8 +132,8 @@ function first(root: Element, number: number): HTMLElement | null {
 }
 
 function reveal(element: HTMLElement): void {
-  for (let at = element.closest('details'); at; at = at.parentElement?.closest('details') ?? null)
-    at.open = true;
+  let details = element.closest('details');
+  for (; details; details = details.parentElement?.closest('details') ?? null) details.open = true;
   if (element.tabIndex < 0) element.tabIndex = -1;
   element.focus({ preventScroll: true });
   element.scrollIntoView({ block: 'center' });

@@ -1,18 +1,18 @@
-/** Turns the formulas of a fragment into MathML, by an engine that is loaded when it is first needed. */
+/** Renders formulas as MathML, with an engine that is loaded when it is first needed. */
 import { FORMULA_LIMIT } from './maths';
 import { sanitise } from './sanitise';
 
 type Engine = typeof import('./typeset');
 
-/** An answer that grows shows the same formula hundreds of times. */
-const REMEMBERED = 300;
+/** The size of the cache: a growing reply renders the same formula hundreds of times. */
+const CACHE_SIZE = 300;
 
 class Formulas {
   #engine: Engine | undefined = $state.raw();
   #loading: Promise<void> | undefined;
-  #drawn = new Map<string, Element | undefined>();
+  #cache = new Map<string, Element | undefined>();
 
-  /** Replaces each formula's source; until the engine is there, and after an error, it stays. */
+  /** Replace the source of each formula. Until the engine is loaded, and on errors, it stays. */
   typeset(fragment: DocumentFragment): void {
     const sources = fragment.querySelectorAll('code.md-math');
     if (sources.length === 0) return;
@@ -21,22 +21,22 @@ class Formulas {
       return;
     }
     for (const source of sources) {
-      const maths = this.#draw(source.textContent ?? '', source.classList.contains('md-display'));
+      const maths = this.#render(source.textContent ?? '', source.classList.contains('md-display'));
       if (maths) source.replaceWith(maths.cloneNode(true));
     }
   }
 
-  #draw(source: string, display: boolean): Element | undefined {
+  #render(source: string, display: boolean): Element | undefined {
     const key = `${display ? 'd' : 'i'}${source}`;
-    if (this.#drawn.has(key)) return this.#drawn.get(key);
-    if (this.#drawn.size >= REMEMBERED) this.#drawn.clear();
+    if (this.#cache.has(key)) return this.#cache.get(key);
+    if (this.#cache.size >= CACHE_SIZE) this.#cache.clear();
     const html = source.length > FORMULA_LIMIT ? undefined : this.#engine?.mathml(source, display);
     const maths = html === undefined ? undefined : sanitise(html, 'maths').querySelector('math');
-    this.#drawn.set(key, maths ?? undefined);
+    this.#cache.set(key, maths ?? undefined);
     return maths ?? undefined;
   }
 
-  /** Resolves when the engine is there if a formula wanted it, or cannot be had. */
+  /** Resolves when the engine is not being loaded any more. */
   async settled(): Promise<void> {
     await this.#loading;
   }
@@ -47,7 +47,7 @@ class Formulas {
         this.#engine = engine;
       },
       () => {
-        // The server is away: the source is readable, and the next formula tries again.
+        // Without the server the sources stay, which are readable. The next formula tries again.
         this.#loading = undefined;
       },
     );

@@ -1,4 +1,4 @@
-/** Source code in colours. Loaded when a text first holds code in a language that it knows. */
+/** Syntax highlighting. This module is loaded when a text first contains code. */
 import hljs from 'highlight.js/lib/core';
 import bash from 'highlight.js/lib/languages/bash';
 import c from 'highlight.js/lib/languages/c';
@@ -80,7 +80,7 @@ const LANGUAGES = {
 for (const [name, language] of Object.entries(LANGUAGES)) hljs.registerLanguage(name, language);
 hljs.registerAliases(['svelte', 'vue'], { languageName: 'xml' });
 
-/** HTML, not yet sanitised, that shows `text` in colours; nothing if the language is not known. */
+/** Unsanitised HTML of the highlighted text; undefined if the language is unknown. */
 export function highlight(text: string, language: string): string | undefined {
   if (!hljs.getLanguage(language)) return undefined;
   return hljs.highlight(text, { language, ignoreIllegals: true }).value;

@@ -1,28 +1,28 @@
-/** Where a formula begins and ends in Markdown. Knows nothing of how it looks. */
+/** Finds formulas in Markdown. `formulas.svelte.ts` renders them. */
 import type { TokenizerAndRendererExtension, Tokens } from 'marked';
 import { escape } from './escape';
 
-/** Longer sources stay text: no formula is that long, and an attack may be. */
+/** Longer sources remain text: no formula is that long, but an attack may be. */
 export const FORMULA_LIMIT = 10_000;
-/** Within a line of text they are shorter; so far the end of each beginning is looked for. */
+/** Inline formulas are shorter. Their end is searched within this distance. */
 const INLINE_LIMIT = 1_000;
 
-/** `$x$`: nothing blank inside its dollars, no letter or digit after them, so "$5 and $10" is text. */
+/** `$x$`: no space inside the dollars, no letter or digit after them, so "$5 and $10" is text. */
 const DOLLARS = /^\$(?![\s$])((?:\\[^\n]|[^\\$\n]|\n(?!\s*\n)){1,1000}?)(?<!\s)\$(?![\w$])/;
-/** A longer paragraph is shown as text, and would be looked through once more for each of its blocks. */
+/** How far a paragraph is searched: it is searched again for each of its blocks. */
 const LONGEST_PARAGRAPH = 20_000;
 const BLOCK_START = /\n {0,3}(?:\$\$|\\\[)/g;
-/** So many beginnings without an end in one paragraph, and it is no mathematics. */
-const TRIES = 10;
+/** After so many openings without an end, the rest of a paragraph is not searched. */
+const MAX_TRIES = 10;
 
-/** The source as text, with the class by which the page finds what it should render. */
+/** The source as code, with the class by which `formulas.svelte.ts` finds it. */
 function render(token: Tokens.Generic): string {
-  const looks = token.display ? 'md-math md-display' : 'md-math';
-  const code = `<code class="${looks}">${escape(token.text)}</code>`;
+  const className = token.display ? 'md-math md-display' : 'md-math';
+  const code = `<code class="${className}">${escape(token.text)}</code>`;
   return token.type === 'formulaBlock' ? `<p>${code}</p>` : code;
 }
 
-/** The formula at the very start of `src` between `open` and `close`, with no blank line in it. */
+/** The formula at the start of `src` between `open` and `close`; it has no blank line. */
 function between(
   src: string,
   open: string,
@@ -40,22 +40,23 @@ function blockAt(src: string): Tokens.Generic | undefined {
   const margin = /^ {0,3}(?=\$\$|\\\[)/.exec(src)?.[0];
   if (margin === undefined) return undefined;
   const rest = src.slice(margin.length);
-  const found =
+  const formula =
     between(rest, '$$', '$$', FORMULA_LIMIT) ?? between(rest, '\\[', '\\]', FORMULA_LIMIT);
-  const tail = found && /^[ \t]*(?:\n|$)/.exec(rest.slice(found.raw.length))?.[0];
-  if (!found || tail === undefined) return undefined;
-  return { type: 'formulaBlock', raw: margin + found.raw + tail, text: found.text, display: true };
+  const tail = formula && /^[ \t]*(?:\n|$)/.exec(rest.slice(formula.raw.length))?.[0];
+  if (!formula || tail === undefined) return undefined;
+  const raw = margin + formula.raw + tail;
+  return { type: 'formulaBlock', raw, text: formula.text, display: true };
 }
 
 export const formulaBlock: TokenizerAndRendererExtension = {
   name: 'formulaBlock',
   level: 'block',
   start(src) {
-    // In this paragraph only, and only where one really begins: a paragraph cut for nothing is read again.
+    // Only in this paragraph and only real formulas: a paragraph that is split is parsed again.
     const start = src.slice(0, LONGEST_PARAGRAPH);
     const end = start.indexOf('\n\n');
     const paragraph = end < 0 ? start : start.slice(0, end);
-    let tries = TRIES;
+    let tries = MAX_TRIES;
     for (const match of paragraph.matchAll(BLOCK_START)) {
       if (blockAt(src.slice(match.index + 1, match.index + 1 + FORMULA_LIMIT)))
         return match.index + 1;

@@ -1,10 +1,10 @@
-/** What a block is to the page: a small tree of lists and quotes with HTML and code at its ends. */
+/** Blocks as the page renders them: trees of lists and quotes, with HTML and code as leaves. */
 import type { Token, Tokens } from 'marked';
 import { alertOf, type Alert } from './alerts';
 import type { Definitions } from './definitions';
 import { isDetails, type Details } from './details';
 import { html, parse } from './grammar';
-import { tidy } from './tidy';
+import { complete } from './complete';
 
 export interface Html {
   kind: 'html';
@@ -22,14 +22,14 @@ export interface Quote {
   alert: Alert | undefined;
   children: Node[];
 }
-/** What opens and closes; `open` is how it begins. */
+/** A collapsible block; `open` is its first state. */
 export interface Fold {
   kind: 'fold';
   summary: string;
   open: boolean;
   children: Node[];
 }
-/** Several blocks that only stand together. */
+/** Several blocks without further meaning. */
 export interface Group {
   kind: 'group';
   children: Node[];
@@ -50,19 +50,25 @@ export type Node = Html | Code | Quote | Fold | Group | List;
 
 const CLOSED_FENCE = /^[^\n]*\n(?:[\s\S]*\n)? {0,3}(?:`{3,}|~{3,})[ \t]*\n*$/;
 
-/** The block whose Markdown is `raw`, in a message with these definitions. While the message is
- * `unfinished` there may be more of them; `growing` if more of the block may come. */
-export function read(
+/**
+ * Parse one block.
+ *
+ * @param raw - The Markdown of the block.
+ * @param definitions - The definitions of the message.
+ * @param unfinished - Whether more definitions may follow.
+ * @param growing - Whether the block may still grow; then its end is completed.
+ */
+export function parseBlock(
   raw: string,
   definitions: Definitions,
   unfinished: boolean,
   growing: boolean,
 ): Node {
-  const tokens = parse(growing ? tidy(raw) : raw, definitions, unfinished);
+  const tokens = parse(growing ? complete(raw) : raw, definitions, unfinished);
   const children = nodes(tokens, growing);
   const only = children[0];
   if (only && children.length === 1) return only;
-  // Tidied text can fall into several blocks; they stay one until more has come.
+  // A completed text can be several blocks; they stay together until more text arrives.
   return { kind: 'group', children };
 }
 
@@ -70,7 +76,7 @@ function nodes(tokens: Token[], growing: boolean): Node[] {
   const shown = tokens.filter(
     ({ type }) => type !== 'space' && type !== 'def' && type !== 'checkbox',
   );
-  return shown.map((token, at) => node(token, growing && at === shown.length - 1));
+  return shown.map((token, index) => node(token, growing && index === shown.length - 1));
 }
 
 function node(token: Token, growing: boolean): Node {
@@ -89,9 +95,9 @@ function quote(token: Tokens.Blockquote, growing: boolean): Quote {
 function fold({ summary, tokens, open, closed }: Details, growing: boolean): Fold {
   return {
     kind: 'fold',
-    // Nothing to press inside of what is pressed to open it.
+    // A summary is a button itself, and must not contain others.
     summary: inline(summary).replaceAll(' class="md-ref"', ''),
-    // Without an end it holds all the rest, which must not be hidden.
+    // Without a closing tag it contains all the rest, which must not be hidden.
     open: open || !closed,
     children: nodes(tokens, growing && !closed),
   };
@@ -108,10 +114,10 @@ function code(token: Tokens.Code, growing: boolean): Code {
 }
 
 function list(token: Tokens.List, growing: boolean): List {
-  const items = token.items.map((item, at) => ({
+  const items = token.items.map((item, index) => ({
     task: item.task,
     checked: item.checked === true,
-    children: nodes(item.tokens, growing && at === token.items.length - 1),
+    children: nodes(item.tokens, growing && index === token.items.length - 1),
   }));
   const start = token.start === '' ? 1 : token.start;
   return { kind: 'list', ordered: token.ordered, start, loose: token.loose, items };

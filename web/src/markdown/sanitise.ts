@@ -1,7 +1,7 @@
-/** What rendered HTML may hold. Everything that reaches the page from a model passes here, last. */
+/** Sanitises rendered HTML. Everything from a model passes here before it reaches the page. */
 import createPurifier, { type Config, type DOMPurify } from 'dompurify';
 import { t } from '../language';
-import { tameImages } from './images';
+import { restrictImages } from './images';
 
 /** `text` is Markdown's HTML, `code` is highlighted source, `maths` is MathML. */
 export type Kind = 'text' | 'code' | 'maths';
@@ -48,7 +48,7 @@ const CONFIGS: Record<Kind, Config> = {
   },
 };
 
-/** The only classes that may come out: no text of a model borrows the page's own looks. */
+/** The classes that are allowed: a model must not imitate the page's own elements. */
 const CLASSES: Record<Kind, RegExp> = {
   text: /^(?:language-[\w+#.-]{1,40}|md-(?:math|display|ref))$/,
   code: /^(?:hljs-[\w-]+|[a-z]+_{1,2})$/,
@@ -56,48 +56,56 @@ const CLASSES: Record<Kind, RegExp> = {
 };
 const SCHEMES = new Set(['http:', 'https:', 'mailto:']);
 
-/** No markup in it: nothing to clean, and most items of most lists are like that. */
-const WORDS = /^(?:<p>([^<&]*)<\/p>\n|([^<&]*))$/;
+/** HTML without markup, as most items of lists are: there is nothing to sanitise. */
+const PLAIN = /^(?:<p>([^<&]*)<\/p>\n|([^<&]*))$/;
 
-/** One each: to change the settings of one costs more than it takes to clean a paragraph. */
+/** One for each kind: to change the settings of one costs more than to sanitise a paragraph. */
 const PURIFIERS = { text: purifier('text'), code: purifier('code'), maths: purifier('maths') };
 
 function purifier(kind: Kind): DOMPurify {
-  const made = createPurifier(window);
-  made.setConfig(CONFIGS[kind]);
-  made.addHook('uponSanitizeAttribute', (_, data) => {
+  const purify = createPurifier(window);
+  purify.setConfig(CONFIGS[kind]);
+  purify.addHook('uponSanitizeAttribute', (_, data) => {
     if (data.attrName !== 'class') return;
-    const kept = data.attrValue.split(/\s+/).filter((name) => CLASSES[kind].test(name));
-    data.attrValue = kept.join(' ');
-    data.keepAttr = kept.length > 0;
+    const allowed = data.attrValue.split(/\s+/).filter((name) => CLASSES[kind].test(name));
+    data.attrValue = allowed.join(' ');
+    data.keepAttr = allowed.length > 0;
   });
-  return made;
+  return purify;
 }
 
-/** Promises HTML that runs nothing, fetches nothing unasked and leads nowhere but http, https, mailto. */
-export function sanitise(html: string, as: Kind = 'text'): DocumentFragment {
-  const words = WORDS.exec(html);
-  if (words) return paragraph(words[1], words[2]);
-  // Parsed in a document without a window: no image loads before it has been judged below.
-  const fragment = PURIFIERS[as].sanitize(quiet(html)) as unknown as DocumentFragment | null;
+/**
+ * Sanitise HTML: it runs no script, loads nothing but images from allowed hosts, and links only to
+ * http, https and mailto.
+ *
+ * @param html - The HTML, from any source.
+ * @param kind - What it may contain.
+ */
+export function sanitise(html: string, kind: Kind = 'text'): DocumentFragment {
+  const plain = PLAIN.exec(html);
+  if (plain) return paragraph(plain[1], plain[2]);
+  // Parsed in a document without a window: no image loads before `restrictImages` has seen it.
+  const fragment = PURIFIERS[kind].sanitize(
+    withoutReported(html),
+  ) as unknown as DocumentFragment | null;
   if (!fragment) return document.createDocumentFragment();
-  if (tooDeep(fragment)) return paragraph(html);
-  if (as === 'text') {
-    tameImages(fragment);
-    tameLinks(fragment);
+  if (isTooDeep(fragment)) return paragraph(html);
+  if (kind === 'text') {
+    restrictImages(fragment);
+    restrictLinks(fragment);
     lowerHeadings(fragment);
     wrapTables(fragment);
   }
   return fragment;
 }
 
-const DEEPEST = 40;
+const MAX_DEPTH = 40;
 
-/** Elements in elements in elements: laid out again at each level, they can stop the page for seconds. */
-function tooDeep(parent: ParentNode, left = DEEPEST): boolean {
+/** Whether elements are nested so deeply that their layout could block the page for seconds. */
+function isTooDeep(parent: ParentNode, left = MAX_DEPTH): boolean {
   if (left === 0) return true;
   for (let child = parent.firstElementChild; child; child = child.nextElementSibling) {
-    if (tooDeep(child, left - 1)) return true;
+    if (isTooDeep(child, left - 1)) return true;
   }
   return false;
 }
@@ -114,8 +122,8 @@ function paragraph(inside: string | undefined, bare = ''): DocumentFragment {
   return fragment;
 }
 
-/** Without what the page's policy would report as soon as it is parsed. Not for safety: that comes after. */
-function quiet(html: string): string {
+/** Remove what the page's policy would report on parsing. Safety does not depend on this. */
+function withoutReported(html: string): string {
   if (!/<[a-z][^<>]*(?:style|on\w+)\s*=|<style|<base/i.test(html)) return html;
   return html
     .replace(/<style\b[\s\S]*?(?:<\/style\b[^>]*>|$)/gi, '')
@@ -125,14 +133,14 @@ function quiet(html: string): string {
     );
 }
 
-/** Whether a link may lead there. A relative one could steer the page itself, so it may not. */
-export function mayLead(href: string): boolean {
+/** Whether a link to this address is allowed. A relative one could change the page's own state. */
+function isAllowedLink(href: string): boolean {
   return URL.canParse(href) && SCHEMES.has(new URL(href).protocol);
 }
 
-function tameLinks(fragment: DocumentFragment): void {
+function restrictLinks(fragment: DocumentFragment): void {
   for (const link of fragment.querySelectorAll('[href]')) {
-    if (link.localName !== 'a' || !mayLead(link.getAttribute('href') ?? '')) {
+    if (link.localName !== 'a' || !isAllowedLink(link.getAttribute('href') ?? '')) {
       link.removeAttribute('href');
       continue;
     }
@@ -142,7 +150,7 @@ function tameLinks(fragment: DocumentFragment): void {
   }
 }
 
-/** The page's own outline uses h1 and h2. */
+/** The page itself uses h1 and h2. */
 function lowerHeadings(fragment: DocumentFragment): void {
   for (const heading of fragment.querySelectorAll('h1, h2, h3, h4, h5, h6')) {
     const level = Number(heading.localName.slice(1));
@@ -153,7 +161,7 @@ function lowerHeadings(fragment: DocumentFragment): void {
   }
 }
 
-/** A wide table scrolls by itself; focusable, so that a keyboard can scroll it too. */
+/** Put tables into containers that scroll, and can be focused so that a keyboard can scroll them. */
 function wrapTables(fragment: DocumentFragment): void {
   for (const table of fragment.querySelectorAll('table')) {
     const scroll = table.ownerDocument.createElement('div');

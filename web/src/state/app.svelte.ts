@@ -1,14 +1,21 @@
-/** The page as a whole: the list, the conversation that is shown, and what is told in passing. */
+/** The state of the page: the list of sessions, the conversation that is shown, dialogs and toasts. */
 
 import { flushSync } from 'svelte';
-import { api, BASE, fresh, words, type ImportReport, type Models } from '../api/client';
-import { Problem } from '../api/client';
-import { follow } from '../api/stream';
+import {
+  api,
+  BASE,
+  errorText,
+  newId,
+  Problem,
+  type ImportReport,
+  type Models,
+} from '../api/client';
+import { subscribe } from '../api/stream';
 import { t } from '../language';
 import { Conversation, type Settings } from './conversation.svelte';
-import { asBlock, conversationsIn, Unusable } from './files';
-import { parcels } from './outbox';
-import { go, route } from './route.svelte';
+import { conversationsInArchive, fileAsBlock, UnusableFile } from './files';
+import { readOutbox } from './outbox';
+import { navigate, route } from './route.svelte';
 import { Sessions } from './sessions.svelte';
 import { displayTitle } from './titles';
 
@@ -24,10 +31,11 @@ export interface Toast {
 const TOAST_MS = 6_000;
 /** How long a deletion can be undone. */
 const UNDO_MS = 8_000;
-const SHUT_KEY = 'chatkeep.sidebar';
-/** Where the list is a drawer, as the styles have it. */
+const COLLAPSED_KEY = 'chatkeep.sidebar';
+const COLLAPSED_VALUE = 'shut';
+/** The media query under which the sidebar is a drawer, the same as in the styles. */
 export const NARROW = '(max-width: 760px)';
-const NO_SETTINGS: Settings = {
+const DEFAULT_SETTINGS: Settings = {
   model: null,
   system_prompt: null,
   context_messages: null,
@@ -37,108 +45,121 @@ const NO_SETTINGS: Settings = {
 
 class App {
   readonly sessions = new Sessions();
+  /** The conversation that is shown; null for a new one. */
   conversation = $state.raw<Conversation | null>(null);
   models = $state.raw<Models | null>(null);
   dialog = $state<Dialog>(null);
-  /** The turn whose receipt is shown. */
-  receipt = $state<string | null>(null);
-  /** Whether the list is open as a drawer, where there is no room for it beside the conversation. */
-  sidebarOpen = $state(false);
-  /** Whether the page has little room: the list is a drawer. */
-  narrow = $state(false);
-  /** Whether it is shut where there is room. */
-  sidebarShut = $state(wasShut());
+  /** The turn whose context is shown in a dialog. */
+  receiptTurnId = $state<string | null>(null);
+  /** Whether the window is narrow, so that the sidebar is a drawer. */
+  isNarrow = $state(false);
+  /** Whether the drawer is open. */
+  isDrawerOpen = $state(false);
+  /** Whether the sidebar is hidden in a wide window. */
+  isSidebarCollapsed = $state(readCollapsed());
   toasts = $state.raw<readonly Toast[]>([]);
-  /** Whether the server tells what happens. */
+  /** Whether the server's events are being received. */
   connected = $state(true);
-  /** What a screen reader says next. */
+  /** The text that a screen reader reads out next. */
   announcement = $state('');
-  /** Text that is to become part of the message that is being written. */
+  /** Text that the composer adds to the message being written. */
   insertion = $state<string | null>(null);
-  /** The words that the last search has led to. */
-  sought: readonly string[] = [];
-  /** Whether the search is of the conversation that is shown alone. */
-  searchesHere = $state(false);
-  /** The settings of the session that the next message begins. */
-  settings = $state.raw<Settings>(NO_SETTINGS);
-  /** Sessions that are to be deleted, and not yet on the server. */
-  private readonly deletions = new Set<string>();
-  private toastCount = 0;
+  /** The terms of the search that led to the message being shown. */
+  searchTerms: readonly string[] = [];
+  /** Whether the search dialog starts with the current conversation only. */
+  isSearchLocal = $state(false);
+  /** The settings of the session that the next message creates. */
+  newSettings = $state.raw<Settings>(DEFAULT_SETTINGS);
+  /** Sessions that are hidden, and deleted on the server when they can no longer be undone. */
+  readonly #pendingDeletions = new Set<string>();
+  #toastCount = 0;
 
+  /** Connect to the server. Call it once, before the page is mounted. */
   start(): void {
-    void this.watch();
+    void this.#watchEvents();
     api.GET('/models').then(
-      (answer) => (this.models = answer.data ?? null),
+      (result) => (this.models = result.data ?? null),
       () => {},
     );
-    for (const { body } of parcels()) {
-      // What another conversation of this tab had not sent yet is sent now.
+    for (const { body } of readOutbox()) {
+      // Send what this tab had not sent yet in other conversations.
       if (body.session_id === route.sessionId) continue;
       const other = new Conversation(body.session_id);
-      void other.load().then(() => other.leave());
+      void other.load().then(() => other.detach());
     }
-    addEventListener('pagehide', () => this.deletions.forEach((id) => this.deleteNow([id])));
+    addEventListener('pagehide', () => {
+      for (const id of this.#pendingDeletions) void this.#deleteNow([id]);
+    });
   }
 
-  /** Show a session; a new one with `null`. */
-  show(sessionId: string | null): void {
+  /** Show a session; a new one if `sessionId` is null. */
+  showSession(sessionId: string | null): void {
     if ((this.conversation?.sessionId ?? null) === sessionId) return;
-    this.conversation?.leave();
+    this.conversation?.detach();
     this.conversation = sessionId === null ? null : new Conversation(sessionId);
     void this.conversation?.load();
-    this.sidebarOpen = false;
-    // What was said of another conversation; what can be undone stays for its time.
+    this.isDrawerOpen = false;
+    // Messages about another conversation are out of date; what can be undone still can.
     this.toasts = this.toasts.filter((toast) => toast.action !== null);
   }
 
-  /** Show the list, or hide it. */
-  toggleList(): void {
+  /** Show or hide the list of sessions. */
+  toggleSidebar(): void {
     if (matchMedia(NARROW).matches) {
-      this.sidebarOpen = !this.sidebarOpen;
+      this.isDrawerOpen = !this.isDrawerOpen;
       return;
     }
-    this.sidebarShut = !this.sidebarShut;
+    this.isSidebarCollapsed = !this.isSidebarCollapsed;
     try {
-      if (this.sidebarShut) localStorage.setItem(SHUT_KEY, 'shut');
-      else localStorage.removeItem(SHUT_KEY);
+      if (this.isSidebarCollapsed) localStorage.setItem(COLLAPSED_KEY, COLLAPSED_VALUE);
+      else localStorage.removeItem(COLLAPSED_KEY);
     } catch {
-      // Without storage it lasts as long as the page.
+      // Without storage the choice lasts until the page is closed.
     }
   }
 
-  /** Send the message of the new session, which begins it. */
-  begin(text: string): void {
-    const conversation = new Conversation(fresh());
-    conversation.open(text, this.settings);
-    this.settings = NO_SETTINGS;
+  /** Create a session with its first message, and show it. */
+  startSession(text: string): void {
+    const conversation = new Conversation(newId());
+    conversation.startSession(text, this.newSettings);
+    this.newSettings = DEFAULT_SETTINGS;
     this.conversation = conversation;
-    go(conversation.sessionId);
+    navigate(conversation.sessionId);
   }
 
+  /**
+   * Show a message for a few seconds.
+   *
+   * @param text - The message.
+   * @param action - A button in the toast, which then stays a little longer.
+   * @param isError - Whether it is shown as an error.
+   * @returns The toast's id, for `dismiss`.
+   */
   toast(text: string, action: Toast['action'] = null, isError = false): number {
-    const id = (this.toastCount += 1);
+    const id = (this.#toastCount += 1);
     this.toasts = [...this.toasts, { id, text, action, isError }];
     setTimeout(() => this.dismiss(id), action ? UNDO_MS : TOAST_MS);
     return id;
   }
 
-  dismiss(id: number): void {
-    this.toasts = this.toasts.filter((toast) => toast.id !== id);
+  dismiss(toastId: number): void {
+    this.toasts = this.toasts.filter((toast) => toast.id !== toastId);
   }
 
-  /** Do something, and say so when the server refuses. */
-  async attempt<T>(doing: Promise<T>): Promise<T | undefined> {
+  /** Await a promise; if it rejects, show the error in a toast and return undefined. */
+  async attempt<T>(promise: Promise<T>): Promise<T | undefined> {
     try {
-      return await doing;
+      return await promise;
     } catch (error) {
-      this.toast(words(error), null, true);
+      this.toast(errorText(error), null, true);
       return undefined;
     }
   }
 
-  /** Open the search, of all or `here`, with its field in place before the next key comes. */
-  search(here = false): void {
-    this.searchesHere = here;
+  /** Open the search, of all conversations or of the current one. */
+  openSearch(isLocal = false): void {
+    this.isSearchLocal = isLocal;
+    // At once, so that the next key is typed into the dialog's field.
     flushSync(() => (this.dialog = 'search'));
   }
 
@@ -150,138 +171,144 @@ class App {
     );
   }
 
+  /** Let a screen reader read out a text. */
   announce(text: string): void {
     this.announcement = text;
   }
 
-  /** Delete sessions, after a while in which it can be undone. */
+  /** Hide sessions, and delete them on the server when the time to undo is over. */
   delete(sessionIds: readonly string[]): void {
-    const [first = ''] = sessionIds;
-    const title = displayTitle(this.sessions.find(first)?.title ?? t.toasts.untitled);
-    const wasShown = sessionIds.find((id) => id === route.sessionId);
+    const [firstId = ''] = sessionIds;
+    const title = displayTitle(this.sessions.find(firstId)?.title ?? t.toasts.untitled);
+    const shownId = sessionIds.find((id) => id === route.sessionId);
     this.sessions.hide(sessionIds);
-    if (wasShown !== undefined) go(null);
-    for (const id of sessionIds) this.deletions.add(id);
-    const timer = setTimeout(() => void this.deleteNow(sessionIds), UNDO_MS);
+    if (shownId !== undefined) navigate(null);
+    for (const id of sessionIds) this.#pendingDeletions.add(id);
+    const timer = setTimeout(() => void this.#deleteNow(sessionIds), UNDO_MS);
     const undo = () => {
       clearTimeout(timer);
-      for (const id of sessionIds) this.deletions.delete(id);
-      this.sessions.show(sessionIds);
-      this.dismiss(toast);
-      if (wasShown !== undefined) go(wasShown);
+      for (const id of sessionIds) this.#pendingDeletions.delete(id);
+      this.sessions.unhide(sessionIds);
+      this.dismiss(toastId);
+      if (shownId !== undefined) navigate(shownId);
     };
     const text =
       sessionIds.length === 1 ? t.toasts.deleted(title) : t.toasts.deletedMany(sessionIds.length);
-    const toast = this.toast(text, { label: t.common.undo, run: undo });
+    const toastId = this.toast(text, { label: t.common.undo, run: undo });
   }
 
-  /** Put sessions into the archive, or take them out again, which can be undone. */
+  /** Archive or unarchive sessions, with a toast to undo it. */
   async archive(sessionIds: readonly string[], archived: boolean): Promise<void> {
-    const move = async (to: boolean) => {
-      for (const id of sessionIds) await this.sessions.change(id, { archived: to });
+    const change = async (value: boolean) => {
+      for (const id of sessionIds) await this.sessions.change(id, { archived: value });
       return true;
     };
-    if (!(await this.attempt(move(archived)))) return;
+    if (!(await this.attempt(change(archived)))) return;
     const undo = () => {
-      this.dismiss(toast);
-      void this.attempt(move(!archived));
+      this.dismiss(toastId);
+      void this.attempt(change(!archived));
     };
     const text = archived ? t.toasts.archived : t.toasts.unarchived;
-    const toast = this.toast(text(sessionIds.length), { label: t.common.undo, run: undo });
+    const toastId = this.toast(text(sessionIds.length), { label: t.common.undo, run: undo });
   }
 
-  /** Bring a file of conversations in. */
-  async bring(file: File): Promise<void> {
-    const started = this.toast(t.files.importing(file.name));
+  /** Import a file of conversations: JSON, JSON Lines, or an archive that contains JSON. */
+  async importFile(file: File): Promise<void> {
+    const progressId = this.toast(t.files.importing(file.name));
     try {
       const isArchive = /\.zip$/i.test(file.name);
-      const body = isArchive ? await conversationsIn(file) : file;
+      const body = isArchive ? await conversationsInArchive(file) : file;
       const type = /\.jsonl$/i.test(file.name) ? 'application/jsonl' : 'application/json';
       const headers = { 'Content-Type': type };
-      const answer = await fetch(`${BASE}/import`, { method: 'POST', headers, body });
-      const report: unknown = await answer.json().catch(() => null);
-      if (!answer.ok) throw Problem.from(report, answer.status);
-      this.toast(summary(report as ImportReport));
+      const response = await fetch(`${BASE}/import`, { method: 'POST', headers, body });
+      const report: unknown = await response.json().catch(() => null);
+      if (!response.ok) throw Problem.from(report, response.status);
+      this.toast(importSummary(report as ImportReport));
       await this.sessions.load();
     } catch (error) {
-      const why = error instanceof Unusable ? error.message : words(error);
-      this.toast(`${file.name}: ${why}`, null, true);
+      const reason = error instanceof UnusableFile ? error.message : errorText(error);
+      this.toast(`${file.name}: ${reason}`, null, true);
     } finally {
-      this.dismiss(started);
+      this.dismiss(progressId);
     }
   }
 
-  /** Make text files part of the message that is being written; what is no text gets an answer. */
-  async attach(files: readonly File[]): Promise<void> {
+  /** Add text files to the message being written; a toast names each file that is not text. */
+  async attachFiles(files: readonly File[]): Promise<void> {
     for (const file of files) {
       try {
-        this.insert(await asBlock(file));
+        this.insert(await fileAsBlock(file));
       } catch (error) {
-        this.toast(error instanceof Unusable ? error.message : words(error), null, true);
+        const reason = error instanceof UnusableFile ? error.message : errorText(error);
+        this.toast(reason, null, true);
       }
     }
   }
 
-  /** Add text to the message that is being written. */
+  /** Add text to the message being written. */
   insert(text: string): void {
     this.insertion = this.insertion === null ? text : `${this.insertion}\n${text}`;
   }
 
-  private async deleteNow(sessionIds: Iterable<string>): Promise<void> {
-    let refused: unknown;
+  async #deleteNow(sessionIds: readonly string[]): Promise<void> {
+    let lastError: unknown;
     for (const id of sessionIds) {
-      if (!this.deletions.delete(id)) continue;
+      if (!this.#pendingDeletions.delete(id)) continue;
       try {
-        await this.deleteOne(id);
-        this.sessions.forget(id);
+        await this.#deleteOne(id);
+        this.sessions.remove(id);
       } catch (error) {
-        this.sessions.show([id]);
-        refused = error;
+        this.sessions.unhide([id]);
+        lastError = error;
       }
     }
-    if (refused !== undefined) this.toast(t.toasts.notDeleted(words(refused)), null, true);
-  }
-
-  private async deleteOne(sessionId: string): Promise<void> {
-    const path = `${BASE}/sessions/${encodeURIComponent(sessionId)}`;
-    // It goes out even when the page is closed in this moment.
-    const answer = await fetch(path, { method: 'DELETE', keepalive: true });
-    if (!answer.ok && answer.status !== 404) {
-      throw Problem.from(await answer.json().catch(() => null), answer.status);
+    if (lastError !== undefined) {
+      this.toast(t.toasts.notDeleted(errorText(lastError)), null, true);
     }
   }
 
-  private async watch(): Promise<void> {
+  async #deleteOne(sessionId: string): Promise<void> {
+    const path = `${BASE}/sessions/${encodeURIComponent(sessionId)}`;
+    // `keepalive`: the request is sent even if the page is being closed.
+    const response = await fetch(path, { method: 'DELETE', keepalive: true });
+    if (!response.ok && response.status !== 404) {
+      throw Problem.from(await response.json().catch(() => null), response.status);
+    }
+  }
+
+  /** Apply the server's events to the list and to the conversation, for as long as the page lives. */
+  async #watchEvents(): Promise<void> {
     const { signal } = new AbortController();
-    let listed = false;
-    const connected = (is: boolean) => {
-      this.connected = is;
-      // Read when events come already: nothing that happens in between is missed.
-      if (is && !listed) void this.sessions.load();
-      listed ||= is;
-      if (is && this.conversation?.state === 'failed') void this.conversation.load();
+    let isListLoaded = false;
+    const onConnectionChange = (isConnected: boolean) => {
+      this.connected = isConnected;
+      // Read once events arrive: no change in between is missed.
+      if (isConnected && !isListLoaded) void this.sessions.load();
+      isListLoaded ||= isConnected;
+      if (isConnected && this.conversation?.state === 'failed') void this.conversation.load();
     };
-    for await (const event of follow('/events', { signal, connected })) {
-      const { session_id: concerned } = event.data;
-      this.sessions.apply(event).catch(() => {});
-      if (!concerned || concerned === this.conversation?.sessionId) {
-        this.conversation?.apply(event).catch(() => {});
+    for await (const event of subscribe('/events', { signal, onConnectionChange })) {
+      const sessionId: string | undefined = event.data.session_id;
+      this.sessions.applyEvent(event).catch(() => {});
+      if (!sessionId || sessionId === this.conversation?.sessionId) {
+        this.conversation?.applyEvent(event).catch(() => {});
       }
     }
   }
 }
 
-function wasShut(): boolean {
+function readCollapsed(): boolean {
   try {
-    return localStorage.getItem(SHUT_KEY) === 'shut';
+    return localStorage.getItem(COLLAPSED_KEY) === COLLAPSED_VALUE;
   } catch {
     return false;
   }
 }
 
-function summary({ imported = 0, messages = 0, skipped_count: skipped = 0 }: ImportReport): string {
-  const brought = t.files.imported(t.common.conversations(imported), t.common.messages(messages));
-  return skipped === 0 ? brought : `${brought} ${t.files.skipped(t.common.conversations(skipped))}`;
+function importSummary(report: ImportReport): string {
+  const { imported = 0, messages = 0, skipped_count: skipped = 0 } = report;
+  const text = t.files.imported(t.common.conversations(imported), t.common.messages(messages));
+  return skipped === 0 ? text : `${text} ${t.files.skipped(t.common.conversations(skipped))}`;
 }
 
 export const app = new App();

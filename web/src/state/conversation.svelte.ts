@@ -1,32 +1,32 @@
-/** One conversation: the pages of it that were read, and the turns that go on in it. */
+/** One conversation: the part of its history that was read, and its active turns. */
 
 import {
   api,
-  cursor,
-  data,
-  fresh,
+  newId,
+  pageCursor,
   Problem,
+  unwrap,
   type Message,
   type SessionChange,
   type SessionRecord,
 } from '../api/client';
 import type { ServerEvent } from '../api/stream';
-import { Live } from './live.svelte';
-import { drop, parcels, put, type Body } from './outbox';
-import { arrange, Keys, type Row } from './rows';
+import { ActiveTurn } from './activeTurn.svelte';
+import { addToOutbox, readOutbox, removeFromOutbox, type ChatBody } from './outbox';
+import { arrange, RowCache, type Row } from './rows';
 
-const PAGE = 50;
-/** Messages that a turn's end brings, and one to find their place by. */
-const NEWS = 4;
-/** A page of older messages, and when one of them is looked for. */
-const OLDER = 100;
-const MOST = 500;
-/** A session with no more messages is read whole: the browser finds, selects and prints all of it. */
-const WHOLE = 400;
+const PAGE_SIZE = 50;
+/** The messages of the turn that has ended, and one more that joins them to the history. */
+const TAIL_SIZE = 4;
+const OLDER_PAGE_SIZE = 100;
+/** The page size while a message is searched for in older pages. */
+const MAX_PAGE_SIZE = 500;
+/** A session with at most this many messages is read whole: the browser can search and print it. */
+const WHOLE_LIMIT = 400;
 /** How long the server may take to change the session. */
-const CHANGE_MS = 10_000;
-/** Until a turn is asked for again that could not be read. */
-const AGAIN_MS = 1_000;
+const CHANGE_TIMEOUT_MS = 10_000;
+/** The pause before another attempt to read a turn. */
+const ATTACH_RETRY_MS = 1_000;
 
 export type Settings = Pick<
   SessionRecord,
@@ -35,129 +35,132 @@ export type Settings = Pick<
 
 export class Conversation {
   history = $state.raw<readonly Message[]>([]);
-  lives = $state.raw<readonly Live[]>([]);
+  activeTurns = $state.raw<readonly ActiveTurn[]>([]);
   record = $state.raw<SessionRecord | null>(null);
-  /** `missing`: the server does not know it. */
+  /** `missing`: the server has no such session. */
   state = $state<'loading' | 'ready' | 'missing' | 'failed'>('loading');
   problem = $state<unknown>(null);
-  /** Another reply that was asked for in vain: the one before stays, and this is told. */
-  failure = $state.raw<{ turnId: string; problem: Problem } | null>(null);
-  /** A message of another branch than the active one, which is read and not changed meanwhile. */
-  viewed = $state<string | null>(null);
+  /** Why the last reply was not generated again; the previous reply stays. */
+  regenerateFailure = $state.raw<{ turnId: string; problem: Problem } | null>(null);
+  /** A message on another branch that is shown read-only; null while the active branch is shown. */
+  viewedMessageId = $state<string | null>(null);
   /** Whether all of it is read and in the document; decided once, null until then. */
   isWhole = $state<boolean | null>(null);
-  private older = $state<string | null>(null);
-  private readonly keys = new Keys();
-  private reading: Promise<void> | null = null;
-  /** How often the end of the history was asked for, and which of these answers is shown. */
-  private asked = 0;
-  private shown = 0;
-  private loading: Promise<void> = Promise.resolve();
-  /** Settled when no change of the session is on its way. */
-  private changing: Promise<unknown> = Promise.resolve();
-  /** The turns in the order in which the server has them: their ids begin with the time. */
-  private readonly line = $derived(
-    this.lives.toSorted((one, other) => compare(one.turnId ?? '~', other.turnId ?? '~')),
+  #olderCursor = $state<string | null>(null);
+  readonly #rowCache = new RowCache();
+  #olderRequest: Promise<void> | null = null;
+  /** The number of the last request for the end of the history, and of the one that is shown. */
+  #newestRequested = 0;
+  #newestShown = 0;
+  #loading: Promise<void> = Promise.resolve();
+  /** Resolves when no change of the session is pending. */
+  #changing: Promise<unknown> = Promise.resolve();
+  /** The turns in the server's order: their ids begin with the time. */
+  readonly #orderedTurns = $derived(
+    this.activeTurns.toSorted((a, b) => compare(a.turnId ?? '~', b.turnId ?? '~')),
   );
-  /** The turn whose answer is being written; the others wait for it. */
-  readonly running = $derived(this.line.find(({ phase }) => phase === 'accepted') ?? null);
-  /** Whether there is something to stop. */
+  /** The turn whose reply is being written; the others wait for it. */
+  readonly running = $derived(this.#orderedTurns.find(({ phase }) => phase === 'accepted') ?? null);
+  /** Whether there is a turn to stop. */
   readonly busy = $derived(
-    this.lives.some(({ phase }) => phase === 'sending' || phase === 'accepted'),
+    this.activeTurns.some(({ phase }) => phase === 'sending' || phase === 'accepted'),
   );
-  /** Whether it says itself that the server cannot be reached. */
-  readonly isTroubled = $derived(this.lives.some(({ trouble }) => trouble !== null));
+  /** Whether a turn shows that the server cannot be reached. */
+  readonly isRetrying = $derived(this.activeTurns.some(({ retryReason }) => retryReason !== null));
   readonly rows: readonly Row[] = $derived(
-    this.viewed === null
-      ? arrange(this.history, this.line, this.running, this.keys)
-      : arrange(this.history, [], null, this.keys),
+    this.viewedMessageId === null
+      ? arrange(this.history, this.#orderedTurns, this.running, this.#rowCache)
+      : arrange(this.history, [], null, this.#rowCache),
   );
-  readonly hasOlder = $derived(this.older !== null);
+  readonly hasOlder = $derived(this.#olderCursor !== null);
 
   constructor(readonly sessionId: string) {}
 
-  /** Read the newest page, and what is going on. */
+  /** Read the newest page, send what the outbox has, and attach to the turns that are active. */
   load(): Promise<void> {
-    this.loading = this.readAll();
-    return this.loading;
+    this.#loading = this.#loadAll();
+    return this.#loading;
   }
 
-  private async readAll(): Promise<void> {
-    const waiting = parcels().filter(({ body }) => body.session_id === this.sessionId);
+  async #loadAll(): Promise<void> {
+    const unsent = readOutbox().filter(({ body }) => body.session_id === this.sessionId);
     try {
-      await Promise.all([this.readRecord(), this.readNewest(PAGE)]);
-      this.isWhole ??= (this.record?.message_count ?? 0) <= WHOLE;
+      await Promise.all([this.#readRecord(), this.#readNewest(PAGE_SIZE)]);
+      this.isWhole ??= (this.record?.message_count ?? 0) <= WHOLE_LIMIT;
       this.state = 'ready';
-      if (this.isWhole) void this.readRest();
+      if (this.isWhole) void this.#readRest();
     } catch (error) {
-      const unknown = error instanceof Problem && error.status === 404;
+      const isMissing = error instanceof Problem && error.status === 404;
       this.problem = error;
-      this.state = unknown ? (waiting.length > 0 ? 'ready' : 'missing') : 'failed';
+      this.state = isMissing ? (unsent.length > 0 ? 'ready' : 'missing') : 'failed';
     }
-    for (const { key, body } of waiting) {
-      if (!this.lives.some((live) => live.key === key)) void this.begin(new Live(key, body));
+    for (const { key, body } of unsent) {
+      const isActive = this.activeTurns.some((turn) => turn.key === key);
+      if (!isActive) this.#start(new ActiveTurn(key, body));
     }
     const { running_turn: running, queued_turns: queued = [] } = this.record ?? {};
-    for (const turnId of running ? [running, ...queued] : queued) this.follow(turnId);
+    for (const turnId of running ? [running, ...queued] : queued) this.#attach(turnId);
   }
 
-  /** Begin a session that the server does not know yet. */
-  open(text: string, settings: Partial<Settings>): void {
+  /** Send the first message of a new session, and give the session its settings. */
+  startSession(text: string, settings: Partial<Settings>): void {
     this.state = 'ready';
     this.isWhole = true;
-    const { context_messages: size, ...turn } = settings;
-    const set = Object.entries(turn).filter(([, value]) => value !== null);
-    const live = this.send(text, Object.fromEntries(set));
-    const given = Object.fromEntries(
-      Object.entries({ ...turn, context_messages: size }).filter(([, value]) => value != null),
-    );
-    // A session has settings when it is there; the first turn has brought its own.
-    const isSet = Object.keys(given).length > 0;
-    const known = live.settled.then(() => {
-      if (live.turnId === null) return undefined;
-      return isSet ? this.change(given) : this.readRecord();
+    const custom = Object.entries(settings).filter(([, value]) => value != null);
+    // The number of context messages is no parameter of a turn.
+    const params = custom.filter(([name]) => name !== 'context_messages');
+    const turn = this.send(text, Object.fromEntries(params));
+    // The session exists once its first message is accepted.
+    const configured = turn.settled.then(() => {
+      if (turn.turnId === null) return undefined;
+      return custom.length > 0 ? this.change(Object.fromEntries(custom)) : this.#readRecord();
     });
-    known.catch((error: unknown) => (this.problem = error));
+    configured.catch((error: unknown) => (this.problem = error));
   }
 
-  send(text: string, more: Partial<Body> = {}): Live {
-    return this.begin(new Live(fresh(), { session_id: this.sessionId, message: text, ...more }));
+  /** Send a message, with further fields of `POST /chat` in `params`. */
+  send(text: string, params: Partial<ChatBody> = {}): ActiveTurn {
+    const body = { session_id: this.sessionId, message: text, ...params };
+    return this.#start(new ActiveTurn(newId(), body));
   }
 
-  /** Ask the same in other words: a branch beside the message. */
+  /** Send a message as a new version of another one: a branch beside it. */
   edit(message: Row, text: string): void {
     this.send(text, { parent_id: message.parentId });
   }
 
-  /** Ask for another reply, by the same model as before or by another one. */
+  /** Generate another reply of a turn, by the session's model or, if not null, by `model`. */
   regenerate(turnId: string, model: string | null = null): void {
-    this.failure = null;
-    const request = { session_id: this.sessionId, regenerate: turnId, ...(model && { model }) };
-    this.begin(new Live(fresh(), request));
+    this.regenerateFailure = null;
+    const body = { session_id: this.sessionId, regenerate: turnId, ...(model && { model }) };
+    this.#start(new ActiveTurn(newId(), body));
   }
 
-  /** Ask a message again that has no turn, as imported ones have none: the same words, as a branch. */
-  askAgain(message: Row, model: string | null = null): void {
+  /** Send the text of a message again, as a branch: imported messages have no turn to regenerate. */
+  resend(message: Row, model: string | null = null): void {
     this.send(message.text, { parent_id: message.parentId, ...(model && { model }) });
   }
 
-  /** Send a message that was refused once more, under its key: it may have arrived all the same. */
-  again(live: Live): void {
-    this.discard(live);
-    if (live.body) this.begin(new Live(live.key, live.body));
+  /** Send a refused message again under its key: it may have been stored all the same. */
+  retry(turn: ActiveTurn): void {
+    this.discard(turn);
+    if (turn.body) this.#start(new ActiveTurn(turn.key, turn.body));
   }
 
-  /** Forget a message that is not sent. */
-  discard(live: Live): void {
-    live.abandon();
-    drop(live.key);
-    this.lives = this.lives.filter((other) => other !== live);
+  /** Remove a message that was not accepted. */
+  discard(turn: ActiveTurn): void {
+    turn.stopSending();
+    removeFromOutbox(turn.key);
+    this.#removeTurns([turn]);
   }
 
-  /** Stop a turn, or with none the one that runs, or will as soon as it is sent. */
+  /**
+   * Cancel a turn. Without an argument, cancel the one that is running, or that will run as soon as
+   * its message is accepted.
+   */
   async stop(turnId = this.running?.turnId ?? null): Promise<void> {
     if (turnId === null) {
-      const sending = this.lives.find(({ phase }) => phase === 'sending');
+      const sending = this.activeTurns.find(({ phase }) => phase === 'sending');
       await sending?.settled;
       turnId = sending?.turnId ?? null;
     }
@@ -165,220 +168,228 @@ export class Conversation {
     await api.POST('/turns/{turn_id}/cancel', { params: { path: { turn_id: turnId } } });
   }
 
-  /** Make the branch of a message the active one, and have that message among what was read. */
-  async choose(messageId: string): Promise<void> {
+  /** Make the branch of a message the active one, and read back to the message. */
+  async chooseBranch(messageId: string): Promise<void> {
     await this.change({ head: messageId });
-    await this.view(null);
-    await this.readBackTo(messageId);
+    await this.viewBranch(null);
+    await this.#readBackTo(messageId);
   }
 
   /**
-   * Have a message among what was read. One of another branch is shown there, and the session stays
-   * as it is. Throws `Problem`.
+   * Read back to a message. If it is on another branch, view that branch; the session's active
+   * branch stays. Throws `Problem`.
    */
-  async find(messageId: string): Promise<void> {
-    if (await this.readBackTo(messageId)) return;
-    const before = this.viewed;
+  async loadMessage(messageId: string): Promise<void> {
+    if (await this.#readBackTo(messageId)) return;
+    const previous = this.viewedMessageId;
     try {
-      await this.view(messageId);
+      await this.viewBranch(messageId);
     } catch (error) {
-      this.viewed = before;
+      this.viewedMessageId = previous;
       throw error;
     }
-    await this.readBackTo(messageId);
+    await this.#readBackTo(messageId);
   }
 
-  /** Show the branch of a message without choosing it, or with null the active one. */
-  async view(messageId: string | null): Promise<void> {
-    this.viewed = messageId;
-    await this.readNewest(PAGE);
-    if (this.isWhole) await this.readRest();
+  /** Show the branch of a message without making it the active one; null shows the active one. */
+  async viewBranch(messageId: string | null): Promise<void> {
+    this.viewedMessageId = messageId;
+    await this.#readNewest(PAGE_SIZE);
+    if (this.isWhole) await this.#readRest();
   }
 
   /**
-   * Change the session. It is shown at once, and what is sent next is sent after it; if the server
-   * refuses, it is as before. Throws `Problem`.
+   * Change the session. The change is shown at once, and messages that are sent later wait for it.
+   * If the server refuses, it is undone. Throws `Problem`.
    */
   change(change: Partial<SessionChange>): Promise<void> {
-    const changed = this.patch(change);
-    this.changing = Promise.allSettled([this.changing, changed]);
+    const changed = this.#patchSession(change);
+    this.#changing = Promise.allSettled([this.#changing, changed]);
     return changed;
   }
 
-  private async patch(change: Partial<SessionChange>): Promise<void> {
-    const before = this.record;
-    // Which branch is active is known when the server has found it.
-    if (before && change.head === undefined) this.record = { ...before, ...change };
+  async #patchSession(change: Partial<SessionChange>): Promise<void> {
+    const previous = this.record;
+    // The server decides which message is the new head.
+    if (previous && change.head === undefined) this.record = { ...previous, ...change };
     try {
       const params = { path: { session_id: this.sessionId } };
       const body = change as SessionChange;
-      // What is sent next waits for it, and must not wait for a connection into nowhere.
-      const signal = AbortSignal.timeout(CHANGE_MS);
-      this.record = data(await api.PATCH('/sessions/{session_id}', { params, body, signal }));
+      // Messages wait for the change, so it must not wait for a dead connection.
+      const signal = AbortSignal.timeout(CHANGE_TIMEOUT_MS);
+      this.record = unwrap(await api.PATCH('/sessions/{session_id}', { params, body, signal }));
     } catch (error) {
-      this.record = before;
+      this.record = previous;
       throw error;
     }
   }
 
-  /** Read another page of older messages. */
-  grow(limit = OLDER): Promise<void> {
-    this.reading ??= this.readOlder(limit).finally(() => (this.reading = null));
-    return this.reading;
+  /** Read another page of older messages, unless one is being read. */
+  loadOlder(limit = OLDER_PAGE_SIZE): Promise<void> {
+    this.#olderRequest ??= this.#readOlder(limit).finally(() => (this.#olderRequest = null));
+    return this.#olderRequest;
   }
 
-  /** Take in what the server tells of this session. */
-  async apply({ name, data: said }: ServerEvent): Promise<void> {
-    await this.loading;
+  /** Update the conversation by an event of the server about this session. */
+  async applyEvent({ name, data }: ServerEvent): Promise<void> {
+    await this.#loading;
     if (name === 'session.deleted') this.state = 'missing';
     if (this.state !== 'ready') return;
     if (name === 'turn.queued' || name === 'turn.started' || name === 'turn.ended') {
-      // What was just sent from here learns its own turn first.
-      await Promise.all(this.lives.map((live) => live.settled));
-      const known = this.lives.find((live) => live.turnId === said.turn_id);
-      // One that was cancelled in the line ends before its place comes.
-      if (known) return name === 'turn.ended' ? known.go() : undefined;
-      if (name === 'turn.ended') await this.readNewest(NEWS);
-      else this.follow(said.turn_id as string);
+      // Messages that were just sent from here must know their turn ids first.
+      await Promise.all(this.activeTurns.map((turn) => turn.settled));
+      const turn = this.activeTurns.find(({ turnId }) => turnId === data.turn_id);
+      // A queued turn that was cancelled ends before it was ever first in the queue.
+      if (turn) return name === 'turn.ended' ? turn.allowReading() : undefined;
+      if (name === 'turn.ended') await this.#readNewest(TAIL_SIZE);
+      else this.#attach(data.turn_id as string);
     } else if (name === 'session.updated') {
-      await this.readRecord();
+      await this.#readRecord();
       const last = this.history.at(-1)?.id ?? null;
-      if (this.lives.length === 0 && this.record?.head !== last) await this.readNewest(PAGE);
+      if (this.activeTurns.length === 0 && this.record?.head !== last)
+        await this.#readNewest(PAGE_SIZE);
     } else if (name === 'events.missed') {
       await this.load();
     }
   }
 
-  leave(): void {
-    for (const live of this.lives) void live.leave();
+  /** Stop reading. Messages that are not accepted yet are still sent. */
+  detach(): void {
+    for (const turn of this.activeTurns) void turn.detach();
   }
 
-  private begin(live: Live): Live {
-    if (live.body) put({ key: live.key, body: live.body });
-    // What is sent makes its branch the active one.
-    if (live.body) this.viewed = null;
-    const before = this.lives.at(-1)?.settled;
-    this.lives = [...this.lives, live];
-    void live.settled.then(() => this.running?.go());
-    // One after the other: the server has them in the order in which they were written.
-    void Promise.all([before, this.changing])
-      .then(() => live.run())
-      .then(() => this.finish(live));
-    return live;
+  #start(turn: ActiveTurn): ActiveTurn {
+    if (turn.body) addToOutbox({ key: turn.key, body: turn.body });
+    // A new message makes its branch the active one.
+    if (turn.body) this.viewedMessageId = null;
+    const previous = this.activeTurns.at(-1)?.settled;
+    this.activeTurns = [...this.activeTurns, turn];
+    void turn.settled.then(() => this.running?.allowReading());
+    // One after the other: the server gets them in the order in which they were written.
+    void Promise.all([previous, this.#changing])
+      .then(() => turn.run())
+      .then(() => this.#finish(turn));
+    return turn;
   }
 
-  /** Read along with a turn that was sent from elsewhere, or before a reload. */
-  private follow(turnId: string): void {
-    this.attach(turnId).catch((error: unknown) => {
-      // The server is away; what it refuses, it refuses for good.
-      if (!(error instanceof Problem)) setTimeout(() => this.follow(turnId), AGAIN_MS);
+  /** Read a turn that was sent from elsewhere or before a reload; retry while there is no server. */
+  #attach(turnId: string): void {
+    this.#readTurn(turnId).catch((error: unknown) => {
+      // A refusal is final.
+      if (!(error instanceof Problem)) setTimeout(() => this.#attach(turnId), ATTACH_RETRY_MS);
     });
   }
 
-  private async attach(turnId: string): Promise<void> {
-    const known = () => this.lives.some((live) => live.turnId === turnId);
-    if (known()) return;
-    const live = Live.of(turnId);
+  async #readTurn(turnId: string): Promise<void> {
+    const isActive = () => this.activeTurns.some((turn) => turn.turnId === turnId);
+    if (isActive()) return;
+    const turn = ActiveTurn.fromServer(turnId);
     const params = { path: { turn_id: turnId } };
-    const [turn] = await Promise.all([
+    const [{ data: record }] = await Promise.all([
       api.GET('/turns/{turn_id}', { params }),
-      this.readNewest(NEWS),
+      this.#readNewest(TAIL_SIZE),
     ]);
-    if (turn.data === undefined || known()) return;
-    const asked = turn.data.messages.find(({ role }) => role === 'user');
-    live.question = asked?.content ?? null;
-    live.userMessageId = turn.data.user_message_id;
-    live.messageId = turn.data.message_id;
-    this.begin(live);
+    if (record === undefined || isActive()) return;
+    turn.userText = record.messages.find(({ role }) => role === 'user')?.content ?? null;
+    turn.userMessageId = record.user_message_id;
+    turn.messageId = record.message_id;
+    this.#start(turn);
   }
 
-  private async finish(live: Live): Promise<void> {
-    this.running?.go();
-    const regenerated = live.body?.regenerate;
-    if (live.problem && regenerated && live.text === '') {
-      this.failure = { turnId: live.turnId ?? regenerated, problem: live.problem };
+  async #finish(turn: ActiveTurn): Promise<void> {
+    this.running?.allowReading();
+    const regenerated = turn.body?.regenerate;
+    if (turn.problem && regenerated && turn.text === '') {
+      this.regenerateFailure = { turnId: turn.turnId ?? regenerated, problem: turn.problem };
     }
-    if (live.phase === 'refused') {
-      if (regenerated) this.discard(live);
+    if (turn.phase === 'refused') {
+      if (regenerated) this.discard(turn);
       return;
     }
-    if (live.phase !== 'ended') {
-      this.lives = this.lives.filter((other) => other !== live);
+    if (turn.phase !== 'ended') {
+      this.#removeTurns([turn]);
       return;
     }
     try {
-      await this.readNewest(NEWS);
+      await this.#readNewest(TAIL_SIZE);
     } catch {
-      // What is shown of it stays until the server is there again.
+      // The turn's rows stay until the history can be read.
     }
   }
 
-  private async readRecord(): Promise<void> {
-    const params = { path: { session_id: this.sessionId } };
-    this.record = data(await api.GET('/sessions/{session_id}', { params }));
+  #removeTurns(turns: readonly ActiveTurn[]): void {
+    if (turns.length === 0) return;
+    this.activeTurns = this.activeTurns.filter((turn) => !turns.includes(turn));
   }
 
-  private async read(limit: number, before?: string): Promise<[Message[], string | null]> {
-    const head = this.viewed;
+  async #readRecord(): Promise<void> {
+    const params = { path: { session_id: this.sessionId } };
+    this.record = unwrap(await api.GET('/sessions/{session_id}', { params }));
+  }
+
+  /** A page of the branch that is shown, before a cursor or at its end, and the next cursor. */
+  async #readPage(limit: number, before?: string): Promise<[Message[], string | null]> {
+    const head = this.viewedMessageId;
     const query = { limit, details: true, ...(before && { before }), ...(head && { head }) };
     const params = { path: { session_id: this.sessionId }, query };
-    const answer = await api.GET('/history/{session_id}', { params });
-    return [data(answer) as Message[], cursor(answer.response, 'prev')];
+    const result = await api.GET('/history/{session_id}', { params });
+    return [unwrap(result) as Message[], pageCursor(result.response, 'prev')];
   }
 
-  /** Read the end of the active branch, and join it to what is known of it. */
-  private async readNewest(limit: number): Promise<void> {
-    const over = this.lives.filter(({ phase }) => phase === 'ended');
-    const read = ++this.asked;
-    const [found, before] = await this.read(limit);
-    // Answers overtake each other; one about the past must not take away what came since.
-    if (read < this.shown) return;
-    this.shown = read;
-    if (before === null) this.isWhole ??= true;
-    const at = this.history.findLastIndex(({ id }) => id === found[0]?.id);
-    if (at >= 0) {
-      this.history = [...this.history.slice(0, at), ...found];
-    } else if (before !== null && limit < PAGE) {
-      await this.readNewest(PAGE);
+  /** Read the end of the history, and join it to the part that was read before. */
+  async #readNewest(limit: number): Promise<void> {
+    const ended = this.activeTurns.filter(({ phase }) => phase === 'ended');
+    const request = ++this.#newestRequested;
+    const [messages, cursor] = await this.#readPage(limit);
+    // Responses overtake each other: an older one must not remove newer messages.
+    if (request < this.#newestShown) return;
+    this.#newestShown = request;
+    if (cursor === null) this.isWhole ??= true;
+    const index = this.history.findLastIndex(({ id }) => id === messages[0]?.id);
+    if (index >= 0) {
+      this.history = [...this.history.slice(0, index), ...messages];
+    } else if (cursor !== null && limit < PAGE_SIZE) {
+      await this.#readNewest(PAGE_SIZE);
     } else {
-      this.history = found;
-      this.older = before;
+      this.history = messages;
+      this.#olderCursor = cursor;
     }
-    // A message that was cancelled while it waited is stored when its place comes.
-    const stored = new Set(this.history.map(({ id }) => id));
+    this.#removeTurns(ended.filter((turn) => this.#isStored(turn)));
+  }
+
+  /** Whether the history shows the message of an ended turn, or would in a page not read yet. */
+  #isStored({ userMessageId: id }: ActiveTurn): boolean {
+    // A message that was cancelled in the queue is stored only when its turn would have run.
+    if (id === null || this.history.some((message) => message.id === id)) return true;
     const first = this.history[0]?.id ?? '';
-    const isAbove = (id: string) => this.older !== null && compare(id, first) < 0;
-    const done = over.filter(
-      ({ userMessageId: id }) => id === null || stored.has(id) || isAbove(id),
-    );
-    if (done.length > 0) this.lives = this.lives.filter((live) => !done.includes(live));
+    return this.#olderCursor !== null && compare(id, first) < 0;
   }
 
-  private async readOlder(limit: number): Promise<void> {
-    if (this.older === null) return;
+  async #readOlder(limit: number): Promise<void> {
+    if (this.#olderCursor === null) return;
     const first = this.history[0]?.id;
-    const [found, before] = await this.read(limit, this.older);
+    const [messages, cursor] = await this.#readPage(limit, this.#olderCursor);
     if (this.history[0]?.id !== first) return;
-    this.history = [...found, ...this.history];
-    this.older = before;
+    this.history = [...messages, ...this.history];
+    this.#olderCursor = cursor;
   }
 
-  /** Read all that is older; what cannot be read now is read when it is scrolled to. */
-  private async readRest(): Promise<void> {
+  /** Read all older pages. What cannot be read now is read when the reader scrolls to it. */
+  async #readRest(): Promise<void> {
     try {
-      while (this.older !== null) await this.grow();
+      while (this.#olderCursor !== null) await this.loadOlder();
     } catch {
-      // The server is away.
+      // The server cannot be reached.
     }
   }
 
-  private async readBackTo(messageId: string): Promise<boolean> {
-    const known = () => this.history.some(({ id }) => id === messageId);
-    while (!known() && this.older !== null) await this.grow(MOST);
-    return known();
+  async #readBackTo(messageId: string): Promise<boolean> {
+    const isRead = () => this.history.some(({ id }) => id === messageId);
+    while (!isRead() && this.#olderCursor !== null) await this.loadOlder(MAX_PAGE_SIZE);
+    return isRead();
   }
 }
 
-function compare(one: string, other: string): number {
-  return one < other ? -1 : one > other ? 1 : 0;
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }

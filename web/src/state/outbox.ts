@@ -1,52 +1,59 @@
 /**
- * What was sent and is not known to have arrived, and what is not sent yet: the only things that the
- * browser keeps, for as long as the tab lives. Sent again with its key, a message is never doubled.
+ * Messages that the server has not confirmed, and drafts. They are all that the browser stores, for
+ * as long as the tab lives. A message that is sent again with its key is stored only once.
  */
 
 import type { ChatRequest } from '../api/client';
 
-export type Body = Pick<ChatRequest, 'session_id'> & Partial<ChatRequest>;
+/** The body of `POST /chat`. */
+export type ChatBody = Pick<ChatRequest, 'session_id'> & Partial<ChatRequest>;
 
-export interface Parcel {
+export interface OutboxEntry {
   /** The idempotency key. */
   key: string;
-  body: Body;
+  body: ChatBody;
 }
 
 const OUTBOX = 'chatkeep.outbox';
 const DRAFT = 'chatkeep.draft:';
 
-export function parcels(): Parcel[] {
+/** The messages that are not confirmed, oldest first. */
+export function readOutbox(): OutboxEntry[] {
   try {
-    return JSON.parse(sessionStorage.getItem(OUTBOX) ?? '[]') as Parcel[];
+    return JSON.parse(sessionStorage.getItem(OUTBOX) ?? '[]') as OutboxEntry[];
   } catch {
     return [];
   }
 }
 
-export function put(parcel: Parcel): void {
-  keep(OUTBOX, JSON.stringify([...parcels().filter(({ key }) => key !== parcel.key), parcel]));
+/** Add a message, or replace the one with the same key. */
+export function addToOutbox(entry: OutboxEntry): void {
+  writeOutbox([...readOutbox().filter(({ key }) => key !== entry.key), entry]);
 }
 
-export function drop(key: string): void {
-  const left = parcels().filter((parcel) => parcel.key !== key);
-  keep(OUTBOX, left.length === 0 ? '' : JSON.stringify(left));
+export function removeFromOutbox(key: string): void {
+  writeOutbox(readOutbox().filter((entry) => entry.key !== key));
 }
 
-/** What somebody has begun to write in a session; `null` is a new one. */
-export function draft(sessionId: string | null): string {
+/** The text that was typed and not sent in a session; in the new session if `sessionId` is null. */
+export function readDraft(sessionId: string | null): string {
   return sessionStorage.getItem(DRAFT + (sessionId ?? '')) ?? '';
 }
 
-export function keepDraft(sessionId: string | null, text: string): void {
-  keep(DRAFT + (sessionId ?? ''), text);
+/** Store the draft of a session (of the new one if `sessionId` is null); an empty text removes it. */
+export function writeDraft(sessionId: string | null, text: string): void {
+  write(DRAFT + (sessionId ?? ''), text);
 }
 
-function keep(name: string, text: string): void {
+function writeOutbox(entries: readonly OutboxEntry[]): void {
+  write(OUTBOX, entries.length === 0 ? '' : JSON.stringify(entries));
+}
+
+function write(name: string, text: string): void {
   try {
     if (text === '') sessionStorage.removeItem(name);
     else sessionStorage.setItem(name, text);
   } catch {
-    // Storage may be full or switched off; then a reload forgets, and nothing else is lost.
+    // Storage may be full or disabled. Then this is lost on a reload, and nothing else.
   }
 }

@@ -1,7 +1,9 @@
-/** Which session is shown: `#/` is a new one, `#/<id>` another, `#/<id>?message=<id>` a place in it. */
+/** The page's address: `#/` is a new session, `#/<id>` a session, `#/<id>?message=<id>` a message. */
 
 class Route {
+  /** The session that is shown; null for a new one. */
   sessionId = $state<string | null>(null);
+  /** The message to scroll to, if any. */
   messageId = $state<string | null>(null);
 
   constructor() {
@@ -9,7 +11,7 @@ class Route {
     this.read();
   }
 
-  /** Take over what the address says. */
+  /** Update the route from the address. */
   read(): void {
     const [path = '', query = ''] = location.hash.replace(/^#\/?/, '').split('?');
     try {
@@ -23,15 +25,16 @@ class Route {
 
 export const route = new Route();
 
-/** The address of a session, or of a message in it; of a new session with `null`. */
-export function address(sessionId: string | null, messageId?: string | null): string {
+/** The address of a session or of a message in it; of a new session if `sessionId` is null. */
+export function sessionHref(sessionId: string | null, messageId?: string | null): string {
   if (sessionId === null) return '#/';
-  const place = messageId ? `?message=${encodeURIComponent(messageId)}` : '';
-  return `#/${encodeURIComponent(sessionId)}${place}`;
+  const query = messageId ? `?message=${encodeURIComponent(messageId)}` : '';
+  return `#/${encodeURIComponent(sessionId)}${query}`;
 }
 
-export function go(sessionId: string | null, messageId?: string | null): void {
-  location.hash = address(sessionId, messageId);
-  // The event about it comes later than what is done next.
+/** Show a session or a message in it; a new session if `sessionId` is null. */
+export function navigate(sessionId: string | null, messageId?: string | null): void {
+  location.hash = sessionHref(sessionId, messageId);
+  // `hashchange` fires only after the code that runs next.
   route.read();
 }

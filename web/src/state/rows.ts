@@ -1,39 +1,43 @@
-/** What is shown of a conversation, in its order: stored messages, then what is still going on. */
+/** The rows of a conversation, in order: stored messages, then the messages of active turns. */
 
 import type { Message, Problem, Status, TurnSummary } from '../api/client';
-import type { Live } from './live.svelte';
+import type { ActiveTurn } from './activeTurn.svelte';
 
 export interface Row {
-  /** The same for as long as it is shown, from the first letter typed to the stored message. */
+  /** Identifies the row from the moment when it is sent; it stays when the message is stored. */
   key: string;
+  /** The id of the message; null until the server has announced it. */
   id: string | null;
   role: Message['role'];
   text: string;
   status: Status | 'sending' | 'refused' | 'accepted';
   createdAt: string;
   parentId: string | null;
+  /** The ids of all messages with the same parent, this one's too, oldest first. */
   siblings: readonly string[];
   turnId: string | null;
   turn: TurnSummary | null;
   problem: Problem | null;
-  live: Live | null;
+  /** The turn that is writing the row; null for a stored message. */
+  activeTurn: ActiveTurn | null;
 }
 
-/** The keys of messages that were shown before they were stored. */
-export class Keys {
-  private readonly of = new Map<string, string>();
-  private readonly stored = new WeakMap<Message, Row>();
-  private readonly going = new WeakMap<Live, { question: Row; answer: Row }>();
+/** Returns the same row for the same message or turn, and remembers the keys of rows. */
+export class RowCache {
+  readonly #keys = new Map<string, string>();
+  readonly #messageRows = new WeakMap<Message, Row>();
+  readonly #turnRows = new WeakMap<ActiveTurn, { user: Row; reply: Row }>();
 
-  keep(messageId: string | null, key: string): void {
-    if (messageId !== null) this.of.set(messageId, key);
+  /** Let the row of a message use the key under which it was shown before it was stored. */
+  setKey(messageId: string | null, key: string): void {
+    if (messageId !== null) this.#keys.set(messageId, key);
   }
 
-  row(message: Message): Row {
-    let row = this.stored.get(message);
+  forMessage(message: Message): Row {
+    let row = this.#messageRows.get(message);
     if (row === undefined) {
       row = {
-        key: this.of.get(message.id) ?? message.id,
+        key: this.#keys.get(message.id) ?? message.id,
         id: message.id,
         role: message.role,
         text: message.content,
@@ -44,30 +48,30 @@ export class Keys {
         turnId: message.turn_id,
         turn: message.turn,
         problem: null,
-        live: null,
+        activeTurn: null,
       };
-      this.stored.set(message, row);
+      this.#messageRows.set(message, row);
     }
     return row;
   }
 
-  rows(live: Live): { question: Row; answer: Row } {
-    let rows = this.going.get(live);
+  forTurn(turn: ActiveTurn): { user: Row; reply: Row } {
+    let rows = this.#turnRows.get(turn);
     if (rows === undefined) {
-      rows = { question: new Asked(live), answer: new Answering(live) };
-      this.going.set(live, rows);
+      rows = { user: new UserRow(turn), reply: new ReplyRow(turn) };
+      this.#turnRows.set(turn, rows);
     }
     return rows;
   }
 }
 
-/** A message of a turn that goes on: it reads what the turn knows by now. */
-abstract class Going implements Row {
+/** A row that reads its fields from an active turn, so that they are always current. */
+abstract class ActiveRow implements Row {
   readonly parentId = null;
   readonly siblings: readonly string[] = [];
   readonly turn = null;
 
-  constructor(readonly live: Live) {}
+  constructor(readonly activeTurn: ActiveTurn) {}
 
   abstract readonly key: string;
   abstract readonly id: string | null;
@@ -75,98 +79,111 @@ abstract class Going implements Row {
   abstract readonly text: string;
 
   get status() {
-    const { phase, status } = this.live;
+    const { phase, status } = this.activeTurn;
     return phase === 'ended' ? status : phase;
   }
   get createdAt() {
-    return this.live.startedAt;
+    return this.activeTurn.startedAt;
   }
   get turnId() {
-    return this.live.turnId;
+    return this.activeTurn.turnId;
   }
   get problem() {
-    return this.live.problem;
+    return this.activeTurn.problem;
   }
 }
 
-class Asked extends Going {
+class UserRow extends ActiveRow {
   readonly role = 'user';
   get key() {
-    return `${this.live.key}?`;
+    return `${this.activeTurn.key}?`;
   }
   get id() {
-    return this.live.userMessageId;
+    return this.activeTurn.userMessageId;
   }
   get text() {
-    return this.live.question ?? '';
+    return this.activeTurn.userText ?? '';
   }
 }
 
-class Answering extends Going {
+class ReplyRow extends ActiveRow {
   readonly role = 'assistant';
   get key() {
-    return this.live.key;
+    return this.activeTurn.key;
   }
   get id() {
-    return this.live.messageId;
+    return this.activeTurn.messageId;
   }
   get text() {
-    return this.live.text;
+    return this.activeTurn.text;
   }
 }
 
 /**
- * The rows, oldest first. A turn replaces what it branches off from at once, and what was sent is
- * there before the server says so.
+ * The rows to show, oldest first. A turn replaces at once what it branches off from, and a message
+ * is shown before the server has accepted it.
+ *
+ * @param history - The stored messages of one branch, oldest first.
+ * @param turns - The active turns, in the server's order.
+ * @param running - The turn whose reply is being written; the others wait for it.
+ * @param cache - Of this conversation, the same for every call.
  */
 export function arrange(
   history: readonly Message[],
-  lives: readonly Live[],
-  running: Live | null,
-  keys: Keys,
+  turns: readonly ActiveTurn[],
+  running: ActiveTurn | null,
+  cache: RowCache,
 ): readonly Row[] {
-  for (const live of lives) keys.keep(live.messageId, live.key);
-  let rows: Row[] = history.map((message) => keys.row(message));
-  for (const live of lives) {
-    if (live.messageId !== null && rows.some(({ id }) => id === live.messageId)) continue;
-    const { question, answer } = keys.rows(live);
-    // Another answer that there is not leaves the one before; it is told elsewhere.
-    const isOver = live.phase === 'refused' || (live.phase === 'ended' && live.text === '');
-    if (isOver && live.body?.regenerate) continue;
-    const asked = rows.findLastIndex(({ id }) => id !== null && id === live.userMessageId);
-    if (asked >= 0) {
-      if (isOver) continue;
-      rows = rows.slice(0, asked + 1);
-    } else if (live.body?.regenerate) {
-      const of = rows.findLastIndex(({ turnId }) => turnId === live.body?.regenerate);
-      const from = of >= 0 && rows[of]?.role !== 'user' ? of - 1 : of;
-      if (from >= 0) rows = rows.slice(0, from + 1);
+  for (const turn of turns) cache.setKey(turn.messageId, turn.key);
+  let rows: Row[] = history.map((message) => cache.forMessage(message));
+  for (const turn of turns) {
+    if (turn.messageId !== null && rows.some(({ id }) => id === turn.messageId)) continue;
+    const { user, reply } = cache.forTurn(turn);
+    const hasEndedEmpty = turn.phase === 'refused' || (turn.phase === 'ended' && turn.text === '');
+    // Without a new reply the one before stays; the error is shown below the messages.
+    if (hasEndedEmpty && turn.body?.regenerate) continue;
+    const userIndex = rows.findLastIndex(({ id }) => id !== null && id === turn.userMessageId);
+    if (userIndex >= 0) {
+      if (hasEndedEmpty) continue;
+      rows = rows.slice(0, userIndex + 1);
+    } else if (turn.body?.regenerate) {
+      rows = upToUserMessage(rows, turn.body.regenerate);
     } else {
-      const parent = live.body?.parent_id;
-      if (parent !== undefined)
-        rows = rows.slice(0, rows.findLastIndex(({ id }) => id === parent) + 1);
-      rows = [...rows, question];
-      keys.keep(live.userMessageId, question.key);
+      const parentId = turn.body?.parent_id;
+      if (parentId !== undefined)
+        rows = rows.slice(0, rows.findLastIndex(({ id }) => id === parentId) + 1);
+      rows = [...rows, user];
+      cache.setKey(turn.userMessageId, user.key);
     }
-    const waits = live.phase === 'refused' || (running !== null && live !== running);
-    if (live.phase === 'ended' ? live.text !== '' : !waits) rows = [...rows, answer];
+    const isWaiting = turn.phase === 'refused' || (running !== null && turn !== running);
+    if (turn.phase === 'ended' ? turn.text !== '' : !isWaiting) rows = [...rows, reply];
   }
   return rows;
 }
 
+/** The rows up to the user message of a turn; all of them if the turn is not among them. */
+function upToUserMessage(rows: Row[], turnId: string): Row[] {
+  const index = rows.findLastIndex((row) => row.turnId === turnId);
+  const userIndex = index >= 0 && rows[index]?.role !== 'user' ? index - 1 : index;
+  return userIndex >= 0 ? rows.slice(0, userIndex + 1) : rows;
+}
+
 /**
- * The key of the oldest row that the model reads with the next message, when it reads `most` earlier
- * ones; null if it reads all that is shown. A message without an answer is none of them.
+ * The key of the oldest row that the model will read with the next message: `END` if it reads none,
+ * null if it reads all of them. Empty messages and messages without a reply are never read.
+ *
+ * @param rows - The rows that are shown, oldest first.
+ * @param limit - How many previous messages the model reads.
  */
-export function contextStart(rows: readonly Row[], most: number): string | null {
-  let left = most;
+export function contextStart(rows: readonly Row[], limit: number): string | null {
+  let left = limit;
   let start: string | null = null;
   for (let index = rows.length - 1; index >= 0; index -= 1) {
     const row = rows[index];
     if (row === undefined) break;
     const reply = rows[index + 1];
-    const unanswered = row.role === 'user' && (reply === undefined || reply.role === 'user');
-    if (unanswered || row.text === '') continue;
+    const isUnanswered = row.role === 'user' && (reply === undefined || reply.role === 'user');
+    if (isUnanswered || row.text === '') continue;
     if (left === 0) return start ?? END;
     left -= 1;
     start = row.key;
@@ -174,5 +191,5 @@ export function contextStart(rows: readonly Row[], most: number): string | null 
   return null;
 }
 
-/** Stands for the end of the rows: the model reads none of them. */
+/** What `contextStart` returns if the model reads none of the rows. */
 export const END = 'end';

@@ -1,64 +1,71 @@
-/** The list of sessions: pages as they are scrolled to, kept true by the server's events. */
+/** The list of sessions: read page by page, and kept up to date by the server's events. */
 
-import { api, cursor, data, type Session, type SessionChange } from '../api/client';
+import { api, pageCursor, unwrap, type Session, type SessionChange } from '../api/client';
 import type { ServerEvent } from '../api/stream';
 
-/** Sessions of the first page, and of those that are scrolled to. */
-const FIRST_PAGE = 100;
-const PAGE = 500;
+const FIRST_PAGE_SIZE = 100;
+const PAGE_SIZE = 500;
 
-/** Sessions in the order of their activity, newest first, as far as they were read. */
+/** The sessions that match a filter, by their last activity, newest first, as far as they were read. */
 class Listing {
   items = $state.raw<readonly Session[]>([]);
-  /** Whether there is more to read. */
-  more = $state(true);
-  failed = $state<unknown>(null);
-  private next: string | undefined;
-  private reading: Promise<void> | null = null;
-  private generation = 0;
+  hasMore = $state(true);
+  /** Why the last page could not be read; null if it was. */
+  error = $state<unknown>(null);
+  #nextCursor: string | undefined;
+  #request: Promise<void> | null = null;
+  /** Changes with `reload`; a page of an older generation is dropped. */
+  #generation = 0;
 
-  constructor(private readonly only: { archived?: boolean; pinned?: boolean }) {}
+  readonly #filter: { archived?: boolean; pinned?: boolean };
 
-  /** Read another page, unless one is on its way. */
-  grow(): Promise<void> {
-    if (!this.more) return Promise.resolve();
-    this.reading ??= this.page(this.generation).finally(() => (this.reading = null));
-    return this.reading;
+  constructor(filter: { archived?: boolean; pinned?: boolean }) {
+    this.#filter = filter;
   }
 
-  /** Begin again: the first page replaces all. */
-  async reset(): Promise<void> {
-    this.generation += 1;
-    this.next = undefined;
-    this.reading = this.page(this.generation, true).finally(() => (this.reading = null));
-    await this.reading;
+  /** Read another page, unless one is being read. */
+  loadMore(): Promise<void> {
+    if (!this.hasMore) return Promise.resolve();
+    this.#request ??= this.#loadPage(this.#generation).finally(() => (this.#request = null));
+    return this.#request;
   }
 
-  private async page(generation: number, first = false): Promise<void> {
-    const after: { after?: string } = this.next === undefined ? {} : { after: this.next };
+  /** Read the first page, which replaces all others. */
+  async reload(): Promise<void> {
+    this.#generation += 1;
+    this.#nextCursor = undefined;
+    this.#request = this.#loadPage(this.#generation, true).finally(() => (this.#request = null));
+    await this.#request;
+  }
+
+  async #loadPage(generation: number, isFirst = false): Promise<void> {
+    const after: { after?: string } =
+      this.#nextCursor === undefined ? {} : { after: this.#nextCursor };
     try {
-      const answer = await api.GET('/sessions', {
-        params: { query: { ...this.only, ...after, limit: after.after ? PAGE : FIRST_PAGE } },
+      const result = await api.GET('/sessions', {
+        params: {
+          query: { ...this.#filter, ...after, limit: after.after ? PAGE_SIZE : FIRST_PAGE_SIZE },
+        },
       });
-      const found = data(answer);
-      if (generation !== this.generation) return;
-      const known = new Set(first ? [] : this.items.map((item) => item.session_id));
-      const added = found.filter((item) => !known.has(item.session_id));
-      this.items = first ? added : [...this.items, ...added];
-      this.next = cursor(answer.response, 'next') ?? undefined;
-      this.more = this.next !== undefined;
-      this.failed = null;
+      const sessions = unwrap(result);
+      if (generation !== this.#generation) return;
+      const known = new Set(isFirst ? [] : this.items.map((item) => item.session_id));
+      const added = sessions.filter((session) => !known.has(session.session_id));
+      this.items = isFirst ? added : [...this.items, ...added];
+      this.#nextCursor = pageCursor(result.response, 'next') ?? undefined;
+      this.hasMore = this.#nextCursor !== undefined;
+      this.error = null;
     } catch (error) {
-      if (generation === this.generation) this.failed = error;
+      if (generation === this.#generation) this.error = error;
     }
   }
 
-  /** Put a session where it belongs; older than all that was read, it comes with its page. */
+  /** Insert or move a session. One that is older than all that were read comes with its page. */
   put(session: Session): void {
     const others = this.items.filter((item) => item.session_id !== session.session_id);
-    const at = others.findIndex((item) => item.updated_at <= session.updated_at);
-    if (at === -1 && this.more) this.items = others;
-    else this.items = others.toSpliced(at === -1 ? others.length : at, 0, session);
+    const index = others.findIndex((item) => item.updated_at <= session.updated_at);
+    if (index === -1 && this.hasMore) this.items = others;
+    else this.items = others.toSpliced(index === -1 ? others.length : index, 0, session);
   }
 
   remove(sessionId: string): void {
@@ -72,105 +79,113 @@ class Listing {
   }
 }
 
-/** All that the list beside the conversation shows. */
+/** The sidebar's sessions. */
 export class Sessions {
   readonly recent = new Listing({ pinned: false, archived: false });
   readonly pinned = new Listing({ pinned: true, archived: false });
   readonly archived = new Listing({ archived: true });
-  /** Sessions that answer right now. */
+  /** The ids of sessions with a running turn. */
   running = $state.raw<ReadonlySet<string>>(new Set());
-  /** Sessions that are shown no more, and deleted on the server unless that is undone in time. */
+  /** The ids of sessions that are not shown, because their deletion can still be undone. */
   hidden = $state.raw<ReadonlySet<string>>(new Set());
-  private readonly all = [this.pinned, this.recent, this.archived];
-  private openedArchive = false;
+  readonly #listings = [this.pinned, this.recent, this.archived];
+  #isArchiveOpen = false;
 
+  /** Read everything again. Errors are in each listing's `error`. */
   async load(): Promise<void> {
-    const lists = this.openedArchive ? this.all : [this.pinned, this.recent];
-    await Promise.all(lists.map((list) => list.reset()));
-    // Pinned ones are few; they are shown all.
-    while (this.pinned.more && !this.pinned.failed) await this.pinned.grow();
+    const listings = this.#isArchiveOpen ? this.#listings : [this.pinned, this.recent];
+    await Promise.all(listings.map((listing) => listing.reload()));
+    // There are only a few pinned sessions; all of them are shown.
+    while (this.pinned.hasMore && !this.pinned.error) await this.pinned.loadMore();
   }
 
+  /** Read the archive, unless it was read before. */
   openArchive(): void {
-    if (this.openedArchive) return;
-    this.openedArchive = true;
-    void this.archived.reset();
+    if (this.#isArchiveOpen) return;
+    this.#isArchiveOpen = true;
+    void this.archived.reload();
   }
 
+  /** A session that was read; undefined if it was not. */
   find(sessionId: string): Session | undefined {
-    return this.all.map((list) => list.find(sessionId)).find((found) => found !== undefined);
-  }
-
-  /** Show a session as it is now. */
-  put(session: Session): void {
-    const home = session.archived ? this.archived : session.pinned ? this.pinned : this.recent;
-    for (const list of this.all) {
-      if (list !== home) list.remove(session.session_id);
+    for (const listing of this.#listings) {
+      const session = listing.find(sessionId);
+      if (session !== undefined) return session;
     }
-    if (home !== this.archived || this.openedArchive) home.put(session);
+    return undefined;
   }
 
-  /** Take in what the server tells of all sessions. */
-  async apply({ name, data: said }: ServerEvent): Promise<void> {
-    const id = said.session_id as string;
-    if (name === 'session.created' || name === 'session.updated') this.put(said as Session);
-    else if (name === 'session.titled') this.retitle(id, said.title as string);
-    else if (name === 'session.deleted') this.forget(id);
-    else if (name === 'turn.started' || name === 'turn.ended') await this.touch(id, name);
+  /** Show a session as it is now, in the listing to which it belongs. */
+  put(session: Session): void {
+    const target = session.archived ? this.archived : session.pinned ? this.pinned : this.recent;
+    for (const listing of this.#listings) {
+      if (listing !== target) listing.remove(session.session_id);
+    }
+    if (target !== this.archived || this.#isArchiveOpen) target.put(session);
+  }
+
+  /** Update the list by an event of the server about any session. */
+  async applyEvent({ name, data }: ServerEvent): Promise<void> {
+    const id = data.session_id as string;
+    if (name === 'session.created' || name === 'session.updated') this.put(data as Session);
+    else if (name === 'session.titled') this.#retitle(id, data.title as string);
+    else if (name === 'session.deleted') this.remove(id);
+    else if (name === 'turn.started' || name === 'turn.ended') await this.#moveToTop(id, name);
     else if (name === 'events.missed') await this.load();
   }
 
-  /** Change a session on the server, and show what it says. Throws `Problem`. */
+  /** Change a session on the server, and show the result. Throws `Problem`. */
   async change(sessionId: string, change: Partial<SessionChange>): Promise<void> {
-    const answer = await api.PATCH('/sessions/{session_id}', {
+    const result = await api.PATCH('/sessions/{session_id}', {
       params: { path: { session_id: sessionId } },
       body: change as SessionChange,
     });
-    this.put(listed(data(answer)));
+    this.put(toListItem(unwrap(result)));
   }
 
   hide(sessionIds: readonly string[]): void {
     this.hidden = new Set([...this.hidden, ...sessionIds]);
   }
 
-  show(sessionIds: readonly string[]): void {
+  unhide(sessionIds: readonly string[]): void {
     const shown = new Set(sessionIds);
     this.hidden = new Set([...this.hidden].filter((id) => !shown.has(id)));
   }
 
-  forget(sessionId: string): void {
-    for (const list of this.all) list.remove(sessionId);
-    this.show([sessionId]);
+  /** Remove a session from the list; on the server it is unchanged. */
+  remove(sessionId: string): void {
+    for (const listing of this.#listings) listing.remove(sessionId);
+    this.unhide([sessionId]);
   }
 
-  private retitle(sessionId: string, title: string): void {
-    const known = this.find(sessionId);
-    if (known) this.put({ ...known, title, title_source: 'model' });
+  #retitle(sessionId: string, title: string): void {
+    const session = this.find(sessionId);
+    if (session) this.put({ ...session, title, title_source: 'model' });
   }
 
-  /** A session has news: it comes to the top. One that was not read yet is asked for. */
-  private async touch(sessionId: string, event: 'turn.started' | 'turn.ended'): Promise<void> {
+  /** Move a session with a new turn to the top. One that was not read yet is read. */
+  async #moveToTop(sessionId: string, event: 'turn.started' | 'turn.ended'): Promise<void> {
     const running = new Set(this.running);
     if (event === 'turn.started') running.add(sessionId);
     else running.delete(sessionId);
     this.running = running;
-    const known = this.find(sessionId);
-    if (known) {
+    const session = this.find(sessionId);
+    if (session) {
       const newest = this.recent.items[0]?.updated_at ?? '';
       const now = new Date().toISOString();
-      this.put({ ...known, updated_at: now > newest ? now : newest });
+      this.put({ ...session, updated_at: now > newest ? now : newest });
       return;
     }
     if (event === 'turn.ended') return;
-    const answer = await api.GET('/sessions/{session_id}', {
+    const result = await api.GET('/sessions/{session_id}', {
       params: { path: { session_id: sessionId } },
     });
-    if (answer.data) this.put(listed(answer.data));
+    if (result.data) this.put(toListItem(result.data));
   }
 }
 
-/** A session as lists have it, without its settings. */
-function listed(session: Session): Session {
+/** A session as `GET /sessions` has it, without its settings. */
+function toListItem(session: Session): Session {
   const { session_id, title, title_source, created_at, updated_at, message_count } = session;
   const { pinned, archived } = session;
   return {

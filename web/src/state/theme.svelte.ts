@@ -1,11 +1,11 @@
-/** Light or dark: what the system says, or what was chosen here. */
+/** The theme: the system's, or the one that the user has chosen. */
 
 export type Choice = 'system' | 'light' | 'dark';
 
-const KEY = 'chatkeep.theme';
+const STORAGE_KEY = 'chatkeep.theme';
 
 class Theme {
-  choice = $state<Choice>(read());
+  choice = $state<Choice>(readChoice());
 
   constructor() {
     colourBrowser(this.choice);
@@ -17,24 +17,24 @@ class Theme {
     else document.documentElement.dataset.theme = choice;
     colourBrowser(choice);
     try {
-      if (choice === 'system') localStorage.removeItem(KEY);
-      else localStorage.setItem(KEY, choice);
+      if (choice === 'system') localStorage.removeItem(STORAGE_KEY);
+      else localStorage.setItem(STORAGE_KEY, choice);
     } catch {
-      // Without storage the choice lasts as long as the page.
+      // Without storage the choice lasts until the page is closed.
     }
   }
 }
 
-function read(): Choice {
-  const set = document.documentElement.dataset.theme;
-  return set === 'light' || set === 'dark' ? set : 'system';
+function readChoice(): Choice {
+  const { theme } = document.documentElement.dataset;
+  return theme === 'light' || theme === 'dark' ? theme : 'system';
 }
 
-/** The browser's own bars have the page's colour: of the two in the document, the one that holds. */
+/** Give the browser's own bars the colour of the theme, with one of the two `<meta>` elements. */
 function colourBrowser(choice: Choice): void {
   const metas = document.querySelectorAll<HTMLMetaElement>('meta[name=theme-color]');
-  for (const [at, scheme] of (['light', 'dark'] as const).entries()) {
-    const meta = metas[at];
+  for (const [index, scheme] of (['light', 'dark'] as const).entries()) {
+    const meta = metas[index];
     if (meta === undefined) continue;
     if (choice === 'system') meta.media = `(prefers-color-scheme: ${scheme})`;
     else meta.media = choice === scheme ? 'all' : 'not all';

@@ -11,8 +11,8 @@ from chatkeep.api.times import Moment, microseconds
 from chatkeep.domain.errors import InvalidRequest, SessionNotFound
 from chatkeep.domain.model import Role, SearchHit
 from chatkeep.store import sessions
-from chatkeep.store.search import hits as search
-from chatkeep.store.search import query as words
+from chatkeep.store.search import hits
+from chatkeep.store.search.query import MAX_QUERY_CHARS, parse_query
 
 MAX_HITS = 100
 
@@ -36,7 +36,7 @@ async def find(
         str,
         Query(
             min_length=1,
-            max_length=words.MAX_QUERY_CHARS,
+            max_length=MAX_QUERY_CHARS,
             description='Words, all of which are to be there; `"a phrase"`; `begin*`. Case and '
             "accents do not matter.",
         ),
@@ -66,37 +66,37 @@ async def find(
         if row is None:
             raise SessionNotFound
         session_pk = row.pk
-    query = search.Query(
-        terms=words.terms(q),
+    query = hits.Query(
+        terms=parse_query(q),
         session_pk=session_pk,
         roles=tuple(dict.fromkeys(role or ())),
         since=microseconds(since),
         until=microseconds(until),
     )
-    hits, following = await store.read(
-        search.find,
+    page = await store.read(
+        hits.find,
         tenant=caller.tenant,
         query=query,
         limit=limit,
-        place=_place(after) if after else search.Place(),
+        cursor=_cursor(after) if after else hits.SearchCursor(),
     )
     link = None
-    if following is not None:
-        place = paging.cursor(
-            following.messages_before,
-            following.titles_before,
-            following.score.hex(),
-            following.key,
+    if page.next_cursor is not None:
+        cursor = paging.cursor(
+            page.next_cursor.messages_before,
+            page.next_cursor.titles_before,
+            page.next_cursor.score.hex(),
+            page.next_cursor.key,
         )
-        link = paging.link(request, "next", after=place)
-    return paging.page(hits, link)
+        link = paging.link(request, "next", after=cursor)
+    return paging.page(page.items, link)
 
 
-def _place(text: str) -> search.Place:
+def _cursor(text: str) -> hits.SearchCursor:
     match paging.parts(text):
         case [int(messages), int(titles), str(score), int(key)]:
             try:
-                return search.Place(messages, titles, float.fromhex(score), key)
+                return hits.SearchCursor(messages, titles, float.fromhex(score), key)
             except (ValueError, OverflowError):
                 pass
     raise InvalidRequest("after: is not a position in these results.")

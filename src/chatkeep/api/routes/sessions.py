@@ -1,7 +1,7 @@
 """`/sessions` and `/history/{session_id}`: what is kept, and which branch of it is active."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -18,6 +18,7 @@ from chatkeep.domain.model import Message, MessageRecord, Session, SessionFilter
 from chatkeep.domain.records import ReplyTokens, Temperature
 from chatkeep.domain.validation import is_blank, validate_metadata, validate_title
 from chatkeep.store import details, messages, sessions
+from chatkeep.store.session_changes import SessionChanges
 
 MAX_TITLE_CHARS = 255
 MAX_ID_CHARS = 255
@@ -65,16 +66,16 @@ async def list_sessions(
                 yield await store.read(sessions.by_keys, tenant=caller.tenant, pks=pks)
 
         return await paging.whole(chunks())
-    position = sessions.Position(*paging.read_cursor(after)) if after else None
+    cursor = sessions.SessionCursor(*paging.read_cursor(after)) if after else None
     size = limit or paging.MAX_LIMIT
-    found, following = await store.read(
-        sessions.page, tenant=caller.tenant, limit=size, after=position, only=only
+    page = await store.read(
+        sessions.page, tenant=caller.tenant, limit=size, after=cursor, only=only
     )
     link = None
-    if following is not None:
-        place = paging.cursor(following.updated_at, following.session_id)
-        link = paging.link(request, "next", limit=size, after=place)
-    return paging.page(found, link)
+    if page.next_cursor is not None:
+        following = paging.cursor(page.next_cursor.updated_at, page.next_cursor.session_id)
+        link = paging.link(request, "next", limit=size, after=following)
+    return paging.page(page.items, link)
 
 
 class SessionChange(BaseModel):
@@ -191,7 +192,7 @@ async def change_session(
     changed = await sessions.change(
         caller,
         _name(request, session_id),
-        change.model_dump(exclude_unset=True),
+        cast("SessionChanges", change.model_dump(exclude_unset=True)),
         expected=etags.expected(if_match),
     )
     return _record(changed)

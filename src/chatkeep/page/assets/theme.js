@@ -1,7 +1,7 @@
-// Before anything is drawn: the theme that was chosen here, or else the system's.
+// Applies the chosen theme before anything is rendered; without one, the system's is used.
 try {
-  const chosen = localStorage.getItem('chatkeep.theme');
-  if (chosen === 'light' || chosen === 'dark') document.documentElement.dataset.theme = chosen;
+  const theme = localStorage.getItem('chatkeep.theme');
+  if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
 } catch {
-  // Storage is switched off.
+  // Storage is disabled.
 }

@@ -41,7 +41,7 @@ class Term:
     is_prefix: bool
 
 
-def searchable(text: str) -> str:
+def index_text(text: str) -> str:
     """The text as the index reads it. What is in an index was made by this function for ever."""
     if text.isascii():
         return text
@@ -53,7 +53,7 @@ def _pairs(run: re.Match[str]) -> str:
     return f" {' '.join(text[at : at + 2] for at in range(len(text)))} "
 
 
-def terms(query: str) -> tuple[Term, ...]:
+def parse_query(query: str) -> tuple[Term, ...]:
     """What a query asks for: words, phrases in quotes, and beginnings that end with a star.
 
     Whatever else is in it separates words; there is no query that is wrong.
@@ -71,7 +71,7 @@ def _length(text: str) -> int:
     return sum(map(len, _WORD.findall(text)))
 
 
-def fts(term: Term) -> str:
+def match_expression(term: Term) -> str:
     """A term in the language of FTS5: a string, in which nothing has a meaning."""
     pieces = []
     for run, other in _runs(term.text):

@@ -1,11 +1,14 @@
 """What people set of a session, the count of tokens, and the index of full-text search."""
 
+import random
+import re
+import unicodedata
+from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
-
-from chatkeep.store.search import hits as search
 
 revision = "0003"
 down_revision = "0002"
@@ -13,6 +16,20 @@ down_revision = "0002"
 _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _HIDDEN = "(hidden)"
 _BATCH = 1_000
+_NEAR = 1_000
+_TITLE = "title"
+
+_SEARCH = (
+    "CREATE VIRTUAL TABLE search USING fts5(body, scope, content='', columnsize=0, "
+    "tokenize=\"unicode61 remove_diacritics 2 categories 'L* N* M* Co'\")"
+)
+_ADD_TO_SEARCH = "INSERT INTO search (rowid, body, scope) VALUES (:key, :body, :scope)"
+
+# As it was then: the index of a database that has run this revision was made by it.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff"
+    "\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
 
 _COUNTED = """
 INSERT INTO calls (tenant_id, session_pk, turn_id, kind, model, status, is_retry, input_tokens,
@@ -66,7 +83,7 @@ def upgrade() -> None:
     op.bulk_insert(tenants, [{"id": _HIDDEN, "created_at": 0}])
     conn = op.get_bind()
     conn.exec_driver_sql(_COUNTED)
-    search.create(conn)
+    conn.exec_driver_sql(_SEARCH)
     _index(conn)
 
 
@@ -77,20 +94,20 @@ def _index(conn: sa.Connection) -> None:
     )
     sessions = conn.exec_driver_sql("SELECT pk, tenant_id, title, created_at FROM sessions").all()
     for session in sessions:
-        whose = (session.tenant_id, session.pk)
-        key = search.title_key(conn, session.created_at)
+        scope = f"t{blake2b(session.tenant_id.encode(), digest_size=8).hexdigest()} s{session.pk}"
+        key = _free_key(conn, "sessions", session.created_at // 1_000 * 2 + 1)
         conn.execute(of_session, {"key": key, "pk": session.pk})
-        search.add(conn, [search.Entry(key, session.title, *whose, search.TITLE)])
+        _add_to_search(conn, key, session.title, f"{scope} r{_TITLE}")
         last = 0
-        while found := _messages(conn, session.pk, last):
-            for row in found:
-                key = search.message_key(conn, row.created_at)
-                conn.execute(of_message, {"key": key, "pk": session.pk, "seq": row.seq})
-                search.add(conn, [search.Entry(key, row.content, *whose, row.role)])
-            last = found[-1].seq
+        while messages := _messages(conn, session.pk, last):
+            for message in messages:
+                key = _free_key(conn, "messages", message.created_at // 1_000 * 2)
+                conn.execute(of_message, {"key": key, "pk": session.pk, "seq": message.seq})
+                _add_to_search(conn, key, message.content, f"{scope} r{message.role}")
+            last = messages[-1].seq
 
 
-def _messages(conn: sa.Connection, session_pk: int, after: int) -> Any:
+def _messages(conn: sa.Connection, session_pk: int, after: int) -> Sequence[sa.Row[Any]]:
     return conn.execute(
         sa.text(
             "SELECT seq, role, content, created_at FROM messages "
@@ -98,3 +115,27 @@ def _messages(conn: sa.Connection, session_pk: int, after: int) -> Any:
         ),
         {"session": session_pk, "after": after, "limit": _BATCH},
     ).all()
+
+
+def _free_key(conn: sa.Connection, table: str, wanted: int) -> int:
+    same_key = sa.text(f"SELECT 1 FROM {table} WHERE search_key = :key")  # noqa: S608  (one of two)
+    key, within = wanted, _NEAR
+    while conn.execute(same_key, {"key": key}).first() is not None:
+        key, within = wanted + 2 * random.randrange(within), within * 2  # noqa: S311  (no secret)
+    return key
+
+
+def _add_to_search(conn: sa.Connection, key: int, text: str, scope: str) -> None:
+    params = {"key": key, "body": _index_text(text), "scope": scope}
+    conn.execute(sa.text(_ADD_TO_SEARCH), params)
+
+
+def _index_text(text: str) -> str:
+    if text.isascii():
+        return text
+    return _UNSPACED.sub(_pairs, unicodedata.normalize("NFKC", text))
+
+
+def _pairs(match: re.Match[str]) -> str:
+    run = match[0]
+    return f" {' '.join(run[index : index + 2] for index in range(len(run)))} "

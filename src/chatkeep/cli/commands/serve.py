@@ -1,0 +1,35 @@
+"""`chatkeep serve`."""
+
+from typing import Annotated
+
+import typer
+
+from chatkeep.cli import configuration
+from chatkeep.settings import unknown_variables
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    model: Annotated[str | None, typer.Option(help="The default model, as provider:name.")] = None,
+) -> None:
+    """Run the server.
+
+    Each option can be set in the environment too: CHATKEEP_HOST, CHATKEEP_PORT, CHATKEEP_MODEL.
+    By default the built-in model answers at http://127.0.0.1:8000.
+
+    \b
+    Examples:
+      chatkeep serve
+      chatkeep serve --port 9000 --model openai:gpt-6-luna
+    """
+    from chatkeep import telemetry
+    from chatkeep.cli.server.foreground import run
+    from chatkeep.redaction import Redactor
+
+    settings = configuration.settings(host=host, port=port, model=model)
+    redact = Redactor(settings.secrets).redact
+    telemetry.configure(level=settings.log_level, form=settings.log_format, redact=redact)
+    for name in unknown_variables():
+        telemetry.logger("cli").warning("unknown_setting", variable=name)
+    run(settings)

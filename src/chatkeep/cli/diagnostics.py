@@ -1,0 +1,184 @@
+"""What `chatkeep doctor` looks at. Each check is a function that returns findings."""
+
+import asyncio
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import httpx2
+
+from chatkeep import __version__
+from chatkeep.app import make_providers
+from chatkeep.cli import configuration
+from chatkeep.cli.client import database_path
+from chatkeep.domain.errors import ChatError
+from chatkeep.domain.model import CallKind, Prompt, Role
+from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables
+from chatkeep.store import backup, database_files
+from chatkeep.store.lock import address_of_holder
+
+MIN_FREE_BYTES = 1_073_741_824
+MODEL_SECONDS = 120
+PROBE_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, how it is, and what to do about it."""
+
+    what: str
+    state: Literal["ok", "warning", "error"] = "ok"
+    advice: str = ""
+
+
+def run(*, ask_models: bool) -> list[Finding]:
+    """All checks, in the order in which they matter."""
+    found = [
+        Finding(
+            f"Chatkeep {__version__}, Python {sys.version.split()[0]}, "
+            f"SQLite {sqlite3.sqlite_version}"
+        )
+    ]
+    try:
+        settings = configuration.read()
+    except ConfigurationError as error:
+        return [*found, *(Finding(line, "error", "Correct it.") for line in str(error).split("\n"))]
+    found += _settings()
+    found += _folder(settings)
+    found += _database(settings)
+    found += _server(settings)
+    if ask_models:
+        found += asyncio.run(_models(settings))
+    return found
+
+
+def _settings() -> Iterator[Finding]:
+    source = config_file()
+    yield Finding(f"Settings: the environment{f', {source}' if source else ''}")
+    for name in unknown_variables():
+        advice = "Is it misspelt? The documentation lists all settings."
+        yield Finding(f"{name} is no setting and has no effect", "warning", advice)
+
+
+def _folder(settings: Settings) -> Iterator[Finding]:
+    folder = database_path(settings).parent
+    if not folder.exists():
+        yield Finding(f"Data folder {folder} is made at the first start")
+        return
+    if not os.access(folder, os.W_OK):
+        advice = "Give the user that runs Chatkeep the right to write there."
+        yield Finding(f"Data folder {folder} cannot be written to", "error", advice)
+        return
+    free = shutil.disk_usage(folder).free
+    if free < MIN_FREE_BYTES:
+        advice = "Make room: without it no message can be stored."
+        yield Finding(f"Data folder {folder} has {free:,} bytes left", "warning", advice)
+    else:
+        yield Finding(f"Data folder {folder}, {free // 2**30:,} GiB free")
+    advice = f"If others use this machine: chmod 700 {folder}"
+    if database_files.is_writable_by_others(folder):
+        yield Finding(f"Data folder {folder} can be written to by others", "warning", advice)
+    elif folder.stat().st_mode & database_files.FOR_OTHERS:
+        yield Finding(f"Data folder {folder} can be looked into by others", "warning", advice)
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    path = database_path(settings)
+    for file in database_files.exposed(path):
+        advice = f"The next start of the server takes that from them; or: chmod 600 {file}"
+        yield Finding(f"{file} can be read or written by others", "warning", advice)
+    if reason := database_files.obstacle(path):
+        yield Finding(reason, "error", "Until then no server starts.")
+        return
+    if not path.exists():
+        yield Finding(f"Database {path} is made at the first start")
+        return
+    try:
+        found = backup.check(path)
+    except backup.NoBackup as error:
+        advice = "Keep the file; `chatkeep restore` puts a backup in its place."
+        yield Finding(str(error), "error", advice)
+        return
+    size = f"{found.sessions:,} sessions, {found.messages:,} messages, {found.bytes:,} bytes"
+    yield Finding(f"Database {path} is whole: {size}")
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    try:
+        address = address_of_holder(database_path(settings))
+    except ChatError as error:
+        yield Finding(error.detail, "error", "Run this as the user that runs Chatkeep.")
+        return
+    if address is None:
+        yield from _port(settings)
+        return
+    if not address:
+        yield Finding("Another Chatkeep holds the database", "warning", "Is it just starting?")
+        return
+    try:
+        ready = httpx2.get(f"{address}/readyz", timeout=10, trust_env=False)
+    except httpx2.RequestError:
+        advice = "Look at its log; end it if it hangs."
+        yield Finding(f"The server at {address} does not answer", "error", advice)
+        return
+    if ready.is_success:
+        yield Finding(f"A server answers at {address}")
+    else:
+        yield Finding(f"The server at {address} takes no turns: {ready.text}", "warning")
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    where = f"{settings.host}:{settings.port}"
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.host.strip("[]"), settings.port))
+    except OSError as error:
+        advice = "Another program uses it, or it is not this machine's; --port takes another."
+        yield Finding(f"{where} cannot be listened on: {error.strerror}", "error", advice)
+    else:
+        yield Finding(f"No server runs; {where} is free for one")
+
+
+async def _models(settings: Settings) -> list[Finding]:
+    """Ask each model for a word, as a turn would."""
+    try:
+        providers = make_providers(settings)
+    except ChatError as error:
+        return [Finding(error.detail, "error", "Correct CHATKEEP_MODEL or CHATKEEP_MODELS.")]
+    found = []
+    names = dict.fromkeys((*providers.names, settings.title_model or settings.model))
+    for name in names:
+        prompt = Prompt(None, ((Role.USER, "Say yes."),), max_tokens=PROBE_TOKENS)
+        try:
+            async with asyncio.timeout(MODEL_SECONDS):
+                await providers.answer(
+                    name, prompt, lambda _: None, kind=CallKind.REPLY, calls=[], retries=0
+                )
+        except ChatError as error:
+            found.append(Finding(f"{name}: {error.detail}", "error", _advice(name)))
+        except TimeoutError:
+            words = f"{name} did not answer in {MODEL_SECONDS} seconds"
+            found.append(Finding(words, "error", _advice(name)))
+        else:
+            found.append(Finding(f"{name} answers"))
+    await providers.close()
+    return found
+
+
+def _advice(name: str) -> str:
+    provider, _, model = name.partition(":")
+    advice = {
+        "openai": "Check OPENAI_API_KEY, OPENAI_BASE_URL, the name of the model, and the network.",
+        "anthropic": "Check ANTHROPIC_API_KEY, the name of the model, and the network.",
+        "ollama": f"Does Ollama run where OLLAMA_HOST says? `ollama pull {model}` gets the model.",
+    }
+    missing = "" if Path(model).exists() or "/" not in model else " The file is not there."
+    return advice.get(provider, f"Is there enough memory?{missing}")

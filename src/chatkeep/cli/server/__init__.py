@@ -1,0 +1,1 @@
+"""Chatkeep as a server process: `chatkeep serve`, and what uvicorn needs for it."""

@@ -1,0 +1,87 @@
+"""Anthropic, and every other server with its API, by LangChain's client."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings
+
+from chatkeep.providers.protocol import (
+    Access,
+    Address,
+    Capabilities,
+    ProviderModel,
+    ProviderOptions,
+    host_of,
+    missing_key,
+)
+from chatkeep.providers.variables import APIKey, BaseURL, revealed, variable
+
+if TYPE_CHECKING:
+    from langchain_core.language_models.chat_models import BaseChatModel
+
+URL = "https://api.anthropic.com"
+
+
+class AnthropicSettings(BaseSettings):
+    """Where Anthropic's models are, and the key for them."""
+
+    anthropic_api_key: APIKey = variable("ANTHROPIC_API_KEY", "The key for Anthropic.")
+    anthropic_base_url: BaseURL = variable(
+        "ANTHROPIC_BASE_URL", "Where `anthropic:` models are, if not at Anthropic."
+    )
+
+
+class AnthropicModel(ProviderModel):
+    """A model of Anthropic, or of a server with its API."""
+
+    provider = "anthropic"
+    capabilities = Capabilities(needs_user_first=True)
+
+    def __init__(self, name: str, settings: AnthropicSettings, options: ProviderOptions) -> None:
+        super().__init__(name, options)
+        self._key = revealed(settings.anthropic_api_key)
+        self._url = settings.anthropic_base_url
+        self.access = Access(
+            host_of(self._url or URL),
+            "ANTHROPIC_BASE_URL",
+            "ANTHROPIC_API_KEY",
+            is_public=not self._url,
+        )
+
+    @property
+    def advice(self) -> str:
+        """What to check when the model does not answer."""
+        return "Check ANTHROPIC_API_KEY, the name of the model, and the network."
+
+    def create_client(self, _address: Address | None) -> "BaseChatModel":
+        """Make the client. Raises `ModelMisconfigured` where Anthropic itself needs a key."""
+        if not self._key and not self._url:
+            raise missing_key("ANTHROPIC_API_KEY")
+
+        from anthropic import AsyncClient
+        from langchain_anthropic import ChatAnthropic
+
+        from chatkeep.providers.http_client import connections, timeouts
+
+        timeout = timeouts(self.options.timeout, self.options.silence_timeout)
+
+        class Anthropic(ChatAnthropic):
+            """With a pool of connections of its own."""
+
+            http_async_client: Any = Field(exclude=True, repr=False)  # no type that pydantic checks
+
+            @cached_property
+            def _async_client(self) -> AsyncClient:
+                params = {**self._client_params, "timeout": timeout}
+                return AsyncClient(**params, http_client=self.http_async_client)
+
+        # `Any`: the field's alias is not in the types of its class.
+        address: dict[str, Any] = {"base_url": self._url} if self._url else {}
+        return Anthropic(
+            model_name=self.name,
+            api_key=SecretStr(self._key or "none"),
+            max_retries=0,
+            http_async_client=connections(),
+            **address,
+        )

@@ -1,0 +1,79 @@
+"""Notifications: each tenant's own, from a position, and honest about what was dropped."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from chatkeep.domain.events import Event, EventsMissed, EventType, SessionDeleted
+from chatkeep.notifications import Notifications
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+def publish(notifications: Notifications, *session_ids: str, tenant: str = "a") -> None:
+    for session_id in session_ids:
+        notifications.publish(tenant, EventType.SESSION_DELETED, SessionDeleted(session_id))
+
+
+async def read(notifications: Notifications, after: str | None, tenant: str = "a") -> list[Event]:
+    """The events up to the newest; the notifications are closed by then."""
+    events = notifications.read(tenant, after, idle_seconds=60)
+    return [event async for event in events if isinstance(event, Event)]
+
+
+def test_a_reader_gets_what_follows_its_position_and_nothing_of_other_tenants() -> None:
+    async def work() -> None:
+        notifications = Notifications(capacity=10)
+        reading = asyncio.ensure_future(read(notifications, None))
+        await asyncio.sleep(0)
+        publish(notifications, "one", "two")
+        publish(notifications, "secret", tenant="b")
+        notifications.close()
+        events = await reading
+        assert [event.payload for event in events] == [SessionDeleted("one"), SessionDeleted("two")]
+        assert await read(notifications, events[0].id) == events[1:]
+
+    run(work())
+
+
+def test_a_reader_whose_position_was_dropped_is_told_so_and_goes_on_from_now() -> None:
+    async def work() -> None:
+        notifications = Notifications(capacity=3)
+        publish(notifications, *"abc")
+        run_id = notifications._run_id
+        notifications.close()
+        # The first of what is there is the very next event: nothing is missing.
+        assert len(await read(notifications, f"{run_id}-0")) == 3
+        publish(notifications, "d")
+        [missed] = await read(notifications, f"{run_id}-0")
+        assert missed.type is EventType.EVENTS_MISSED
+        assert isinstance(missed.payload, EventsMissed)
+        assert await read(notifications, missed.id) == []
+        assert len(await read(notifications, f"{run_id}-1")) == 3
+
+    run(work())
+
+
+def test_a_position_of_another_run_of_the_server_is_not_there() -> None:
+    async def work() -> None:
+        notifications = Notifications(capacity=3)
+        publish(notifications, "a")
+        notifications.close()
+        for after in ("0123456789ab-1", "nonsense", f"{notifications._run_id}-2"):
+            assert [e.type for e in await read(notifications, after)] == [EventType.EVENTS_MISSED]
+
+    run(work())
+
+
+def test_a_silent_feed_keeps_its_connection_alive() -> None:
+    async def work() -> None:
+        notifications = Notifications(capacity=3)
+        events = notifications.read("a", None, idle_seconds=0.001)
+        assert [await anext(events) for _ in range(3)] == ["", "", ""]
+        publish(notifications, "a")
+        assert isinstance(await anext(events), Event)
+        await events.aclose()
+
+    run(work())

@@ -1,0 +1,442 @@
+"""The runner and the one ending of a turn, with a scripted model and a scripted database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from chatkeep.background import BackgroundTasks
+from chatkeep.domain.errors import (
+    ChatError,
+    Draining,
+    InternalError,
+    ModelBusy,
+    ModelTimedOut,
+    Overloaded,
+    StoreUnavailable,
+    TurnCancelled,
+    TurnInterrupted,
+    TurnNotFound,
+    TurnRef,
+)
+from chatkeep.domain.events import Event, EventType, TurnEnded
+from chatkeep.domain.model import (
+    Call,
+    Caller,
+    CallKind,
+    Completion,
+    Prompt,
+    Reply,
+    Status,
+    SystemPrompts,
+    Turn,
+    TurnOptions,
+    TurnRequest,
+)
+from chatkeep.notifications import Notifications
+from chatkeep.store import turn_records, turns, usage
+from chatkeep.store.leases import OrphanedTurn
+from chatkeep.store.turns import Ended, StartedTurn
+from chatkeep.turns import finish
+from chatkeep.turns.finish import Outcome, TurnFinisher, TurnRow
+from chatkeep.turns.registry import TurnRegistry
+from chatkeep.turns.runner import MAX_ATTEMPTS, TurnRunner, TurnSettings
+from chatkeep.turns.service import TurnService
+from chatkeep.turns.stream import TurnStream
+
+TURN = Turn("turn_1", "s", Status.RUNNING, 1, "m", "msg_1", "msg_2", TurnOptions())
+NEXT = replace(TURN, turn_id="turn_2", user_message_id="msg_3", message_id="msg_4")
+REF = TurnRef("turn_1", "s")
+
+Answer = Callable[[Callable[[str], None], list[Call]], Awaitable[Completion]]
+
+
+def started(turn: Turn = TURN) -> StartedTurn:
+    return StartedTurn(turn, 1, None, (), "Hello")
+
+
+async def hello(on_text: Callable[[str], None], calls: list[Call]) -> Completion:
+    on_text("Hello ")
+    on_text("you")
+    calls.append(Call(CallKind.REPLY, "m", Status.COMPLETED, 3, 2, is_estimated=False))
+    return Completion(finish_reason="stop")
+
+
+async def endless(on_text: Callable[[str], None], calls: list[Call]) -> Completion:
+    on_text("Hello ")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        calls.append(Call(CallKind.REPLY, "m", Status.CANCELLED, 3, 1, is_estimated=True))
+    return Completion()
+
+
+def raises(error: Exception) -> Answer:
+    async def answer(_on_text: Callable[[str], None], _calls: list[Call]) -> Completion:
+        raise error
+
+    return answer
+
+
+class Models:
+    """One model, which answers as it is scripted."""
+
+    default = "m"
+
+    def __init__(self, answer: Answer) -> None:
+        self.script = answer
+
+    async def answer(
+        self,
+        _name: str,
+        _prompt: Prompt,
+        on_text: Callable[[str], None],
+        *,
+        calls: list[Call],
+        **_: Any,
+    ) -> Completion:
+        return await self.script(on_text, calls)
+
+
+class Rows:
+    """A database that answers each function of the store as it is scripted, and notes the calls."""
+
+    def __init__(self, **script: Any) -> None:
+        self.script = script
+        self.calls: list[str] = []
+
+    async def write(self, function: Callable[..., Any], **values: Any) -> Any:
+        self.calls.append(function.__name__)
+        result = self.script[function.__name__]
+        if callable(result):
+            result = result(**values)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    read = write
+
+
+class Part:
+    """What a runner needs, around a model and a database that are scripted."""
+
+    def __init__(self, answer: Answer = hello, *, seconds: float = 60, **script: Any) -> None:
+        self.rows = Rows(**{turns.finish_turn.__name__: Ended("A title", None), **script})
+        store: Any = self.rows
+        models: Any = Models(answer)
+        leases: Any = type("Leases", (), {"owner": "me"})()
+        self.registry = TurnRegistry()
+        self.notifications = Notifications(capacity=100)
+        self.background = BackgroundTasks()
+        self.finisher = TurnFinisher(store, self.registry, self.notifications)
+        self.settings = TurnSettings(SystemPrompts(""), 5, seconds, 60, 100, 10, 2)
+        self.runner = TurnRunner(
+            store, models, leases, self.registry, self.finisher, self.notifications,
+            self.background, self.settings,
+        )  # fmt: skip
+        titles: Any = None
+        self.service = TurnService(
+            store, models, titles, self.registry, self.runner, self.finisher,
+            self.notifications, self.background, self.settings,
+        )  # fmt: skip
+        self.stream: TurnStream | None = None
+
+    def start(self, turn: Turn = TURN) -> TurnStream:
+        self.stream = self.runner.start(started(turn), "default")
+        return self.stream
+
+    async def published(self) -> list[Event]:
+        """What was published so far; nothing can be published afterwards."""
+        self.notifications.close()
+        after = f"{self.notifications._run_id}-0"
+        events = self.notifications.read("default", after, idle_seconds=60)
+        return [event async for event in events if isinstance(event, Event)]
+
+    async def types(self) -> list[EventType]:
+        return [event.type for event in await self.published()]
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+async def error_of(stream: TurnStream) -> ChatError:
+    with pytest.raises(ChatError) as raised:
+        await stream.result(title=False)
+    return raised.value
+
+
+def test_a_turn_ends_in_its_row_then_in_its_stream_then_in_the_news() -> None:
+    async def work() -> None:
+        order = []
+
+        def end(**values: Any) -> Ended:
+            assert part.stream is not None
+            order.append(("row", part.stream.has_ended, values["outcome"].text))
+            return Ended("A title", None)
+
+        def publish(_tenant: str, event: EventType, payload: Any) -> None:
+            if event is EventType.TURN_ENDED:
+                assert part.stream is not None
+                order.append(("news", part.stream.has_ended, payload.status))
+
+        part = Part(finish_turn=end)
+        part.notifications.publish = publish  # type: ignore[method-assign]  # it listens
+        reply = await part.start().result(title=False)
+        assert (reply.response, reply.title, reply.finish_reason) == (
+            "Hello you",
+            "A title",
+            "stop",
+        )
+        await part.background.drain("turns", 60)
+        assert order == [("row", False, "Hello you"), ("news", True, Status.COMPLETED)]
+        assert len(part.registry) == 0
+
+    run(work())
+
+
+def test_the_next_turn_starts_when_the_one_before_it_has_ended() -> None:
+    async def work() -> None:
+        ends = iter([Ended("A title", started(NEXT)), Ended("A title", None)])
+        part = Part(finish_turn=lambda **_: next(ends))
+        part.start()
+        await part.background.drain("turns", 60)
+        events = await part.published()
+        ids = [getattr(event.payload, "turn_id", None) for event in events]
+        assert list(zip([event.type for event in events], ids, strict=True)) == [
+            (EventType.TURN_STARTED, "turn_1"),
+            (EventType.TURN_ENDED, "turn_1"),
+            (EventType.TURN_STARTED, "turn_2"),
+            (EventType.TURN_ENDED, "turn_2"),
+        ]
+
+    run(work())
+
+
+def test_an_error_of_the_model_is_the_turns_and_forbids_clients_to_repeat_it() -> None:
+    async def work() -> None:
+        part = Part(raises(ModelBusy(retry_after=7)))
+        error = await error_of(part.start())
+        assert (type(error), error.retry_after) == (ModelBusy, 7)
+        assert (error.turn, error.forbids_retry) == (REF, True)
+        await part.background.drain("turns", 60)
+        [_, ended] = await part.published()
+        assert ended.payload == TurnEnded("turn_1", "s", Status.FAILED)
+
+    run(work())
+
+
+def test_a_crash_ends_the_turn_as_failed_and_is_logged_with_its_id() -> None:
+    async def work() -> None:
+        part = Part(raises(ZeroDivisionError("a bug")))
+        error = await error_of(part.start())
+        assert (error.code, error.turn) == ("internal-error", REF)
+        assert "a bug" not in error.detail
+        await part.background.drain("turns", 60)
+
+    with capture_logs(processors=[merge_context]) as lines:
+        run(work())
+    [crash] = [line for line in lines if line["event"] == "turn_crashed"]
+    assert crash["turn_id"] == "turn_1"
+    assert [line["event"] for line in lines if line.get("turn_id") == "turn_1"] == [
+        "turn_crashed", "turn_ended",
+    ]  # fmt: skip
+
+
+def merge_context(logger: Any, method: str, event: Any) -> Any:
+    import structlog
+
+    return structlog.contextvars.merge_contextvars(logger, method, event)
+
+
+def test_a_turn_that_takes_too_long_ends_as_failed() -> None:
+    async def work() -> None:
+        part = Part(endless, seconds=0.001)
+        error = await error_of(part.start())
+        assert isinstance(error, ModelTimedOut)
+
+    run(work())
+
+
+def test_a_cancelled_turn_keeps_its_text_and_its_calls_end_as_it_did() -> None:
+    async def work() -> None:
+        stored = []
+
+        def end(**values: Any) -> Ended:
+            stored.append(values["outcome"])
+            return Ended("A title", None)
+
+        part = Part(endless, finish_turn=end)
+        stream = part.start()
+        await asyncio.sleep(0)
+        stream.stop(TurnCancelled())
+        assert isinstance(await error_of(stream), TurnCancelled)
+        [outcome] = stored
+        assert (outcome.status, outcome.text) == (Status.CANCELLED, "Hello ")
+        assert [call.status for call in outcome.calls] == [Status.CANCELLED]
+
+    run(work())
+
+
+def test_a_turn_of_a_deleted_session_is_cancelled_announced_and_counted() -> None:
+    async def work() -> None:
+        part = Part(finish_turn=None, find=TurnNotFound(), add=None)
+        assert isinstance(await error_of(part.start()), TurnCancelled)
+        await part.background.drain("turns", 60)
+        assert part.rows.calls == [
+            turns.finish_turn.__name__,
+            turn_records.find.__name__,
+            usage.add.__name__,
+        ]
+        assert (await part.published())[-1].payload == TurnEnded("turn_1", "s", Status.CANCELLED)
+        assert len(part.registry) == 0
+
+    run(work())
+
+
+def test_a_turn_that_another_process_has_taken_is_left_to_it() -> None:
+    async def work() -> None:
+        part = Part(finish_turn=None, find="another process's row")
+        error = await error_of(part.start())
+        assert isinstance(error, InternalError)
+        await part.background.drain("turns", 60)
+        # Nothing is announced, and streams end without an end: their readers come back.
+        assert await part.types() == [EventType.TURN_STARTED]
+        assert part.stream is not None
+        assert not part.stream.has_ended
+        assert len(part.registry) == 0
+
+    run(work())
+
+
+def test_a_bug_in_the_ending_lets_nobody_wait_for_ever() -> None:
+    async def work() -> None:
+        part = Part(finish_turn=ZeroDivisionError("a bug"))
+        assert isinstance(await error_of(part.start()), InternalError)
+        await part.background.drain("turns", 60)
+        assert len(part.registry) == 0
+
+    with capture_logs() as lines:
+        run(work())
+    assert "turn_not_ended" in [line["event"] for line in lines]
+
+
+def test_an_end_is_stored_as_soon_as_the_database_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finish, "STORE_DELAYS_SECONDS", (0, 0))
+    monkeypatch.setattr(finish, "LAST_STORE_DELAY_SECONDS", 0)
+
+    async def work() -> None:
+        full = StoreUnavailable("The disk is full.")
+        results = iter([full, Overloaded(), full, full, Ended("A title", None)])
+        part = Part(finish_turn=lambda **_: next(results))
+        stream = part.start()
+        error = await error_of(stream)
+        assert (error.detail, error.forbids_retry) == ("The disk is full.", True)
+        await part.background.drain("turns", 60)
+        # Whoever waited was told; the turn has ended nevertheless.
+        assert stream.has_ended
+        assert await part.types() == [EventType.TURN_STARTED, EventType.TURN_ENDED]
+
+    run(work())
+
+
+def test_a_server_that_stops_waits_for_its_turns_and_leaves_the_rest_to_the_next_start() -> None:
+    async def work() -> None:
+        quick = Part(hello)
+        stream = quick.start()
+        await quick.runner.close(60)
+        assert isinstance(await stream.result(title=False), Reply)
+
+        slow = Part(endless)
+        stream = slow.start()
+        await slow.runner.close(0.001)
+        error = await error_of(stream)
+        assert (type(error), error.turn) == (Draining, REF)
+        # Its row still says that it runs.
+        assert slow.rows.calls == []
+        assert await slow.types() == [EventType.TURN_STARTED]
+
+    run(work())
+
+
+def test_orphaned_turns_run_again_and_those_that_failed_too_often_end() -> None:
+    async def work() -> None:
+        ends = []
+
+        def end(**values: Any) -> Ended:
+            ends.append((values["turn_id"], values["outcome"].status, len(values["outcome"].calls)))
+            return Ended("A title", None)
+
+        restarted = started(replace(TURN, attempt=2))
+        part = Part(finish_turn=end, restart_turn=restarted, start_next_turn=None)
+        worn_out = replace(NEXT, attempt=MAX_ATTEMPTS)
+        queued = replace(TURN, turn_id="turn_3", status=Status.QUEUED, attempt=0)
+        await part.runner.recover(
+            [
+                OrphanedTurn(1, "default", TURN),
+                OrphanedTurn(1, "default", queued),
+                OrphanedTurn(2, "default", worn_out),
+            ]
+        )
+        # In a session where one runs, the next waits for its end.
+        assert "start_next_turn" not in part.rows.calls
+        assert part.registry.get("turn_3") is not None
+        await part.background.drain("turns", 60)
+        # The lost attempts are counted beside the one that answered.
+        assert sorted(ends) == [
+            ("turn_1", Status.COMPLETED, 2),
+            ("turn_2", Status.INTERRUPTED, MAX_ATTEMPTS),
+        ]
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "published"),
+    [
+        (Outcome(TurnCancelled(), row=TurnRow.CLOSED), [EventType.TURN_ENDED]),
+        (Outcome(Draining(), row=TurnRow.ELSEWHERE), []),
+    ],
+)
+def test_a_queued_turn_ends_without_its_row_being_touched(
+    outcome: Outcome, published: list[EventType]
+) -> None:
+    async def work() -> None:
+        part = Part()
+        stream = part.registry.open(replace(TURN, status=Status.QUEUED), "default")
+        await part.finisher.finish(stream, outcome)
+        assert type(await error_of(stream)) is type(outcome.error)
+        assert part.rows.calls == []
+        assert len(part.registry) == 0
+        assert await part.types() == published
+
+    run(work())
+
+
+def test_an_open_row_cannot_be_finished_without_saying_who_runs_the_next() -> None:
+    async def work() -> None:
+        part = Part()
+        stream = part.registry.open(TURN, "default")
+        with pytest.raises(ValueError, match="runner"):
+            await part.finisher.finish(stream, Outcome(TurnInterrupted()))
+
+    run(work())
+
+
+def test_beyond_the_limit_of_active_turns_none_is_accepted() -> None:
+    async def work() -> None:
+        part = Part()
+        for number in range(part.settings.max_running_turns):
+            part.registry.open(replace(TURN, turn_id=f"turn_{number}"), "default")
+        request = TurnRequest("s", b"digest", message="one too many")
+        with pytest.raises(Overloaded):
+            await part.service.submit_turn(Caller(), request)
+        part.service.stop_accepting()
+        with pytest.raises(Draining):
+            await part.service.submit_turn(Caller(), request)
+        assert part.rows.calls == []
+
+    run(work())

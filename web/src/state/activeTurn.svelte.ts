@@ -1,0 +1,204 @@
+/** A turn that is not stored as messages yet: what was sent, and the reply as it grows. */
+
+import { errorText, Problem, type Status } from '../api/client';
+import { t } from '../language';
+import {
+  delay,
+  openStream,
+  readEvents,
+  subscribe,
+  TERMINAL_EVENTS,
+  type ServerEvent,
+} from '../api/stream';
+import { removeFromOutbox, type ChatBody } from './outbox';
+
+export type Phase = 'sending' | 'refused' | 'accepted' | 'ended';
+
+/** How often a message is sent again while the server is overloaded or cannot be reached. */
+const MAX_RETRIES = 20;
+/** How often text is shown while the page is hidden, which gets no animation frames. */
+const HIDDEN_FRAME_MS = 250;
+
+export class ActiveTurn {
+  phase = $state<Phase>('sending');
+  /** The reply as far as it has arrived. */
+  text = $state('');
+  userText = $state<string | null>(null);
+  turnId = $state<string | null>(null);
+  userMessageId = $state<string | null>(null);
+  /** The id of the reply. */
+  messageId = $state<string | null>(null);
+  /** Why it was refused, or why it ended without a complete reply. */
+  problem = $state<Problem | null>(null);
+  /** Why sending or reading is being retried, as a text for users; null if it is not. */
+  retryReason = $state<string | null>(null);
+  /** How the turn ended. */
+  status: Status = 'running';
+  readonly startedAt = new Date().toISOString();
+
+  /** Resolves when the server has accepted or refused the message. */
+  readonly settled: Promise<void>;
+  #settle: () => void = () => {};
+  readonly #readingAllowed: Promise<void>;
+  #isReadingAllowed = false;
+  #resolveReadingAllowed: () => void = () => {};
+  readonly #detachController = new AbortController();
+  readonly #sendController = new AbortController();
+  #lastEventId: string | undefined;
+  /** The text that has arrived; `text` follows with the next frame. */
+  #receivedText = '';
+  #frame = 0;
+
+  /**
+   * @param key - The idempotency key, which also identifies the turn's rows for as long as it is
+   *   shown.
+   * @param body - What is to be sent; null for a turn that was sent from elsewhere.
+   */
+  constructor(
+    readonly key: string,
+    readonly body: ChatBody | null,
+  ) {
+    this.settled = new Promise((resolve) => (this.#settle = resolve));
+    this.#readingAllowed = new Promise((resolve) => (this.#resolveReadingAllowed = resolve));
+    this.userText = body?.message ?? null;
+  }
+
+  /** A turn that the server already runs or has queued. */
+  static fromServer(turnId: string): ActiveTurn {
+    const turn = new ActiveTurn(turnId, null);
+    turn.turnId = turnId;
+    turn.phase = 'accepted';
+    turn.#settle();
+    return turn;
+  }
+
+  /** Send the message if there is one, and read the turn to its end. Never rejects. */
+  async run(): Promise<void> {
+    try {
+      if (this.turnId === null) await this.#send();
+      await this.#readingAllowed;
+      if (this.turnId !== null && this.phase !== 'ended') await this.#readToEnd(this.turnId);
+    } catch (error) {
+      this.problem = error instanceof Problem ? error : new Problem(0, '', errorText(error));
+      this.phase = this.turnId === null ? 'refused' : 'ended';
+      this.status = 'failed';
+    } finally {
+      this.#showReceivedText();
+      this.#settle();
+    }
+  }
+
+  /** Start reading events: no other turn is before this one. Queued turns hold no connection. */
+  allowReading(): void {
+    this.#isReadingAllowed = true;
+    this.#resolveReadingAllowed();
+  }
+
+  /** Stop reading, after the message was sent. The turn continues on the server. */
+  async detach(): Promise<void> {
+    await this.settled;
+    this.#detachController.abort();
+    this.#resolveReadingAllowed();
+  }
+
+  /** Stop sending the message. It may have arrived; then the server's events announce its turn. */
+  stopSending(): void {
+    this.#sendController.abort();
+  }
+
+  async #send(): Promise<void> {
+    if (this.body === null) return;
+    const response = await this.#post(this.body);
+    const [, turnId] =
+      /\/turns\/([^/]+)\/events/.exec(response.headers.get('Content-Location') ?? '') ?? [];
+    this.turnId = turnId ?? null;
+    this.phase = 'accepted';
+    this.retryReason = null;
+    removeFromOutbox(this.key);
+    this.#settle();
+    // The conversation also awaits `settled`, and then allows the first turn to read.
+    await this.settled;
+    if (!this.#isReadingAllowed) {
+      void response.body?.cancel();
+      return;
+    }
+    try {
+      for await (const event of readEvents(response)) {
+        this.#applyEvent(event);
+        if (this.#detachController.signal.aborted) return;
+      }
+    } catch {
+      // The connection broke; `readToEnd` continues after the last event.
+    }
+  }
+
+  /** Post until the server answers. Throws `Problem` if it refuses. */
+  async #post(body: ChatBody): Promise<Response> {
+    for (let tries = 0; ; tries += 1) {
+      let seconds = Math.min(1 + tries, 10);
+      try {
+        return await openStream('/chat', {
+          method: 'POST',
+          headers: { 'Content-Type': 'application/json', 'Idempotency-Key': this.key },
+          body: JSON.stringify(body),
+          signal: this.#sendController.signal,
+        });
+      } catch (error) {
+        const isTemporary = !(error instanceof Problem) || error.status === 503;
+        const isStopped = this.#sendController.signal.aborted;
+        if (!isTemporary || tries >= MAX_RETRIES || isStopped) throw error;
+        if (error instanceof Problem) seconds = Math.max(seconds, error.retryAfter ?? 0);
+        this.retryReason = errorText(error);
+      }
+      const signals = [this.#detachController.signal, this.#sendController.signal];
+      await delay(seconds * 1_000, AbortSignal.any(signals));
+    }
+  }
+
+  async #readToEnd(turnId: string): Promise<void> {
+    const events = subscribe(`/turns/${turnId}/events`, {
+      signal: this.#detachController.signal,
+      lastEventId: this.#lastEventId,
+      onConnectionChange: (isConnected) =>
+        (this.retryReason = isConnected ? null : t.reply.connectionLost),
+    });
+    for await (const event of events) this.#applyEvent(event);
+  }
+
+  #applyEvent({ id, name, data }: ServerEvent): void {
+    this.#lastEventId = id;
+    if (name === 'turn.started') {
+      this.turnId = data.turn_id;
+      this.userMessageId = data.user_message_id;
+      this.messageId = data.message_id;
+    } else if (name === 'message.delta') {
+      this.#append(data.text);
+    } else if (name === 'turn.restarted') {
+      this.#receivedText = '';
+      this.#showReceivedText();
+    } else if (TERMINAL_EVENTS.has(name)) {
+      this.status = name.slice('turn.'.length) as Status;
+      this.#receivedText = data.response ?? data.text ?? this.#receivedText;
+      if (name === 'turn.failed' || name === 'turn.interrupted') {
+        this.problem = Problem.from(data, data.status ?? 500);
+      }
+      this.#showReceivedText();
+      this.phase = 'ended';
+    }
+  }
+
+  /** Show new text with the next frame: a model may write faster than a screen draws. */
+  #append(text: string): void {
+    this.#receivedText += text;
+    if (this.#frame !== 0) return;
+    const request = document.hidden
+      ? (show: () => void) => setTimeout(show, HIDDEN_FRAME_MS)
+      : requestAnimationFrame;
+    this.#frame = request(() => this.#showReceivedText()) as number;
+  }
+
+  #showReceivedText(): void {
+    this.#frame = 0;
+    this.text = this.#receivedText;
+  }
+}
