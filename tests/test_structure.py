@@ -30,8 +30,6 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 READERS_OF_SETTINGS = {"app", "cli"}
 LIMIT = 40
 LONGER = {
-    "api/routes/search.py:find",
-    "api/routes/sessions.py:history",
     "app.py:_build",
     "cli/commands/transfer.py:export",
     "cli/commands/chat.py:chat",
