@@ -52,6 +52,7 @@ def test_lines_are_the_same_wherever_the_stream_is_cut(size: int) -> None:
 def test_an_empty_chunk_is_not_the_end() -> None:
     assert read([b"a", b"", b"", b"b\nc"], all_lines) == [b"ab", b"c"]
     assert read([b"", b""], all_lines) == []
+    assert read([b"", b"", b"ab"], lambda reader: reader.read()) == b"ab"
 
 
 def test_no_further_line_is_added_to_as_many_bytes_as_were_wanted() -> None:
