@@ -1,6 +1,7 @@
-"""What of the documentation is made from the code: the reference, and the models in examples.
+"""Write the parts of the documentation that come from the code.
 
-`python scripts/reference.py` writes it; `--check` compares and ends with 1 if something is stale.
+They are the reference, and the models and the version in examples. `python scripts/reference.py`
+writes them; with `--check` it compares them instead, and exits with 1 if a file is stale.
 """
 
 import json
@@ -14,13 +15,13 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field, TypeAdapter
 
-from chatkeep import examples
+from chatkeep import __version__, examples
 from chatkeep.api.problems import STATUS
 from chatkeep.app import create_app
 from chatkeep.cli import cli
-from chatkeep.cli.output import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG
+from chatkeep.cli.errors import ExitCode
+from chatkeep.domain import records
 from chatkeep.settings import PREFIX, Settings
-from chatkeep.transfer import records
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
@@ -28,51 +29,53 @@ FOLDER = ROOT / "docs" / "reference"
 EXAMPLE_MODEL = re.compile(r"\b(openai|anthropic|ollama):[\w.-]*\w(?::[\w.-]*\w)?")
 """A model in an example. `openai:…` stands for any."""
 
-NAMES_MODELS = ("README.md", "docs/**/*.md", "src/chatkeep/cli/**/*.py")
-"""The files whose examples name models, apart from those that import `chatkeep.examples`."""
+WHEEL = re.compile(r"\bchatkeep-\d+\.\d+\.\d+-py3\b")
+"""The version in the file name of a wheel."""
 
-NO_EXAMPLES = {"openai:any"}
-"""What the code itself says where any model will do."""
+WITH_EXAMPLES = ("README.md", "docs/**/*.md", "src/chatkeep/cli/**/*.py")
+"""Files whose examples name models or the version, apart from importers of `chatkeep.examples`."""
+
+PLACEHOLDERS = {"openai:any"}
+"""Model names in the code that stand for any model."""
 
 SETTINGS = """\
 # Settings
 
-Every setting is an environment variable. In lower case and without `CHATKEEP_` it is also a line
-of the configuration file, which is TOML. That is the file which `CHATKEEP_CONFIG` names, else
-`chatkeep.toml` in the working directory, else `chatkeep.toml` in the user's configuration folder
-(on Linux `~/.config/chatkeep`). An option of a command wins over the environment, and that over
-the file.
+Every setting is an environment variable. In lower case and without `CHATKEEP_`, it is also a key of
+the configuration file, which is TOML: the file that `CHATKEEP_CONFIG` names, or else
+`chatkeep.toml` in the working directory, or else `chatkeep.toml` in the user's configuration folder
+(on Linux `~/.config/chatkeep`). Command-line options override the environment, and the environment
+overrides the file.
 
-A list is a text with commas; in the file it may also be an array of texts. A name that is no
-setting is an error in the file, and a warning in the environment. A variable that is empty counts
-as not set.
+A list is a comma-separated string; in the file it may also be an array of strings. An unknown name
+is an error in the file, and a warning in the environment. An empty variable counts as not set.
 """
 
 PROVIDERS = """
-## The providers' own variables
+## Provider settings
 
-They keep the names that the providers gave them; in the file these are in lower case.
+These have the names that the providers use; in the file they are in lower case.
 """
 
 VARIABLES = """
-## Variables of the commands
+## Command-line variables
 
-These are no settings of a server. The commands that speak to a server read them.
+These are read by the commands that call a server. They are not settings of the server.
 """
 
 COMMANDS = """\
 # Commands
 
-Every command explains itself with `--help`. A command that speaks to a server finds the one that
-holds the local database; where none runs, it opens the database itself.
+Every command has `--help`. A command that needs a server uses the one that holds the local
+database; if none runs, it opens the database itself.
 """
 
 API = """\
 # HTTP API
 
-A server describes itself as OpenAPI at `/openapi.json`; this page is made from the same document.
-Bodies are JSON in UTF-8 unless it says otherwise. Times are UTC and look like
-`2026-01-31T12:00:00.000000Z`. A session id in a path is percent-encoded, a slash as `%2F`.
+The server's OpenAPI document is at `/openapi.json`; this page is generated from it. Bodies are JSON
+in UTF-8 unless stated otherwise. Times are UTC, in the form `2026-01-31T12:00:00.000000Z`. A
+session id in a path is percent-encoded, a slash as `%2F`.
 
 Every error is a [Problem](#problem), sent as `application/problem+json`.
 
@@ -82,46 +85,46 @@ Every error is a [Problem](#problem), sent as `application/problem+json`.
 PROBLEMS = """
 ## Problems
 
-The `type` is stable. `detail` says more, and other members may help: `errors` with what is wrong
-where; `retry_after` in seconds, which is also the header `Retry-After`; `turn_id`, and `events`
-with the address of that turn's events.
+The `type` is stable, and `detail` explains the error. Other members may help: `errors` lists each
+invalid value and its position; `retry_after` is in seconds, and also sent as the header
+`Retry-After`; `turn_id` identifies a turn, and `events` is the address of its events.
 """
 
 EXPORT = """\
-# Lines of an export
+# Export format
 
-The same as [JSON Schema](export-schema.json): every line of a file is an instance of it.
+Also available as [JSON Schema](export-schema.json): every line of a file is an instance of it.
 """
 
 MARK = "<!-- Written by scripts/reference.py from the code. Do not edit. -->\n"
-LONGEST_IN_A_TABLE = 60
-"""Characters; a longer default stands below the table."""
+MAX_DEFAULT_LENGTH = 60
+"""Characters of a default in a table; a longer one goes below the table."""
 
-LARGEST_TOLD = 2**53
-"""A limit beyond this is none that anybody meets."""
+UNLIMITED = 2**53
+"""Limits from here on are left out of the reference."""
 
-DEFAULTS_IN_WORDS = {"data_dir": "the user's data folder; on Linux `~/.local/share/chatkeep`"}
+DEFAULT_DESCRIPTIONS = {"data_dir": "the user's data folder; on Linux `~/.local/share/chatkeep`"}
 """Defaults that depend on the machine."""
 
 PROVIDER_VARIABLES = {
-    "openai_api_key": "The key for OpenAI, or for the server that `OPENAI_BASE_URL` names.",
-    "openai_base_url": "Where `openai:` models are, if not at OpenAI: any server with its API.",
-    "anthropic_api_key": "The key for Anthropic.",
-    "anthropic_base_url": "Where `anthropic:` models are, if not at Anthropic.",
-    "ollama_host": "Where Ollama runs, if not on its usual port of this machine: a URL, or as "
-    "Ollama itself reads it, `host`, `host:port` or `:port`.",
+    "openai_api_key": "The API key for OpenAI, or for the server at `OPENAI_BASE_URL`.",
+    "openai_base_url": "The base URL of `openai:` models, for another server with that API.",
+    "anthropic_api_key": "The API key for Anthropic.",
+    "anthropic_base_url": "The base URL of `anthropic:` models, for another server with that API.",
+    "ollama_host": "The address of Ollama, if not its default port on this machine: a URL, or, as "
+    "for Ollama itself, `host`, `host:port` or `:port`.",
 }
 
 EXIT_CODES = {
-    0: "Done.",
-    FAILED: "It could not be done.",
-    WRONG: "Wrong usage, or settings that cannot be used.",
-    NOT_THERE: "There is no such thing.",
-    STOPPED: "Stopped by Ctrl-C.",
-    UNREAD: "Whoever read the output has closed it.",
+    ExitCode.DONE: "Done.",
+    ExitCode.FAILED: "Failed.",
+    ExitCode.USAGE: "Wrong usage, or settings that cannot be used.",
+    ExitCode.NOT_FOUND: "Not found.",
+    ExitCode.INTERRUPTED: "Stopped by Ctrl-C.",
+    ExitCode.UNREAD: "The reader of the output closed it.",
 }
 
-NAMES = {"string": "text", "integer": "whole number", "boolean": "true or false"}
+TYPE_NAMES = {"string": "text", "integer": "whole number", "boolean": "true or false"}
 
 Lines = Iterator[str]
 
@@ -130,25 +133,25 @@ def settings() -> Lines:
     """Every setting: its variable, its name in the file, its type, its default, its meaning."""
     yield SETTINGS
     schema = Settings.model_json_schema(by_alias=False)["properties"]
-    rows, long = [], {}
+    rows, long_defaults = [], {}
     for name, field in Settings.model_fields.items():
         if name in PROVIDER_VARIABLES:
             continue
-        default = DEFAULTS_IN_WORDS.get(name) or _default(field.default)
-        if len(default) > LONGEST_IN_A_TABLE:
-            long[name], default = default.strip("`"), "see below"
+        default = DEFAULT_DESCRIPTIONS.get(name) or _default(field.default)
+        if len(default) > MAX_DEFAULT_LENGTH:
+            long_defaults[name], default = default.strip("`"), "see below"
         rows.append((_variable(name), f"`{name}`", kind(schema[name]), default, field.description))
     yield from table(("variable", "in the file", "type", "default", "meaning"), rows)
-    for name, default in long.items():
+    for name, default in long_defaults.items():
         yield f"\nThe default of {_variable(name)}:\n\n```text\n{default}\n```"
     yield PROVIDERS
-    named = PROVIDER_VARIABLES.items()
-    own = [(f"`{name.upper()}`", f"`{name}`", words) for name, words in named]
-    yield from table(("variable", "in the file", "meaning"), own)
+    variables = PROVIDER_VARIABLES.items()
+    rows = [(f"`{name.upper()}`", f"`{name}`", meaning) for name, meaning in variables]
+    yield from table(("variable", "in the file", "meaning"), rows)
     yield VARIABLES
-    parameters = (found for _, command, _ in _commands() for found in command.params)
-    asked = {found.envvar: found.help for found in parameters if found.envvar}
-    yield from table(("variable", "meaning"), [(f"`{name}`", asked[name]) for name in asked])
+    options = (option for _, command, _ in _commands() for option in command.params)
+    meanings = {option.envvar: option.help for option in options if option.envvar}
+    yield from table(("variable", "meaning"), [(f"`{name}`", meanings[name]) for name in meanings])
 
 
 def _variable(name: str) -> str:
@@ -170,12 +173,12 @@ def commands() -> Lines:
         usage = " ".join([path, *command.collect_usage_pieces(context)])
         yield f"\n{'#' * min(3, 2 + path.count(' '))} `{path}`\n\n```text\n{usage}\n```\n"
         yield from _help(command.help or "")
-        told = [found for one in command.params if (found := one.get_help_record(context))]
-        if told:
-            yield from table(("argument or option", "meaning"), map(_parameter, told))
+        help_records = [param.get_help_record(context) for param in command.params]
+        if rows := [_parameter(record) for record in help_records if record]:
+            yield from table(("argument or option", "meaning"), rows)
     yield "\n## Exit codes\n"
-    codes = [(f"`{code}`", words) for code, words in EXIT_CODES.items()]
-    yield from table(("code", "meaning"), codes)
+    rows = [(f"`{code}`", meaning) for code, meaning in EXIT_CODES.items()]
+    yield from table(("code", "meaning"), rows)
 
 
 def _commands() -> Iterator[tuple[str, Any, Any]]:
@@ -184,14 +187,14 @@ def _commands() -> Iterator[tuple[str, Any, Any]]:
     def walk(command: Any, name: str, parent: Any) -> Iterator[tuple[str, Any, Any]]:
         context = typer.Context(command, info_name=name, parent=parent)
         yield context.command_path, command, context
-        for below, child in sorted(getattr(command, "commands", {}).items()):
-            yield from walk(child, below, context)
+        for child_name, child in sorted(getattr(command, "commands", {}).items()):
+            yield from walk(child, child_name, context)
 
     yield from walk(typer.main.get_command(cli), "chatkeep", None)
 
 
 def _help(text: str) -> Lines:
-    """A command's help; what it wants to keep its line breaks is a block."""
+    """A command's help; a paragraph that keeps its line breaks becomes a block."""
     for paragraph in text.strip().split("\n\n"):
         if paragraph.startswith("\b"):
             heading, *lines = paragraph.removeprefix("\b").strip("\n").split("\n")
@@ -200,16 +203,16 @@ def _help(text: str) -> Lines:
             yield " ".join(paragraph.split()) + "\n"
 
 
-def _parameter(told: tuple[str, str]) -> tuple[str, str]:
-    name, words = told
-    words = re.sub(r" *\[(.*)\]$", r" (\1)", words).strip()
-    return f"`{name.replace('|', ' or ')}`", words.replace("env var: ", "or the variable ")
+def _parameter(record: tuple[str, str]) -> tuple[str, str]:
+    name, meaning = record
+    meaning = re.sub(r" *\[(.*)\]$", r" (\1)", meaning).strip()
+    return f"`{name.replace('|', ' or ')}`", meaning.replace("env var: ", "or the variable ")
 
 
 def api() -> Lines:
     """Every route of the OpenAPI document, then its schemas, then every problem."""
     with tempfile.TemporaryDirectory() as folder:
-        # Constructed, so that the environment and a file of this machine have no say.
+        # Constructed without validation, which would read the environment and a settings file.
         app = create_app(Settings.model_construct(data_dir=Path(folder), model="openai:any"))
         document = app.openapi()
     yield API
@@ -231,39 +234,42 @@ def api() -> Lines:
 def _route(name: str, operation: dict[str, Any]) -> Lines:
     summary = operation["summary"]
     yield f"\n### `{name}`\n\n{summary}{'' if summary.endswith('?') else '.'}\n"
-    if words := operation.get("description"):
-        yield f"{words}\n"
-    if asked := operation.get("parameters"):
-        yield from table(("parameter", "in", "type", "meaning"), map(_asked, asked))
+    if description := operation.get("description"):
+        yield f"{description}\n"
+    if params := operation.get("parameters"):
+        yield from table(("parameter", "in", "type", "meaning"), map(_request_parameter, params))
         yield ""
     if body := operation.get("requestBody"):
-        forms = (f"{kind(one['schema'])} as `{form}`" for form, one in body["content"].items())
+        contents = body["content"].items()
+        forms = (f"{kind(content['schema'])} as `{media}`" for media, content in contents)
         yield f"Body: {', or '.join(forms)}.\n"
-    yield from table(("status", "answer"), map(_answer, operation["responses"].items()))
+    yield from table(("status", "response"), map(_response, operation["responses"].items()))
 
 
-def _asked(parameter: dict[str, Any]) -> tuple[str, ...]:
+def _request_parameter(parameter: dict[str, Any]) -> tuple[str, ...]:
     name, schema = f"`{parameter['name']}`", parameter["schema"]
-    # What is not there is no null, in an address or a header.
-    form = kind(schema).removesuffix(" or null")
-    if (preset := schema.get("default")) is not None:
-        form += f"; {_default(preset)} by default"
-    needed = "" if parameter["required"] else " (optional)"
-    return name + needed, parameter["in"], form, parameter.get("description", "")
+    # A missing parameter of a URL or a header is absent, not null.
+    type_name = kind(schema).removesuffix(" or null")
+    if (default := schema.get("default")) is not None:
+        type_name += f"; {_default(default)} by default"
+    optional = "" if parameter["required"] else " (optional)"
+    return name + optional, parameter["in"], type_name, parameter.get("description", "")
 
 
-def _answer(response: tuple[str, dict[str, Any]]) -> tuple[str, str]:
-    status, told = response
-    forms, headers = told.get("content", {}).items(), told.get("headers", {}).items()
+def _response(item: tuple[str, dict[str, Any]]) -> tuple[str, str]:
+    status, response = item
     if not status.startswith("2"):
-        return f"`{status}`", told["description"]
-    sent = [
-        f"{'events' if 'itemSchema' in one else kind(one.get('schema', {}))} as `{form}`"
-        for form, one in forms
+        return f"`{status}`", response["description"]
+    parts = [
+        f"{'events' if 'itemSchema' in content else kind(content.get('schema', {}))} as `{media}`"
+        for media, content in response.get("content", {}).items()
     ]
-    sent += [f"header `{name}` ({one['description'].rstrip('.')})" for name, one in headers]
-    nothing = told["description"].replace("Successful Response", "Done; there is no body.")
-    return f"`{status}`", "; ".join(sent) or nothing
+    parts += [
+        f"header `{name}` ({header['description'].rstrip('.')})"
+        for name, header in response.get("headers", {}).items()
+    ]
+    no_body = response["description"].replace("Successful Response", "Done; there is no body.")
+    return f"`{status}`", "; ".join(parts) or no_body
 
 
 def export() -> Lines:
@@ -271,8 +277,8 @@ def export() -> Lines:
     yield EXPORT
     yield f"{(records.__doc__ or '').partition(chr(10) * 2)[2].strip()}"
     schema = export_schema()
-    listed = [one["$ref"].rpartition("/")[2] for one in schema["oneOf"]]
-    for name in [*listed, *sorted(set(schema["$defs"]) - set(listed))]:
+    lines = [ref["$ref"].rpartition("/")[2] for ref in schema["oneOf"]]
+    for name in [*lines, *sorted(set(schema["$defs"]) - set(lines))]:
         yield from _schema(2, name, schema["$defs"][name])
 
 
@@ -280,40 +286,40 @@ def export_schema() -> dict[str, Any]:
     """The JSON Schema of any line of an export."""
     line = Annotated[records.Beginning | records.Line, Field(discriminator="type")]
     schema = TypeAdapter(line).json_schema()
-    for found in schema["$defs"].values():
-        # They have a default only for whoever writes a line; a reader needs them.
-        fixed = [name for name, field in found.get("properties", {}).items() if "const" in field]
-        if fixed:
-            found["required"] = [*fixed, *found.get("required", ())]
+    for definition in schema["$defs"].values():
+        # Constants have a default for writers of a line, but readers may rely on them.
+        fields = definition.get("properties", {}).items()
+        if constants := [name for name, field in fields if "const" in field]:
+            definition["required"] = [*constants, *definition.get("required", ())]
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, "title": "A line of an export of Chatkeep", **schema}
 
 
 def _schema(level: int, name: str, schema: dict[str, Any]) -> Lines:
-    words = schema.get("description", "").replace("`None`", "`null`")
-    yield f"\n{'#' * level} {name}\n\n{words}\n"
+    description = schema.get("description", "").replace("`None`", "`null`")
+    yield f"\n{'#' * level} {name}\n\n{description}\n"
     if "enum" in schema:
         yield f"{kind(schema).capitalize()}."
     if fields := schema.get("properties"):
-        needed = schema.get("required", ())
+        required = schema.get("required", ())
         rows = [
             (
-                f"`{field}`{'' if field in needed else ' (optional)'}",
-                kind(of),
-                of.get("description"),
+                f"`{name}`{'' if name in required else ' (optional)'}",
+                kind(field),
+                field.get("description"),
             )
-            for field, of in fields.items()
+            for name, field in fields.items()
         ]
         yield from table(("field", "type", "meaning"), rows)
 
 
 def kind(schema: dict[str, Any]) -> str:
-    """What a JSON Schema allows, in words."""
+    """The type that a JSON Schema describes, in words."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
     if "anyOf" in schema:
-        return " or ".join(kind(one) for one in schema["anyOf"])
+        return " or ".join(kind(option) for option in schema["anyOf"])
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:
@@ -323,7 +329,7 @@ def kind(schema: dict[str, Any]) -> str:
         return f"list of {items}{'s' if items.isalpha() else ''}"
     if schema.get("format") == "path":
         return "path"
-    name = NAMES.get(schema.get("type", ""), schema.get("type", "any JSON"))
+    name = TYPE_NAMES.get(schema.get("type", ""), schema.get("type", "any JSON"))
     limits = _limits(schema)
     return f"{name} ({limits})" if limits else name
 
@@ -331,16 +337,16 @@ def kind(schema: dict[str, Any]) -> str:
 def _limits(schema: dict[str, Any]) -> str:
     unit = " characters" if schema.get("type") == "string" else ""
     least = schema.get("minimum", schema.get("minLength"))
-    most = schema.get("maximum", schema.get("maxLength", LARGEST_TOLD))
+    most = schema.get("maximum", schema.get("maxLength", UNLIMITED))
     if "exclusiveMinimum" in schema:
         return f"more than {schema['exclusiveMinimum']:g}"
-    if most >= LARGEST_TOLD:
+    if most >= UNLIMITED:
         return "" if least is None else f"at least {least:,}{unit}"
     return f"at most {most:,}{unit}" if least is None else f"{least:,} to {most:,}{unit}"
 
 
 def table(headings: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Lines:
-    """A table of Markdown; a line break or a bar in a cell would end it."""
+    """A Markdown table. Line breaks and bars in cells, which would break it, are replaced."""
     yield f"| {' | '.join(headings)} |"
     yield f"|{'---|' * len(headings)}"
     for row in rows:
@@ -349,33 +355,33 @@ def table(headings: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Lines:
 
 
 def pages() -> dict[str, str]:
-    """Each file of the reference, as it should be."""
-    written = {"settings.md": settings, "commands.md": commands, "api.md": api, "export.md": export}
-    texts = {name: "\n".join([MARK, *page(), ""]) for name, page in written.items()}
-    found = {name: re.sub(r"\n{3,}", "\n\n", text) for name, text in texts.items()}
-    found["export-schema.json"] = json.dumps(export_schema(), indent=2, ensure_ascii=False) + "\n"
-    return found
+    """The current text of each file of the reference."""
+    writers = {"settings.md": settings, "commands.md": commands, "api.md": api, "export.md": export}
+    texts = {name: "\n".join([MARK, *page(), ""]) for name, page in writers.items()}
+    files = {name: re.sub(r"\n{3,}", "\n\n", text) for name, text in texts.items()}
+    files["export-schema.json"] = json.dumps(export_schema(), indent=2, ensure_ascii=False) + "\n"
+    return files
 
 
-def with_example_models(text: str) -> str:
-    """The text with the models of `chatkeep.examples` in its examples."""
-    current = {model.partition(":")[0]: model for model in examples.MODELS}
+def with_examples(text: str) -> str:
+    """The text with the models of `chatkeep.examples`, and the current version, in its examples."""
+    models = {model.partition(":")[0]: model for model in examples.MODELS}
 
-    def replaced(model: re.Match[str]) -> str:
-        return model[0] if model[0] in NO_EXAMPLES else current[model[1]]
+    def current(model: re.Match[str]) -> str:
+        return model[0] if model[0] in PLACEHOLDERS else models[model[1]]
 
-    return EXAMPLE_MODEL.sub(replaced, text)
+    return WHEEL.sub(f"chatkeep-{__version__}-py3", EXAMPLE_MODEL.sub(current, text))
 
 
 def documents() -> dict[Path, str]:
-    """Each file that is written, wholly or in its examples, as it should be."""
-    written = {FOLDER / name: with_example_models(text) for name, text in pages().items()}
-    named = {path for pattern in NAMES_MODELS for path in ROOT.glob(pattern)} - set(written)
-    return written | {path: with_example_models(path.read_text()) for path in named}
+    """The current text of each file that is generated, or whose examples are."""
+    generated = {FOLDER / name: with_examples(text) for name, text in pages().items()}
+    paths = {path for pattern in WITH_EXAMPLES for path in ROOT.glob(pattern)} - set(generated)
+    return generated | {path: with_examples(path.read_text()) for path in paths}
 
 
 def main() -> int:
-    """Write what is made from the code, or say which files are stale."""
+    """Write the stale files, or with `--check` list them and return 1."""
     stale = {
         path: text
         for path, text in documents().items()
@@ -384,7 +390,7 @@ def main() -> int:
     if "--check" in sys.argv[1:]:
         for path in sorted(stale):
             name = path.relative_to(ROOT)
-            sys.stderr.write(f"{name} is stale: run python scripts/reference.py\n")
+            sys.stderr.write(f"{name} is stale: run scripts/docs\n")
         return 1 if stale else 0
     FOLDER.mkdir(parents=True, exist_ok=True)
     for path, text in stale.items():

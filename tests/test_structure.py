@@ -31,8 +31,6 @@ READERS_OF_SETTINGS = {"app", "cli"}
 LIMIT = 40
 LONGER = {
     "app.py:_build",
-    "cli/commands/transfer.py:export",
-    "cli/commands/chat.py:chat",
     "store/messages.py:_window_statement",
     "store/turn_creation.py:create_turn",
 }

@@ -1,41 +1,44 @@
-"""The `chatkeep` command, also as `python -m chatkeep`: what holds before anything is imported."""
+"""The `chatkeep` command, also as `python -m chatkeep`: what must be done before heavy imports."""
 
 import os
 import signal
 import sys
 
-STOPPED = 130
+PLATFORMS = ("linux", "darwin")
 
 
 def main() -> None:
-    """Run the command line; `chatkeep.cli.main` says with which exit codes."""
-    _stop_at_once()
+    """Run the command line; see `chatkeep.cli.errors.ExitCode`."""
+    if sys.platform not in PLATFORMS:
+        sys.stderr.write("Chatkeep runs on Linux and macOS only.\n")
+        sys.exit(2)  # as for wrong usage
+    _exit_on_interrupt()
     _open_closed_streams()
-    # Heavy: Ctrl-C is taken care of before it begins.
+    # Heavy: Ctrl-C is handled before it begins.
     from chatkeep.cli import main as run
 
     try:
         run()
     finally:
-        _stop_at_once()
+        _exit_on_interrupt()
 
 
-def _stop_at_once() -> None:
-    """Let Ctrl-C end the process without a word, because there is nothing to clean up.
+def _exit_on_interrupt() -> None:
+    """Make Ctrl-C end the process at once and without output: there is nothing to clean up.
 
-    Where there is, `chatkeep.cli.process.interruptible` changes that for a while.
+    `chatkeep.cli.process.interruptible` changes that for a while.
     """
     # A shell starts what it runs in the background so that Ctrl-C does not reach it.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(STOPPED))
+        signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
 
 
 def _open_closed_streams() -> None:
-    """Open something in the place of standard streams that are closed.
+    """Open standard streams that are closed.
 
-    Else the next file that is opened, perhaps the database, gets the number of a standard stream,
-    and what a library or a child prints goes into it. As with GNU's programs (gnulib, `stdopen`)
-    writing to standard output then fails: nobody takes lost output for written output.
+    Otherwise the next file that is opened, perhaps the database, gets the number of a standard
+    stream, and what a library or a child process prints is written to it. As with GNU's programs
+    (gnulib, `stdopen`), writing to standard output then fails, so that lost output is noticed.
     """
     for name, mode, flags in (
         ("stdin", "r", os.O_RDONLY),

@@ -2,7 +2,7 @@
 
 Loading a page into a new profile takes three times as long as into one that has its scripts
 compiled, and a server takes as long to start as a test runs. So tests share both, and each leaves
-them as it found them: what a tab stores is removed, and the sessions of a module are deleted.
+them as they were: what a tab stores is removed, and the sessions of a module are deleted.
 """
 
 import threading
@@ -30,7 +30,7 @@ QUIET = [
     "--renderer-process-limit=1",
 ]
 
-Open = Callable[..., Page]
+OpenPage = Callable[..., Page]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -122,44 +122,50 @@ def context(
 
 
 @pytest.fixture
-def complaints() -> Iterator[list[str]]:
-    """What the pages complained of; a test that provokes some takes them away again."""
-    found: list[str] = []
-    yield found
-    assert found == []
+def page_errors() -> Iterator[list[str]]:
+    """Errors of the pages: in the console, in scripts, and requests to another host.
+
+    The list has to be empty when the test ends; see `expect_error`.
+    """
+    errors: list[str] = []
+    yield errors
+    assert errors == []
 
 
 @pytest.fixture
-def open_page(context: BrowserContext, server: Server, complaints: list[str]) -> Open:
+def open_page(context: BrowserContext, server: Server, page_errors: list[str]) -> OpenPage:
     """Open a tab: at a session, at a message in it, or at a new one."""
 
-    def note(request: Request) -> None:
-        if not request.url.startswith((f"{server.url}/", "blob:", "data:")):
-            complaints.append(f"asked another host: {request.url}")
+    def check_host(request: Request) -> None:
+        # The browser sends nothing that the page's policy blocks.
+        is_blocked = request.failure is not None and "csp" in request.failure.lower()
+        if not is_blocked and not request.url.startswith((f"{server.url}/", "blob:", "data:")):
+            page_errors.append(f"requested another host: {request.url}")
 
-    def opened(session: str = "", message: str = "") -> Page:
+    def open_tab(session: str = "", message: str = "") -> Page:
         page = context.new_page()
         page.on(
             "console",
-            lambda said: complaints.append(said.text) if said.type == "error" else None,
+            lambda message: page_errors.append(message.text) if message.type == "error" else None,
         )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", note)
-        place = f"?message={message}" if message else ""
-        page.goto(f"{server.url}/#/{quote(session, safe='')}{place}")
+        page.on("pageerror", lambda error: page_errors.append(str(error)))
+        page.on("requestfinished", check_host)
+        page.on("requestfailed", check_host)
+        query = f"?message={message}" if message else ""
+        page.goto(f"{server.url}/#/{quote(session, safe='')}{query}")
         page.get_by_role("textbox", name="Message", exact=True).wait_for()
         return page
 
-    return opened
+    return open_tab
 
 
 @pytest.fixture
-def page(open_page: Open) -> Page:
+def page(open_page: OpenPage) -> Page:
     return open_page()
 
 
 class Pace:
-    """Lets a scripted model write piece by piece."""
+    """Decides when a scripted model writes its next pieces."""
 
     def __init__(self) -> None:
         self.semaphore = threading.Semaphore(0)
@@ -170,7 +176,7 @@ class Pace:
 
 @pytest.fixture
 def pace() -> Iterator[Pace]:
-    """A model's pace; at the end of the test whatever is left is written."""
-    made = Pace()
-    yield made
-    made.write(100_000)
+    """A model's pace. When the test ends, the remaining pieces are written."""
+    pace = Pace()
+    yield pace
+    pace.write(100_000)

@@ -1,15 +1,16 @@
-"""What a person does on the page, and where they look."""
+"""Actions on the page and the elements that tests look at."""
 
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
+from tests.process import until
 from tests.upstream import Answer, Call, polite
 
 
 def field(page: Page) -> Locator:
-    """Where a message is written."""
+    """The field for a new message."""
     return page.get_by_role("textbox", name="Message", exact=True)
 
 
@@ -30,30 +31,53 @@ def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
 
 
-def shows(page: Page, *texts: str) -> None:
-    """The messages on the page, questions and answers, are these, in this order."""
+def expect_messages(page: Page, *texts: str) -> None:
+    """Expect exactly these messages on the page, questions and answers, in this order."""
     expect(page.get_by_role("article")).to_contain_text(list(texts))
 
 
-def ended(page: Page) -> None:
-    """Nothing is being answered any more, and the newest answer is stored."""
-    expect(button(page, "Regenerate").last).to_be_visible()
+def wait_until_answered(page: Page) -> None:
+    """Wait until no answer is running and the newest message is a stored answer."""
+    newest = page.get_by_role("article").last
+    expect(newest.get_by_role("button", name="Regenerate", exact=True)).to_be_visible()
     expect(button(page, "Stop")).to_have_count(0)
 
 
-def stored(page: Page) -> None:
-    """The newest answer is shown as it is stored: what it took is there."""
-    ended(page)
+def wait_until_stored(page: Page) -> None:
+    """Wait until the newest answer is shown as it is stored, with its usage."""
+    wait_until_answered(page)
     expect(answers(page).last.locator(".figures")).to_be_visible()
 
 
+def hold(page: Page, pattern: str) -> list[Route]:
+    """Hold the requests to an address from now on; the list has those that have arrived."""
+    routes: list[Route] = []
+    page.route(pattern, lambda route: routes.append(route))
+    return routes
+
+
+def wait_until_held(page: Page, routes: list[Route]) -> None:
+    """Wait for the first request; Playwright delivers it while another call to the page runs."""
+    until(lambda: page.evaluate("1") and routes)
+
+
+def release(page: Page, pattern: str, routes: list[Route]) -> None:
+    """Continue the requests that were held, and hold no more.
+
+    The pattern is removed last: with the last one, Playwright itself continues what is held.
+    """
+    for route in routes:
+        route.fallback()
+    page.unroute(pattern)
+
+
 def session_of(page: Page) -> str:
-    """The session that a page shows; a new one has a name once its first message is sent."""
+    """The id of the session that a page shows; empty before the first message is sent."""
     return unquote(page.url.partition("#/")[2].partition("?")[0])
 
 
 def replying(answer: Answer | Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-    """A model that answers like this, and names sessions politely."""
+    """A script that gives this answer to every message, and titles as `polite` does."""
 
     def script(call: Call) -> Answer:
         if call.is_title:
@@ -64,6 +88,6 @@ def replying(answer: Answer | Callable[[Call], Answer]) -> Callable[[Call], Answ
 
 
 def only_first(answer: Answer) -> Callable[[Call], Answer]:
-    """A model that answers like this once, and politely ever after."""
-    left = [answer]
-    return replying(lambda call: left.pop() if left else polite(call))
+    """A script that gives this answer once, and answers as `polite` does afterwards."""
+    remaining = [answer]
+    return replying(lambda call: remaining.pop() if remaining else polite(call))

@@ -7,9 +7,16 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, Pace
-from tests.browser.listing import Stored, choose, expected, link, more, store
-from tests.browser.page import answers, button, ended, questions, replying, send
+from tests.browser.conftest import OpenPage, Pace
+from tests.browser.page import answers, button, questions, replying, send, wait_until_answered
+from tests.browser.session_list import (
+    StoredSession,
+    choose_from_menu,
+    choose_option,
+    expect_error,
+    link,
+    store,
+)
 from tests.process import Server
 from tests.upstream import Answer, Call, Upstream, polite
 
@@ -43,28 +50,28 @@ $$\\int_0^1 x^2 \\, dx = \\frac{1}{3}$$
 """
 
 
-class Faults:
-    """What axe finds in each state of a page: light, dark and in the system's own colours."""
+class AccessibilityReport:
+    """Runs axe in each state of a page: light, dark and with forced colours."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.axe = Axe()
-        self.found: list[str] = []
+        self.violations: list[str] = []
 
-    def look(self, state: str, *, without: tuple[str, ...] = ()) -> None:
+    def check(self, state: str, *, without: tuple[str, ...] = ()) -> None:
         contrast = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
         every = {"rules": {rule: {"enabled": False} for rule in without}}
-        self._look(f"{state}, dark", contrast, color_scheme="dark")
-        self._look(f"{state}, forced colours", every, forced_colors="active")
-        self._look(f"{state}, light", every)
+        self._run(f"{state}, dark", contrast, color_scheme="dark")
+        self._run(f"{state}, forced colours", every, forced_colors="active")
+        self._run(f"{state}, light", every)
 
-    def _look(self, state: str, rules: dict[str, Any], **media: Any) -> None:
+    def _run(self, state: str, rules: dict[str, Any], **media: Any) -> None:
         self.page.emulate_media(**{"color_scheme": "light", "forced_colors": "none", **media})
         options = {"resultTypes": ["violations"], **rules}
-        for fault in self.axe.run(self.page, options=options).response["violations"]:
-            for node in fault["nodes"]:
-                found = f"{state}: {fault['id']} {node['target']}"
-                self.found.append(f"{found}\n{node['html'][:200]}\n{node['failureSummary']}")
+        for violation in self.axe.run(self.page, options=options).response["violations"]:
+            for node in violation["nodes"]:
+                where = f"{state}: {violation['id']} {node['target']}"
+                self.violations.append(f"{where}\n{node['html'][:200]}\n{node['failureSummary']}")
 
 
 def script(call: Call) -> Answer:
@@ -77,127 +84,127 @@ def script(call: Call) -> Answer:
 
 def test_axe_finds_nothing_in_a_conversation(page: Page, upstream: Upstream) -> None:
     upstream.script = script
-    faults = Faults(page)
-    faults.look("nothing yet")
+    report = AccessibilityReport(page)
+    report.check("nothing yet")
     send(page, "Show me everything")
-    ended(page)
+    wait_until_answered(page)
     expect(answers(page).locator("math").first).to_be_attached()
-    faults.look("an answer")
+    report.check("an answer")
     questions(page).first.hover()
     button(page, "Edit the message").click()
-    faults.look("editing")
+    report.check("editing")
     page.keyboard.press("Escape")
     button(page, "What was sent to the model").click()
     expect(page.get_by_role("dialog").get_by_text("Nothing.")).to_be_visible()
-    faults.look("the receipt")
+    report.check("the receipt")
     page.keyboard.press("Escape")
     send(page, "Please fail")
     expect(page.get_by_role("alert")).to_be_visible()
-    faults.look("a failure")
-    assert not faults.found, "\n\n".join(faults.found)
+    report.check("a failure")
+    assert not report.violations, "\n\n".join(report.violations)
 
 
-def test_axe_finds_nothing_in_what_a_conversation_says_of_itself(
-    open_page: Open, server: Server, upstream: Upstream, session: str
+def test_axe_finds_nothing_in_the_notes_of_a_conversation(
+    open_page: OpenPage, server: Server, upstream: Upstream, session: str
 ) -> None:
     pasted = "\n".join(f"line {number}" for number in range(100))
-    store(server, Stored(session, messages=(pasted, "Long.", *("short", "Yes.") * 3)))
+    store(server, StoredSession(session, messages=(pasted, "Long.", *("short", "Yes.") * 3)))
     server.chat(session, "Tell me of the numbat")
     server.chat(session, "and of the bilby", parent_id=server.history(session)[-3]["id"])
     page = open_page(session)
-    faults = Faults(page)
+    report = AccessibilityReport(page)
     expect(page.get_by_text("The model no longer reads what is above")).to_be_visible()
     questions(page).first.scroll_into_view_if_needed()
-    faults.look("a line for the context, a day, a message in part")
+    report.check("a line for the context, a day, a message in part")
     page.keyboard.press("Control+k")
     expect(page.get_by_role("combobox", name="Search")).to_be_focused()
     page.keyboard.type("numbat")
     expect(page.get_by_role("option").get_by_text("another branch").first).to_be_visible()
-    faults.look("a hit on another branch")
+    report.check("a hit on another branch")
     page.get_by_role("option").filter(has_text="Tell me").first.click()
     expect(button(page, "Continue here")).to_be_visible()
-    faults.look("another branch")
-    assert not faults.found, "\n\n".join(faults.found)
+    report.check("another branch")
+    assert not report.violations, "\n\n".join(report.violations)
 
 
-def test_axe_finds_nothing_in_the_list_its_menu_and_what_is_told(
-    open_page: Open, server: Server, complaints: list[str]
+def test_axe_finds_nothing_in_the_list_its_menus_and_toasts(
+    open_page: OpenPage, server: Server, page_errors: list[str]
 ) -> None:
-    store(server, *(Stored(f"session {place}") for place in range(3)))
+    store(server, *(StoredSession(f"session {number}") for number in range(3)))
     page = open_page("session 0")
-    faults = Faults(page)
-    choose(page, "session 1", "Pin")
+    report = AccessibilityReport(page)
+    choose_option(page, "session 1", "Pin")
     expect(page.get_by_role("heading", name="Pinned")).to_be_visible()
     page.get_by_role("navigation").get_by_role("button", name="Options for session 0").click()
     expect(page.get_by_role("menuitem")).to_have_count(8)
     # It stands at the end of the document, where nothing cuts it off, and has the focus.
-    faults.look("a menu", without=("region",))
+    report.check("a menu", without=("region",))
     page.keyboard.press("Escape")
     link(page, "session 0").press("F2")
     expect(page.get_by_role("textbox", name="Title")).to_be_focused()
-    faults.look("renaming")
+    report.check("renaming")
     page.keyboard.press("Escape")
-    choose(page, "session 2", "Delete")
+    choose_option(page, "session 2", "Delete")
     expect(button(page, "Undo")).to_be_visible()
-    faults.look("a toast")
+    report.check("a toast")
     button(page, "Undo").click()
     button(page, "More").click()
     expect(page.get_by_role("menuitemradio")).to_have_count(3)
-    faults.look("the menu below the list", without=("region",))
+    report.check("the menu below the list", without=("region",))
     page.keyboard.press("Escape")
     button(page, "Close the list").click()
     expect(button(page, "Open the list")).to_be_focused()
-    faults.look("the list hidden")
+    report.check("the list hidden")
     button(page, "Open the list").click()
-    more(page, "Archive")
+    choose_from_menu(page, "Archive")
     expect(page.get_by_text("The archive is empty.")).to_be_visible()
-    faults.look("the archive")
+    report.check("the archive")
     page.goto("#/nobody")
     expect(page.get_by_text("It may have been deleted.")).to_be_visible()
-    faults.look("no such conversation")
-    expected(complaints, "404")
-    assert not faults.found, "\n\n".join(faults.found)
+    report.check("no such conversation")
+    expect_error(page_errors, "404")
+    assert not report.violations, "\n\n".join(report.violations)
 
 
 def test_axe_finds_nothing_in_the_dialogs(page: Page, server: Server) -> None:
-    store(server, Stored("found", messages=("axolotl", "An axolotl lives in water.")))
-    faults = Faults(page)
+    store(server, StoredSession("found", messages=("axolotl", "An axolotl lives in water.")))
+    report = AccessibilityReport(page)
     page.keyboard.press("Control+k")
     page.get_by_role("combobox").fill("axolotl")
     expect(page.get_by_role("option").locator("mark").first).to_be_visible()
-    faults.look("search")
+    report.check("search")
     page.get_by_role("combobox").fill("nowheretobefound")
     expect(page.get_by_text("Nothing was found.")).to_be_visible()
-    faults.look("nothing found")
+    report.check("nothing found")
     page.keyboard.press("Escape")
     button(page, "Conversation settings").click()
     page.get_by_role("radio", name="Custom").check()
     expect(page.get_by_role("textbox", name="System prompt")).to_be_visible()
-    faults.look("settings")
+    report.check("settings")
     page.keyboard.press("Escape")
-    more(page, "Help")
+    choose_from_menu(page, "Help")
     expect(page.get_by_role("dialog", name="Help")).to_be_visible()
-    faults.look("help")
-    assert not faults.found, "\n\n".join(faults.found)
+    report.check("help")
+    assert not report.violations, "\n\n".join(report.violations)
 
 
-def test_axe_finds_nothing_on_a_small_screen(open_page: Open, server: Server) -> None:
-    store(server, Stored("small", messages=("hello", RICH)))
+def test_axe_finds_nothing_on_a_small_screen(open_page: OpenPage, server: Server) -> None:
+    store(server, StoredSession("small", messages=("hello", RICH)))
     page = open_page("small")
     page.set_viewport_size({"width": 390, "height": 844})
-    faults = Faults(page)
+    report = AccessibilityReport(page)
     expect(answers(page)).to_be_visible()
-    faults.look("a conversation")
+    report.check("a conversation")
     button(page, "Open the list").click()
     expect(page.get_by_role("complementary")).to_be_in_viewport()
-    faults.look("the list")
-    assert not faults.found, "\n\n".join(faults.found)
+    report.check("the list")
+    assert not report.violations, "\n\n".join(report.violations)
 
 
 def test_everything_that_can_be_used_has_a_name(page: Page, upstream: Upstream) -> None:
     upstream.script = script
     send(page, "Show me everything")
-    ended(page)
+    wait_until_answered(page)
     tree = page.locator("body").aria_snapshot()
     roles = ("button", "link", "textbox", "combobox", "checkbox", "radio", "img", "region")
     lines = [line.strip().removeprefix("- ").strip("'") for line in tree.splitlines()]
@@ -211,12 +218,12 @@ def test_an_answer_is_read_out_paragraph_by_paragraph(
 ) -> None:
     pieces = ["The first ", "paragraph.\n\n", "The *second* ", "one.\n\n", "The last"]
     upstream.script = replying(Answer(pieces, pace=pace.semaphore))
-    # All that the live region ever says: a voice may be slower than a model.
+    # Every text of the live region: a screen reader may be slower than a model.
     page.evaluate(
         """() => {
-            window.said = [];
+            window.announcements = [];
             const region = document.querySelector('[aria-live=polite]:not([role])');
-            const note = () => window.said.push(region.textContent);
+            const note = () => window.announcements.push(region.textContent);
             new MutationObserver(note).observe(region, { childList: true, characterData: true,
                 subtree: true });
         }"""
@@ -224,17 +231,17 @@ def test_an_answer_is_read_out_paragraph_by_paragraph(
     send(page, "Read to me")
     pace.write(1)
     expect(answers(page)).to_contain_text("The first")
-    assert page.evaluate("said") == []
+    assert page.evaluate("announcements") == []
     pace.write(2)
     expect(answers(page)).to_contain_text("The second")
-    assert page.evaluate("said") == ["The first paragraph."]
+    assert page.evaluate("announcements") == ["The first paragraph."]
     pace.write(1_000)
-    ended(page)
-    heard = " ".join(page.evaluate("said"))
-    assert heard == "The first paragraph. The second one. The last"
+    wait_until_answered(page)
+    announced = " ".join(page.evaluate("announcements"))
+    assert announced == "The first paragraph. The second one. The last"
 
 
-def test_nothing_moves_for_who_wants_it_still(page: Page, upstream: Upstream, pace: Pace) -> None:
+def test_nothing_moves_with_reduced_motion(page: Page, upstream: Upstream, pace: Pace) -> None:
     upstream.script = replying(Answer(["A", "B"], pace=pace.semaphore))
     running = "document.getAnimations().filter((one) => one.playState === 'running').length"
     send(page, "Hold on")
@@ -243,14 +250,14 @@ def test_nothing_moves_for_who_wants_it_still(page: Page, upstream: Upstream, pa
     expect(page.get_by_role("img", name="Answering")).to_be_visible()
     assert page.evaluate(running) == 0
     pace.write(1_000)
-    ended(page)
+    wait_until_answered(page)
     page.keyboard.press("Control+k")
     expect(page.get_by_role("combobox")).to_be_focused()
     assert page.evaluate(running) == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_theme_that_is_chosen_wins_over_the_systems(page: Page, scheme: Any) -> None:
+def test_the_chosen_theme_wins_over_the_systems(page: Page, scheme: Any) -> None:
     page.emulate_media(color_scheme=scheme)
     dark = "() => getComputedStyle(document.body).backgroundColor"
     of_system = page.evaluate(dark)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.conftest import Open, Pace
-from tests.browser.page import answers, button, ended, replying, send, session_of
+from tests.browser.conftest import OpenPage, Pace
+from tests.browser.page import answers, button, replying, send, session_of, wait_until_answered
 from tests.process import Server
 from tests.upstream import Answer, Upstream, polite
 
@@ -61,7 +61,7 @@ def pieces(text: str, length: int = 5) -> list[str]:
 def test_markdown_is_shown_as_what_it_means(page: Page, upstream: Upstream, server: Server) -> None:
     upstream.script = replying(Answer(pieces(MARKDOWN)))
     send(page, "show me everything")
-    ended(page)
+    wait_until_answered(page)
     answer = answers(page)
     for _ in range(2):
         expect(answer.get_by_role("heading", name="A heading")).to_be_visible()
@@ -82,7 +82,7 @@ def test_markdown_is_shown_as_what_it_means(page: Page, upstream: Upstream, serv
     assert server.contents(session_of(page))[1] == MARKDOWN
 
 
-def test_what_stands_already_is_not_drawn_again(page: Page, upstream: Upstream, pace: Pace) -> None:
+def test_shown_blocks_are_not_rendered_again(page: Page, upstream: Upstream, pace: Pace) -> None:
     """Else a selection in it would be lost, and a long answer would cost ever more."""
     paragraphs = [f"Paragraph {number} of many.\n\n" for number in range(10)]
     code = ["```python\n", *(f"x = {number}\n" for number in range(10)), "```\n\n", "The end."]
@@ -101,7 +101,7 @@ def test_what_stands_already_is_not_drawn_again(page: Page, upstream: Upstream, 
     expect(block).to_contain_text("x = 5")
     expect(first).to_have_attribute("data-mark", "here")
     pace.write(1_000)
-    ended(page)
+    wait_until_answered(page)
     expect(answers(page)).to_contain_text("The end.")
     for element in (answers(page), first, block):
         expect(element).to_have_attribute("data-mark", "here")
@@ -109,7 +109,7 @@ def test_what_stands_already_is_not_drawn_again(page: Page, upstream: Upstream, 
     upstream.script = polite
     send(page, "and more")
     expect(answers(page).last).to_contain_text("Reply to: and more")
-    ended(page)
+    wait_until_answered(page)
     for element in (answers(page).first, first, block):
         expect(element).to_have_attribute("data-mark", "here")
 
@@ -123,12 +123,12 @@ def test_what_is_selected_stays_selected_while_the_answer_grows(
     expect(answers(page)).to_contain_text("More.")
     answers(page).get_by_text("Select me.").select_text()
     pace.write(1_000)
-    ended(page)
+    wait_until_answered(page)
     expect(answers(page)).to_contain_text("End.")
     assert str(page.evaluate("getSelection().toString()")).strip() == "Select me."
 
 
-def test_figures_say_what_an_answer_took(page: Page) -> None:
+def test_an_answer_shows_its_tokens_and_its_time(page: Page) -> None:
     send(page, "hello")
     figures = r"openai:scripted · 11 in, 7 out · [\d.,]+ s · [\d.,]+ tok/s"
     expect(answers(page)).to_contain_text(re.compile(figures))
@@ -141,7 +141,7 @@ def test_an_answer_and_its_code_and_a_question_are_copied_as_they_were_written(
 ) -> None:
     upstream.script = replying(Answer([MARKDOWN]))
     send(page, "say *it*\nagain")
-    ended(page)
+    wait_until_answered(page)
     button(page, "Copy the answer").click()
     expect(button(page, "Copied")).to_be_visible()
     assert clipboard(page) == MARKDOWN
@@ -156,7 +156,7 @@ def test_an_answer_and_its_code_and_a_question_are_copied_as_they_were_written(
 
 
 def test_the_receipt_shows_what_the_model_was_sent_and_what_not(
-    open_page: Open, server: Server, upstream: Upstream, session: str
+    open_page: OpenPage, server: Server, upstream: Upstream, session: str
 ) -> None:
     for number in range(4):
         if number == 3:

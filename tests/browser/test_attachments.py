@@ -53,20 +53,20 @@ def test_a_text_file_becomes_part_of_the_message(page: Page, upstream: Upstream,
     ("name", "content", "kind"),
     [("photo.png", b"\x89PNG\r\n\x1a\n\0\0", "image/png"), ("paper.pdf", b"%PDF-1.7\0\xff", "")],
 )
-def test_what_is_no_text_is_refused_in_so_many_words(
+def test_a_file_that_is_not_text_is_refused_with_the_reason(
     page: Page, way: str, name: str, content: bytes, kind: str
 ) -> None:
     field(page).fill("Look at this")
     give(page, way, name, content, kind)
-    told = page.get_by_text(f"{name} is not a text file. Chatkeep takes text only.")
-    expect(told).to_be_visible()
+    notice = page.get_by_text(f"{name} is not a text file. Chatkeep takes text only.")
+    expect(notice).to_be_visible()
     expect(field(page)).to_have_value("Look at this")
 
 
 def test_a_file_that_is_too_long_for_a_message_is_refused(page: Page) -> None:
     give(page, "choose", "book.txt", b"word " * 20_001)
-    told = page.get_by_text("book.txt is too long: a message has at most 100,000 characters.")
-    expect(told).to_be_visible()
+    notice = page.get_by_text("book.txt is too long: a message has at most 100,000 characters.")
+    expect(notice).to_be_visible()
     expect(field(page)).to_have_value("")
 
 

@@ -3,16 +3,16 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, Pace
+from tests.browser.conftest import OpenPage, Pace
 from tests.browser.page import (
     answers,
     button,
-    ended,
+    expect_messages,
     questions,
     replying,
     send,
     session_of,
-    shows,
+    wait_until_answered,
 )
 from tests.process import Server
 from tests.upstream import Answer, Call, Upstream
@@ -36,43 +36,43 @@ def edit(page: Page, number: int, text: str) -> None:
     page.keyboard.press("Enter")
 
 
-def test_another_answer_stands_beside_the_first(
-    page: Page, open_page: Open, server: Server, counting: None
+def test_another_answer_is_a_branch_beside_the_first(
+    page: Page, open_page: OpenPage, server: Server, counting: None
 ) -> None:
     send(page, "hello")
-    shows(page, "hello", "Reply 1 to: hello")
+    expect_messages(page, "hello", "Reply 1 to: hello")
     second = open_page(session_of(page))
-    shows(second, "hello", "Reply 1 to: hello")
+    expect_messages(second, "hello", "Reply 1 to: hello")
 
     button(page, "Regenerate").click()
     for tab in (page, second):
-        shows(tab, "hello", "Reply 2 to: hello")
+        expect_messages(tab, "hello", "Reply 2 to: hello")
         expect(answers(tab)).to_contain_text("2/2")
         expect(button(tab, "Next branch")).to_be_disabled()
 
     button(page, "Previous branch").click()
     for tab in (page, second):
-        shows(tab, "hello", "Reply 1 to: hello")
+        expect_messages(tab, "hello", "Reply 1 to: hello")
         expect(answers(tab)).to_contain_text("1/2")
         expect(button(tab, "Previous branch")).to_be_disabled()
     assert server.contents(session_of(page)) == ["hello", "Reply 1 to: hello"]
 
     button(second, "Next branch").click()
     for tab in (page, second):
-        shows(tab, "hello", "Reply 2 to: hello")
+        expect_messages(tab, "hello", "Reply 2 to: hello")
 
 
-def test_what_is_sent_after_a_choice_goes_on_from_there(
+def test_a_message_continues_the_chosen_branch(
     page: Page, upstream: Upstream, counting: None
 ) -> None:
     send(page, "hello")
-    ended(page)
+    wait_until_answered(page)
     button(page, "Regenerate").click()
     expect(answers(page)).to_contain_text("2/2")
     button(page, "Previous branch").click()
-    shows(page, "hello", "Reply 1 to: hello")
+    expect_messages(page, "hello", "Reply 1 to: hello")
     send(page, "go on")
-    shows(page, "hello", "Reply 1 to: hello", "go on", "Reply 3 to: go on")
+    expect_messages(page, "hello", "Reply 1 to: hello", "go on", "Reply 3 to: go on")
     assert [text for _, text in upstream.replies[-1].messages[1:]] == [
         "hello",
         "Reply 1 to: hello",
@@ -80,64 +80,64 @@ def test_what_is_sent_after_a_choice_goes_on_from_there(
     ]
     answers(page).first.hover()
     button(page, "Next branch").click()
-    shows(page, "hello", "Reply 2 to: hello")
+    expect_messages(page, "hello", "Reply 2 to: hello")
     answers(page).first.hover()
     button(page, "Previous branch").click()
-    shows(page, "hello", "Reply 1 to: hello", "go on", "Reply 3 to: go on")
+    expect_messages(page, "hello", "Reply 1 to: hello", "go on", "Reply 3 to: go on")
 
 
 def test_an_edited_message_is_a_branch_and_the_old_one_has_all_that_followed(
-    page: Page, open_page: Open, counting: None
+    page: Page, open_page: OpenPage, counting: None
 ) -> None:
     for text in ("one", "two", "three"):
         send(page, text)
         expect(answers(page).last).to_contain_text(f"to: {text}")
-        ended(page)
+        wait_until_answered(page)
     before = ["one", "Reply 1", "two", "Reply 2", "three", "Reply 3"]
-    shows(page, *before)
+    expect_messages(page, *before)
     second = open_page(session_of(page))
-    shows(second, *before)
+    expect_messages(second, *before)
 
     edit(page, 1, "two, edited")
     for tab in (page, second):
-        shows(tab, "one", "Reply 1", "two, edited", "Reply 4 to: two, edited")
+        expect_messages(tab, "one", "Reply 1", "two, edited", "Reply 4 to: two, edited")
         expect(questions(tab).last).to_contain_text("2/2")
 
     questions(page).last.get_by_role("button", name="Previous branch").click()
     for tab in (page, second):
-        shows(tab, *before)
+        expect_messages(tab, *before)
         expect(questions(tab).nth(1)).to_contain_text("1/2")
 
 
 def test_the_very_first_message_can_be_edited(page: Page, server: Server, counting: None) -> None:
     send(page, "one")
-    ended(page)
+    wait_until_answered(page)
     send(page, "two")
-    shows(page, "one", "Reply 1", "two", "Reply 2")
-    ended(page)
+    expect_messages(page, "one", "Reply 1", "two", "Reply 2")
+    wait_until_answered(page)
 
     edit(page, 0, "a new beginning")
-    shows(page, "a new beginning", "Reply 3 to: a new beginning")
+    expect_messages(page, "a new beginning", "Reply 3 to: a new beginning")
     expect(questions(page)).to_contain_text("2/2")
-    ended(page)
+    wait_until_answered(page)
     assert server.contents(session_of(page)) == ["a new beginning", "Reply 3 to: a new beginning"]
 
     edit(page, 0, "and another")
-    shows(page, "and another", "Reply 4 to: and another")
+    expect_messages(page, "and another", "Reply 4 to: and another")
     expect(questions(page)).to_contain_text("3/3")
     page.reload()
-    shows(page, "and another", "Reply 4 to: and another")
+    expect_messages(page, "and another", "Reply 4 to: and another")
     button(page, "Previous branch").click()
     expect(questions(page)).to_contain_text("2/3")
     button(page, "Previous branch").click()
-    shows(page, "one", "Reply 1", "two", "Reply 2")
+    expect_messages(page, "one", "Reply 1", "two", "Reply 2")
 
 
-def test_escape_gives_an_edit_up_and_stops_nothing(
+def test_escape_cancels_an_edit_and_stops_nothing(
     page: Page, upstream: Upstream, server: Server, pace: Pace
 ) -> None:
     send(page, "count")
-    ended(page)
+    wait_until_answered(page)
     upstream.script = replying(Answer(["one ", "two ", "three "], pace=pace.semaphore))
     send(page, "again")
     pace.write(1)
@@ -158,13 +158,13 @@ def test_escape_gives_an_edit_up_and_stops_nothing(
     expect(questions(page).first).not_to_contain_text("three")
     expect(button(page, "Stop")).to_be_visible()
     pace.write(1_000)
-    ended(page)
+    wait_until_answered(page)
     assert server.history(session_of(page))[-1]["status"] == "completed"
 
 
-def test_an_edit_can_have_lines_and_be_given_up_with_a_button(page: Page, server: Server) -> None:
+def test_an_edit_can_have_lines_and_be_cancelled_with_a_button(page: Page, server: Server) -> None:
     send(page, "one")
-    ended(page)
+    wait_until_answered(page)
     opener = questions(page).get_by_role("button", name="Edit the message")
     opener.focus()
     page.keyboard.press("Enter")
@@ -179,45 +179,45 @@ def test_an_edit_can_have_lines_and_be_given_up_with_a_button(page: Page, server
     field.fill("one\ntwo")
     questions(page).get_by_role("button", name="Send").click()
     expect(questions(page)).to_contain_text("2/2")
-    ended(page)
+    wait_until_answered(page)
     assert server.contents(session_of(page))[0] == "one\ntwo"
 
 
-def test_a_growing_other_answer_takes_the_place_of_the_first(
-    page: Page, open_page: Open, upstream: Upstream, counting: None, pace: Pace
+def test_a_streaming_regeneration_replaces_the_first_answer(
+    page: Page, open_page: OpenPage, upstream: Upstream, counting: None, pace: Pace
 ) -> None:
     send(page, "hello")
-    shows(page, "hello", "Reply 1 to: hello")
+    expect_messages(page, "hello", "Reply 1 to: hello")
     second = open_page(session_of(page))
-    shows(second, "hello", "Reply 1 to: hello")
+    expect_messages(second, "hello", "Reply 1 to: hello")
     upstream.script = replying(Answer(["Another ", "answer"], pace=pace.semaphore))
     button(page, "Regenerate").click()
     pace.write(1)
     for tab in (page, second):
-        shows(tab, "hello", "Another")
+        expect_messages(tab, "hello", "Another")
         expect(answers(tab)).not_to_contain_text("Reply 1")
     page.reload()
-    shows(page, "hello", "Another")
+    expect_messages(page, "hello", "Another")
     pace.write(1_000)
     for tab in (page, second):
-        shows(tab, "hello", "Another answer")
+        expect_messages(tab, "hello", "Another answer")
         expect(answers(tab)).to_contain_text("2/2")
 
 
 def test_another_answer_in_the_middle_keeps_what_followed_the_first(
-    page: Page, open_page: Open, counting: None
+    page: Page, open_page: OpenPage, counting: None
 ) -> None:
     for text in ("one", "two"):
         send(page, text)
         expect(answers(page).last).to_contain_text(f"to: {text}")
-        ended(page)
+        wait_until_answered(page)
     second = open_page(session_of(page))
-    shows(second, "one", "Reply 1", "two", "Reply 2")
+    expect_messages(second, "one", "Reply 1", "two", "Reply 2")
     answers(page).first.hover()
     answers(page).first.get_by_role("button", name="Regenerate").click()
     for tab in (page, second):
-        shows(tab, "one", "Reply 3 to: one")
+        expect_messages(tab, "one", "Reply 3 to: one")
         expect(answers(tab)).to_contain_text("2/2")
     button(page, "Previous branch").click()
     for tab in (page, second):
-        shows(tab, "one", "Reply 1", "two", "Reply 2")
+        expect_messages(tab, "one", "Reply 1", "two", "Reply 2")

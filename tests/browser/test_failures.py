@@ -1,23 +1,24 @@
-"""What goes wrong is said in the server's words, and can be tried again in its place."""
+"""Failures show the server's own message, and can be retried where they are shown."""
 
 import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, Pace
+from tests.browser.conftest import OpenPage, Pace
 from tests.browser.page import (
     answers,
     button,
-    ended,
+    expect_messages,
     field,
+    hold,
     only_first,
     questions,
     replying,
     send,
     session_of,
-    shows,
+    wait_until_answered,
 )
 from tests.process import Server
 from tests.upstream import Answer, Upstream, polite
@@ -55,7 +56,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("case", FAILURES)
-def test_a_failed_turn_is_told_and_tried_again_in_its_place(
+def test_a_failed_turn_shows_its_error_and_is_retried_where_it_is(
     page: Page, server: Server, upstream: Upstream, case: str
 ) -> None:
     answer, words = FAILURES[case]
@@ -64,22 +65,20 @@ def test_a_failed_turn_is_told_and_tried_again_in_its_place(
     note = page.get_by_role("alert")
     expect(note).to_contain_text(words)
     expect(note).not_to_contain_text("sk-")
-    shows(page, "does it work?")
+    expect_messages(page, "does it work?")
     page.reload()
     expect(note).to_contain_text(words)
-    shows(page, "does it work?")
+    expect_messages(page, "does it work?")
 
     note.get_by_role("button", name="Try again").click()
-    shows(page, "does it work?", "Reply to: does it work?")
+    expect_messages(page, "does it work?", "Reply to: does it work?")
     expect(note).to_have_count(0)
-    ended(page)
+    wait_until_answered(page)
     session = session_of(page)
     assert server.contents(session) == ["does it work?", "Reply to: does it work?"]
 
 
-def test_a_conversation_that_is_too_long_leads_to_what_helps(
-    page: Page, upstream: Upstream
-) -> None:
+def test_a_conversation_that_is_too_long_offers_what_helps(page: Page, upstream: Upstream) -> None:
     body = b'{"error": {"code": "context_length_exceeded", "message": "too many tokens"}}'
     upstream.script = only_first(Answer(status=400, body=body))
     send(page, "a lot of text")
@@ -92,24 +91,24 @@ def test_a_conversation_that_is_too_long_leads_to_what_helps(
     expect(page.get_by_role("heading", name="What can I help with?")).to_be_visible()
 
 
-def test_a_failure_keeps_the_text_that_had_come(
+def test_a_failure_leaves_the_text_that_had_arrived(
     page: Page, server: Server, upstream: Upstream
 ) -> None:
     upstream.script = only_first(Answer(["half an ", "answer", " lost"], cut_after=3))
     send(page, "tell me all")
     note = page.get_by_role("alert")
     expect(note).to_contain_text("The answer broke off: the connection to the model was lost.")
-    shows(page, "tell me all", "half an answer")
+    expect_messages(page, "tell me all", "half an answer")
     page.reload()
-    shows(page, "tell me all", "half an answer")
+    expect_messages(page, "tell me all", "half an answer")
     expect(note).to_contain_text("The answer broke off: the connection to the model was lost.")
 
     note.get_by_role("button", name="Try again").click()
-    shows(page, "tell me all", "Reply to: tell me all")
+    expect_messages(page, "tell me all", "Reply to: tell me all")
     expect(note).to_have_count(0)
     expect(answers(page)).to_contain_text("2/2")
     button(page, "Previous branch").click()
-    shows(page, "tell me all", "half an answer")
+    expect_messages(page, "tell me all", "half an answer")
     expect(note).to_be_visible()
 
 
@@ -117,19 +116,19 @@ def test_another_answer_that_fails_leaves_the_one_before(
     page: Page, server: Server, upstream: Upstream
 ) -> None:
     send(page, "hello")
-    shows(page, "hello", "Reply to: hello")
+    expect_messages(page, "hello", "Reply to: hello")
     upstream.script = replying(Answer(status=401))
     button(page, "Regenerate").click()
     note = page.get_by_role("alert")
     expect(note).to_contain_text("The new answer failed.")
     expect(note).to_contain_text("Check OPENAI_API_KEY on the server.")
-    shows(page, "hello", "Reply to: hello")
+    expect_messages(page, "hello", "Reply to: hello")
 
     upstream.script = replying(Answer(["Another one"]))
     note.get_by_role("button", name="Try again").click()
-    shows(page, "hello", "Another one")
+    expect_messages(page, "hello", "Another one")
     expect(note).to_have_count(0)
-    ended(page)
+    wait_until_answered(page)
     assert server.contents(session_of(page)) == ["hello", "Another one"]
 
 
@@ -138,57 +137,58 @@ def test_another_answer_that_fails_never_hides_the_one_before(
 ) -> None:
     """Not even until the history was read again, which may take its time."""
     send(page, "hello")
-    shows(page, "hello", "Reply to: hello")
-    ended(page)
+    expect_messages(page, "hello", "Reply to: hello")
+    wait_until_answered(page)
     upstream.script = replying(Answer(status=401))
-    held: list[Route] = []
-    page.route("**/history/**", lambda route: held.append(route))
+    routes = hold(page, "**/history/**")
     button(page, "Regenerate").click()
     expect(page.get_by_role("alert")).to_contain_text("The new answer failed.")
-    shows(page, "hello", "Reply to: hello")
-    for route in held:
+    expect_messages(page, "hello", "Reply to: hello")
+    for route in routes:
         route.fallback()
 
 
-def test_a_failure_between_answers_is_still_told_afterwards(page: Page, upstream: Upstream) -> None:
+def test_a_failure_between_answers_is_still_shown_afterwards(
+    page: Page, upstream: Upstream
+) -> None:
     send(page, "one")
-    ended(page)
+    wait_until_answered(page)
     upstream.script = replying(Answer(status=401))
     send(page, "two")
     expect(page.get_by_role("alert")).to_contain_text("OPENAI_API_KEY")
     upstream.script = polite
     send(page, "three")
-    shows(page, "one", "Reply to: one", "two", "three", "Reply to: three")
-    ended(page)
+    expect_messages(page, "one", "Reply to: one", "two", "three", "Reply to: three")
+    wait_until_answered(page)
     # It calls nobody any more, and can be tried again.
     expect(page.get_by_role("alert")).to_have_count(0)
     past = page.get_by_role("status").filter(has_text="OPENAI_API_KEY")
     expect(past.get_by_role("button", name="Try again")).to_be_visible()
 
 
-def test_a_failure_in_one_tab_is_told_in_the_other(
-    page: Page, open_page: Open, upstream: Upstream, pace: Pace
+def test_a_failure_in_one_tab_is_shown_in_the_other(
+    page: Page, open_page: OpenPage, upstream: Upstream, pace: Pace
 ) -> None:
     send(page, "one")
-    ended(page)
+    wait_until_answered(page)
     second = open_page(session_of(page))
-    shows(second, "one", "Reply to: one")
+    expect_messages(second, "one", "Reply to: one")
     upstream.script = replying(Answer(status=401))
     send(page, "two")
     for tab in (page, second):
-        shows(tab, "one", "Reply to: one", "two")
+        expect_messages(tab, "one", "Reply to: one", "two")
         expect(tab.get_by_role("alert")).to_contain_text("OPENAI_API_KEY")
 
 
 @pytest.fixture
-def refused(complaints: list[str]) -> Iterator[list[str]]:
-    """A browser's console tells of every refusal; this is what this test's ones are."""
+def refused(page_errors: list[str]) -> Iterator[list[str]]:
+    """The HTTP statuses that a test expects in the browser's console; the test fills the list."""
     yield (expected := [])
-    for line in complaints:
+    for line in page_errors:
         assert re.search(r"the server responded with a status of (\d+)", line), line
-    found = [re.findall(r"status of (\d+)", line)[0] for line in complaints]
-    assert found == expected
-    complaints.clear()
+    statuses = [re.findall(r"status of (\d+)", line)[0] for line in page_errors]
+    assert statuses == expected
+    page_errors.clear()
 
 
 def test_another_answer_that_is_refused_leaves_the_one_before(
@@ -196,8 +196,8 @@ def test_another_answer_that_is_refused_leaves_the_one_before(
 ) -> None:
     refused += ["429"]
     send(page, "hello")
-    shows(page, "hello", "Reply to: hello")
-    ended(page)
+    expect_messages(page, "hello", "Reply to: hello")
+    wait_until_answered(page)
     upstream.script = replying(Answer(["slow"], pace=pace.semaphore))
     send(page, "second")
     expect(button(page, "Stop")).to_be_visible()
@@ -206,7 +206,7 @@ def test_another_answer_that_is_refused_leaves_the_one_before(
     answers(page).first.hover()
     button(page, "Regenerate").first.click()
     expect(page.get_by_role("alert")).to_contain_text("The new answer failed.")
-    shows(page, "hello", "Reply to: hello", "second", "", "third")
+    expect_messages(page, "hello", "Reply to: hello", "second", "", "third")
     expect(page.get_by_role("alert")).to_have_count(1)
 
 
@@ -215,7 +215,7 @@ def test_a_message_that_is_refused_can_be_discarded(
 ) -> None:
     refused += ["413"]
     send(page, "hello")
-    ended(page)
+    wait_until_answered(page)
     long = "much too long " * 10
     send(page, long)
     note = page.get_by_role("alert")
@@ -223,10 +223,10 @@ def test_a_message_that_is_refused_can_be_discarded(
     expect(note).to_contain_text(f"{MOST}")
     expect(questions(page).last).to_contain_text(long.strip())
     button(page, "Discard").click()
-    shows(page, "hello", "Reply to: hello")
+    expect_messages(page, "hello", "Reply to: hello")
     expect(note).to_have_count(0)
     page.reload()
-    shows(page, "hello", "Reply to: hello")
+    expect_messages(page, "hello", "Reply to: hello")
     assert len(server.history(session_of(page))) == 2
 
 
@@ -242,13 +242,13 @@ def test_a_first_message_that_is_refused_makes_no_session(
     button(page, "Discard").click()
     expect(page.get_by_role("article")).to_have_count(0)
     send(page, "a short one")
-    shows(page, "a short one", "Reply to: a short one")
-    ended(page)
+    expect_messages(page, "a short one", "Reply to: a short one")
+    wait_until_answered(page)
     refused += ["413"]
     assert session_of(page) in server.sessions()
 
 
-def test_a_message_that_found_the_queue_full_is_sent_again_when_there_is_room(
+def test_a_message_that_was_refused_by_a_full_queue_can_be_sent_again_later(
     page: Page, server: Server, upstream: Upstream, pace: Pace, refused: list[str]
 ) -> None:
     refused += ["429"]
@@ -264,7 +264,7 @@ def test_a_message_that_found_the_queue_full_is_sent_again_when_there_is_room(
     send(page, "third")
     note = page.get_by_role("alert")
     expect(note).to_contain_text("The message was not sent.")
-    shows(page, "first", "word", "second", "third")
+    expect_messages(page, "first", "word", "second", "third")
     pace.write(1_000)
     expect(answers(page).last).to_contain_text("Reply to: second")
     expect(note).to_be_visible()
@@ -272,12 +272,14 @@ def test_a_message_that_found_the_queue_full_is_sent_again_when_there_is_room(
     note.get_by_role("button", name="Try again").click()
     expect(note).to_have_count(0)
     expect(answers(page).last).to_contain_text("Reply to: third")
-    shows(page, "first", "word by word", "second", "Reply to: second", "third", "Reply to: third")
-    ended(page)
+    expect_messages(
+        page, "first", "word by word", "second", "Reply to: second", "third", "Reply to: third"
+    )
+    wait_until_answered(page)
     assert len(server.history(session_of(page))) == 6
 
 
-def test_what_is_being_written_is_left_alone_by_a_failure(
+def test_a_failure_does_not_change_the_text_in_the_field(
     page: Page, upstream: Upstream, pace: Pace
 ) -> None:
     upstream.script = replying(Answer(["one ", "two "], pace=pace.semaphore, cut_after=2))

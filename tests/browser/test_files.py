@@ -9,18 +9,27 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.listing import Stored, asked, choose, expected, file_of, link, more, store
 from tests.browser.page import answers, questions
+from tests.browser.session_list import (
+    StoredSession,
+    choose_from_menu,
+    choose_option,
+    expect_error,
+    export_file,
+    link,
+    record_requests,
+    store,
+)
 from tests.process import Server
 
 
 def chatgpt(title: str) -> bytes:
     """One conversation, as an export of ChatGPT has it in its `conversations.json`."""
 
-    def node(name: str, parent: str | None, children: list[str], message: Any) -> Any:
-        return {"id": name, "parent": parent, "children": children, "message": message}
+    def node(name: str, parent: str | None, children: list[str], content: Any) -> Any:
+        return {"id": name, "parent": parent, "children": children, "message": content}
 
-    def said(role: str, text: str) -> Any:
+    def message(role: str, text: str) -> Any:
         return {
             "author": {"role": role},
             "create_time": 1_764_090_229.36,
@@ -38,8 +47,8 @@ def chatgpt(title: str) -> bytes:
         "current_node": "c",
         "mapping": {
             "a": node("a", None, ["b"], None),
-            "b": node("b", "a", ["c"], said("user", "When is high tide?")),
-            "c": node("c", "b", [], said("assistant", "Twice a day.")),
+            "b": node("b", "a", ["c"], message("user", "When is high tide?")),
+            "c": node("c", "b", [], message("assistant", "Twice a day.")),
         },
     }
     return json.dumps([conversation]).encode()
@@ -64,74 +73,76 @@ def drop(page: Page, name: str, content: bytes) -> None:
 
 def choose_file(page: Page, name: str, content: bytes) -> None:
     with page.expect_file_chooser() as chooser:
-        more(page, "Import…")
+        choose_from_menu(page, "Import…")
     accepted = (chooser.value.element.get_attribute("accept") or "").split(",")
     assert {".json", ".jsonl", ".zip"} <= set(accepted)
     chooser.value.set_files({"name": name, "mimeType": "", "buffer": content})
 
 
-@pytest.mark.parametrize("bring", [drop, choose_file])
-def test_a_file_of_our_own_is_brought_in(page: Page, bring: Any) -> None:
-    way = bring.__name__
-    file = file_of(Stored(f"one by {way}"), Stored(f"two by {way}", messages=("left alone",)))
-    bring(page, "chatkeep-export.jsonl", file)
+@pytest.mark.parametrize("import_file", [drop, choose_file])
+def test_a_file_of_our_own_is_imported(page: Page, import_file: Any) -> None:
+    way = import_file.__name__
+    file = export_file(
+        StoredSession(f"one by {way}"), StoredSession(f"two by {way}", messages=("left alone",))
+    )
+    import_file(page, "chatkeep-export.jsonl", file)
 
     expect(page.get_by_text("Imported 2 conversations with 3 messages.")).to_be_visible()
     expect(link(page, f"two by {way}")).to_be_visible()
     link(page, f"one by {way}").click()
     expect(answers(page)).to_contain_text("Hello to you.")
 
-    bring(page, "chatkeep-export.jsonl", file)
-    told = "Imported 0 conversations with 0 messages. Skipped: 2 conversations."
-    expect(page.get_by_text(told)).to_be_visible()
+    import_file(page, "chatkeep-export.jsonl", file)
+    notice = "Imported 0 conversations with 0 messages. Skipped: 2 conversations."
+    expect(page.get_by_text(notice)).to_be_visible()
     expect(link(page, f"one by {way}")).to_have_count(1)
 
 
-@pytest.mark.parametrize("bring", [drop, choose_file])
-def test_a_file_of_another_product_is_brought_in(page: Page, bring: Any) -> None:
-    title = f"Tides by {bring.__name__}"
-    bring(page, "conversations.json", chatgpt(title))
+@pytest.mark.parametrize("import_file", [drop, choose_file])
+def test_a_file_of_another_product_is_imported(page: Page, import_file: Any) -> None:
+    title = f"Tides by {import_file.__name__}"
+    import_file(page, "conversations.json", chatgpt(title))
     expect(page.get_by_text("Imported 1 conversation with 2 messages.")).to_be_visible()
     link(page, title).click()
     expect(questions(page)).to_contain_text("When is high tide?")
     expect(answers(page)).to_contain_text("Twice a day.")
 
 
-@pytest.mark.parametrize("bring", [drop, choose_file])
+@pytest.mark.parametrize("import_file", [drop, choose_file])
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
-def test_the_archive_that_chatgpt_sends_is_brought_in(page: Page, bring: Any, method: int) -> None:
-    title = f"Archive {method} by {bring.__name__}"
+def test_an_archive_from_chatgpt_is_imported(page: Page, import_file: Any, method: int) -> None:
+    title = f"Archive {method} by {import_file.__name__}"
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", method) as files:
         files.writestr("file-picture.png", bytes(100_000))
         files.writestr("chat.html", "<p>conversations.json</p>")
         files.writestr("conversations.json", chatgpt(title))
-    bring(page, "chatgpt-export.zip", archive.getvalue())
+    import_file(page, "chatgpt-export.zip", archive.getvalue())
     expect(page.get_by_text("Imported 1 conversation with 2 messages.")).to_be_visible()
     link(page, title).click()
     expect(answers(page)).to_contain_text("Twice a day.")
 
 
-def test_an_archive_without_conversations_says_so(page: Page) -> None:
+def test_an_archive_without_conversations_shows_an_error(page: Page) -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as files:
         files.writestr("notes.txt", "nothing here")
     drop(page, "notes.zip", archive.getvalue())
-    told = "notes.zip: There is no conversations.json in this archive."
-    expect(page.get_by_text(told)).to_be_visible()
+    notice = "notes.zip: There is no conversations.json in this archive."
+    expect(page.get_by_text(notice)).to_be_visible()
     drop(page, "broken.zip", b"PK no archive at all")
     expect(page.get_by_text("broken.zip: This archive cannot be read.")).to_be_visible()
 
 
-def test_a_file_that_cannot_be_read_says_why(page: Page, complaints: list[str]) -> None:
+def test_a_file_that_cannot_be_read_shows_the_reason(page: Page, page_errors: list[str]) -> None:
     drop(page, "holiday.json", b"no export at all")
     expect(page.get_by_text("holiday.json: Not a conversation export.")).to_be_visible()
     expect(page.get_by_text("Importing holiday.json…")).to_have_count(0)
-    expected(complaints, "422")
+    expect_error(page_errors, "422")
 
 
-def test_what_is_dropped_but_is_no_file_is_left_alone(page: Page) -> None:
-    requests = asked(page)
+def test_dropped_text_is_not_imported(page: Page) -> None:
+    requests = record_requests(page)
     transfer = page.evaluate_handle(
         """() => {
             const transfer = new DataTransfer();
@@ -150,14 +161,14 @@ def test_what_is_dropped_but_is_no_file_is_left_alone(page: Page) -> None:
     ("option", "suffix", "within"),
     [("Export as Markdown", ".md", "## "), ("Export as JSON", ".jsonl", '{"type":"chatkeep"')],
 )
-def test_a_session_is_carried_away_as_a_file(
+def test_a_session_is_exported_as_a_file(
     page: Page, server: Server, option: str, suffix: str, within: str
 ) -> None:
     session = f"away/{suffix} ü?&#"
-    store(server, Stored(session, messages=("Where to?", "To the *sea*.")))
+    store(server, StoredSession(session, messages=("Where to?", "To the *sea*.")))
     page.reload()
     with page.expect_download() as download:
-        choose(page, session, option)
+        choose_option(page, session, option)
     assert Path(download.value.suggested_filename).suffix == suffix
     text = Path(download.value.path()).read_text()
     assert "Where to?" in text
@@ -166,10 +177,10 @@ def test_a_session_is_carried_away_as_a_file(
     expect(link(page, session)).to_be_visible()
 
 
-def test_all_conversations_are_carried_away_in_one_file(page: Page, server: Server) -> None:
-    store(server, Stored("all: one"), Stored("all: two"))
+def test_all_conversations_are_exported_in_one_file(page: Page, server: Server) -> None:
+    store(server, StoredSession("all: one"), StoredSession("all: two"))
     with page.expect_download() as download:
-        more(page, "Export all")
+        choose_from_menu(page, "Export all")
     assert Path(download.value.suggested_filename).suffix == ".jsonl"
     text = Path(download.value.path()).read_text()
     assert "all: one" in text

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from chatkeep import examples
-from tests.browser.conftest import Open
-from tests.browser.page import answers, ended, send
+from tests.browser.conftest import OpenPage
+from tests.browser.page import answers, send, wait_until_answered
 from tests.process import Server
 
 
@@ -19,8 +19,8 @@ def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
         yield running
 
 
-def test_the_page_says_that_the_model_is_a_demonstration_and_how_to_connect_a_real_one(
-    open_page: Open,
+def test_the_page_explains_that_the_model_is_a_demonstration_and_how_to_connect_a_real_one(
+    open_page: OpenPage,
 ) -> None:
     page = open_page()
     notice = page.locator(".notice")
@@ -30,12 +30,12 @@ def test_the_page_says_that_the_model_is_a_demonstration_and_how_to_connect_a_re
     )
 
     send(page, "What is the capital of France?")
-    ended(page)
+    wait_until_answered(page)
 
     expect(answers(page)).to_have_count(1)
     expect(page.locator(".notice")).to_have_count(0)
     expect(page.get_by_role("heading", name="Capital of France")).to_be_visible()
 
 
-def test_the_server_says_so_too_when_it_starts(server: Server, tmp_path: Path) -> None:
+def test_the_server_explains_it_too_when_it_starts(server: Server, tmp_path: Path) -> None:
     assert f"--model {examples.OPENAI}" in server.log.read_text()

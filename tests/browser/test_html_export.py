@@ -5,9 +5,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Open
-from tests.browser.listing import Stored, choose, store
-from tests.browser.test_access import RICH, Faults
+from tests.browser.conftest import OpenPage
+from tests.browser.session_list import StoredSession, choose_option, store
+from tests.browser.test_access import RICH, AccessibilityReport
 from tests.browser.test_markdown_blocks import ALERTS, DETAILS, NOTES
 from tests.process import Server
 
@@ -23,30 +23,30 @@ HOSTILE = """\
 def exported(page: Page, title: str, folder: Path) -> Path:
     """The file that the menu of a conversation in the list brings."""
     with page.expect_download() as download:
-        choose(page, title, "Export as HTML")
+        choose_option(page, title, "Export as HTML")
     assert download.value.suggested_filename == re.sub(r"\W+", "-", title) + ".html"
     path = folder / "conversation.html"
     download.value.save_as(path)
     return path
 
 
-def opened(browser: Browser, path: Path, complaints: list[str]) -> Page:
-    """The file in a browser that reaches nobody, and complains of everything that it is refused."""
+def opened(browser: Browser, path: Path, page_errors: list[str]) -> Page:
+    """Open the file without a server; every request and every console message is an error."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.on("request", lambda request: _note(request.url, path, complaints))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: _note(request.url, path, page_errors))
+    page.on("console", lambda message: page_errors.append(message.text))
+    page.on("pageerror", lambda error: page_errors.append(str(error)))
     page.goto(path.as_uri())
     return page
 
 
-def _note(url: str, path: Path, complaints: list[str]) -> None:
+def _note(url: str, path: Path, page_errors: list[str]) -> None:
     if url != path.as_uri() and not url.startswith("data:"):
-        complaints.append(f"asked for {url}")
+        page_errors.append(f"requested {url}")
 
 
 def test_a_conversation_is_one_file_that_needs_nothing_else(
-    open_page: Open, server: Server, browser: Browser, tmp_path: Path, complaints: list[str]
+    open_page: OpenPage, server: Server, browser: Browser, tmp_path: Path, page_errors: list[str]
 ) -> None:
     messages = (
         "Say *it*\n  <b>again</b>",
@@ -54,9 +54,9 @@ def test_a_conversation_is_one_file_that_needs_nothing_else(
         "And more",
         f"# First\n\n## Second\n\n{DETAILS}\n{ALERTS}\n{NOTES}",
     )
-    store(server, Stored("Hedgehogs & Co", messages=messages))
+    store(server, StoredSession("Hedgehogs & Co", messages=messages))
     path = exported(open_page("Hedgehogs & Co"), "Hedgehogs & Co", tmp_path)
-    page = opened(browser, path, complaints)
+    page = opened(browser, path, page_errors)
     expect(page).to_have_title("Hedgehogs & Co")
     expect(page.get_by_role("heading", level=1)).to_have_text("Hedgehogs & Co")
     assert page.locator("html").get_attribute("lang") == "en"
@@ -87,19 +87,19 @@ def test_a_conversation_is_one_file_that_needs_nothing_else(
     expect(note).to_be_in_viewport()
     note.get_by_role("link", name="Back to the text").click()
     expect(last.get_by_role("link", name="Footnote 1").first).to_be_in_viewport()
-    faults = Faults(page)
-    faults.look("the file")
-    assert not faults.found, "\n\n".join(faults.found)
+    report = AccessibilityReport(page)
+    report.check("the file")
+    assert not report.violations, "\n\n".join(report.violations)
     page.close()
 
 
 def test_nothing_in_the_file_runs_or_asks_for_anything(
-    open_page: Open, server: Server, browser: Browser, tmp_path: Path, complaints: list[str]
+    open_page: OpenPage, server: Server, browser: Browser, tmp_path: Path, page_errors: list[str]
 ) -> None:
     messages = (HOSTILE, HOSTILE)
-    store(server, Stored("hostile file", messages=messages))
+    store(server, StoredSession("hostile file", messages=messages))
     path = exported(open_page("hostile file"), "hostile file", tmp_path)
-    page = opened(browser, path, complaints)
+    page = opened(browser, path, page_errors)
     expect(page.get_by_role("article")).to_have_count(2)
     expect(page.get_by_role("link", name="Image: tracked (evil.test)")).to_be_visible()
     assert page.evaluate("window.hacked") is None
@@ -107,12 +107,12 @@ def test_nothing_in_the_file_runs_or_asks_for_anything(
     page.close()
 
 
-def test_long_code_is_coloured_to_its_end(
-    open_page: Open, server: Server, browser: Browser, tmp_path: Path, complaints: list[str]
+def test_long_code_is_highlighted_to_its_end(
+    open_page: OpenPage, server: Server, browser: Browser, tmp_path: Path, page_errors: list[str]
 ) -> None:
     lines = "\n".join(f'name_{number} = "text"' for number in range(600))
-    store(server, Stored("long code", messages=("hello", f"```python\n{lines}\n```")))
+    store(server, StoredSession("long code", messages=("hello", f"```python\n{lines}\n```")))
     path = exported(open_page("long code"), "long code", tmp_path)
-    page = opened(browser, path, complaints)
+    page = opened(browser, path, page_errors)
     expect(page.locator(".hljs-string")).to_have_count(600)
     page.close()

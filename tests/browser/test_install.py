@@ -20,7 +20,7 @@ def colour(page: Page) -> list[str]:
     return colours
 
 
-def test_the_browser_takes_the_manifest(page: Page, server: Server) -> None:
+def test_the_browser_accepts_the_manifest(page: Page, server: Server) -> None:
     answer = page.context.new_cdp_session(page).send("Page.getAppManifest")
     assert answer["errors"] == []
     assert answer["url"] == f"{server.url}/assets/manifest.webmanifest"
@@ -33,7 +33,7 @@ def test_the_browser_takes_the_manifest(page: Page, server: Server) -> None:
         assert urljoin(below, manifest[key]) == "https://example.com/deep/down/"
 
 
-def test_each_icon_is_what_the_manifest_says(page: Page, server: Server) -> None:
+def test_each_icon_is_as_the_manifest_describes_it(page: Page, server: Server) -> None:
     with server.client() as client:
         answer = client.get("/assets/manifest.webmanifest")
         assert answer.headers["content-type"] == "application/manifest+json"

@@ -3,9 +3,9 @@
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open
-from tests.browser.listing import Stored, link, store
-from tests.browser.page import answers, button, field, questions, stored
+from tests.browser.conftest import OpenPage
+from tests.browser.page import answers, button, field, questions, wait_until_stored
+from tests.browser.session_list import StoredSession, link, store
 from tests.process import Server
 
 MOST_TABS = 60
@@ -13,7 +13,7 @@ MOST_TABS = 60
 
 def is_outlined(page: Page) -> bool:
     """Whether somebody who looks sees where the focus is: an outline, or the frame of a field."""
-    found: bool = page.evaluate(
+    is_visible: bool = page.evaluate(
         """() => {
             const at = document.activeElement;
             if (at === null || at === document.body) return false;
@@ -22,7 +22,7 @@ def is_outlined(page: Page) -> bool:
             return at.matches('textarea, input, [data-highlighted], [role=menu], dialog');
         }"""
     )
-    return found
+    return is_visible
 
 
 def tab_to(page: Page, wanted: Locator, *, key: str = "Tab") -> None:
@@ -38,14 +38,16 @@ def tab_to(page: Page, wanted: Locator, *, key: str = "Tab") -> None:
 @pytest.fixture(autouse=True)
 def _stored(server: Server) -> None:
     known = server.sessions()
-    store(server, *(Stored(name) for name in ("alpha", "beta", "gamma") if name not in known))
+    store(
+        server, *(StoredSession(name) for name in ("alpha", "beta", "gamma") if name not in known)
+    )
 
 
-def test_a_conversation_is_had_with_keys_alone(page: Page, server: Server) -> None:
+def test_a_conversation_needs_only_the_keyboard(page: Page, server: Server) -> None:
     expect(field(page)).to_be_focused()
     page.keyboard.type("Hello by key")
     page.keyboard.press("Enter")
-    stored(page)
+    wait_until_stored(page)
     expect(field(page)).to_be_focused()
 
     tab_to(page, button(page, "Edit the message"), key="Shift+Tab")
@@ -60,13 +62,13 @@ def test_a_conversation_is_had_with_keys_alone(page: Page, server: Server) -> No
     page.keyboard.press("Enter")
     expect(questions(page)).to_contain_text("Hello by key, edited")
     expect(answers(page)).to_contain_text("Reply to: Hello by key, edited")
-    stored(page)
+    wait_until_stored(page)
     expect(field(page)).to_be_focused()
 
     tab_to(page, button(page, "Regenerate"), key="Shift+Tab")
     page.keyboard.press("Enter")
     expect(answers(page).get_by_role("group", name="Branches")).to_contain_text("2/2")
-    stored(page)
+    wait_until_stored(page)
     assert page.evaluate("document.activeElement !== document.body")
     page.keyboard.press("/")
     tab_to(page, button(page, "What was sent to the model"), key="Shift+Tab")
@@ -76,7 +78,7 @@ def test_a_conversation_is_had_with_keys_alone(page: Page, server: Server) -> No
     expect(button(page, "What was sent to the model")).to_be_focused()
 
 
-def test_the_list_is_used_with_keys_alone(page: Page, server: Server) -> None:
+def test_the_list_needs_only_the_keyboard(page: Page, server: Server) -> None:
     tab_to(page, page.get_by_role("link", name="Skip to the message field"), key="Shift+Tab")
     tab_to(page, page.get_by_role("navigation").get_by_role("link"))
     page.keyboard.press("Home")
@@ -98,6 +100,7 @@ def test_the_list_is_used_with_keys_alone(page: Page, server: Server) -> None:
     page.keyboard.press("Escape")
     expect(button(page, "Options for beta").first).to_be_focused()
     page.keyboard.press("Enter")
+    expect(page.get_by_role("menuitem", name="Rename")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("textbox", name="Title")).to_be_focused()
     page.keyboard.type("beta by key")
@@ -113,11 +116,9 @@ def test_the_list_is_used_with_keys_alone(page: Page, server: Server) -> None:
     assert page.evaluate("document.activeElement !== document.body")
 
 
-def test_the_focus_stays_in_the_list_when_a_session_leaves_its_place(
-    page: Page, server: Server
-) -> None:
+def test_the_focus_stays_in_the_list_when_a_session_moves(page: Page, server: Server) -> None:
     moved = ("to be deleted", "to be archived", "to be pinned")
-    store(server, *(Stored(name) for name in moved))
+    store(server, *(StoredSession(name) for name in moved))
     page.reload()
     in_list = page.get_by_role("navigation").locator(":focus")
     link(page, "to be deleted").press("Delete")
@@ -173,7 +174,7 @@ def test_every_dialog_is_opened_and_closed_with_keys(page: Page) -> None:
     expect(button(page, "Conversation settings")).to_be_focused()
 
 
-def test_nothing_that_has_the_focus_is_unseen_on_the_way_round(open_page: Open) -> None:
+def test_the_focus_is_visible_on_every_element(open_page: OpenPage) -> None:
     page = open_page("gamma")
     expect(answers(page)).to_be_visible()
     start = page.get_by_role("link", name="Skip to the message field")
@@ -182,7 +183,7 @@ def test_nothing_that_has_the_focus_is_unseen_on_the_way_round(open_page: Open) 
     tab_to(page, button(page, "Conversation settings"))
 
 
-def test_the_title_above_is_renamed_with_keys(open_page: Open) -> None:
+def test_the_title_above_is_renamed_with_keys(open_page: OpenPage) -> None:
     page = open_page("alpha")
     expect(answers(page)).to_be_visible()
     title = page.get_by_role("heading", level=1).get_by_role("button")

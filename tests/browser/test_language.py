@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import Open
-from tests.browser.listing import Stored, store
+from tests.browser.conftest import OpenPage
+from tests.browser.session_list import StoredSession, store
 from tests.process import PATIENCE, Server
 from tests.upstream import Answer, Upstream
 
@@ -24,15 +24,15 @@ def context(
 
 
 @pytest.fixture
-def german(context: BrowserContext, server: Server, complaints: list[str]) -> Page:
-    store(server, Stored("gezeiten", title="Ebbe und Flut"))
+def german(context: BrowserContext, server: Server, page_errors: list[str]) -> Page:
+    store(server, StoredSession("gezeiten", title="Ebbe und Flut"))
     page = context.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("pageerror", lambda error: page_errors.append(str(error)))
     page.goto(f"{server.url}/")
     return page
 
 
-def test_everything_is_german_for_whoever_reads_german(german: Page, upstream: Upstream) -> None:
+def test_everything_is_german_in_a_german_browser(german: Page, upstream: Upstream) -> None:
     page = german
     expect(page.locator("html")).to_have_attribute("lang", "de")
     expect(page.get_by_role("heading", name="Womit kann ich helfen?")).to_be_visible()
@@ -52,8 +52,8 @@ def test_everything_is_german_for_whoever_reads_german(german: Page, upstream: U
 
 
 @pytest.mark.parametrize("context", ["eo"], indirect=True)
-def test_a_language_that_the_page_has_not_is_answered_in_english(
-    open_page: Open, context: BrowserContext
+def test_an_unknown_language_is_shown_in_english(
+    open_page: OpenPage, context: BrowserContext
 ) -> None:
     page = open_page()
     expect(page.locator("html")).to_have_attribute("lang", "en")

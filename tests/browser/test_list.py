@@ -1,4 +1,4 @@
-"""The list of sessions: it is true without being asked again, whoever changes something."""
+"""The list of sessions follows every change without being requested again."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,9 +7,17 @@ from urllib.parse import quote
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open
-from tests.browser.listing import Stored, asked, choose, expected, link, links, store
+from tests.browser.conftest import OpenPage
 from tests.browser.page import answers, field, send
+from tests.browser.session_list import (
+    StoredSession,
+    choose_option,
+    expect_error,
+    link,
+    links,
+    record_requests,
+    store,
+)
 from tests.process import Server
 from tests.upstream import Answer, Call, Upstream
 
@@ -29,7 +37,7 @@ def test_a_session_that_another_program_starts_appears_answers_and_is_named(
         return Answer(["Many whales."], gate=replied)
 
     upstream.script = script
-    requests = asked(page)
+    requests = record_requests(page)
     question = "Which whales live beneath the waves?"
     with ThreadPoolExecutor() as elsewhere:
         answer = elsewhere.submit(server.chat, "whales", question)
@@ -47,7 +55,9 @@ def test_a_session_that_another_program_starts_appears_answers_and_is_named(
 
 def test_a_session_that_answers_comes_to_the_top(page: Page, server: Server) -> None:
     at = datetime.now(UTC) - timedelta(days=2)
-    store(server, Stored("first", at=at), Stored("second", at=at - timedelta(hours=1)))
+    store(
+        server, StoredSession("first", at=at), StoredSession("second", at=at - timedelta(hours=1))
+    )
     page.reload()
     expect(link(page, "second")).to_be_visible()
 
@@ -58,12 +68,10 @@ def test_a_session_that_answers_comes_to_the_top(page: Page, server: Server) -> 
     expect(rows.first).to_have_text("Today")
 
 
-def test_sessions_that_another_program_imports_appear_in_their_places(
-    page: Page, server: Server
-) -> None:
+def test_sessions_that_another_program_imports_appear_in_order(page: Page, server: Server) -> None:
     now = datetime.now(UTC)
-    old = Stored("carried here", at=now - timedelta(days=900))
-    store(server, old, Stored("brought here", at=now))
+    old = StoredSession("carried here", at=now - timedelta(days=900))
+    store(server, old, StoredSession("brought here", at=now))
 
     expect(link(page, "carried here")).to_be_visible()
     expect(links(page).first).to_have_text("brought here")
@@ -72,16 +80,19 @@ def test_sessions_that_another_program_imports_appear_in_their_places(
     expect(rows.last).to_have_text("carried here")
 
 
-def test_what_one_tab_changes_the_others_show(open_page: Open, server: Server) -> None:
-    store(server, *(Stored(f"{change} me") for change in ("rename", "pin", "archive", "delete")))
+def test_what_one_tab_changes_the_others_show(open_page: OpenPage, server: Server) -> None:
+    store(
+        server,
+        *(StoredSession(f"{change} me") for change in ("rename", "pin", "archive", "delete")),
+    )
     here, there = open_page(), open_page()
-    choose(there, "rename me", "Rename")
+    choose_option(there, "rename me", "Rename")
     expect(there.get_by_role("textbox", name="Title")).to_be_focused()
     there.keyboard.type("renamed there")
     there.keyboard.press("Enter")
-    choose(there, "pin me", "Pin")
-    choose(there, "archive me", "Archive")
-    choose(there, "delete me", "Delete")
+    choose_option(there, "pin me", "Pin")
+    choose_option(there, "archive me", "Archive")
+    choose_option(there, "delete me", "Delete")
     there.goto("about:blank")
 
     expect(link(here, "renamed there")).to_be_visible()
@@ -91,10 +102,10 @@ def test_what_one_tab_changes_the_others_show(open_page: Open, server: Server) -
         expect(link(here, gone)).to_have_count(0)
 
 
-def test_a_conversation_that_another_program_deletes_says_so(
-    open_page: Open, server: Server
+def test_a_conversation_that_another_program_deletes_shows_it(
+    open_page: OpenPage, server: Server
 ) -> None:
-    store(server, Stored("short-lived"))
+    store(server, StoredSession("short-lived"))
     page = open_page("short-lived")
     expect(answers(page)).to_be_visible()
     with server.client() as client:
@@ -106,16 +117,16 @@ def test_a_conversation_that_another_program_deletes_says_so(
     expect(field(page)).to_be_focused()
 
 
-def test_an_address_of_no_conversation_says_so(page: Page, complaints: list[str]) -> None:
+def test_an_address_of_no_conversation_shows_it(page: Page, page_errors: list[str]) -> None:
     page.goto("#/nobody%20knows%20it")
     expect(page.get_by_role("heading", name="There is no such conversation.")).to_be_visible()
     expect(page.get_by_text("It may have been deleted.")).to_be_visible()
-    expected(complaints, "404")
+    expect_error(page_errors, "404")
 
 
 def test_a_session_may_be_called_anything(page: Page, server: Server) -> None:
-    named = {session: f"odd {place}" for place, session in enumerate(ODD_IDS)}
-    store(server, *(Stored(session, title) for session, title in named.items()))
+    named = {session: f"odd {number}" for number, session in enumerate(ODD_IDS)}
+    store(server, *(StoredSession(session, title) for session, title in named.items()))
     page.reload()
     heading = page.get_by_role("heading", level=1)
     for session, title in named.items():
@@ -131,8 +142,8 @@ def test_a_session_may_be_called_anything(page: Page, server: Server) -> None:
         assert server.contents(session)[2] == "and who are you?"
 
 
-def test_ctrl_shift_o_begins_a_new_conversation(open_page: Open, server: Server) -> None:
-    store(server, Stored("left behind"))
+def test_ctrl_shift_o_begins_a_new_conversation(open_page: OpenPage, server: Server) -> None:
+    store(server, StoredSession("left behind"))
     page = open_page("left behind")
     link(page, "left behind").focus()
     page.keyboard.press("Control+Shift+O")

@@ -5,9 +5,17 @@ import re
 import pytest
 from playwright.sync_api import Page, Response, expect
 
-from tests.browser.conftest import Open
-from tests.browser.listing import Stored, asked, choose, link, links, more, store
+from tests.browser.conftest import OpenPage
 from tests.browser.page import answers, field, send
+from tests.browser.session_list import (
+    StoredSession,
+    choose_from_menu,
+    choose_option,
+    link,
+    links,
+    record_requests,
+    store,
+)
 from tests.process import Server, until
 from tests.upstream import Upstream
 
@@ -30,11 +38,11 @@ def is_deletion(response: Response) -> bool:
 
 
 @pytest.mark.parametrize("way", ["menu", "F2", "double click"])
-def test_a_session_is_renamed_in_its_place(page: Page, server: Server, way: str) -> None:
-    store(server, Stored(f"old by {way}"))
+def test_a_session_is_renamed_in_the_list(page: Page, server: Server, way: str) -> None:
+    store(server, StoredSession(f"old by {way}"))
     page.reload()
     if way == "menu":
-        choose(page, f"old by {way}", "Rename")
+        choose_option(page, f"old by {way}", "Rename")
     elif way == "F2":
         link(page, f"old by {way}").press("F2")
     else:
@@ -47,26 +55,28 @@ def test_a_session_is_renamed_in_its_place(page: Page, server: Server, way: str)
     page.keyboard.type(f"  new by {way} ")
     page.keyboard.press("Enter")
     expect(link(page, f"new by {way}")).to_be_focused()
-    assert server.sessions()[f"old by {way}"]["title"] == f"new by {way}"
+    until(lambda: server.sessions()[f"old by {way}"]["title"] == f"new by {way}")
 
 
-def test_a_title_is_kept_with_escape_and_cannot_be_empty(page: Page, server: Server) -> None:
-    store(server, Stored("kept title"))
+def test_escape_leaves_a_title_unchanged_and_a_title_cannot_be_empty(
+    page: Page, server: Server
+) -> None:
+    store(server, StoredSession("old title"))
     page.reload()
-    requests = asked(page)
+    requests = record_requests(page)
     for written, key in (("another", "Escape"), ("", "Enter"), ("   ", "Enter")):
-        link(page, "kept title").press("F2")
+        link(page, "old title").press("F2")
         field = page.get_by_role("textbox", name="Title")
         expect(field).to_be_focused()
         field.fill(written)
         page.keyboard.press(key)
-        expect(link(page, "kept title")).to_be_focused()
+        expect(link(page, "old title")).to_be_focused()
     assert not [request for request in requests if request.startswith("PATCH")]
-    assert server.sessions()["kept title"]["title"] == "kept title"
+    assert server.sessions()["old title"]["title"] == "old title"
 
 
 def test_a_title_that_a_person_gives_above_the_conversation_stays(
-    open_page: Open, server: Server, upstream: Upstream
+    open_page: OpenPage, server: Server, upstream: Upstream
 ) -> None:
     server.chat("named", "what is it called?")
     page = open_page("named")
@@ -88,32 +98,32 @@ def test_a_title_that_a_person_gives_above_the_conversation_stays(
 def test_a_pinned_session_is_above_the_others_until_it_is_unpinned(
     page: Page, server: Server
 ) -> None:
-    store(server, Stored("to pin"), Stored("not to pin"))
+    store(server, StoredSession("to pin"), StoredSession("not to pin"))
     page.reload()
-    choose(page, "to pin", "Pin")
+    choose_option(page, "to pin", "Pin")
     until(lambda: pinned(page) == ["to pin"])
     page.reload()
     expect(link(page, "not to pin")).to_be_visible()
     until(lambda: pinned(page) == ["to pin"])
 
-    choose(page, "to pin", "Unpin")
+    choose_option(page, "to pin", "Unpin")
     expect(page.get_by_role("heading", name="Pinned")).to_have_count(0)
     expect(link(page, "to pin")).to_be_visible()
 
 
-def test_an_archived_session_is_in_the_archive_until_it_is_taken_out(
+def test_an_archived_session_is_in_the_archive_until_it_is_unarchived(
     page: Page, server: Server
 ) -> None:
-    store(server, Stored("to archive"), Stored("not to archive"))
+    store(server, StoredSession("to archive"), StoredSession("not to archive"))
     page.reload()
-    choose(page, "to archive", "Archive")
+    choose_option(page, "to archive", "Archive")
     expect(link(page, "to archive")).to_have_count(0)
-    more(page, "Archive")
+    choose_from_menu(page, "Archive")
     expect(page.get_by_role("heading", name="Archive", exact=True)).to_be_visible()
     expect(link(page, "to archive")).to_be_visible()
     expect(link(page, "not to archive")).to_have_count(0)
 
-    choose(page, "to archive", "Unarchive")
+    choose_option(page, "to archive", "Unarchive")
     expect(page.get_by_text("The archive is empty.")).to_be_visible()
     page.get_by_role("button", name="Back to the conversations").click()
     expect(page.get_by_role("heading", name="Archive", exact=True)).to_have_count(0)
@@ -122,12 +132,12 @@ def test_an_archived_session_is_in_the_archive_until_it_is_taken_out(
 
 
 @pytest.mark.own_context
-def test_a_deletion_that_is_undone_was_none(open_page: Open, server: Server) -> None:
-    store(server, Stored("to keep"))
+def test_an_undone_deletion_deletes_nothing(open_page: OpenPage, server: Server) -> None:
+    store(server, StoredSession("to keep"))
     page = open_page("to keep")
     page.clock.install()
-    requests = asked(page)
-    choose(page, "to keep", "Delete")
+    requests = record_requests(page)
+    choose_option(page, "to keep", "Delete")
     expect(page.get_by_text("Deleted “to keep”.")).to_be_visible()
     expect(link(page, "to keep")).to_have_count(0)
     expect(page.get_by_role("heading", level=1)).to_have_text("New chat")
@@ -143,8 +153,8 @@ def test_a_deletion_that_is_undone_was_none(open_page: Open, server: Server) -> 
 
 
 @pytest.mark.own_context
-def test_a_session_is_deleted_when_nobody_undoes_it(open_page: Open, server: Server) -> None:
-    store(server, Stored("to lose", title="Lost"))
+def test_a_session_is_deleted_when_nobody_undoes_it(open_page: OpenPage, server: Server) -> None:
+    store(server, StoredSession("to lose", title="Lost"))
     page = open_page("to lose")
     page.clock.install()
     link(page, "Lost").press("Delete")
@@ -160,19 +170,19 @@ def test_a_session_is_deleted_when_nobody_undoes_it(open_page: Open, server: Ser
 
 
 def test_closing_the_page_deletes_what_nobody_has_undone(page: Page, server: Server) -> None:
-    store(server, Stored("to lose at once"))
+    store(server, StoredSession("to lose at once"))
     page.reload()
-    choose(page, "to lose at once", "Delete")
+    choose_option(page, "to lose at once", "Delete")
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
     page.close(run_before_unload=True)
     until(lambda: "to lose at once" not in server.sessions())
 
 
 def test_each_of_two_deletions_can_be_undone(page: Page, server: Server) -> None:
-    store(server, Stored("one of two"), Stored("two of two"))
+    store(server, StoredSession("one of two"), StoredSession("two of two"))
     page.reload()
-    choose(page, "one of two", "Delete")
-    choose(page, "two of two", "Delete")
+    choose_option(page, "one of two", "Delete")
+    choose_option(page, "two of two", "Delete")
     toast = page.get_by_role("status").locator("div").filter(has_text="one of two")
     toast.get_by_role("button", name="Undo").click()
     expect(link(page, "one of two")).to_be_visible()
@@ -182,21 +192,21 @@ def test_each_of_two_deletions_can_be_undone(page: Page, server: Server) -> None
 
 
 @pytest.mark.own_context
-def test_a_deletion_that_the_server_refuses_is_told_and_taken_back(
-    page: Page, server: Server, complaints: list[str]
+def test_a_deletion_that_the_server_refuses_is_reported_and_reverted(
+    page: Page, server: Server, page_errors: list[str]
 ) -> None:
-    store(server, Stored("not to be deleted"))
+    store(server, StoredSession("not to be deleted"))
     page.reload()
     page.clock.install()
     page.route(
         "**/sessions/**",
         lambda route: route.fulfill(status=503, json={"detail": "The disk is full."}),
     )
-    choose(page, "not to be deleted", "Delete")
+    choose_option(page, "not to be deleted", "Delete")
     with page.expect_response(is_deletion):
         page.clock.fast_forward(UNDO_MS)
     expect(page.get_by_text("Not deleted. The disk is full.")).to_be_visible()
     expect(link(page, "not to be deleted")).to_be_visible()
     assert links(page).filter(has_text=re.compile("not to be deleted")).count() == 1
-    assert [complaint for complaint in complaints if "503" in complaint] == complaints
-    complaints.clear()
+    assert [error for error in page_errors if "503" in error] == page_errors
+    page_errors.clear()

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import Open
-from tests.browser.listing import Stored, choose, link, more, store
+from tests.browser.conftest import OpenPage
 from tests.browser.page import button, field
-from tests.process import PATIENCE, Server
+from tests.browser.session_list import StoredSession, choose_from_menu, choose_option, link, store
+from tests.process import PATIENCE, Server, until
 
 MAC = "Object.defineProperty(Navigator.prototype, 'platform', { get: () => 'MacIntel' })"
 
@@ -68,10 +68,11 @@ def test_tab_does_not_lead_into_a_hidden_list(page: Page) -> None:
 
 
 def test_the_archive_has_a_heading_and_a_way_back_with_keys(page: Page, server: Server) -> None:
-    store(server, Stored("not archived"))
+    store(server, StoredSession("not archived"))
     button(page, "More").press("Enter")
     expect(page.get_by_role("menuitem", name="Import…")).to_be_focused()
     page.keyboard.type("A")
+    expect(page.get_by_role("menuitem", name="Archive")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Archive", exact=True)).to_be_visible()
     button(page, "Back to the conversations").press("Enter")
@@ -79,31 +80,31 @@ def test_the_archive_has_a_heading_and_a_way_back_with_keys(page: Page, server: 
     assert page.evaluate("document.activeElement !== document.body")
 
 
-def test_archiving_can_be_undone_and_so_can_the_way_out(page: Page, server: Server) -> None:
-    store(server, Stored("there and back"))
+def test_archiving_and_unarchiving_can_be_undone(page: Page, server: Server) -> None:
+    store(server, StoredSession("there and back"))
     page.reload()
-    choose(page, "there and back", "Archive")
+    choose_option(page, "there and back", "Archive")
     expect(page.get_by_text("Archived.", exact=True)).to_be_visible()
     expect(link(page, "there and back")).to_have_count(0)
     button(page, "Undo").press("Enter")
     expect(link(page, "there and back")).to_be_visible()
     assert page.evaluate("document.activeElement !== document.body")
 
-    choose(page, "there and back", "Archive")
-    more(page, "Archive")
-    choose(page, "there and back", "Unarchive")
+    choose_option(page, "there and back", "Archive")
+    choose_from_menu(page, "Archive")
+    choose_option(page, "there and back", "Unarchive")
     expect(page.get_by_text("Unarchived.", exact=True)).to_be_visible()
     expect(link(page, "there and back")).to_have_count(0)
     toast = page.get_by_role("status").locator("div").filter(has_text="Unarchived.")
     toast.get_by_role("button", name="Undo").click()
     expect(link(page, "there and back")).to_be_visible()
-    assert server.sessions()["there and back"]["archived"] is True
+    until(lambda: server.sessions()["there and back"]["archived"])
 
 
-def test_what_can_be_undone_is_said_in_the_middle_and_undo_is_one_word(
-    open_page: Open, server: Server
+def test_an_undo_toast_is_centred_and_its_button_has_one_line(
+    open_page: OpenPage, server: Server
 ) -> None:
-    store(server, Stored("undo", title="Donaudampfschifffahrt " * 11))
+    store(server, StoredSession("undo", title="Donaudampfschifffahrt " * 11))
     page = open_page()
     page.get_by_role("navigation").get_by_role("button", name="Options for Donau").click()
     page.get_by_role("menuitem", name="Delete").click()
@@ -120,25 +121,31 @@ def test_what_can_be_undone_is_said_in_the_middle_and_undo_is_one_word(
     button(page, "Undo").click()
 
 
-def test_what_is_said_of_one_conversation_is_not_said_over_another(
-    open_page: Open, server: Server, complaints: list[str]
+def test_a_toast_of_one_conversation_is_not_shown_over_another(
+    open_page: OpenPage, server: Server, page_errors: list[str]
 ) -> None:
-    store(server, Stored("here"), Stored("elsewhere"))
+    store(server, StoredSession("here"), StoredSession("elsewhere"))
     page = open_page("here")
     page.route("**/sessions/here", lambda route: route.abort())
-    choose(page, "here", "Pin")
+    choose_option(page, "here", "Pin")
     expect(page.get_by_role("status").get_by_text("cannot be reached")).to_be_visible()
-    choose(page, "elsewhere", "Delete")
+    choose_option(page, "elsewhere", "Delete")
     page.get_by_role("link", name="New chat").first.click()
     expect(page.get_by_role("status").get_by_text("cannot be reached")).to_have_count(0)
     # What can be undone stays.
     button(page, "Undo").click()
     expect(link(page, "elsewhere")).to_be_visible()
-    complaints.clear()
+    page_errors.clear()
 
 
-def test_no_toast_covers_the_end_of_an_answer_on_a_phone(open_page: Open, server: Server) -> None:
-    store(server, Stored("covered", messages=("hello", "A line.\n\n" * 60)), Stored("other"))
+def test_no_toast_covers_the_end_of_an_answer_on_a_phone(
+    open_page: OpenPage, server: Server
+) -> None:
+    store(
+        server,
+        StoredSession("covered", messages=("hello", "A line.\n\n" * 60)),
+        StoredSession("other"),
+    )
     page = open_page("covered")
     page.set_viewport_size({"width": 390, "height": 844})
     button(page, "Options for covered").last.click()
@@ -151,9 +158,9 @@ def test_no_toast_covers_the_end_of_an_answer_on_a_phone(open_page: Open, server
     button(page, "Undo").click()
 
 
-def test_marks_that_turn_the_text_do_not_hide_a_title(open_page: Open, server: Server) -> None:
+def test_direction_marks_do_not_hide_a_title(open_page: OpenPage, server: Server) -> None:
     title = "\u202eevil\u202c and \u2066good\u2069"
-    store(server, Stored("turned", title=title))
+    store(server, StoredSession("turned", title=title))
     page = open_page("turned")
     expect(link(page, "evil and good")).to_be_visible()
     expect(link(page, "evil and good")).to_have_attribute("title", "evil and good")
@@ -168,8 +175,8 @@ def test_marks_that_turn_the_text_do_not_hide_a_title(open_page: Open, server: S
     assert server.sessions()["turned"]["title"] == title
 
 
-def test_renaming_takes_no_more_room_than_a_title_needs(open_page: Open, server: Server) -> None:
-    store(server, Stored("short"))
+def test_the_field_for_a_title_is_no_wider_than_needed(open_page: OpenPage, server: Server) -> None:
+    store(server, StoredSession("short"))
     page = open_page("short")
     page.get_by_role("heading", level=1).get_by_role("button").click()
     box = page.get_by_role("textbox", name="Title").bounding_box()
@@ -189,7 +196,7 @@ def test_dates_are_written_as_the_reader_writes_them(
     browser: Browser, server: Server, locale: str, today: str, past: str
 ) -> None:
     old = datetime(2021, 3, 5, 12, tzinfo=UTC)
-    store(server, Stored(f"new {locale}"), Stored(f"old {locale}", at=old))
+    store(server, StoredSession(f"new {locale}"), StoredSession(f"old {locale}", at=old))
     with browser.new_context(base_url=server.url, locale=locale) as context:
         context.set_default_timeout(PATIENCE * 1_000)
         page = context.new_page()
@@ -200,7 +207,7 @@ def test_dates_are_written_as_the_reader_writes_them(
 
 
 @pytest.mark.own_context
-def test_a_mac_has_a_key_of_its_own(context: BrowserContext, open_page: Open) -> None:
+def test_a_mac_has_its_own_shortcut_key(context: BrowserContext, open_page: OpenPage) -> None:
     page = open_page()
     expect(button(page, "Search Ctrl K")).to_be_visible()
     context.add_init_script(MAC)
@@ -211,8 +218,8 @@ def test_a_mac_has_a_key_of_its_own(context: BrowserContext, open_page: Open) ->
     expect(page.get_by_role("dialog", name="Help")).not_to_contain_text("Ctrl")
 
 
-def test_a_reader_of_german_has_the_list_in_german(browser: Browser, server: Server) -> None:
-    store(server, Stored("deutsch"))
+def test_the_list_is_german_in_a_german_browser(browser: Browser, server: Server) -> None:
+    store(server, StoredSession("deutsch"))
     with browser.new_context(base_url=server.url, locale="de-AT") as context:
         context.set_default_timeout(PATIENCE * 1_000)
         page = context.new_page()

@@ -1,4 +1,4 @@
-"""More models than one can look through: the one that is to answer is found by its name."""
+"""With many models, one is chosen by a search for its name."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Pace
 from tests.browser.page import answers, button, replying, send
-from tests.browser.test_access import Faults
+from tests.browser.test_access import AccessibilityReport
 from tests.browser.test_keyboard import tab_to
 from tests.process import Server
 from tests.upstream import Answer, Upstream
@@ -57,7 +57,7 @@ def test_a_model_is_found_by_parts_of_its_name(page: Page, upstream: Upstream) -
     assert upstream.replies[-1].body["model"] == "beta-xl"
 
 
-def test_a_model_is_chosen_with_keys_alone(page: Page) -> None:
+def test_a_model_is_chosen_with_the_keyboard_alone(page: Page) -> None:
     tab_to(page, picker(page))
     page.keyboard.press("Enter")
     expect(search(page)).to_be_focused()
@@ -101,7 +101,7 @@ def test_escape_closes_the_models_and_stops_no_answer(
     expect(answers(page)).to_contain_text("One two.")
 
 
-def test_a_long_name_leaves_room_on_a_phone(page: Page) -> None:
+def test_a_long_model_name_fits_on_a_phone(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     picker(page).click()
     search(page).fill("very long")
@@ -117,14 +117,14 @@ def test_a_long_name_leaves_room_on_a_phone(page: Page) -> None:
 
 
 def test_axe_finds_nothing_in_the_search_for_a_model(page: Page) -> None:
-    faults = Faults(page)
-    faults.look("the button")
+    report = AccessibilityReport(page)
+    report.check("the button")
     picker(page).click()
     expect(search(page)).to_be_focused()
-    faults.look("models")
+    report.check("models")
     search(page).fill("nothing is called so")
     expect(page.get_by_text("No such model.")).to_be_visible()
-    faults.look("no such model")
+    report.check("no such model")
     search(page).fill("beta")
-    faults.look("models")
-    assert not faults.found, "\n\n".join(faults.found)
+    report.check("models")
+    assert not report.violations, "\n\n".join(report.violations)

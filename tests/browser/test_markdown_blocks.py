@@ -4,10 +4,10 @@ from itertools import count
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open, Pace
-from tests.browser.listing import Stored, store
-from tests.browser.page import answers, button, ended, replying, send
-from tests.browser.test_access import Faults
+from tests.browser.conftest import OpenPage, Pace
+from tests.browser.page import answers, button, replying, send, wait_until_answered
+from tests.browser.session_list import StoredSession, store
+from tests.browser.test_access import AccessibilityReport
 from tests.process import Server
 from tests.upstream import Answer, Upstream
 
@@ -73,10 +73,10 @@ ALERTS = """\
 _numbers = count(1)
 
 
-def shown(open_page: Open, server: Server, text: str) -> Page:
+def shown(open_page: OpenPage, server: Server, text: str) -> Page:
     """A page at a conversation whose answer is this text."""
     name = f"markdown {next(_numbers)}"
-    store(server, Stored(name, messages=("hello", text)))
+    store(server, StoredSession(name, messages=("hello", text)))
     page = open_page(name)
     expect(answers(page).locator(".markdown")).to_be_visible()
     return page
@@ -90,8 +90,8 @@ def bottom(element: Locator) -> float:
     return float(element.evaluate("element => element.getBoundingClientRect().bottom"))
 
 
-def test_a_heading_stands_nearer_to_its_text_than_to_what_is_before(
-    open_page: Open, server: Server
+def test_a_heading_is_nearer_to_its_text_than_to_the_text_before(
+    open_page: OpenPage, server: Server
 ) -> None:
     page = shown(open_page, server, "Before.\n\n## A heading\n\nIts text.\n")
     heading = answers(page).get_by_role("heading", name="A heading")
@@ -100,7 +100,9 @@ def test_a_heading_stands_nearer_to_its_text_than_to_what_is_before(
     assert above > 2 * below > 0
 
 
-def test_details_hold_all_the_markdown_as_far_as_their_end(open_page: Open, server: Server) -> None:
+def test_details_contain_all_the_markdown_up_to_their_end(
+    open_page: OpenPage, server: Server
+) -> None:
     page = shown(open_page, server, DETAILS)
     answer = answers(page)
     summary = answer.locator("summary").first
@@ -123,7 +125,7 @@ def test_details_hold_all_the_markdown_as_far_as_their_end(open_page: Open, serv
     expect(deeper.get_by_text("At the bottom.")).to_be_visible()
 
 
-def test_details_are_open_while_they_are_written_and_stay_so(
+def test_details_are_open_while_they_are_written_and_stay_open(
     page: Page, upstream: Upstream, pace: Pace
 ) -> None:
     pieces = [
@@ -144,22 +146,22 @@ def test_details_are_open_while_they_are_written_and_stay_so(
     expect(details.get_by_role("listitem")).to_have_text("an item")
     expect(details.get_by_role("listitem")).to_be_visible()
     expect(answers(page)).not_to_contain_text("</det")
-    place = top(details.get_by_role("listitem"))
+    before = top(details.get_by_role("listitem"))
     pace.write(100)
-    ended(page)
+    wait_until_answered(page)
     expect(details).not_to_contain_text("After.")
     expect(details.get_by_role("listitem")).to_be_visible()
     # Only what the page scrolls moves it, and there is nothing to scroll here.
-    assert top(details.get_by_role("listitem")) == place
+    assert top(details.get_by_role("listitem")) == before
 
 
-def test_details_without_an_end_hide_nothing(open_page: Open, server: Server) -> None:
+def test_details_without_an_end_hide_nothing(open_page: OpenPage, server: Server) -> None:
     page = shown(open_page, server, "<details>\n<summary>More</summary>\n\nThe rest\n\nof it all.")
     expect(answers(page).get_by_text("of it all.")).to_be_visible()
 
 
-def test_a_footnote_is_led_to_and_back_from_by_mouse_and_by_keys(
-    open_page: Open, server: Server
+def test_a_footnote_and_its_references_are_linked_for_mouse_and_keyboard(
+    open_page: OpenPage, server: Server
 ) -> None:
     page = shown(open_page, server, NOTES)
     answer = answers(page)
@@ -187,9 +189,11 @@ def test_a_footnote_is_led_to_and_back_from_by_mouse_and_by_keys(
     assert page.url == address
 
 
-def test_footnotes_of_one_message_lead_to_none_of_another(open_page: Open, server: Server) -> None:
+def test_footnotes_of_one_message_lead_to_none_of_another(
+    open_page: OpenPage, server: Server
+) -> None:
     messages = ("a", "First[^1].\n\n[^1]: Of the first.", "b", "Second[^1].\n\n[^1]: Of the last.")
-    store(server, Stored("two with footnotes", messages=messages))
+    store(server, StoredSession("two with footnotes", messages=messages))
     page = open_page("two with footnotes")
     for answer, text in ((answers(page).first, "the first"), (answers(page).last, "the last")):
         answer.get_by_role("link", name="Footnote 1").click()
@@ -198,7 +202,7 @@ def test_footnotes_of_one_message_lead_to_none_of_another(open_page: Open, serve
 
 
 def test_a_long_message_is_scrolled_to_its_footnote_and_back(
-    open_page: Open, server: Server
+    open_page: OpenPage, server: Server
 ) -> None:
     middle = "\n\n".join(f"Paragraph {number}." for number in range(100))
     page = shown(open_page, server, f"A claim[^1].\n\n{middle}\n\n[^1]: Its source.")
@@ -226,13 +230,15 @@ def test_references_look_alike_before_and_after_their_footnotes_come(
     expect(answers(page).locator("sup")).to_have_text(["1", "2"])
     expect(answers(page).get_by_role("link")).to_have_count(0)
     pace.write(100)
-    ended(page)
+    wait_until_answered(page)
     expect(answers(page).get_by_role("link", name="Footnote 1")).to_be_visible()
     expect(answers(page)).to_contain_text("one more[^2].")
     expect(answers(page).get_by_role("listitem")).to_contain_text("Its source.")
 
 
-def test_alerts_say_by_a_word_what_their_colour_says(open_page: Open, server: Server) -> None:
+def test_alerts_have_a_word_for_what_their_colour_means(
+    open_page: OpenPage, server: Server
+) -> None:
     page = shown(open_page, server, ALERTS)
     notes = answers(page).get_by_role("note")
     texts = ["Worth knowing.", "Useful.", "Needed.", "a list", "Risky."]
@@ -248,7 +254,7 @@ def test_alerts_say_by_a_word_what_their_colour_says(open_page: Open, server: Se
 
 
 def test_an_alert_and_details_read_from_the_right_where_their_text_does(
-    open_page: Open, server: Server
+    open_page: OpenPage, server: Server
 ) -> None:
     text = "> [!WARNING]\n> تحذير مهم هنا.\n\n<details open><summary>المزيد</summary>نص</details>"
     page = shown(open_page, server, text)
@@ -257,9 +263,9 @@ def test_an_alert_and_details_read_from_the_right_where_their_text_does(
 
 
 def test_the_brackets_of_a_matrix_grow_with_it_in_a_font_of_the_pages_own(
-    open_page: Open, server: Server
+    open_page: OpenPage, server: Server
 ) -> None:
-    store(server, Stored("no formula", messages=("hello", "No formula.")))
+    store(server, StoredSession("no formula", messages=("hello", "No formula.")))
     fonts: list[str] = []
     page = open_page("no formula")
     page.on("request", lambda request: fonts.append(request.url))
@@ -267,7 +273,7 @@ def test_the_brackets_of_a_matrix_grow_with_it_in_a_font_of_the_pages_own(
     assert not [url for url in fonts if url.endswith(".woff2")]
     rows = r" \\ ".join(["a"] * 6)
     text = f"$$\\begin{{pmatrix}} {rows} \\end{{pmatrix}}$$"
-    store(server, Stored("matrix", messages=("hello", text)))
+    store(server, StoredSession("matrix", messages=("hello", text)))
     page.goto("#/matrix")
     bracket = answers(page).locator("mo").first
     expect(bracket).to_have_text("(")
@@ -285,7 +291,7 @@ CARET = """
 """
 
 
-def test_a_dot_stands_behind_the_last_word_only_while_the_answer_grows(
+def test_a_dot_follows_the_last_word_only_while_the_answer_grows(
     page: Page, upstream: Upstream, pace: Pace
 ) -> None:
     pieces = ["A paragraph.\n\n", "- one\n- two", "\n\n```\nx = 1", "\n```\n\n", "The end."]
@@ -296,15 +302,15 @@ def test_a_dot_stands_behind_the_last_word_only_while_the_answer_grows(
         expect(answers(page)).to_contain_text(text)
         assert answers(page).evaluate(CARET) == [text]
     pace.write(100)
-    ended(page)
+    wait_until_answered(page)
     assert answers(page).evaluate(CARET) == []
 
 
-def test_axe_finds_nothing_in_them(open_page: Open, server: Server) -> None:
+def test_axe_finds_nothing_in_them(open_page: OpenPage, server: Server) -> None:
     page = shown(open_page, server, f"# First\n\n## Second\n\n{DETAILS}\n\n{ALERTS}\n\n{NOTES}")
-    faults = Faults(page)
-    faults.look("all of it closed")
+    report = AccessibilityReport(page)
+    report.check("all of it closed")
     answers(page).locator("summary").first.click()
     answers(page).get_by_role("link", name="Footnote 1").first.click()
-    faults.look("all of it open")
-    assert not faults.found, "\n\n".join(faults.found)
+    report.check("all of it open")
+    assert not report.violations, "\n\n".join(report.violations)

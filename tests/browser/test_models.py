@@ -1,14 +1,26 @@
-"""Which model answers: the one that is chosen, also when a reply is asked for again."""
+"""The chosen model answers, also when an answer is regenerated."""
 
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open
-from tests.browser.listing import Stored, expected, store
-from tests.browser.page import answers, button, ended, field, questions, send, session_of, shows
-from tests.process import Server
+from tests.browser.conftest import OpenPage
+from tests.browser.page import (
+    answers,
+    button,
+    expect_messages,
+    field,
+    hold,
+    questions,
+    release,
+    send,
+    session_of,
+    wait_until_answered,
+    wait_until_held,
+)
+from tests.browser.session_list import StoredSession, expect_error, store
+from tests.process import Server, until
 from tests.upstream import Upstream
 
 FIRST, SECOND, THIRD = "openai:scripted", "openai:scripted-b", "openai:scripted-c"
@@ -31,11 +43,11 @@ def models(upstream: Upstream) -> list[str]:
     return [call.body["model"] for call in upstream.replies]
 
 
-def test_a_reply_is_asked_for_again_from_the_model_that_is_chosen_by_then(
+def test_an_answer_is_regenerated_by_the_model_that_is_chosen_then(
     page: Page, upstream: Upstream
 ) -> None:
     send(page, "hello")
-    ended(page)
+    wait_until_answered(page)
     expect(answers(page)).to_contain_text(FIRST)
     page.get_by_role("combobox", name="Model").select_option(SECOND)
     button(page, "Regenerate").click()
@@ -44,32 +56,31 @@ def test_a_reply_is_asked_for_again_from_the_model_that_is_chosen_by_then(
     assert models(upstream) == ["scripted", "scripted-b"]
 
 
-def test_a_model_that_is_chosen_holds_before_the_server_says_so(
+def test_a_chosen_model_is_used_before_the_server_confirms_it(
     page: Page, upstream: Upstream
 ) -> None:
     send(page, "hello")
-    ended(page)
-    held: list[Route] = []
-    page.route("**/sessions/*", lambda route: held.append(route))
+    wait_until_answered(page)
+    routes = hold(page, "**/sessions/*")
     page.get_by_role("combobox", name="Model").select_option(SECOND)
+    wait_until_held(page, routes)
     button(page, "Regenerate").click()
     send(page, "and now?")
     assert models(upstream) == ["scripted"]
-    page.unroute("**/sessions/*")
-    held[0].continue_()
+    release(page, "**/sessions/*", routes)
     expect(answers(page).last).to_contain_text("Reply to: and now?")
-    ended(page)
+    wait_until_answered(page)
     assert models(upstream) == ["scripted", "scripted-b", "scripted-b"]
 
 
-def test_a_choice_that_hangs_does_not_keep_what_is_sent_for_ever(
+def test_a_choice_that_hangs_does_not_block_messages_forever(
     page: Page, server: Server, upstream: Upstream
 ) -> None:
     send(page, "hello")
-    ended(page)
-    held: list[Route] = []
-    page.route("**/sessions/*", lambda route: held.append(route))
+    wait_until_answered(page)
+    routes = hold(page, "**/sessions/*")
     page.get_by_role("combobox", name="Model").select_option(SECOND)
+    wait_until_held(page, routes)
     send(page, "is anybody there?")
     expect(answers(page).last).to_contain_text("Reply to: is anybody there?")
     expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
@@ -78,21 +89,21 @@ def test_a_choice_that_hangs_does_not_keep_what_is_sent_for_ever(
     page.unroute("**/sessions/*")
 
 
-def test_a_model_that_cannot_be_chosen_is_given_back(page: Page, complaints: list[str]) -> None:
+def test_a_model_that_cannot_be_chosen_is_reverted(page: Page, page_errors: list[str]) -> None:
     send(page, "hello")
-    ended(page)
+    wait_until_answered(page)
     page.route("**/sessions/*", lambda route: route.fulfill(status=503, body="{}"))
     page.get_by_role("combobox", name="Model").select_option(SECOND)
     expect(page.get_by_text("The server answered 503.")).to_be_visible()
     expect(page.get_by_role("combobox", name="Model")).to_have_value(FIRST)
-    expected(complaints, "503")
+    expect_error(page_errors, "503")
 
 
-def test_a_reply_is_asked_for_from_another_model_by_keys_alone(
+def test_an_answer_is_regenerated_by_another_model_with_the_keyboard_alone(
     page: Page, server: Server, upstream: Upstream
 ) -> None:
     send(page, "hello")
-    ended(page)
+    wait_until_answered(page)
     button(page, "Regenerate with another model").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("menuitem")).to_have_text([FIRST, SECOND, THIRD])
@@ -101,7 +112,7 @@ def test_a_reply_is_asked_for_from_another_model_by_keys_alone(
     expect(answers(page)).to_contain_text("2/2")
     expect(answers(page)).to_contain_text(THIRD)
     expect(field(page)).to_be_focused()
-    ended(page)
+    wait_until_answered(page)
     assert models(upstream) == ["scripted", "scripted-c"]
     # It was for this reply alone.
     assert server.get(f"/sessions/{session_of(page)}")["model"] is None
@@ -111,7 +122,7 @@ def test_an_edited_message_is_answered_by_the_model_that_is_chosen(
     page: Page, upstream: Upstream
 ) -> None:
     send(page, "hello")
-    ended(page)
+    wait_until_answered(page)
     page.get_by_role("combobox", name="Model").select_option(SECOND)
     expect(page.get_by_role("combobox", name="Model")).to_have_value(SECOND)
     questions(page).hover()
@@ -119,31 +130,31 @@ def test_an_edited_message_is_answered_by_the_model_that_is_chosen(
     page.get_by_role("textbox", name="Edit the message").fill("hello there")
     page.keyboard.press("Enter")
     expect(answers(page)).to_contain_text("Reply to: hello there")
-    ended(page)
+    wait_until_answered(page)
     assert models(upstream) == ["scripted", "scripted-b"]
 
 
-def test_an_imported_answer_can_be_asked_for_again(
-    open_page: Open, server: Server, session: str
+def test_an_imported_answer_can_be_regenerated(
+    open_page: OpenPage, server: Server, session: str
 ) -> None:
-    store(server, Stored(session, messages=("When is high tide?", "Twice a day.")))
+    store(server, StoredSession(session, messages=("When is high tide?", "Twice a day.")))
     page = open_page(session)
-    shows(page, "When is high tide?", "Twice a day.")
+    expect_messages(page, "When is high tide?", "Twice a day.")
     button(page, "Regenerate").click()
-    shows(page, "When is high tide?", "Reply to: When is high tide?")
-    ended(page)
+    expect_messages(page, "When is high tide?", "Reply to: When is high tide?")
+    wait_until_answered(page)
     expect(questions(page)).to_contain_text("2/2")
     button(page, "Previous branch").click()
-    shows(page, "When is high tide?", "Twice a day.")
-    assert server.contents(session) == ["When is high tide?", "Twice a day."]
+    expect_messages(page, "When is high tide?", "Twice a day.")
+    until(lambda: server.contents(session) == ["When is high tide?", "Twice a day."])
 
 
 def test_an_imported_message_without_an_answer_can_be_answered(
-    open_page: Open, server: Server, session: str
+    open_page: OpenPage, server: Server, session: str
 ) -> None:
-    store(server, Stored(session, messages=("Is anybody there?",)))
+    store(server, StoredSession(session, messages=("Is anybody there?",)))
     page = open_page(session)
     expect(page.get_by_role("alert")).to_contain_text("No answer from the model.")
     button(page, "Try again").click()
-    shows(page, "Is anybody there?", "Reply to: Is anybody there?")
+    expect_messages(page, "Is anybody there?", "Reply to: Is anybody there?")
     expect(page.get_by_role("alert")).to_have_count(0)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.browser.conftest import Open
-from tests.browser.listing import Stored, links, store
+from tests.browser.conftest import OpenPage
 from tests.browser.page import answers, button, field, questions
+from tests.browser.session_list import StoredSession, links, store
 from tests.process import PATIENCE, Server
 
 WIDE = "\n\n".join(
@@ -44,20 +44,20 @@ def _stored(running_server: Server) -> None:
     long_title = "A title " + "ofonelongword" * 10
     store(
         running_server,
-        Stored("wide", title=long_title, messages=("x" * 300, WIDE)),
-        Stored("plain", title="Plain"),
+        StoredSession("wide", title=long_title, messages=("x" * 300, WIDE)),
+        StoredSession("plain", title="Plain"),
     )
 
 
 def fits(page: Page) -> bool:
     """Whether all is as wide as the screen: nothing can be scrolled sideways but by itself."""
-    found: bool = page.evaluate(
+    is_fitting: bool = page.evaluate(
         """() => [document.documentElement, document.body, document.querySelector('main'),
             document.querySelector('[aria-label=Messages]')].every(
             (element) => element === null || element.scrollWidth <= element.clientWidth
         ) && visualViewport.scale === 1 && innerWidth === 390"""
     )
-    return found
+    return is_fitting
 
 
 def drawer(page: Page) -> Locator:
@@ -77,7 +77,7 @@ def is_closed(page: Page) -> None:
     expect(page.locator("main[inert]")).to_have_count(0)
 
 
-def test_nothing_wide_makes_the_page_wide(open_page: Open, server: Server) -> None:
+def test_nothing_wide_makes_the_page_wide(open_page: OpenPage, server: Server) -> None:
     page = open_page("wide")
     expect(answers(page).locator("math")).to_be_attached()
     assert fits(page)
@@ -162,7 +162,7 @@ def test_enter_begins_a_line_and_the_button_sends(page: Page, server: Server) ->
     assert fits(page)
 
 
-def test_every_button_is_large_enough_for_a_finger(open_page: Open) -> None:
+def test_every_button_is_large_enough_for_a_finger(open_page: OpenPage) -> None:
     page = open_page("plain")
     expect(answers(page)).to_be_visible()
     button(page, "Open the list").tap()

@@ -3,17 +3,19 @@
 import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
-from tests.browser.conftest import Open, Pace
+from tests.browser.conftest import OpenPage, Pace
 from tests.browser.page import (
     answers,
     button,
-    ended,
+    expect_messages,
+    hold,
     questions,
+    release,
     replying,
     send,
     session_of,
-    shows,
-    stored,
+    wait_until_answered,
+    wait_until_stored,
 )
 from tests.process import Server, until
 from tests.upstream import Answer, Call, Upstream, polite
@@ -46,16 +48,16 @@ def test_a_second_message_waits_and_is_answered_after_the_first(
     send(page, "second")
     expect(questions(page).last).to_contain_text(WAITS)
     expect(questions(page).first).not_to_contain_text(WAITS)
-    shows(page, "first", "word1", "second")
+    expect_messages(page, "first", "word1", "second")
 
     pace.write(1_000)
-    shows(page, "first", "word9", "second", "Reply to: second")
-    ended(page)
+    expect_messages(page, "first", "word9", "second", "Reply to: second")
+    wait_until_answered(page)
     expect(page.get_by_text(WAITS)).to_have_count(0)
     assert [m["role"] for m in server.history(session_of(page))] == ["user", "assistant"] * 2
 
 
-def test_a_message_that_waits_can_be_cancelled_and_is_kept(
+def test_a_queued_message_can_be_cancelled_and_stays(
     page: Page, server: Server, upstream: Upstream, slow_first: None, pace: Pace
 ) -> None:
     begin(page, pace)
@@ -67,9 +69,9 @@ def test_a_message_that_waits_can_be_cancelled_and_is_kept(
 
     pace.write(1_000)
     expect(answers(page).last).to_contain_text("Reply to: third")
-    ended(page)
-    asked = [call.messages[-1][1] for call in upstream.replies]
-    assert asked == ["first", "third"]
+    wait_until_answered(page)
+    questions_sent = [call.messages[-1][1] for call in upstream.replies]
+    assert questions_sent == ["first", "third"]
     session = session_of(page)
     stored = [m for m in server.history(session) if m["content"] == "second"]
     page.reload()
@@ -90,27 +92,28 @@ def test_the_last_message_that_was_cancelled_while_it_waited_can_be_answered_onc
     expect(answers(page).first).to_contain_text("word9")
 
     button(page, "Try again").click()
-    shows(page, "first", "word9", "second", "Reply to: second")
+    expect_messages(page, "first", "word9", "second", "Reply to: second")
+    wait_until_answered(page)
     assert server.contents(session_of(page))[2:] == ["second", "Reply to: second"]
 
 
 def test_what_waits_is_there_after_a_reload_and_in_a_second_tab(
-    page: Page, open_page: Open, slow_first: None, pace: Pace
+    page: Page, open_page: OpenPage, slow_first: None, pace: Pace
 ) -> None:
     begin(page, pace)
     send(page, "second")
     expect(page.get_by_text(WAITS)).to_be_visible()
     page.reload()
-    shows(page, "first", "word1", "second")
+    expect_messages(page, "first", "word1", "second")
     expect(questions(page).last).to_contain_text(WAITS)
     second = open_page(session_of(page))
-    shows(second, "first", "word1", "second")
+    expect_messages(second, "first", "word1", "second")
     expect(questions(second).last).to_contain_text(WAITS)
 
     pace.write(1_000)
     for tab in (page, second):
-        shows(tab, "first", "word9", "second", "Reply to: second")
-        ended(tab)
+        expect_messages(tab, "first", "word9", "second", "Reply to: second")
+        wait_until_answered(tab)
 
 
 def test_stopping_the_running_answer_lets_the_next_one_begin(
@@ -120,12 +123,12 @@ def test_stopping_the_running_answer_lets_the_next_one_begin(
     send(page, "second")
     expect(page.get_by_text(WAITS)).to_be_visible()
     page.keyboard.press("Escape")
-    shows(page, "first", "Stopped.", "second", "Reply to: second")
+    expect_messages(page, "first", "Stopped.", "second", "Reply to: second")
     expect(answers(page).first).to_contain_text("word0 word1")
 
 
-def test_however_many_wait_in_two_tabs_the_page_does_what_is_pressed(
-    page: Page, open_page: Open, slow_first: None, pace: Pace
+def test_the_page_stays_usable_however_many_messages_wait_in_two_tabs(
+    page: Page, open_page: OpenPage, slow_first: None, pace: Pace
 ) -> None:
     """A browser has six connections to a server."""
     begin(page, pace)
@@ -139,11 +142,11 @@ def test_however_many_wait_in_two_tabs_the_page_does_what_is_pressed(
     button(second, "Stop").click()
     for tab in (page, second):
         expect(answers(tab).last).to_contain_text("Reply to: message 8")
-        ended(tab)
+        wait_until_answered(tab)
         expect(tab.get_by_text(WAITS)).to_have_count(0)
 
 
-def test_an_answer_about_the_past_that_arrives_late_takes_nothing_off_the_page(
+def test_an_old_history_that_arrives_late_removes_nothing_from_the_page(
     page: Page, upstream: Upstream, pace: Pace
 ) -> None:
     upstream.script = replying(Answer(["one ", "two"], pace=pace.semaphore))
@@ -168,13 +171,13 @@ def test_an_answer_about_the_past_that_arrives_late_takes_nothing_off_the_page(
     # Asking the page something lets what Playwright intercepts go on.
     until(lambda: page.evaluate("1") and responses)
     pace.write(one_answer)
-    stored(page)
-    shows(page, "first", "one two", "second", "one two")
+    wait_until_stored(page)
+    expect_messages(page, "first", "one two", "second", "one two")
 
     with page.expect_request_finished(lambda request: request == routes[0].request):
         routes[0].fulfill(response=responses[0])
     page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
-    shows(page, "first", "one two", "second", "one two")
+    expect_messages(page, "first", "one two", "second", "one two")
 
 
 def test_answers_that_come_faster_than_the_history_is_read_stay_in_their_order(
@@ -185,43 +188,40 @@ def test_answers_that_come_faster_than_the_history_is_read_stay_in_their_order(
     for number, text in enumerate(texts, start=1):
         send(page, text)
         expect(page.get_by_text(WAITS)).to_have_count(number)
-    held: list[Route] = []
-    page.route("**/history/**", lambda route: held.append(route))
+    routes = hold(page, "**/history/**")
     pace.write(1_000)
     both = [part for text in texts for part in (text, f"Reply to: {text}")]
-    shows(page, "first", "word9", *both)
+    expect_messages(page, "first", "word9", *both)
 
-    page.unroute("**/history/**")
-    for route in held:
-        route.fallback()
-    stored(page)
+    release(page, "**/history/**", routes)
+    wait_until_stored(page)
     expect(answers(page).locator(".figures")).to_have_count(5)
-    shows(page, "first", "word9", *both)
+    expect_messages(page, "first", "word9", *both)
 
 
 def test_a_tab_that_is_open_already_shows_what_begins_to_wait(
-    page: Page, open_page: Open, slow_first: None, pace: Pace
+    page: Page, open_page: OpenPage, slow_first: None, pace: Pace
 ) -> None:
     begin(page, pace)
     second = open_page(session_of(page))
-    shows(second, "first", "word1")
+    expect_messages(second, "first", "word1")
     send(page, "second")
     expect(questions(page).last).to_contain_text(WAITS)
-    shows(second, "first", "word1", "second")
+    expect_messages(second, "first", "word1", "second")
     expect(questions(second).last).to_contain_text(WAITS)
     button(second, "Cancel").click()
     for tab in (page, second):
         expect(tab.get_by_text(WAITS)).to_have_count(0)
 
 
-def test_a_message_for_another_branch_waits_at_its_place(
+def test_a_message_for_another_branch_waits_on_its_branch(
     page: Page, server: Server, slow_first: None, pace: Pace
 ) -> None:
     """An edit while an answer runs waits too, and becomes the branch that is shown."""
     send(page, "zero")
-    ended(page)
-    restart_turn = "first"
-    send(page, restart_turn)
+    wait_until_answered(page)
+    begin_again = "first"
+    send(page, begin_again)
     pace.write(2)
     expect(answers(page).last).to_contain_text("word1")
     questions(page).first.hover()
@@ -230,8 +230,9 @@ def test_a_message_for_another_branch_waits_at_its_place(
     page.keyboard.press("Enter")
     expect(questions(page).last).to_contain_text("nought")
     pace.write(1_000)
-    shows(page, "nought", "Reply to: nought")
+    expect_messages(page, "nought", "Reply to: nought")
     expect(page.get_by_text("2/2")).to_be_visible()
+    wait_until_answered(page)
     assert server.contents(session_of(page)) == ["nought", "Reply to: nought"]
     button(page, "Previous branch").click()
-    shows(page, "zero", "Reply to: zero", "first", "word9")
+    expect_messages(page, "zero", "Reply to: zero", "first", "word9")

@@ -4,9 +4,17 @@ from datetime import UTC, datetime, timedelta
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open, Pace
-from tests.browser.listing import Stored, store
-from tests.browser.page import answers, button, ended, questions, replying, send, shows
+from tests.browser.conftest import OpenPage, Pace
+from tests.browser.page import (
+    answers,
+    button,
+    expect_messages,
+    questions,
+    replying,
+    send,
+    wait_until_answered,
+)
+from tests.browser.session_list import StoredSession, store
 from tests.process import Server
 from tests.upstream import Answer, Upstream
 
@@ -26,15 +34,15 @@ def after_line(page: Page) -> list[str]:
     return texts
 
 
-def test_a_line_says_where_the_model_begins_to_read(page: Page, upstream: Upstream) -> None:
+def test_a_separator_shows_where_the_context_begins(page: Page, upstream: Upstream) -> None:
     for text in ("one", "two"):
         send(page, text)
         expect(answers(page).last).to_contain_text(f"Reply to: {text}")
-        ended(page)
+        wait_until_answered(page)
     expect(line(page)).to_have_count(0)
     send(page, "three")
     expect(answers(page).last).to_contain_text("Reply to: three")
-    ended(page)
+    wait_until_answered(page)
     below = after_line(page)
     assert below == ["Reply to: one", "two", "Reply to: two", "three", "Reply to: three"]
     send(page, "four")
@@ -42,11 +50,11 @@ def test_a_line_says_where_the_model_begins_to_read(page: Page, upstream: Upstre
     assert [text for _, text in upstream.replies[-1].messages[1:-1]] == below
 
 
-def test_a_message_without_an_answer_is_not_counted_and_says_so_itself(
+def test_a_message_without_an_answer_is_not_counted_and_shows_it(
     page: Page, upstream: Upstream
 ) -> None:
     send(page, "one")
-    ended(page)
+    wait_until_answered(page)
     upstream.script = replying(Answer(status=400))
     send(page, "in vain")
     expect(page.get_by_role("alert")).to_have_count(1)
@@ -54,7 +62,7 @@ def test_a_message_without_an_answer_is_not_counted_and_says_so_itself(
     for text in ("two", "three"):
         send(page, text)
         expect(answers(page).last).to_contain_text(f"Reply to: {text}")
-        ended(page)
+        wait_until_answered(page)
     assert after_line(page)[0] == "Reply to: one"
     # It is no longer the newest, and still says why nothing follows.
     expect(page.get_by_role("status").filter(has_text="No complete answer")).to_be_attached()
@@ -64,8 +72,8 @@ def test_a_message_without_an_answer_is_not_counted_and_says_so_itself(
     assert read == ["Reply to: one", "two", "Reply to: two", "three", "Reply to: three"]
 
 
-def test_from_the_line_the_model_can_be_made_to_read_more(
-    open_page: Open, server: Server, session: str
+def test_the_context_can_be_enlarged_at_the_separator(
+    open_page: OpenPage, server: Server, session: str
 ) -> None:
     for number in range(4):
         server.chat(session, f"message {number}")
@@ -85,11 +93,11 @@ def test_from_the_line_the_model_can_be_made_to_read_more(
     assert after_line(page) == []
 
 
-def test_days_are_told_apart_and_every_answer_has_its_time(
-    open_page: Open, server: Server, session: str
+def test_days_are_separated_and_every_answer_has_its_time(
+    open_page: OpenPage, server: Server, session: str
 ) -> None:
     then = datetime.now(UTC) - timedelta(days=400)
-    store(server, Stored(session, messages=("long ago", "Yes."), at=then))
+    store(server, StoredSession(session, messages=("long ago", "Yes."), at=then))
     page = open_page(session)
     heading = page.locator("p.day")
     expect(heading).to_have_text(f"{then.astimezone():%B} {then.astimezone().day}, {then.year}")
@@ -97,14 +105,14 @@ def test_days_are_told_apart_and_every_answer_has_its_time(
     send(page, "and now")
     expect(heading).to_have_count(2)
     expect(heading.last).to_have_text("Today")
-    shows(page, "long ago", "Yes.", "and now", "Reply to: and now")
+    expect_messages(page, "long ago", "Yes.", "and now", "Reply to: and now")
 
 
 def test_a_very_long_message_is_shown_in_part(
-    open_page: Open, server: Server, session: str
+    open_page: OpenPage, server: Server, session: str
 ) -> None:
     lines = "\n".join(f"line {number}" for number in range(1_283))
-    store(server, Stored(session, messages=(lines, "That is long.")))
+    store(server, StoredSession(session, messages=(lines, "That is long.")))
     page = open_page(session)
     bubble = questions(page).locator(".bubble")
     more = questions(page).get_by_role("button", name="Show all (1,283 lines)")
@@ -116,7 +124,7 @@ def test_a_very_long_message_is_shown_in_part(
     assert bubble.evaluate("bubble => bubble.clientHeight") < 500
 
 
-def test_a_model_that_stops_in_the_middle_is_said_to_be_waited_for(
+def test_a_model_that_pauses_in_an_answer_shows_that_the_page_waits(
     page: Page, upstream: Upstream, pace: Pace
 ) -> None:
     upstream.script = replying(Answer(["It begins ", "and ends."], pace=pace.semaphore))
@@ -125,5 +133,5 @@ def test_a_model_that_stops_in_the_middle_is_said_to_be_waited_for(
     expect(answers(page)).to_contain_text("It begins")
     expect(answers(page).get_by_text("Still waiting ·")).to_be_visible()
     pace.write(1_000)
-    ended(page)
+    wait_until_answered(page)
     expect(page.get_by_text("Still waiting ·")).to_have_count(0)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Frame, Page, Route, expect
 
-from tests.browser.conftest import Open
-from tests.browser.hostile import HOSTILE
-from tests.browser.listing import Stored, expected, links, store
-from tests.browser.page import answers, ended, field
+from tests.browser.conftest import OpenPage
+from tests.browser.hostile_answers import HOSTILE
+from tests.browser.page import answers, field, wait_until_answered
+from tests.browser.session_list import StoredSession, expect_error, links, store
 from tests.process import PATIENCE, Server
 from tests.upstream import Answer, Call, Upstream
 
@@ -24,24 +24,24 @@ AT_ONCE = 20
 
 HARMLESS = """
 () => {
-    const found = [];
+    const faults = [];
     const main = document.querySelector('main');
     const bad = 'script, iframe, object, embed, link, meta, base, style, video, audio, [srcdoc], ' +
         'svg [href], article form, article input:not([type=checkbox]), dialog[open], [ping], ' +
         'article [style*=position], [srcset], [formaction], article img[src]:not([src^="data:"])';
-    for (const element of main.querySelectorAll(bad)) found.push(element.outerHTML.slice(0, 200));
+    for (const element of main.querySelectorAll(bad)) faults.push(element.outerHTML.slice(0, 200));
     for (const element of main.querySelectorAll('*')) {
         for (const { name } of element.attributes) {
-            if (name.startsWith('on')) found.push(`${name} of ${element.outerHTML.slice(0, 200)}`);
+            if (name.startsWith('on')) faults.push(`${name} of ${element.outerHTML.slice(0, 200)}`);
         }
     }
     for (const link of main.querySelectorAll('article a[href]')) {
         const safe = link.target === '_blank' && /\\bnoopener noreferrer\\b/.test(link.rel);
         const leads = /^(?:https?|mailto):/.test(link.href);
-        if (!safe || !leads) found.push(link.outerHTML.slice(0, 200));
+        if (!safe || !leads) faults.push(link.outerHTML.slice(0, 200));
     }
-    if (window.hacked !== undefined) found.push('a script ran');
-    return found;
+    if (window.hacked !== undefined) faults.push('a script ran');
+    return faults;
 }
 """
 THROUGH = f"""
@@ -50,7 +50,7 @@ async () => {{
     const frame = () => new Promise(requestAnimationFrame);
     const view = document.querySelector('[aria-label=Messages]');
     const seen = new Set();
-    const found = new Set();
+    const faults = new Set();
     for (let still = 0; still < 5; still += 1) {{
         await frame();
         await frame();
@@ -61,14 +61,14 @@ async () => {{
             seen.add(row.dataset.key);
             if (bottom > edge) start = Math.min(start, top);
         }}
-        harmless().forEach((fault) => found.add(fault));
+        harmless().forEach((fault) => faults.add(fault));
         if (view.scrollTop <= 0) continue;
         still = 0;
         // The view keeps to the end until somebody scrolls.
         view.dispatchEvent(new WheelEvent('wheel', {{ deltaY: -100, bubbles: true }}));
         view.scrollTop += start - edge - view.clientHeight / 2;
     }}
-    return [[...seen], [...found]];
+    return [[...seen], [...faults]];
 }}
 """
 """Scrolls up through a whole conversation, message by message however tall they are."""
@@ -76,19 +76,19 @@ async () => {{
 
 @pytest.fixture
 def open_page(
-    open_page: Open, context: BrowserContext, server: Server, complaints: list[str]
-) -> Iterator[Open]:
+    open_page: OpenPage, context: BrowserContext, server: Server, page_errors: list[str]
+) -> Iterator[OpenPage]:
     """As ever; and no page opens another, asks something or leads away."""
 
     def led(frame: Frame) -> None:
         if frame.parent_frame is None and not frame.url.startswith(f"{server.url}/#/"):
-            complaints.append(f"led to {frame.url}")
+            page_errors.append(f"led to {frame.url}")
 
     def opened(session: str = "", message: str = "") -> Page:
         page = open_page(session, message)
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on("popup", lambda popup: complaints.append(popup.url))
-        page.on("download", lambda download: complaints.append(download.url))
+        page.on("dialog", lambda dialog: page_errors.append(dialog.message))
+        page.on("popup", lambda popup: page_errors.append(popup.url))
+        page.on("download", lambda download: page_errors.append(download.url))
         page.on("framenavigated", led)
         return page
 
@@ -97,15 +97,17 @@ def open_page(
         assert page.evaluate("window.hacked") is None
 
 
-def test_nothing_that_is_stored_does_anything(open_page: Open, server: Server, full: bool) -> None:
+def test_no_stored_text_runs_or_requests_anything(
+    open_page: OpenPage, server: Server, full: bool
+) -> None:
     """As a question and as an answer; what is long, and only dear to read, as an answer."""
     short = [(text, text) for text in STORABLE if len(text) <= SHORT]
     long = [("What is long?", text) for text in STORABLE if len(text) > SHORT]
     turns = short + long[:: 1 if full else LONG_STEP]
     chunks = [turns[at : at + AT_ONCE] for at in range(0, len(turns), AT_ONCE)]
     sessions = [
-        Stored(f"stored-{place}", messages=[text for turn in chunk for text in turn])
-        for place, chunk in enumerate(chunks)
+        StoredSession(f"stored-{number}", messages=[text for turn in chunk for text in turn])
+        for number, chunk in enumerate(chunks)
     ]
     store(server, *sessions)
     page = open_page()
@@ -123,8 +125,8 @@ def test_nothing_that_is_stored_does_anything(open_page: Open, server: Server, f
                 assert page.evaluate(HARMLESS) == []
 
 
-def test_nothing_that_a_model_writes_does_anything_while_it_is_written(
-    open_page: Open, server: Server, upstream: Upstream, full: bool
+def test_no_streaming_text_runs_or_requests_anything(
+    open_page: OpenPage, server: Server, upstream: Upstream, full: bool
 ) -> None:
     texts = [text for text in HOSTILE if len(text) <= SHORT][:: 1 if full else LIVE_STEP]
 
@@ -137,17 +139,17 @@ def test_nothing_that_a_model_writes_does_anything_while_it_is_written(
     upstream.script = script
     server.chat("live", "0")
     page = open_page("live")
-    ended(page)
-    for place in range(1, len(texts)):
-        assert server.chat("live", str(place)).status_code == 200
+    wait_until_answered(page)
+    for number in range(1, len(texts)):
+        assert server.chat("live", str(number)).status_code == 200
         assert page.evaluate(HARMLESS) == []
     expect(page.get_by_text(str(len(texts) - 1), exact=True)).to_be_visible()
-    ended(page)
+    wait_until_answered(page)
     assert page.evaluate(HARMLESS) == []
 
 
-def test_no_title_is_more_than_its_letters(open_page: Open, server: Server) -> None:
-    store(server, Stored("titled", title="harmless"))
+def test_a_title_is_shown_as_plain_text(open_page: OpenPage, server: Server) -> None:
+    store(server, StoredSession("titled", title="harmless"))
     page = open_page("titled")
     heading = page.get_by_role("heading", level=1)
     expect(heading).to_have_text("harmless")
@@ -158,7 +160,7 @@ def test_no_title_is_more_than_its_letters(open_page: Open, server: Server) -> N
     expect(heading.locator("bdi")).to_have_text(last)
     assert page.title() == f"{' '.join(last.split())} · Chatkeep"
 
-    store(server, *(Stored(f"title {at}", title=title) for at, title in enumerate(TITLES)))
+    store(server, *(StoredSession(f"title {at}", title=title) for at, title in enumerate(TITLES)))
     page.reload()
     expect(links(page).first).to_be_visible()
     shown = page.evaluate(
@@ -183,7 +185,7 @@ def test_no_title_is_more_than_its_letters(open_page: Open, server: Server) -> N
     }
 
 
-def test_no_script_runs_that_is_not_the_pages_own(page: Page, complaints: list[str]) -> None:
+def test_no_script_runs_that_is_not_the_pages_own(page: Page, page_errors: list[str]) -> None:
     page.evaluate(
         """() => {
             const script = document.createElement('script');
@@ -201,17 +203,17 @@ def test_no_script_runs_that_is_not_the_pages_own(page: Page, complaints: list[s
     page.evaluate("fetch('https://evil.test/').catch(() => {})")
     expect(field(page)).to_be_visible()
     assert page.evaluate("window.hacked") is None
-    assert not [said for said in complaints if "asked another host" in said]
+    assert not [error for error in page_errors if "requested another host" in error]
     for broken in ("script-src", "frame-src", "img-src", "connect-src", "javascript"):
-        assert [said for said in complaints if broken in said], broken
-    expected(complaints, "Content Security Policy")
+        assert [error for error in page_errors if broken in error], broken
+    expect_error(page_errors, "Content Security Policy")
 
 
-def test_a_link_leads_to_a_page_of_its_own_that_learns_nothing(
-    open_page: Open, server: Server
+def test_a_link_opens_a_new_tab_without_referrer_and_opener(
+    open_page: OpenPage, server: Server
 ) -> None:
     text = "[safe](https://example.com/a?b=c#d) [unsafe](javascript:hacked=1) [file](/sessions)"
-    store(server, Stored("links", messages=("hello", text)))
+    store(server, StoredSession("links", messages=("hello", text)))
     page = open_page("links")
     link = answers(page).get_by_role("link", name="safe", exact=True)
     expect(link).to_have_attribute("href", "https://example.com/a?b=c#d")
@@ -235,27 +237,27 @@ PIXEL = bytes.fromhex(
 )
 
 
-def test_an_image_of_a_stranger_is_only_a_link(open_page: Open, server: Server) -> None:
-    store(server, Stored("images", messages=("hello", IMAGES)))
+def test_an_image_of_an_unknown_host_is_only_a_link(open_page: OpenPage, server: Server) -> None:
+    store(server, StoredSession("images", messages=("hello", IMAGES)))
     page = open_page("images")
     link = answers(page).get_by_role("link", name="Image: ours (images.example.com)")
     expect(link).to_have_attribute("href", "https://images.example.com/a.png")
     expect(answers(page).get_by_role("img")).to_have_count(0)
 
 
-def test_an_image_of_a_host_that_is_trusted_is_shown(
+def test_an_image_of_a_trusted_host_is_shown(
     browser: Browser, tmp_path_factory: pytest.TempPathFactory, upstream: Upstream
 ) -> None:
     env = {**upstream.env, "CHATKEEP_MODEL": "openai:any"}
     env["CHATKEEP_IMAGE_HOSTS"] = "images.example.com"
-    asked: list[str] = []
+    requested: list[str] = []
 
     def answer(route: Route) -> None:
-        asked.append(route.request.url)
+        requested.append(route.request.url)
         route.fulfill(body=PIXEL, content_type="image/png")
 
     with Server(tmp_path_factory.mktemp("images"), env) as server:
-        store(server, Stored("images", messages=("hello", IMAGES)))
+        store(server, StoredSession("images", messages=("hello", IMAGES)))
         with browser.new_context() as context:
             context.set_default_timeout(PATIENCE * 1_000)
             context.route(lambda url: not url.startswith(server.url), answer)
@@ -265,4 +267,4 @@ def test_an_image_of_a_host_that_is_trusted_is_shown(
             expect(image).to_be_visible()
             page.wait_for_function("document.querySelector('article img').naturalWidth === 1")
             expect(answers(page).get_by_role("link")).to_have_text("Image: others (evil.test)")
-    assert asked == ["https://images.example.com/a.png"]
+    assert requested == ["https://images.example.com/a.png"]

@@ -1,13 +1,11 @@
 """The view is where the reader left it: at the end while a text grows, or wherever they look."""
 
-from collections.abc import Iterator
-
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open, Pace
-from tests.browser.long import MESSAGES, bring
-from tests.browser.page import answers, button, ended, replying, send
+from tests.browser.conftest import OpenPage, Pace
+from tests.browser.long_sessions import MESSAGES, import_long_session
+from tests.browser.page import answers, button, hold, replying, send, wait_until_answered
 from tests.process import Server
 from tests.upstream import Answer, Upstream
 
@@ -16,15 +14,10 @@ STILL = 2
 """Pixels that something may move by and count as being where it was."""
 
 
-@pytest.fixture(scope="module")
-def running_server(
-    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
-) -> Iterator[Server]:
-    env = {**running_upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
-    with Server(tmp_path_factory.mktemp("data"), env) as running:
-        bring(running, LONG)
-        bring(running, SHORTER, 300)
-        yield running
+@pytest.fixture(scope="module", autouse=True)
+def _stored(running_server: Server) -> None:
+    import_long_session(running_server, LONG)
+    import_long_session(running_server, SHORTER, 300)
 
 
 def view(page: Page) -> Locator:
@@ -65,8 +58,8 @@ def message(page: Page, number: int) -> Locator:
 
 def is_seen(page: Page, number: int) -> bool:
     """Whether a message begins within the upper part of the view."""
-    found = message(page, number)
-    return found.count() == 1 and 52 < top(found) < 600
+    row = message(page, number)
+    return row.count() == 1 and 52 < top(row) < 600
 
 
 def paragraph(page: Page, number: int) -> Locator:
@@ -77,7 +70,7 @@ def paragraphs(count: int) -> list[str]:
     return [f"Paragraph {number}, which has some words in it.\n\n" for number in range(count)]
 
 
-def test_a_long_session_opens_at_its_end_with_little_in_the_document(open_page: Open) -> None:
+def test_a_long_session_opens_at_its_end_with_little_in_the_document(open_page: OpenPage) -> None:
     page = open_page(LONG)
     expect(message(page, MESSAGES)).to_be_in_viewport()
     settle(page)
@@ -93,29 +86,28 @@ def test_a_long_session_opens_at_its_end_with_little_in_the_document(open_page: 
     expect(button(page, "Go to the end")).to_have_count(0)
 
 
-def test_older_messages_that_arrive_move_nothing(open_page: Open) -> None:
+def test_older_messages_that_are_loaded_move_nothing(open_page: OpenPage) -> None:
     page = open_page(LONG)
     expect(message(page, MESSAGES)).to_be_in_viewport()
     settle(page)
-    held: list[Route] = []
-    page.route("**/history/*before=*", lambda route: held.append(route))
-    while not held:
+    routes = hold(page, "**/history/*before=*")
+    while not routes:
         wheel(page, -700)
     shown = [number for number in range(MESSAGES - 50, MESSAGES) if is_seen(page, number)]
     before = {number: top(message(page, number)) for number in shown}
     assert len(before) > 2
     height = view(page).evaluate("view => view.scrollHeight")
-    held[0].fallback()
+    routes[0].fallback()
     page.wait_for_function(
         "height => document.querySelector('[aria-label=Messages]').scrollHeight > height + 1000",
         arg=height,
     )
     settle(page)
-    for number, place in before.items():
-        assert abs(top(message(page, number)) - place) <= STILL, number
+    for number, position in before.items():
+        assert abs(top(message(page, number)) - position) <= STILL, number
 
 
-def test_the_very_first_message_can_be_reached(open_page: Open) -> None:
+def test_the_very_first_message_can_be_reached(open_page: OpenPage) -> None:
     page = open_page(SHORTER)
     expect(message(page, 300)).to_be_in_viewport()
     view(page).focus()
@@ -130,7 +122,7 @@ def test_the_very_first_message_can_be_reached(open_page: Open) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 777, 1990])
-def test_an_address_leads_to_an_old_message(open_page: Open, number: int) -> None:
+def test_an_address_opens_an_old_message(open_page: OpenPage, number: int) -> None:
     page = open_page(LONG, f"{LONG}-m{number}")
     expect(message(page, number)).to_be_in_viewport()
     settle(page)
@@ -153,13 +145,13 @@ def test_the_view_stays_at_the_end_of_a_text_that_grows(
     last = paragraph(page, 59)
     before = top(last)
     pace.write(1_000)
-    ended(page)
+    wait_until_answered(page)
     settle(page)
     assert abs(top(last) - before) <= STILL
     expect(last).to_be_in_viewport()
 
 
-def test_who_reads_further_up_is_left_there_while_a_text_grows(
+def test_the_view_stays_further_up_while_a_text_grows(
     page: Page, upstream: Upstream, pace: Pace
 ) -> None:
     upstream.script = replying(Answer(paragraphs(60), pace=pace.semaphore))
@@ -176,14 +168,14 @@ def test_who_reads_further_up_is_left_there_while_a_text_grows(
         settle(page)
         assert abs(top(seen) - before) <= STILL
     pace.write(1_000)
-    ended(page)
+    wait_until_answered(page)
     settle(page)
     assert abs(top(seen) - before) <= STILL
     button(page, "Go to the end").click()
     expect(paragraph(page, 59)).to_be_in_viewport()
 
 
-def test_who_goes_back_to_the_end_is_taken_along_again(
+def test_the_view_follows_again_after_a_return_to_the_end(
     page: Page, upstream: Upstream, pace: Pace
 ) -> None:
     upstream.script = replying(Answer(paragraphs(60), pace=pace.semaphore))
@@ -201,7 +193,7 @@ def test_who_goes_back_to_the_end_is_taken_along_again(
 
 
 @pytest.mark.parametrize("step", [5, 60])
-def test_even_a_little_turn_of_the_wheel_keeps_the_view_from_being_pulled_down(
+def test_even_a_small_turn_of_the_wheel_stops_following(
     page: Page, upstream: Upstream, pace: Pace, step: int
 ) -> None:
     """A touchpad turns in many small steps, with words in between."""
@@ -220,7 +212,7 @@ def test_even_a_little_turn_of_the_wheel_keeps_the_view_from_being_pulled_down(
     assert abs(top(seen) - before - 6 * step) <= STILL
 
 
-def test_the_keyboard_leads_up_too_while_a_text_grows(
+def test_the_keyboard_scrolls_up_too_while_a_text_grows(
     page: Page, upstream: Upstream, pace: Pace
 ) -> None:
     upstream.script = replying(Answer(paragraphs(60), pace=pace.semaphore))
@@ -243,7 +235,7 @@ def test_the_keyboard_leads_up_too_while_a_text_grows(
     expect(paragraph(page, 49)).to_be_in_viewport()
 
 
-def test_sending_a_message_leads_to_the_end(open_page: Open) -> None:
+def test_sending_a_message_scrolls_to_the_end(open_page: OpenPage) -> None:
     page = open_page(SHORTER, f"{SHORTER}-m100")
     expect(message(page, 100)).to_be_in_viewport()
     send(page, "what about now?")

@@ -1,11 +1,11 @@
-"""Search as somebody types: what is found, and that a hit leads to its place."""
+"""Search while typing: the results, and that a result opens the conversation at its message."""
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open
-from tests.browser.listing import Stored, link, store
+from tests.browser.conftest import OpenPage
 from tests.browser.page import answers, button, field
+from tests.browser.session_list import StoredSession, link, store
 from tests.process import Server
 
 LENGTH = 300
@@ -15,12 +15,12 @@ NEEDLE = 41
 
 @pytest.fixture(scope="module", autouse=True)
 def _stored(running_server: Server) -> None:
-    long = [f"talk number {place} of many" for place in range(LENGTH)]
+    long = [f"talk number {number} of many" for number in range(LENGTH)]
     long[NEEDLE] = "There the *pangolin* sleeps, <b>rolled</b> up & warm."
     store(
         running_server,
-        Stored("zebras", title="Zebras at the waterhole"),
-        Stored("long", title="A long talk", messages=long),
+        StoredSession("zebras", title="Zebras at the waterhole"),
+        StoredSession("long", title="A long talk", messages=long),
     )
 
 
@@ -49,7 +49,7 @@ def test_the_newest_sessions_are_there_before_a_word_is_typed(searching: Page) -
     expect(hits(searching)).to_have_count(2)
 
 
-def test_part_of_a_word_finds_a_message_and_leads_to_it_in_a_long_conversation(
+def test_a_prefix_finds_a_message_and_opens_it_in_a_long_conversation(
     searching: Page,
 ) -> None:
     searching.keyboard.type("pango")
@@ -67,7 +67,7 @@ def test_part_of_a_word_finds_a_message_and_leads_to_it_in_a_long_conversation(
     expect(button(searching, "Go to the end")).to_be_visible()
 
 
-def test_a_title_that_is_found_opens_its_session(searching: Page) -> None:
+def test_a_result_in_a_title_opens_its_session(searching: Page) -> None:
     searching.keyboard.type("waterh")
     expect(hits(searching)).to_have_count(1)
     expect(hits(searching).locator("mark")).to_have_text("waterhole")
@@ -76,7 +76,7 @@ def test_a_title_that_is_found_opens_its_session(searching: Page) -> None:
     assert searching.url.endswith("#/zebras")
 
 
-def test_arrows_lead_through_what_was_found_and_round(searching: Page) -> None:
+def test_arrow_keys_move_through_the_results_and_wrap_around(searching: Page) -> None:
     searching.keyboard.type("talk number")
     chosen = hits(searching).and_(searching.locator("[aria-selected=true]"))
     expect(hits(searching).first).to_contain_text("of many")
@@ -99,7 +99,7 @@ def test_arrows_lead_through_what_was_found_and_round(searching: Page) -> None:
     expect(searching.get_by_role("article").filter(has_text=words).first).to_be_in_viewport()
 
 
-def test_more_results_come_when_they_are_asked_for(searching: Page) -> None:
+def test_more_results_are_loaded_on_request(searching: Page) -> None:
     searching.keyboard.type("talk number")
     more = searching.get_by_text("More results")
     expect(more).to_be_visible()
@@ -110,7 +110,7 @@ def test_more_results_come_when_they_are_asked_for(searching: Page) -> None:
     expect(hits(searching).nth(before - 1)).to_have_attribute("aria-selected", "true")
 
 
-def test_nothing_found_is_said(searching: Page) -> None:
+def test_a_search_without_results_shows_it(searching: Page) -> None:
     searching.keyboard.type("xylophone")
     expect(searching.get_by_text("Nothing was found.")).to_be_visible()
     expect(hits(searching)).to_have_count(0)
@@ -118,7 +118,7 @@ def test_nothing_found_is_said(searching: Page) -> None:
     expect(box(searching)).to_be_focused()
 
 
-def test_no_sign_upsets_the_search(searching: Page) -> None:
+def test_no_character_breaks_the_search(searching: Page) -> None:
     for written in ('"', '"unfinished quote', "*", "a AND (", "-", "ü%_\\", "🦔"):
         with searching.expect_response("**/search?**") as answer:
             box(searching).fill(written)
@@ -126,7 +126,7 @@ def test_no_sign_upsets_the_search(searching: Page) -> None:
     expect(searching.get_by_text("Nothing was found.")).to_be_visible()
 
 
-def test_escape_closes_the_search_and_gives_the_focus_back(open_page: Open) -> None:
+def test_escape_closes_the_search_and_restores_the_focus(open_page: OpenPage) -> None:
     page = open_page("zebras")
     link(page, "A long talk").focus()
     page.keyboard.press("Control+k")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open
-from tests.browser.listing import Stored, choose, link, more, store
+from tests.browser.conftest import OpenPage
 from tests.browser.page import answers, button
-from tests.browser.test_access import Faults
+from tests.browser.session_list import StoredSession, choose_from_menu, choose_option, link, store
+from tests.browser.test_access import AccessibilityReport
 from tests.process import Server, until
 
 NAMES = ("one", "two", "three", "four", "five")
@@ -19,7 +19,7 @@ NAMES = ("one", "two", "three", "four", "five")
 def prefix(request: pytest.FixtureRequest, server: Server) -> str:
     """What the sessions of a test begin with; they are at the top of the list, in this order."""
     prefix = re.sub(r"\W+", " ", request.node.name)[-40:]
-    store(server, *(Stored(f"{prefix} {name}") for name in reversed(NAMES)))
+    store(server, *(StoredSession(f"{prefix} {name}") for name in reversed(NAMES)))
     return prefix
 
 
@@ -50,7 +50,7 @@ def is_over(page: Page) -> None:
 def test_several_are_deleted_and_one_undo_brings_all_back(
     page: Page, server: Server, prefix: str
 ) -> None:
-    choose(page, f"{prefix} two", "Select")
+    choose_option(page, f"{prefix} two", "Select")
     are_chosen(page, "two")
     box(page, f"{prefix} four").click()
     box(page, f"{prefix} five").click()
@@ -70,8 +70,8 @@ def test_several_are_deleted_and_one_undo_brings_all_back(
 
 
 @pytest.mark.own_context
-def test_several_that_nobody_brings_back_are_deleted(
-    open_page: Open, server: Server, prefix: str
+def test_several_are_deleted_when_nobody_undoes_it(
+    open_page: OpenPage, server: Server, prefix: str
 ) -> None:
     page = open_page(f"{prefix} two")
     page.clock.install()
@@ -85,6 +85,7 @@ def test_several_that_nobody_brings_back_are_deleted(
     with page.expect_response(lambda response: response.url.endswith("three")) as last:
         page.clock.fast_forward(9_000)
     assert last.value.status == 204
+    until(lambda: not {f"{prefix} two", f"{prefix} three"} & server.sessions().keys())
     left = [name for name in NAMES if f"{prefix} {name}" in server.sessions()]
     assert left == ["one", "four", "five"]
 
@@ -92,7 +93,7 @@ def test_several_that_nobody_brings_back_are_deleted(
 def test_closing_the_page_deletes_all_that_were_chosen(
     page: Page, server: Server, prefix: str
 ) -> None:
-    choose(page, f"{prefix} one", "Select")
+    choose_option(page, f"{prefix} one", "Select")
     box(page, f"{prefix} five").click(modifiers=["Shift"])
     are_chosen(page, *NAMES)
     bar(page).get_by_role("button", name="Delete").click()
@@ -102,29 +103,27 @@ def test_closing_the_page_deletes_all_that_were_chosen(
 
 
 @pytest.mark.own_context
-def test_a_deletion_of_several_that_is_refused_in_part_is_told_once(
-    page: Page, server: Server, prefix: str, complaints: list[str]
+def test_a_deletion_of_several_that_fails_in_part_is_reported_once(
+    page: Page, server: Server, prefix: str, page_errors: list[str]
 ) -> None:
     page.clock.install()
     page.route(
         re.compile("sessions/.*(two|three)$"),
         lambda route: route.fulfill(status=503, json={"detail": "The disk is full."}),
     )
-    choose(page, f"{prefix} one", "Select")
+    choose_option(page, f"{prefix} one", "Select")
     box(page, f"{prefix} three").click(modifiers=["Shift"])
     bar(page).get_by_role("button", name="Delete").click()
     page.clock.fast_forward(9_000)
     expect(page.get_by_text("Not deleted. The disk is full.")).to_have_count(1)
     expect(link(page, f"{prefix} two")).to_be_visible()
     expect(link(page, f"{prefix} three")).to_be_visible()
-    assert f"{prefix} one" not in server.sessions()
-    assert all("503" in complaint for complaint in complaints)
-    complaints.clear()
+    until(lambda: f"{prefix} one" not in server.sessions())
+    assert all("503" in error for error in page_errors)
+    page_errors.clear()
 
 
-def test_several_go_into_the_archive_and_come_out_again(
-    page: Page, server: Server, prefix: str
-) -> None:
+def test_several_are_archived_and_unarchived(page: Page, server: Server, prefix: str) -> None:
     link(page, f"{prefix} one").click()
     link(page, f"{prefix} three").click(modifiers=["Shift"])
     # A range begins at the conversation that is shown.
@@ -137,9 +136,9 @@ def test_several_go_into_the_archive_and_come_out_again(
         expect(link(page, f"{prefix} {name}")).to_be_visible()
 
     for name in ("four", "five"):
-        choose(page, f"{prefix} {name}", "Archive")
-    more(page, "Archive")
-    choose(page, f"{prefix} four", "Select")
+        choose_option(page, f"{prefix} {name}", "Archive")
+    choose_from_menu(page, "Archive")
+    choose_option(page, f"{prefix} four", "Select")
     box(page, f"{prefix} five").click()
     bar(page).get_by_role("button", name="Unarchive").click()
     expect(page.get_by_text("Unarchived 2 conversations.")).to_be_visible()
@@ -148,8 +147,8 @@ def test_several_go_into_the_archive_and_come_out_again(
     expect(link(page, f"{prefix} five")).to_be_visible()
 
 
-def test_several_are_carried_away_in_one_file(page: Page, server: Server, prefix: str) -> None:
-    choose(page, f"{prefix} one", "Select")
+def test_several_are_exported_in_one_file(page: Page, server: Server, prefix: str) -> None:
+    choose_option(page, f"{prefix} one", "Select")
     box(page, f"{prefix} three").click()
     with page.expect_download() as download:
         bar(page).get_by_role("link", name="Export").click()
@@ -160,10 +159,10 @@ def test_several_are_carried_away_in_one_file(page: Page, server: Server, prefix
     are_chosen(page, "one", "three")
 
 
-def test_more_than_the_server_exports_at_a_time_say_so(page: Page, server: Server) -> None:
-    store(server, *(Stored(f"many {number}") for number in range(101)))
+def test_selecting_more_than_can_be_exported_shows_the_limit(page: Page, server: Server) -> None:
+    store(server, *(StoredSession(f"many {number}") for number in range(101)))
     expect(link(page, "many 100")).to_be_visible()
-    choose(page, "many 100", "Select")
+    choose_option(page, "many 100", "Select")
     expect(box(page, "many 100")).to_be_focused()
     page.keyboard.press("ControlOrMeta+a")
     expect(bar(page).get_by_role("button", name="Export")).to_be_disabled()
@@ -172,7 +171,9 @@ def test_more_than_the_server_exports_at_a_time_say_so(page: Page, server: Serve
     is_over(page)
 
 
-def test_several_are_chosen_with_keys_alone(page: Page, server: Server, prefix: str) -> None:
+def test_several_are_selected_with_the_keyboard_alone(
+    page: Page, server: Server, prefix: str
+) -> None:
     link(page, f"{prefix} two").press("x")
     expect(box(page, f"{prefix} two")).to_be_focused()
     are_chosen(page, "two")
@@ -208,22 +209,22 @@ def test_several_are_chosen_with_keys_alone(page: Page, server: Server, prefix: 
     button(page, "Undo").click()
 
 
-def test_choosing_opens_nothing_and_escape_stops_no_answer_meanwhile(
-    open_page: Open, server: Server, prefix: str
+def test_selecting_opens_nothing_and_escape_stops_no_answer_meanwhile(
+    open_page: OpenPage, server: Server, prefix: str
 ) -> None:
     page = open_page(f"{prefix} one")
     expect(answers(page)).to_be_visible()
-    choose(page, f"{prefix} two", "Select")
+    choose_option(page, f"{prefix} two", "Select")
     box(page, f"{prefix} three").dblclick()
     expect(page.get_by_role("heading", level=1)).to_have_text(f"{prefix} one")
     page.get_by_role("textbox", name="Message", exact=True).press("Escape")
     is_over(page)
 
 
-def test_what_another_program_deletes_is_chosen_no_more(
+def test_what_another_program_deletes_is_no_longer_selected(
     page: Page, server: Server, prefix: str
 ) -> None:
-    choose(page, f"{prefix} one", "Select")
+    choose_option(page, f"{prefix} one", "Select")
     box(page, f"{prefix} two").click()
     are_chosen(page, "one", "two")
     with server.client() as client:
@@ -234,13 +235,13 @@ def test_what_another_program_deletes_is_chosen_no_more(
 def test_axe_finds_nothing_while_several_are_chosen(
     page: Page, server: Server, prefix: str
 ) -> None:
-    faults = Faults(page)
-    choose(page, f"{prefix} one", "Select")
+    report = AccessibilityReport(page)
+    choose_option(page, f"{prefix} one", "Select")
     box(page, f"{prefix} three").click()
-    faults.look("selection")
+    report.check("selection")
     box(page, f"{prefix} one").click()
     box(page, f"{prefix} three").click()
-    faults.look("nothing selected")
+    report.check("nothing selected")
     box(page, f"{prefix} three").click()
-    faults.look("one selected")
-    assert not faults.found, "\n\n".join(faults.found)
+    report.check("one selected")
+    assert not report.violations, "\n\n".join(report.violations)

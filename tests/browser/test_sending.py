@@ -3,20 +3,22 @@
 import threading
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, Pace
+from tests.browser.conftest import OpenPage, Pace
 from tests.browser.page import (
     answers,
     button,
-    ended,
+    expect_messages,
     field,
+    hold,
     only_first,
     questions,
+    release,
     replying,
     send,
     session_of,
-    shows,
+    wait_until_answered,
 )
 from tests.process import Server, until
 from tests.upstream import Answer, Upstream
@@ -34,7 +36,7 @@ def test_a_first_message_is_answered_and_named(page: Page, server: Server) -> No
 
 
 def test_an_answer_goes_on_after_a_reload_and_in_a_second_tab(
-    page: Page, open_page: Open, upstream: Upstream, pace: Pace
+    page: Page, open_page: OpenPage, upstream: Upstream, pace: Pace
 ) -> None:
     upstream.script = replying(Answer(WORDS, pace=pace.semaphore))
     send(page, "count some words")
@@ -55,7 +57,7 @@ def test_an_answer_goes_on_after_a_reload_and_in_a_second_tab(
 
 
 @pytest.mark.parametrize("way", ["the button", "Escape"])
-def test_a_stopped_answer_keeps_what_was_written(
+def test_a_stopped_answer_contains_what_was_written(
     page: Page, server: Server, upstream: Upstream, pace: Pace, way: str
 ) -> None:
     upstream.script = replying(Answer(WORDS, pace=pace.semaphore))
@@ -82,20 +84,20 @@ def test_another_answer_that_is_stopped_before_its_first_word_leaves_the_one_bef
     page: Page, upstream: Upstream, pace: Pace
 ) -> None:
     send(page, "hello")
-    shows(page, "hello", "Reply to: hello")
-    ended(page)
+    expect_messages(page, "hello", "Reply to: hello")
+    wait_until_answered(page)
     upstream.script = replying(Answer(["Another one"], pace=pace.semaphore))
     button(page, "Regenerate").click()
     expect(page.get_by_label("The model is thinking")).to_be_visible()
     expect(button(page, "Stop")).to_be_visible()
     page.keyboard.press("Escape")
-    shows(page, "hello", "Reply to: hello")
-    ended(page)
+    expect_messages(page, "hello", "Reply to: hello")
+    wait_until_answered(page)
     expect(page.get_by_role("alert")).to_have_count(0)
     expect(button(page, "Try again")).to_have_count(0)
 
 
-def test_an_answer_that_is_stopped_before_its_first_word_can_be_had_after_all(
+def test_an_answer_that_is_stopped_before_its_first_word_can_be_retried(
     page: Page, server: Server, upstream: Upstream, pace: Pace
 ) -> None:
     upstream.script = only_first(Answer(["Never"], pace=pace.semaphore))
@@ -107,8 +109,8 @@ def test_an_answer_that_is_stopped_before_its_first_word_can_be_had_after_all(
     page.reload()
     expect(page.get_by_text("Stopped.")).to_be_visible()
     button(page, "Try again").click()
-    shows(page, "hello", "Reply to: hello")
-    ended(page)
+    expect_messages(page, "hello", "Reply to: hello")
+    wait_until_answered(page)
     expect(page.get_by_text("Stopped.")).to_have_count(0)
     assert server.contents(session_of(page)) == ["hello", "Reply to: hello"]
 
@@ -129,12 +131,12 @@ def test_escape_in_a_dialog_closes_it_and_stops_nothing(
     expect(dialog).to_have_count(0)
     expect(button(page, "Stop")).to_be_visible()
     pace.write(1_000)
-    ended(page)
+    wait_until_answered(page)
     assert server.history(session_of(page))[-1]["status"] == "completed"
 
 
-def test_what_another_client_posts_is_read_along(
-    open_page: Open, server: Server, upstream: Upstream, pace: Pace, session: str
+def test_what_another_client_posts_is_shown_live(
+    open_page: OpenPage, server: Server, upstream: Upstream, pace: Pace, session: str
 ) -> None:
     server.chat(session, "from long ago")
     page = open_page(session)
@@ -150,12 +152,12 @@ def test_what_another_client_posts_is_read_along(
     pace.write(1_000)
     other.join()
     expect(answers(page).last).to_contain_text("word39")
-    ended(page)
+    wait_until_answered(page)
     expect(page.get_by_role("article")).to_have_count(4)
 
 
 def test_what_is_typed_and_not_sent_survives_a_reload_and_another_session(
-    open_page: Open, server: Server
+    open_page: OpenPage, server: Server
 ) -> None:
     for name in ("draft one", "draft two"):
         server.chat(name, f"about {name}")
@@ -186,7 +188,7 @@ def test_shift_and_enter_begin_a_new_line(page: Page, server: Server) -> None:
     expect(field(page)).to_have_value("one\ntwo")
     expect(page.get_by_role("article")).to_have_count(0)
     page.keyboard.press("Enter")
-    ended(page)
+    wait_until_answered(page)
     assert server.contents(session_of(page))[0] == "one\ntwo"
 
 
@@ -216,25 +218,22 @@ def test_every_letter_of_a_message_arrives(page: Page, server: Server) -> None:
         '  <b>&amp;</b> "quotes" \\ back 🦔👩‍👩‍👧 \u202eright\u202c\n\n\ttab,  two  blanks\nשלום  '
     )
     send(page, text)
-    ended(page)
+    wait_until_answered(page)
     session = session_of(page)
     assert until(lambda: server.contents(session))[0] == text
     expect(questions(page).locator(".bubble")).to_have_text(text, use_inner_text=True)
 
 
-def test_a_message_that_is_sent_before_the_session_was_read_stands_at_its_end(
-    open_page: Open, server: Server, session: str
+def test_a_message_that_is_sent_before_the_session_was_loaded_is_at_its_end(
+    open_page: OpenPage, server: Server, session: str
 ) -> None:
     server.chat(session, "an old tale")
     page = open_page()
-    held: list[Route] = []
-    page.route("**/history/**", lambda route: held.append(route))
+    routes = hold(page, "**/history/**")
     page.get_by_role("link", name="an old tale").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("an old tale")
     send(page, "at once")
     expect(answers(page).last).to_contain_text("Reply to: at once")
-    page.unroute("**/history/**")
-    for route in held:
-        route.fallback()
-    shows(page, "an old tale", "Reply to: an old tale", "at once", "Reply to: at once")
-    ended(page)
+    release(page, "**/history/**", routes)
+    expect_messages(page, "an old tale", "Reply to: an old tale", "at once", "Reply to: at once")
+    wait_until_answered(page)

@@ -4,10 +4,19 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open
-from tests.browser.page import answers, button, ended, send, session_of, shows
+from tests.browser.conftest import OpenPage
+from tests.browser.page import (
+    answers,
+    button,
+    expect_messages,
+    hold,
+    send,
+    session_of,
+    wait_until_answered,
+    wait_until_held,
+)
 from tests.process import Server
 from tests.upstream import Upstream
 
@@ -24,14 +33,14 @@ def running_server(
         yield running
 
 
-def opened(page: Page) -> Locator:
-    """The dialog, as somebody opens it."""
+def open_settings(page: Page) -> Locator:
+    """Open the settings of the conversation; return the dialog."""
     button(page, "Conversation settings").click()
     return page.get_by_role("dialog", name="Conversation settings")
 
 
 def choose(page: Page, *, model: str = OTHER, prompt: str = RHYME, size: str = "1") -> None:
-    dialog = opened(page)
+    dialog = open_settings(page)
     dialog.get_by_role("combobox", name="Model").select_option(model)
     dialog.get_by_label("Custom").check()
     dialog.get_by_role("textbox", name="System prompt").fill(prompt)
@@ -40,18 +49,18 @@ def choose(page: Page, *, model: str = OTHER, prompt: str = RHYME, size: str = "
     expect(dialog).to_have_count(0)
 
 
-def stored(server: Server, session: str) -> tuple[str | None, str | None, int | None]:
-    found = server.get(f"/sessions/{quote(session, safe='')}")
-    return found["model"], found["system_prompt"], found["context_messages"]
+def settings_of(server: Server, session: str) -> tuple[str | None, str | None, int | None]:
+    row = server.get(f"/sessions/{quote(session, safe='')}")
+    return row["model"], row["system_prompt"], row["context_messages"]
 
 
 def test_what_is_set_reaches_the_model_from_the_next_message_on(
-    open_page: Open, server: Server, upstream: Upstream, session: str
+    open_page: OpenPage, server: Server, upstream: Upstream, session: str
 ) -> None:
     server.chat(session, "before")
     page = open_page(session)
     choose(page)
-    assert stored(server, session) == (OTHER, RHYME, 1)
+    assert settings_of(server, session) == (OTHER, RHYME, 1)
     send(page, "after")
     expect(answers(page).last).to_contain_text("Reply to: after")
     expect(answers(page).last).to_contain_text(OTHER)
@@ -64,24 +73,24 @@ def test_what_is_set_reaches_the_model_from_the_next_message_on(
 
     page.reload()
     expect(page.get_by_role("combobox", name="Model")).to_have_value(OTHER)
-    dialog = opened(page)
+    dialog = open_settings(page)
     expect(dialog.get_by_role("combobox", name="Model")).to_have_value(OTHER)
     expect(dialog.get_by_role("textbox", name="System prompt")).to_have_value(RHYME)
     expect(dialog.get_by_label("Context: previous messages to include")).to_have_value("1")
 
 
-def test_what_is_set_for_a_new_session_holds_from_its_first_message_on(
+def test_settings_of_a_new_session_apply_from_its_first_message(
     page: Page, server: Server, upstream: Upstream
 ) -> None:
     choose(page)
-    dialog = opened(page)
+    dialog = open_settings(page)
     expect(dialog.get_by_role("textbox", name="System prompt")).to_have_value(RHYME)
     dialog.get_by_role("button", name="Cancel").click()
     send(page, "one")
-    ended(page)
+    wait_until_answered(page)
     first = upstream.replies[-1]
     assert (first.body["model"], first.messages) == ("other", [("system", RHYME), ("user", "one")])
-    assert stored(server, session_of(page)) == (OTHER, RHYME, 1)
+    assert settings_of(server, session_of(page)) == (OTHER, RHYME, 1)
     send(page, "two")
     expect(answers(page).last).to_contain_text("Reply to: two")
     assert upstream.replies[-1].body["model"] == "other"
@@ -95,10 +104,10 @@ def test_what_is_set_for_a_new_session_holds_from_its_first_message_on(
     expect(page.get_by_role("combobox", name="Model")).to_have_value(SCRIPTED)
     send(page, "elsewhere")
     expect(answers(page)).to_contain_text("Reply to: elsewhere")
-    ended(page)
+    wait_until_answered(page)
     assert upstream.replies[-1].body["model"] == "scripted"
     assert upstream.replies[-1].messages[0] != ("system", RHYME)
-    assert stored(server, session_of(page)) == (None, None, None)
+    assert settings_of(server, session_of(page)) == (None, None, None)
 
 
 def test_an_empty_system_prompt_is_none_at_all(
@@ -108,27 +117,27 @@ def test_an_empty_system_prompt_is_none_at_all(
     for text in ("one", "two"):
         send(page, text)
         expect(answers(page).last).to_contain_text(f"Reply to: {text}")
-        ended(page)
+        wait_until_answered(page)
         assert upstream.replies[-1].messages == [("user", text)]
-    assert stored(server, session_of(page)) == (OTHER, "", 0)
+    assert settings_of(server, session_of(page)) == (OTHER, "", 0)
 
 
-def test_settings_can_be_given_back_to_the_server(
-    open_page: Open, server: Server, upstream: Upstream, session: str
+def test_settings_can_be_reset_to_the_servers_defaults(
+    open_page: OpenPage, server: Server, upstream: Upstream, session: str
 ) -> None:
     server.chat(session, "before")
     page = open_page(session)
     choose(page)
-    dialog = opened(page)
+    dialog = open_settings(page)
     dialog.get_by_role("combobox", name="Model").select_option(label=f"Default ({SCRIPTED})")
     dialog.get_by_role("radio", name="Default").check()
     expect(dialog.get_by_role("textbox", name="System prompt")).to_have_count(0)
     dialog.get_by_label("Context: previous messages to include").fill("")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_have_count(0)
-    assert stored(server, session) == (None, None, None)
+    assert settings_of(server, session) == (None, None, None)
     send(page, "after")
-    shows(page, "before", "Reply to: before", "after", "Reply to: after")
+    expect_messages(page, "before", "Reply to: before", "after", "Reply to: after")
     expect(answers(page).last).to_contain_text(SCRIPTED)
     assert [text for _, text in upstream.replies[-1].messages[1:]] == [
         "before",
@@ -138,11 +147,11 @@ def test_settings_can_be_given_back_to_the_server(
 
 
 def test_temperature_and_the_longest_answer_reach_the_model_and_stay(
-    open_page: Open, server: Server, upstream: Upstream, session: str
+    open_page: OpenPage, server: Server, upstream: Upstream, session: str
 ) -> None:
     server.chat(session, "before")
     page = open_page(session)
-    dialog = opened(page)
+    dialog = open_settings(page)
     default = dialog.get_by_role("radio", name="Default (“You are a helpful assistant.")
     expect(default).to_be_checked()
     dialog.get_by_label("Temperature").fill("0.3")
@@ -157,17 +166,17 @@ def test_temperature_and_the_longest_answer_reach_the_model_and_stay(
         77,
     )
     page.reload()
-    expect(opened(page).get_by_label("Temperature")).to_have_value("0.3")
+    expect(open_settings(page).get_by_label("Temperature")).to_have_value("0.3")
     expect(page.get_by_label("Longest answer, in tokens")).to_have_value("77")
 
 
 def test_cancel_and_escape_and_a_size_that_cannot_be_change_nothing(
-    open_page: Open, server: Server, session: str
+    open_page: OpenPage, server: Server, session: str
 ) -> None:
     server.chat(session, "before")
     page = open_page(session)
     for way in ("Cancel", "Escape", "Save"):
-        dialog = opened(page)
+        dialog = open_settings(page)
         dialog.get_by_role("combobox", name="Model").select_option(OTHER)
         size = dialog.get_by_label("Context: previous messages to include")
         size.fill("1001" if way == "Save" else "3")
@@ -181,11 +190,11 @@ def test_cancel_and_escape_and_a_size_that_cannot_be_change_nothing(
         else:
             expect(dialog).to_have_count(0)
             expect(button(page, "Conversation settings")).to_be_focused()
-    assert stored(server, session) == (None, None, None)
+    assert settings_of(server, session) == (None, None, None)
 
 
 def test_the_model_is_chosen_beside_the_message_too_and_other_tabs_follow(
-    open_page: Open, server: Server, upstream: Upstream, session: str
+    open_page: OpenPage, server: Server, upstream: Upstream, session: str
 ) -> None:
     server.chat(session, "before")
     page, second = open_page(session), open_page(session)
@@ -199,7 +208,7 @@ def test_the_model_is_chosen_beside_the_message_too_and_other_tabs_follow(
         expect(answers(tab).last).to_contain_text(OTHER)
     second.get_by_role("combobox", name="Model").select_option(SCRIPTED)
     expect(page.get_by_role("combobox", name="Model")).to_have_value(SCRIPTED)
-    assert stored(server, session)[0] is None
+    assert settings_of(server, session)[0] is None
 
 
 def test_the_model_of_a_new_session_is_chosen_beside_its_first_message(
@@ -208,14 +217,14 @@ def test_the_model_of_a_new_session_is_chosen_beside_its_first_message(
     page.get_by_role("combobox", name="Model").select_option(OTHER)
     send(page, "one")
     expect(answers(page)).to_contain_text(OTHER)
-    ended(page)
+    wait_until_answered(page)
     assert upstream.replies[-1].body["model"] == "other"
     expect(page.get_by_role("combobox", name="Model")).to_have_value(OTHER)
-    assert stored(server, session_of(page)) == (OTHER, None, None)
+    assert settings_of(server, session_of(page)) == (OTHER, None, None)
 
 
 def test_settings_are_not_shown_before_they_were_read(
-    open_page: Open, server: Server, session: str
+    open_page: OpenPage, server: Server, session: str
 ) -> None:
     """Else whoever saves the dialog would overwrite what it did not show."""
     server.chat(session, "something that is set")
@@ -224,15 +233,15 @@ def test_settings_are_not_shown_before_they_were_read(
         assert client.patch(path, json={"model": OTHER, "system_prompt": RHYME}).status_code == 200
     page = open_page()
     # What the dialog is made of has come when it is opened the second time.
-    opened(page).get_by_role("button", name="Cancel").click()
-    held: list[Route] = []
-    page.route("**/sessions/*", lambda route: held.append(route))
+    open_settings(page).get_by_role("button", name="Cancel").click()
+    routes = hold(page, "**/sessions/*")
     page.get_by_role("link", name="something that is").click()
     expect(page.get_by_role("article", name="Your message")).to_be_visible()
     opener = button(page, "Conversation settings")
     # It may wait with the dialog or with the button.
     opener.evaluate("button => button.click()")
-    held[0].fallback()
+    wait_until_held(page, routes)
+    routes[0].fallback()
     expect(page.locator("form select[aria-label=Model]")).to_have_value(OTHER)
     dialog = page.get_by_role("dialog")
     if dialog.count() == 0:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.page import button, ended, only_first, send, shows
+from tests.browser.page import button, expect_messages, only_first, send, wait_until_answered
 from tests.process import Server
 from tests.upstream import Answer, Upstream
 
@@ -25,14 +25,12 @@ def running_server(
         yield running
 
 
-def test_a_model_that_says_nothing_is_given_up_and_asked_again(
-    page: Page, upstream: Upstream
-) -> None:
+def test_a_silent_model_times_out_and_is_retried(page: Page, upstream: Upstream) -> None:
     upstream.script = only_first(Answer(hang=True))
     send(page, "anyone there?")
     note = page.get_by_role("alert")
     expect(note).to_contain_text("The model did not answer in time.")
     button(page, "Try again").click()
-    shows(page, "anyone there?", "Reply to: anyone there?")
-    ended(page)
+    expect_messages(page, "anyone there?", "Reply to: anyone there?")
+    wait_until_answered(page)
     expect(note).to_have_count(0)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Open, Pace
-from tests.browser.listing import expected, more
+from tests.browser.conftest import OpenPage, Pace
 from tests.browser.page import answers, button, replying, send
-from tests.browser.test_access import Faults
+from tests.browser.session_list import choose_from_menu, expect_error
+from tests.browser.test_access import AccessibilityReport
 from tests.browser.test_keyboard import tab_to
 from tests.process import Server
 from tests.upstream import Answer, Upstream
@@ -35,22 +35,22 @@ def row(page: Page, name: str) -> Locator:
     return dialog(page).get_by_role("row").filter(has=page.get_by_role("rowheader", name=name))
 
 
-def test_a_server_that_nobody_has_asked_says_so(page: Page) -> None:
-    more(page, "Usage")
+def test_a_server_without_usage_shows_it(page: Page) -> None:
+    choose_from_menu(page, "Usage")
     expect(dialog(page).get_by_text("No model was used in this period.")).to_be_visible()
-    faults = Faults(page)
-    faults.look("no usage")
-    assert not faults.found, "\n\n".join(faults.found)
+    report = AccessibilityReport(page)
+    report.check("no usage")
+    assert not report.violations, "\n\n".join(report.violations)
 
 
-def test_tokens_and_answers_are_told_by_model_and_by_day(page: Page, server: Server) -> None:
+def test_tokens_and_answers_are_shown_by_model_and_by_day(page: Page, server: Server) -> None:
     for number in range(2):
         server.chat(f"first {number}", "hello")
     server.chat("second", "hello", model=OTHER)
     rows = server.get("/usage?by=model")
     read, written = (sum(one[f"{way}_tokens"] for one in rows) for way in ("input", "output"))
 
-    more(page, "Usage")
+    choose_from_menu(page, "Usage")
     figures = dialog(page).get_by_role("definition")
     expect(figures).to_have_text(["3", str(read), str(written)])
     for model, replies in ((SCRIPTED, "2"), (OTHER, "1")):
@@ -64,9 +64,9 @@ def test_tokens_and_answers_are_told_by_model_and_by_day(page: Page, server: Ser
     expect(cells).to_have_text(["3", str(read), str(written)])
 
 
-def test_the_time_is_chosen_and_each_day_has_a_bar(page: Page, server: Server) -> None:
+def test_the_period_is_chosen_and_each_day_has_a_bar(page: Page, server: Server) -> None:
     server.chat("bars", "hello")
-    more(page, "Usage")
+    choose_from_menu(page, "Usage")
     bars = dialog(page).locator(".chart > *")
     for days in (30, 7, 90):
         dialog(page).get_by_role("radio", name=f"{days} days").check()
@@ -81,7 +81,7 @@ def test_the_time_is_chosen_and_each_day_has_a_bar(page: Page, server: Server) -
     assert abs(shown["y"] - of_day["y"]) < 2
 
 
-def test_what_no_provider_has_counted_is_marked(
+def test_estimated_tokens_are_marked(
     page: Page, server: Server, upstream: Upstream, pace: Pace
 ) -> None:
     upstream.script = replying(Answer(["Half of it. ", "never"], pace=pace.semaphore))
@@ -90,16 +90,17 @@ def test_what_no_provider_has_counted_is_marked(
     expect(answers(page)).to_contain_text("Half of it.")
     button(page, "Stop").click()
     expect(page.get_by_text("Stopped.")).to_be_visible()
-    more(page, "Usage")
+    choose_from_menu(page, "Usage")
     expect(row(page, SCRIPTED).get_by_role("cell").last).to_contain_text("≈")
     expect(dialog(page).get_by_text("≈ contains estimates")).to_be_visible()
 
 
-def test_usage_is_read_with_keys_alone(page: Page, server: Server) -> None:
+def test_usage_needs_only_the_keyboard(page: Page, server: Server) -> None:
     server.chat("keys", "hello")
     button(page, "More").press("Enter")
     expect(page.get_by_role("menuitem", name="Import…")).to_be_focused()
     page.keyboard.type("U")
+    expect(page.get_by_role("menuitem", name="Usage")).to_be_focused()
     page.keyboard.press("Enter")
     expect(dialog(page)).to_be_visible()
     tab_to(page, dialog(page).get_by_role("radio", checked=True))
@@ -112,21 +113,21 @@ def test_usage_is_read_with_keys_alone(page: Page, server: Server) -> None:
     expect(button(page, "More")).to_be_focused()
 
 
-def test_usage_that_cannot_be_read_says_why(
-    open_page: Open, server: Server, complaints: list[str]
+def test_usage_that_cannot_be_read_shows_the_reason(
+    open_page: OpenPage, server: Server, page_errors: list[str]
 ) -> None:
     page = open_page()
     page.route("**/usage?**", lambda route: route.fulfill(status=503, json={"detail": "Busy."}))
-    more(page, "Usage")
+    choose_from_menu(page, "Usage")
     expect(dialog(page).get_by_role("alert")).to_have_text("Busy.")
-    expected(complaints, "503")
+    expect_error(page_errors, "503")
 
 
 def test_axe_finds_nothing_in_the_usage(page: Page, server: Server) -> None:
     server.chat("axe", "hello")
-    more(page, "Usage")
+    choose_from_menu(page, "Usage")
     dialog(page).get_by_text("Day by day").click()
     expect(dialog(page).get_by_role("table")).to_have_count(2)
-    faults = Faults(page)
-    faults.look("usage")
-    assert not faults.found, "\n\n".join(faults.found)
+    report = AccessibilityReport(page)
+    report.check("usage")
+    assert not report.violations, "\n\n".join(report.violations)

@@ -1,42 +1,35 @@
 """What a browser does by itself, find, select and print, and a search that leads to the word."""
 
 import re
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open
-from tests.browser.listing import Stored, store
-from tests.browser.long import bring
+from tests.browser.conftest import OpenPage
+from tests.browser.long_sessions import import_long_session
 from tests.browser.page import answers, button, field, questions
-from tests.process import Server
-from tests.upstream import Upstream
+from tests.browser.session_list import StoredSession, store
+from tests.process import Server, until
 
 WHOLE, LONG = "four hundred", "ten thousand"
 COUNT = 400
 STEPS = "\n\n".join(f"Step number {number} of the way, in some words." for number in range(1, 301))
 
 
-@pytest.fixture(scope="module")
-def running_server(
-    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
-) -> Iterator[Server]:
-    env = {**running_upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
-    with Server(tmp_path_factory.mktemp("data"), env) as running:
-        bring(running, WHOLE, COUNT)
-        bring(running, LONG, 10_000)
-        store(
-            running,
-            Stored("way", title="The way there", messages=("How do I get there?", STEPS)),
-            Stored("other", title="Something else", messages=("What is a quokka?", "Small.")),
-        )
-        yield running
+@pytest.fixture(scope="module", autouse=True)
+def _stored(running_server: Server) -> None:
+    import_long_session(running_server, WHOLE, COUNT)
+    import_long_session(running_server, LONG, 10_000)
+    store(
+        running_server,
+        StoredSession("way", title="The way there", messages=("How do I get there?", STEPS)),
+        StoredSession("other", title="Something else", messages=("What is a quokka?", "Small.")),
+    )
 
 
 @pytest.fixture
-def whole(open_page: Open) -> Page:
+def whole(open_page: OpenPage) -> Page:
     """A page with a conversation of which all is in the document."""
     page = open_page(WHOLE)
     expect(page.get_by_role("article")).to_have_count(COUNT)
@@ -78,7 +71,7 @@ def test_it_is_selected_and_copied_whole(whole: Page) -> None:
     assert f"Answer {COUNT}." in selection
 
 
-def test_it_is_printed_whole_and_without_what_is_beside_it(whole: Page) -> None:
+def test_it_is_printed_whole_and_without_the_list_and_the_field(whole: Page) -> None:
     whole.emulate_media(media="print")
     for hidden in ("complementary", "textbox"):
         expect(whole.get_by_role(hidden)).to_have_count(0)
@@ -86,7 +79,7 @@ def test_it_is_printed_whole_and_without_what_is_beside_it(whole: Page) -> None:
     assert pages > 20
 
 
-def test_the_view_stays_at_the_end_while_older_messages_come(open_page: Open) -> None:
+def test_the_view_stays_at_the_end_while_older_messages_come(open_page: OpenPage) -> None:
     page = open_page(WHOLE)
     expect(answers(page).last).to_be_in_viewport()
     expect(page.get_by_role("article")).to_have_count(COUNT)
@@ -94,7 +87,9 @@ def test_the_view_stays_at_the_end_while_older_messages_come(open_page: Open) ->
     expect(button(page, "Go to the end")).to_have_count(0)
 
 
-def test_in_a_very_long_conversation_the_browsers_shortcut_searches_in_it(open_page: Open) -> None:
+def test_in_a_very_long_conversation_the_browsers_shortcut_searches_in_it(
+    open_page: OpenPage,
+) -> None:
     page = open_page(LONG)
     expect(answers(page).last).to_contain_text("Answer 10000.")
     page.keyboard.press("Control+f")
@@ -106,10 +101,10 @@ def test_in_a_very_long_conversation_the_browsers_shortcut_searches_in_it(open_p
     expect(hit).to_have_count(1)
     page.keyboard.press("Enter")
     expect(questions(page).filter(has_text="Question 4711.")).to_be_in_viewport()
-    assert marked(page) == ["Question", "4711"]
+    until(lambda: marked(page) == ["Question", "4711"])
 
 
-def test_a_search_of_one_conversation_does_not_narrow_the_next_search(open_page: Open) -> None:
+def test_a_search_of_one_conversation_does_not_narrow_the_next_search(open_page: OpenPage) -> None:
     page = open_page(LONG)
     expect(answers(page).last).to_contain_text("Answer 10000.")
     page.keyboard.press("Control+f")
@@ -125,28 +120,28 @@ def test_the_shortcut_is_the_browsers_own_where_it_finds_everything(whole: Page)
     expect(whole.get_by_role("dialog")).to_have_count(0)
 
 
-def test_a_search_leads_to_the_word_itself_in_another_conversation(open_page: Open) -> None:
+def test_a_search_result_opens_another_conversation_at_the_word(open_page: OpenPage) -> None:
     page = open_page("other")
     expect(answers(page)).to_contain_text("Small.")
     search(page, '"step number 229"')
     expect(page.get_by_role("heading", level=1)).to_have_text("The way there")
     expect(page.get_by_text("Step number 229 of the way")).to_be_in_viewport()
     expect(page.get_by_text("Step number 1 of the way")).not_to_be_in_viewport()
-    assert marked(page)
+    until(lambda: marked(page))
     assert set(" ".join(marked(page)).lower().split()) == {"step", "number", "229"}
-    # No error is told, and none is in the console: the fixture sees to that.
+    # No error is shown, and the fixture checks that none is in the console.
     expect(page.locator(".toast")).to_have_count(0)
 
 
 def test_a_search_opens_a_long_message_that_is_shown_in_part(
-    open_page: Open, server: Server
+    open_page: OpenPage, server: Server
 ) -> None:
     lines = "\n".join(f"entry {number} of the log" for number in range(500))
-    store(server, Stored("log", title="A log", messages=(lines, "That is long.")))
+    store(server, StoredSession("log", title="A log", messages=(lines, "That is long.")))
     page = open_page("other")
     search(page, '"entry 444"')
     expect(button(page, "Show less")).to_be_attached()
-    assert marked(page)
+    until(lambda: marked(page))
     top, bottom = page.evaluate(
         """() => {
             const [match] = CSS.highlights.get('search-match');
@@ -157,7 +152,7 @@ def test_a_search_opens_a_long_message_that_is_shown_in_part(
     assert 50 < top < bottom < 700
 
 
-def test_what_was_marked_is_forgotten_in_the_next_conversation(open_page: Open) -> None:
+def test_search_marks_are_removed_in_the_next_conversation(open_page: OpenPage) -> None:
     page = open_page("way")
     search(page, '"step number 229"')
     expect(page.get_by_text("Step number 229 of the way")).to_be_in_viewport()
@@ -166,8 +161,8 @@ def test_what_was_marked_is_forgotten_in_the_next_conversation(open_page: Open) 
     assert marked(page) == []
 
 
-def test_a_hit_on_another_branch_is_read_without_moving_the_session(
-    open_page: Open, server: Server, session: str
+def test_a_result_on_another_branch_is_shown_without_moving_the_session(
+    open_page: OpenPage, server: Server, session: str
 ) -> None:
     server.chat(session, "Tell me of the wombat")
     first = server.history(session)[0]
@@ -195,14 +190,14 @@ def test_a_hit_on_another_branch_is_read_without_moving_the_session(
     button(page, "Continue here").click()
     expect(field(page)).to_be_focused()
     expect(questions(page)).to_contain_text("Tell me of the wombat")
-    assert server.get(f"/sessions/{quote(session)}")["head"] != head
+    until(lambda: server.get(f"/sessions/{quote(session)}")["head"] != head)
 
 
 def test_hits_are_shown_without_the_marks_of_their_markdown(
-    open_page: Open, server: Server
+    open_page: OpenPage, server: Server
 ) -> None:
     answer = "## Ocelots\n\nThe **ocelot** hunts at `night`.\n\n```python\nocelot()\n```"
-    store(server, Stored("cats", title="Cats", messages=("Which cats?", answer)))
+    store(server, StoredSession("cats", title="Cats", messages=("Which cats?", answer)))
     page = open_page("other")
     look_for(page, "ocelot")
     snippet = page.get_by_role("option").locator(".snippet")
@@ -211,12 +206,16 @@ def test_hits_are_shown_without_the_marks_of_their_markdown(
     expect(snippet).not_to_contain_text("`")
 
 
-def test_keys_that_are_typed_at_once_after_the_shortcut_are_searched_for(open_page: Open) -> None:
+def test_keys_that_are_typed_at_once_after_the_shortcut_are_searched_for(
+    open_page: OpenPage,
+) -> None:
     page = open_page("other")
-    page.wait_for_function(
+    name = page.wait_for_function(
         "() => performance.getEntriesByType('resource')"
-        ".some(({ name }) => name.includes('SearchDialog.js'))"
+        ".map(({ name }) => name).find((name) => name.includes('SearchDialog.js'))"
     )
+    # It has arrived; this waits until it has run.
+    page.evaluate("name => import(name).then(() => null)", name)
     page.keyboard.press("Control+k")
     page.keyboard.type("quokka", delay=0)
     expect(page.get_by_role("combobox", name="Search")).to_have_value("quokka")

@@ -410,10 +410,10 @@ def test_a_failed_turn_and_a_missing_server_are_one_line_and_an_exit_code(
 
 def test_a_one_shot_is_stopped_by_ctrl_c(server: Server, upstream: Upstream, session: str) -> None:
     pace = released(1)
-    upstream.script = answers("Begun", " and ended", pace=pace)
+    upstream.script = answers("It began", " and ended", pace=pace)
     with one_shot(server.url, session, "go") as program:
         assert program.stdout is not None
-        assert program.stdout.read(5) == "Begun"
+        assert program.stdout.read(len("It began")) == "It began"
         program.send_signal(signal.SIGINT)
         out, err = program.communicate(timeout=PATIENCE)
     assert (out, err, program.returncode) == ("\n", "stopped\n", 130)
@@ -425,16 +425,16 @@ def test_a_pipe_that_is_closed_ends_the_program_and_not_the_turn(
     server: Server, upstream: Upstream, session: str
 ) -> None:
     pace = released(1)
-    upstream.script = answers("Begun", " and ended", pace=pace)
+    upstream.script = answers("It began", " and ended", pace=pace)
     with one_shot(server.url, session, "go") as program:
         assert program.stdout is not None
         assert program.stderr is not None
-        assert program.stdout.read(5) == "Begun"
+        assert program.stdout.read(len("It began")) == "It began"
         program.stdout.close()
         pace.release(WHOLE)
         assert program.stderr.read() == ""
         assert program.wait(timeout=PATIENCE) == 141
-    until(lambda: server.contents(session)[1:] == ["Begun and ended"])
+    until(lambda: server.contents(session)[1:] == ["It began and ended"])
 
 
 def test_an_answer_survives_connections_that_break(

@@ -259,13 +259,13 @@ def test_what_is_set_before_a_stopped_first_turn_is_stored(
     server: Server, upstream: Upstream
 ) -> None:
     pace = released(1)
-    upstream.script = answers("Begun", " and ended", pace=pace)
+    upstream.script = answers("It began", " and ended", pace=pace)
     with open_chat(server.url, "stopped") as terminal:
         terminal.wait(READY, "›")
         terminal.type("/model openai:other" + ENTER)
         terminal.wait("Model: openai:other")
         terminal.type("one" + ENTER)
-        terminal.wait("Begun")
+        terminal.wait("It began")
         terminal.type("\x03")
         terminal.wait("stopped\n\n›")
     upstream.script = polite

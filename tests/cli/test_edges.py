@@ -338,6 +338,37 @@ def test_ctrl_c_ends_a_command_at_any_moment_without_a_word(
     assert chatkeep(copied, "doctor", "--no-models").returncode == 0
 
 
+# Interpreters and platforms.
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("sessions", "delete", "--help"), ("nonsense",), ("sessions", "show", "nobody")],
+    ids=" ".join,
+)
+def test_help_and_errors_have_the_same_texts_without_docstrings(
+    filled: Server, arguments: tuple[str, ...]
+) -> None:
+    usual = chatkeep(filled, *arguments)
+    optimised = chatkeep(filled, *arguments, program=(sys.executable, "-OO", "-m", "chatkeep"))
+    assert optimised.stdout + optimised.stderr != ""
+    assert (optimised.returncode, optimised.stdout, optimised.stderr) == (
+        usual.returncode,
+        usual.stdout,
+        usual.stderr,
+    )
+
+
+def test_another_platform_is_refused_in_one_line(filled: Server) -> None:
+    script = "import sys; sys.platform = 'win32'; from chatkeep.__main__ import main; main()"
+    run = chatkeep(filled, program=(sys.executable, "-c", script))
+    assert (run.returncode, run.stdout, run.stderr) == (
+        2,
+        "",
+        "Chatkeep runs on Linux and macOS only.\n",
+    )
+
+
 # Wrong addresses, and questions.
 
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from chatkeep.cli.chat.markdown import Markup, clean, fenced_code, split
+from chatkeep.cli.chat.markdown import TerminalMarkdown, fenced_code, split
 from chatkeep.cli.chat.markdown_stream import MarkdownStream
+from chatkeep.cli.output import clean
 from tests.cli.terminal import Screen
 
 # Neither a backtick, which is code's, nor what would end the formula.
@@ -19,7 +20,7 @@ WORDS = st.text(st.sampled_from("ab1 .,"), max_size=10)
 
 def printed(text: str, width: int = 2_000) -> str:
     console = Console(file=io.StringIO(), width=width, no_color=True)
-    console.print(Markup(text), crop=False)
+    console.print(TerminalMarkdown(text), crop=False)
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().strip().split("\n"))
 
@@ -127,11 +128,11 @@ def drawn(pieces: list[str]) -> str:
     console = Console(file=file, width=24, height=200, force_terminal=True)
     file.write("above\r\n")
     stream = MarkdownStream(console)
-    stream.say("waiting")
+    stream.set_status("waiting")
     for piece in pieces:
         stream.add(clean(piece))
         stream.draw()
-        stream.say(None)
+        stream.set_status(None)
     stream.end()
     file.write("below")
     screen = Screen(24, 200, reflows=True, answer=lambda _: None)

@@ -1,6 +1,6 @@
-"""A reader of the documentation, who does what a page says: every block, in order, as it stands.
+"""Runs the examples of the documentation: every block of a page, in order and unchanged.
 
-Each page has a machine of its own: a home with an empty data folder, and a server.
+Each page has a home folder with an empty data folder, and a server, of its own.
 """
 
 import json
@@ -31,7 +31,7 @@ MODELS = {
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 
-# Python's blocks of a page share their names, as they would in a notebook.
+# The Python blocks of a page share a namespace, as in a notebook.
 _SESSION = """\
 import json, sys
 names = {"__name__": "__main__"}
@@ -40,7 +40,7 @@ for line in sys.stdin:
     exec(compile(text, "<page>", "exec"), names)
     print(mark, flush=True)
 """
-_MARK = "-- the end of a block --"
+_MARK = "-- end of block --"
 
 
 @dataclass(frozen=True)
@@ -52,27 +52,27 @@ class Block:
 
 
 def pages() -> list[str]:
-    """Every page, as a path below `docs/`."""
+    """The paths of all pages, relative to `docs/`."""
     return sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
 
 
 def blocks(page: str) -> list[Block]:
-    """The blocks of a page. No fence is overlooked."""
+    """The fenced blocks of a page. Fails if the pattern misses a fence."""
     text = (DOCS / page).read_text()
-    found = [Block(kind, textwrap.dedent(body)) for _, kind, body in _FENCE.findall(text)]
-    assert len(re.findall(r"^ *```", text, re.MULTILINE)) == 2 * len(found), page
-    return found
+    fenced = [Block(kind, textwrap.dedent(body)) for _, kind, body in _FENCE.findall(text)]
+    assert len(re.findall(r"^ *```", text, re.MULTILINE)) == 2 * len(fenced), page
+    return fenced
 
 
 class Reader:
-    """Runs blocks on a machine of its own, and keeps what they print in `said`."""
+    """Runs blocks with a home folder and a server of its own; `outputs` has what each printed."""
 
     def __init__(self, home: Path, upstream: Upstream) -> None:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         env = {**upstream.env, **MODELS, "HOME": str(home), "PATH": path}
         self.home = home
         self.server = Server(home / DATA_FOLDER, env)
-        self.said: list[str] = []
+        self.outputs: list[str] = []
         self._session: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -84,22 +84,22 @@ class Reader:
             self._session.communicate(timeout=PATIENCE)
         self.server.kill()
 
-    def do(self, block: Block) -> None:
-        """Run a block; what stops or starts the service stops or starts the server."""
+    def run(self, block: Block) -> None:
+        """Run a block. Commands that stop or start the service stop or start the server."""
         text = block.text.replace(DEFAULT_URL, self.server.url)
         if block.language == "bash":
-            self.said.append(self._bash(text))
+            self.outputs.append(self._bash(text))
         elif block.language == "python":
-            self.said.append(self._python(text))
+            self.outputs.append(self._python(text))
         elif block.language == "sql":
-            self.said.append(self._sql(text))
+            self.outputs.append(self._sql(text))
         elif block.text == "sudo systemctl stop chatkeep\n":
             assert self.server.stop() == 0
         elif block.text == "sudo systemctl start chatkeep\n":
             self.server.start()
 
     def _bash(self, text: str) -> str:
-        ran = subprocess.run(
+        completed = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
             cwd=self.home,
             env=self.server.env,
@@ -107,10 +107,11 @@ class Reader:
             capture_output=True,
             check=False,
             text=True,
-            timeout=PATIENCE,
+            # A block has several commands, and each starts a process.
+            timeout=PATIENCE * len(text.splitlines()),
         )
-        assert ran.returncode == 0, f"{text}\n{ran.stdout}\n{ran.stderr}"
-        return ran.stdout
+        assert completed.returncode == 0, f"{text}\n{completed.stdout}\n{completed.stderr}"
+        return completed.stdout
 
     def _python(self, text: str) -> str:
         if self._session is None:

@@ -1,4 +1,4 @@
-"""The page about installing is true: a wheel is built, and every way to run it runs."""
+"""Every way to install of the page about it works: a wheel is built, and runs."""
 
 import os
 import subprocess
@@ -27,8 +27,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def answer(machine: Path, commands: str, env: dict[str, str]) -> str:
-    """Run the commands, the last of which serves, and ask for an answer."""
+def response(machine: Path, commands: str, env: dict[str, str]) -> str:
+    """Run the commands, the last of which serves, and post a message."""
     path = f"{machine}/tools/bin:{machine}/.local/bin:{os.environ['PATH']}"
     env = {"HOME": str(machine), "XDG_DATA_HOME": "", "PATH": path, **QUICK, **env}
     with serving(commands, machine / "chatkeep", env, INSTALL_SECONDS) as url:
@@ -40,11 +40,11 @@ def test_the_wheel_runs_as_it_is_installed_by_pip_and_by_uv(
     machine: Path, full: bool, upstream: Upstream
 ) -> None:
     """With `--full` by pipx too, which is pip in an environment of its own."""
-    for way in (PIP, UVX_EMBEDDED, *([PIPX] if full else [])):
-        assert '"model":"local:smollm2-135m-instruct"' in answer(machine, way, {})
-    without_weights = answer(machine, UVX, {"OLLAMA_HOST": upstream.url})
+    for commands in (PIP, UVX_EMBEDDED, *([PIPX] if full else [])):
+        assert '"model":"local:smollm2-135m-instruct"' in response(machine, commands, {})
+    without_weights = response(machine, UVX, {"OLLAMA_HOST": upstream.url})
     assert '"response":"Reply to: Say hello to me, please"' in without_weights
 
 
-def test_the_repositorys_own_way_is_the_readmes() -> None:
+def test_the_way_from_the_repository_is_the_one_of_the_readme() -> None:
     assert [line.strip() for line in REPOSITORY.splitlines()] == SERVE.strip().split(" && ")

@@ -1,4 +1,4 @@
-"""The README is true: every command in it is run, as it stands there."""
+"""Every command in the README runs, unchanged, and does what the README says."""
 
 import json
 import os
@@ -23,7 +23,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 INSTALL_SECONDS = 3_000
 QUICK = {"PIP_NO_COMPILE": "1"}
-"""What is imported is compiled then, and only that."""
+"""Modules are compiled when they are imported, which saves compiling all packages."""
 
 SERVE = next(block for block in BLOCKS if block.rstrip().endswith("chatkeep serve"))
 SWITCHES = [block for block in BLOCKS if "chatkeep serve --model" in block]
@@ -44,31 +44,31 @@ def test_every_block_is_known_to_a_test() -> None:
 
 @contextmanager
 def serving(command: str, folder: Path, env: dict[str, str], seconds: float) -> Iterator[str]:
-    """Run a command that serves, until it says where."""
-    log = folder / "serve.log"
-    with log.open("wb") as output:
+    """Run a command that serves, and return the URL that it prints."""
+    log_file = folder / "serve.log"
+    with log_file.open("wb") as stream:
         process = subprocess.Popen(
             ["bash", "-c", command],
             cwd=folder,
             env={**os.environ, **env, "CHATKEEP_PORT": "0"},
-            stdout=output,
-            stderr=output,
+            stdout=stream,
+            stderr=stream,
             start_new_session=True,
         )
     try:
         deadline = time.monotonic() + seconds
-        while "Chatkeep answers on " not in (said := log.read_text()):
-            assert process.poll() is None, said
-            assert time.monotonic() < deadline, said
+        while "Chatkeep answers on " not in (output := log_file.read_text()):
+            assert process.poll() is None, output
+            assert time.monotonic() < deadline, output
             time.sleep(0.1)
-        yield said.split("Chatkeep answers on ")[1].split(" ")[0]
+        yield output.split("Chatkeep answers on ")[1].split(" ")[0]
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(START_SECONDS)
 
 
 def bash(command: str, folder: Path, env: dict[str, str] | None = None) -> str:
-    run = subprocess.run(
+    completed = subprocess.run(
         ["bash", "-ec", command],
         cwd=folder,
         env={**os.environ, **(env or {})},
@@ -77,10 +77,10 @@ def bash(command: str, folder: Path, env: dict[str, str] | None = None) -> str:
         text=True,
         timeout=INSTALL_SECONDS,
     )
-    return run.stdout
+    return completed.stdout
 
 
-def test_one_command_serves_on_a_fresh_machine_and_the_examples_do_what_is_said(
+def test_one_command_serves_on_a_fresh_machine_and_the_examples_work(
     tmp_path: Path,
 ) -> None:
     clone, home = tmp_path / "clone", tmp_path / "home"
@@ -90,14 +90,14 @@ def test_one_command_serves_on_a_fresh_machine_and_the_examples_do_what_is_said(
 
     with serving(SERVE, clone, env, INSTALL_SECONDS) as url:
 
-        def there(example: str) -> str:
+        def at_url(example: str) -> str:
             return example.replace("http://127.0.0.1:8000", url)
 
-        chat, stream, sessions, history = [bash(there(call), clone) for call in CALLS]
-        by_python = run([sys.executable, "-c", there(PYTHON[0])])
-        by_javascript = run(["node", "--input-type=module", "--eval", there(JAVASCRIPT[0])])
-        asked = bash(CHAT, clone, env)
-        with_all = bash(there(CALLS[-1]), clone)
+        chat, stream, sessions, history = [bash(at_url(call), clone) for call in CALLS]
+        by_python = run([sys.executable, "-c", at_url(PYTHON[0])])
+        by_javascript = run(["node", "--input-type=module", "--eval", at_url(JAVASCRIPT[0])])
+        by_command = bash(CHAT, clone, env)
+        with_all = bash(at_url(CALLS[-1]), clone)
 
     assert set(json.loads(chat)) == set(json.loads(_json_block(0)))
     assert json.loads(chat)["response"].strip()
@@ -109,14 +109,16 @@ def test_one_command_serves_on_a_fresh_machine_and_the_examples_do_what_is_said(
     assert [message["role"] for message in json.loads(history)] == ["user", "assistant"] * 2
     assert by_python.strip()
     assert by_javascript.strip()
-    assert asked.strip()
+    assert by_command.strip()
     replies = [message["content"] for message in json.loads(with_all)][1::2]
     assert [text.strip() for text in replies[2:]] == [by_python.strip(), by_javascript.strip()]
 
 
 def run(command: list[str]) -> str:
-    ran = subprocess.run(command, capture_output=True, check=True, text=True, timeout=PATIENCE)
-    return ran.stdout
+    completed = subprocess.run(
+        command, capture_output=True, check=True, text=True, timeout=PATIENCE
+    )
+    return completed.stdout
 
 
 def _json_block(number: int) -> str:
@@ -142,7 +144,7 @@ def test_one_line_switches_to_another_provider(
     assert upstream.replies[0].body["model"] == model.partition(":")[2]
 
 
-def test_every_setting_that_is_named_exists() -> None:
+def test_every_setting_in_the_readme_exists() -> None:
     settings = {name.upper() for name in Settings.model_fields}
     named = set(re.findall(r"\b(?:CHATKEEP|OPENAI|ANTHROPIC|OLLAMA)_[A-Z_]*[A-Z]", README))
     assert {"CHATKEEP_CONTEXT_MESSAGES", "OPENAI_API_KEY"} <= named
@@ -156,7 +158,7 @@ def test_the_readme_can_be_read_in_five_minutes() -> None:
     assert len(re.sub(r"```.*?```", "", README, flags=re.DOTALL).split()) <= 1_000
 
 
-def test_what_the_readme_links_to_exists() -> None:
+def test_the_links_of_the_readme_lead_to_files() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
 

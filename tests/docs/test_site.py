@@ -1,4 +1,4 @@
-"""The documentation is true: its reference is current, its site is whole, its examples run."""
+"""The reference is current, the site has no broken link, and the examples run."""
 
 import json
 import re
@@ -34,17 +34,17 @@ NOT_RUN = {
     "pip wheel": "that page's test builds it",
     "pipx ": "that page's test installs it",
     "uvx ": "that page's test runs it",
-    "sudo ": "it changes the machine; where the service stops or starts, the test's server does",
+    "sudo ": "it changes the machine; the test's server stops and starts instead of the service",
     "_API_KEY=": "it needs a provider's key",
     "OLLAMA_HOST=": "it needs an Ollama",
     "chatkeep serve": "it serves until it is stopped",
-    "chatkeep chat\n": "it talks with a person",
-    "chatkeep sessions delete": "it asks a person",
+    "chatkeep chat\n": "it is interactive",
+    "chatkeep sessions delete": "it asks for confirmation",
     "/events\n": "it has no end",
     "sqlite3 ": "the program need not be there",
     "-m benchmarks": "it takes a while; CI runs it by `--quick`",
 }
-"""Why a block in `sh` is not run: what is in it, and the reason."""
+"""Why a block in `sh` does not run: a text that it contains, and the reason."""
 
 PAGES = pages()
 EXAMPLES = [
@@ -64,7 +64,7 @@ def check_reference(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_reference_is_current() -> None:
-    """`python scripts/reference.py` makes it so."""
+    """`scripts/docs` updates it."""
     checked = check_reference(ROOT)
     assert checked.returncode == 0, checked.stderr
 
@@ -107,10 +107,10 @@ def command_names(command: Any, name: str) -> Iterator[str]:
         yield from command_names(child, f"{name} {below}")
 
 
-# --- What the pages name ---
+# --- Names in the pages ---
 
 
-def test_what_is_named_exists(routes: list[str]) -> None:
+def test_every_setting_problem_and_route_in_the_pages_exists(routes: list[str]) -> None:
     settings = {PREFIX + name.upper() for name in Settings.model_fields}
     settings |= {f"CHATKEEP_{name}" for name in ("CONFIG", "URL", "API_KEY", "HISTORY")}
     problems = {f"/problems/{error.code}" for error in ChatError.__subclasses__()}
@@ -118,18 +118,18 @@ def test_what_is_named_exists(routes: list[str]) -> None:
         assert set(re.findall(r"CHATKEEP_[A-Z_]*[A-Z]", text)) <= settings, page
         assert set(re.findall(r"/problems/[a-z-]+", text)) <= problems, page
         for named in re.findall(r"`((?:GET|POST|PATCH|DELETE) /[^`?]*)", text):
-            # In passing, `GET /history` will do for the whole.
+            # `GET /history` may stand for `GET /history/{session_id}`.
             assert any(f"{route}/".startswith(f"{named}/") for route in routes), f"{page}: {named}"
 
 
 def test_every_table_and_column_is_in_the_data_model() -> None:
     _, *sections = re.split(r"^### ", TEXTS["data-model.md"], flags=re.MULTILINE)
-    told = {section.split("`")[1]: set(re.findall(r"`(\w+)`", section)) for section in sections}
+    columns = {section.split("`")[1]: set(re.findall(r"`(\w+)`", section)) for section in sections}
     for table in metadata.tables.values():
-        assert {column.name for column in table.columns} <= told[table.name], table.name
+        assert {column.name for column in table.columns} <= columns[table.name], table.name
 
 
-def test_every_slash_command_and_every_line_of_the_log_that_is_named_exists() -> None:
+def test_every_slash_command_and_log_event_in_the_pages_exists() -> None:
     for command in COMMANDS:
         assert f"\n| `{command}` |" in TEXTS["guides/terminal.md"]
     source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
@@ -139,7 +139,7 @@ def test_every_slash_command_and_every_line_of_the_log_that_is_named_exists() ->
         assert re.search(rf'\(\s*"{event}"', source), event
 
 
-def test_what_is_shown_as_json_or_as_a_settings_file_is_one(
+def test_every_json_and_toml_block_is_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "chatkeep.toml"
@@ -198,26 +198,26 @@ def in_navigation(entry: Any) -> Iterator[str]:
 
 
 class Loads(HTMLParser):
-    """What a browser loads when it shows a page."""
+    """The URLs that a browser loads to show a page."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.urls: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         names = ["src", "srcset", "poster", "data"]
-        if tag == "link" and given.get("rel") not in {"canonical", "prev", "next"}:
+        if tag == "link" and attributes.get("rel") not in {"canonical", "prev", "next"}:
             names.append("href")
-        self.found += [given[name] for name in names if name in given]
+        self.urls += [attributes[name] for name in names if name in attributes]
 
 
 def test_nothing_of_the_site_is_loaded_from_another_host(site: Path) -> None:
     for page in site.rglob("*.html"):
         loads = Loads()
         loads.feed(page.read_text())
-        assert loads.found
-        assert not [address for address in loads.found if "//" in address], page
+        assert loads.urls
+        assert not [url for url in loads.urls if "//" in url], page
         # The theme's script loads a library for each of these, from elsewhere.
         assert not re.search(r'class="(mermaid|glightbox|pyodide)', page.read_text()), page
     for style in site.rglob("*.css"):
@@ -245,34 +245,34 @@ def readings(
     tmp_path_factory: pytest.TempPathFactory,
     running_upstream: Upstream,
 ) -> Iterator[dict[str, Future[None]]]:
-    """Every page that is asked for, read by two readers at a time: most of it is waiting."""
-    asked = {item.name for item in request.session.items if item.path == request.path}
-    wanted = [page for page in EXAMPLES if any(f"[{page}]" in name for name in asked)]
+    """Run each selected page, two at a time, because they mostly wait."""
+    names = {item.name for item in request.session.items if item.path == request.path}
+    selected = [page for page in EXAMPLES if any(f"[{page}]" in name for name in names)]
 
     def read(page: str, home: Path) -> None:
         with Reader(home, running_upstream) as reader:
             for block in blocks(page):
-                reader.do(block)
+                reader.run(block)
             OUTCOMES[page](reader)
 
     with ThreadPoolExecutor(2) as pool:
-        yield {page: pool.submit(read, page, tmp_path_factory.mktemp("home")) for page in wanted}
+        yield {page: pool.submit(read, page, tmp_path_factory.mktemp("home")) for page in selected}
 
 
 @pytest.mark.parametrize("page", EXAMPLES)
-def test_the_examples_of_a_page_run_and_do_what_it_says(
+def test_the_examples_of_a_page_run_with_the_documented_results(
     page: str, readings: dict[str, Future[None]]
 ) -> None:
     readings[page].result()
 
 
 def shown(page: str, number: int = 0) -> Any:
-    """What a page shows as JSON."""
+    """A JSON block of a page."""
     return json.loads([block.text for block in blocks(page) if block.language == "json"][number])
 
 
 def index(reader: Reader) -> None:
-    first, second, history, sessions, stream, terminal = reader.said
+    first, second, history, sessions, stream, terminal = reader.outputs
     assert set(json.loads(first)) == set(json.loads(second)) == set(shown("index.md"))
     assert [message["role"] for message in json.loads(history)] == ["user", "assistant"] * 2
     assert [session["session_id"] for session in json.loads(sessions)] == ["geography"]
@@ -281,19 +281,19 @@ def index(reader: Reader) -> None:
 
 
 def python(reader: Reader) -> None:
-    asked, history, receipt, problem, surely, _, later = reader.said
-    assert asked.count("Reply to: ") == 2
+    replies, history, receipt, problem, retried, _, later = reader.outputs
+    assert replies.count("Reply to: ") == 2
     assert history.splitlines()[0] == "user: My printer prints blank pages only."
     assert receipt == "You are a patient technician. 5\n"
     assert problem.startswith("422 /problems/invalid-request ")
-    assert surely == "Reply to: Thank you, it prints again.\n"
+    assert retried == "Reply to: Thank you, it prints again.\n"
     assert later == "Reply to: Write a poem about paper.\n"
     contents = reader.server.contents("user-42/printer")
     assert contents.count("Thank you, it prints again.") == 1
 
 
 def branches(reader: Reader) -> None:
-    _, edited, regenerated, picked, read, chosen, receipt = reader.said
+    _, edited, regenerated, picked, read, chosen, receipt = reader.outputs
     assert "user Let a storm come up." in edited
     assert "ship" not in edited
     assert regenerated == "True\n"
@@ -307,7 +307,7 @@ def branches(reader: Reader) -> None:
 
 
 def sessions(reader: Reader) -> None:
-    _, listed, page, titles, filtered, *_, metadata, labelled, cached = reader.said
+    _, listed, page, titles, filtered, *_, metadata, labelled, cached = reader.outputs
     assert set(json.loads(listed)[0]) == set(shown("guides/sessions.md")[0])
     assert 'rel="next"' in page
     assert len(json.loads(titles.replace("'", '"'))) == 3
@@ -315,13 +315,17 @@ def sessions(reader: Reader) -> None:
     assert metadata == "{'user': 42, 'labels': ['kitchen']}\n"
     assert labelled == "{'user': 42, 'labels': ['kitchen', 'weekend']}\n"
     assert cached == "304\n"
-    found = reader.server.get("/sessions/home%2FBread")
-    assert (found["title"], found["title_source"], found["pinned"]) == ("Rye bread", "user", True)
-    assert (found["system_prompt"], found["context_messages"]) == ("You are a baker.", 20)
+    session = reader.server.get("/sessions/home%2FBread")
+    assert (session["title"], session["title_source"], session["pinned"]) == (
+        "Rye bread",
+        "user",
+        True,
+    )
+    assert (session["system_prompt"], session["context_messages"]) == ("You are a baker.", 20)
 
 
 def search(reader: Reader) -> None:
-    _, words, phrase, folded, marked = reader.said
+    _, words, phrase, folded, marked = reader.outputs
     assert set(json.loads(words)[0]) == set(shown("guides/search.md")[0])
     assert {hit["role"] for hit in json.loads(phrase)} >= {"user"}
     assert [hit["role"] for hit in json.loads(folded)] == ["user"]
@@ -329,7 +333,7 @@ def search(reader: Reader) -> None:
 
 
 def deletion(reader: Reader) -> None:
-    _, deleted, gone, command, usage = reader.said
+    _, deleted, gone, command, usage = reader.outputs
     assert deleted == ""
     assert json.loads(gone) == shown("guides/deletion.md")
     assert command.endswith("another is deleted.\n")
@@ -339,8 +343,8 @@ def deletion(reader: Reader) -> None:
     assert files_with(reader.home, "tangerine-secret") == []
 
 
-def carry(reader: Reader) -> None:
-    _, _, markdown, _, read, imported, again, _, chatgpt, history, _, webui = reader.said
+def export_and_import(reader: Reader) -> None:
+    _, _, markdown, _, read, imported, again, _, chatgpt, history, _, webui = reader.outputs
     assert "\n## User (" in markdown
     assert "  user: What should I pack for a week in Lisbon?" in read
     assert json.loads(imported) == shown("guides/export-and-import.md")
@@ -354,14 +358,14 @@ def carry(reader: Reader) -> None:
 
 
 def events(reader: Reader) -> None:
-    names = [line.split(" ")[0] for line in reader.said[-1].splitlines()]
+    names = [line.split(" ")[0] for line in reader.outputs[-1].splitlines()]
     assert names[:2] == ["sessions", "session.created"]
     assert "turn.started" in names
     assert names[-1] == "turn.ended"
 
 
 def usage(reader: Reader) -> None:
-    first, by_session, by_turn, terminal, priced = reader.said
+    first, by_session, by_turn, terminal, priced = reader.outputs
     rows = json.loads(first[first.index("[") :])
     assert set(rows[0]) == set(shown("guides/usage.md")[0])
     assert {row["session_id"] for row in json.loads(by_session)} == {"home"}
@@ -371,16 +375,16 @@ def usage(reader: Reader) -> None:
 
 
 def terminal(reader: Reader) -> None:
-    chat, filed, piped, extracted, renamed, listed, told, found, *rest = reader.said
+    chat, filed, piped, extracted, renamed, listed, shown_session, hits, *rest = reader.outputs
     *_, models, usage, _, nothing = rest
     assert chat.count("Reply to: ") == 2
     assert filed.startswith("Reply to: When does it open?\n\nreport.txt\n```txt\nThe bridge")
     assert extracted == "no code\n"
     assert piped.startswith("Reply to: Summarise:\n\nThe bridge was closed")
     assert "\ttrip/lisbon\t4\t" in listed
-    assert "\n## Assistant (" in told
+    assert "\n## Assistant (" in shown_session
     assert renamed == "trip/lisbon is now “A week in Lisbon”.\n"
-    assert "What should I pack for a week" in found
+    assert "What should I pack for a week" in hits
     assert models.startswith(f"* {examples.OPENAI}\n")
     assert "trip/lisbon\treply\t2\t" in usage
     assert set(reader.server.sessions()) == {"trip/lisbon"}
@@ -391,7 +395,7 @@ def terminal(reader: Reader) -> None:
 
 
 def models(reader: Reader) -> None:
-    listed, chosen, session = reader.said
+    listed, chosen, session = reader.outputs
     assert json.loads(listed) == shown("guides/models.md")
     assert json.loads(chosen)["model"] == examples.ANTHROPIC
     assert json.loads(session)["model"] == examples.OLLAMA
@@ -399,7 +403,7 @@ def models(reader: Reader) -> None:
 
 
 def data_model(reader: Reader) -> None:
-    _, printed, listed, branch, tokens, turns = reader.said
+    _, printed, listed, branch, tokens, turns = reader.outputs
     assert printed.endswith(" 2\n")
     assert "'trip/lisbon'" in listed
     assert branch.splitlines()[0] == "('user', 'What should I pack for a week in Lisbon?')"
@@ -409,8 +413,8 @@ def data_model(reader: Reader) -> None:
 
 def operations(reader: Reader) -> None:
     assert reader.server.contents("valuable")[0] == "The recipe of my grandmother"
-    kept = [path.name for path in reader.server.folder.glob("chatkeep.db.before-*")]
-    assert len(kept) == 1
+    backups = [path.name for path in reader.server.folder.glob("chatkeep.db.before-*")]
+    assert len(backups) == 1
     assert (reader.home / "since-the-upgrade.jsonl").is_file()
 
 
@@ -421,7 +425,7 @@ OUTCOMES: dict[str, Callable[[Reader], None]] = {
     "guides/sessions.md": sessions,
     "guides/search.md": search,
     "guides/deletion.md": deletion,
-    "guides/export-and-import.md": carry,
+    "guides/export-and-import.md": export_and_import,
     "guides/events.md": events,
     "guides/usage.md": usage,
     "guides/terminal.md": terminal,
@@ -429,4 +433,4 @@ OUTCOMES: dict[str, Callable[[Reader], None]] = {
     "data-model.md": data_model,
     "operations.md": operations,
 }
-"""What is to be seen after a page's examples have run."""
+"""The checks after the examples of a page have run."""

@@ -1,4 +1,4 @@
-"""The page about streams is true: its examples are run, over connections that break."""
+"""The examples of the page about streaming work, also over connections that break."""
 
 import re
 import shutil
@@ -27,11 +27,11 @@ def blocks(language: str) -> list[str]:
 
 def run(command: list[str], **env: str) -> str:
     path = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
-    ran = subprocess.run(
+    completed = subprocess.run(
         command, capture_output=True, check=False, text=True, timeout=300, env=path | env
     )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout
 
 
 def test_every_example_is_known_to_a_test() -> None:
@@ -39,15 +39,15 @@ def test_every_example_is_known_to_a_test() -> None:
     assert sorted(languages) == ["bash", "bash", "javascript", "python", "text"]
 
 
-def test_the_calls_of_the_shell_begin_a_stream_and_go_on_with_it(
+def test_the_shell_commands_start_a_stream_and_resume_it(
     server: Server, upstream: Upstream
 ) -> None:
     upstream.script = lambda call: polite(call) if call.is_title else Answer(PIECES)
-    begin, go_on = (block.replace(DEFAULT, server.url) for block in blocks("bash"))
-    found = list(parse(run(["bash", "-ec", begin]).split("\n")))
-    assert found[-1].data["response"] == "".join(PIECES)
-    rest = list(parse(run(["bash", "-ec", go_on], TURN=found[0].data["turn_id"]).split("\n")))
-    assert rest[-1] == found[-1]
+    begin, resume = (block.replace(DEFAULT, server.url) for block in blocks("bash"))
+    events = list(parse(run(["bash", "-ec", begin]).split("\n")))
+    assert events[-1].data["response"] == "".join(PIECES)
+    rest = list(parse(run(["bash", "-ec", resume], TURN=events[0].data["turn_id"]).split("\n")))
+    assert rest[-1] == events[-1]
     text = "".join(event.data["text"] for event in rest if event.name == "message.delta")
     assert text == "".join(PIECES)[9:]
 
@@ -65,7 +65,7 @@ def javascript(folder: Path, url: str) -> list[str]:
 
 
 @pytest.mark.parametrize("example", [python, javascript])
-def test_a_client_gets_every_word_over_connections_that_break(
+def test_a_client_receives_the_whole_reply_over_connections_that_break(
     tmp_path: Path,
     server: Server,
     upstream: Upstream,
@@ -81,13 +81,13 @@ def test_a_client_gets_every_word_over_connections_that_break(
         return (0, 420, 500, None)[min(number, 3)]
 
     with Proxy(server.url, limit=limit) as proxy:
-        said = run([*example(tmp_path, proxy.url), f"{example.__name__}: count to five"])
-    assert said == "".join(PIECES) + "\n"
+        output = run([*example(tmp_path, proxy.url), f"{example.__name__}: count to five"])
+    assert output == "".join(PIECES) + "\n"
     assert len(proxy.requests) >= 4
     assert len(upstream.replies) == 1
 
 
-def test_what_is_named_exists() -> None:
+def test_every_event_and_setting_on_the_page_exists() -> None:
     named = set(re.findall(r"`(?:turn|message|session)\.\w+`", PAGE))
     assert {f"`{name}`" for name in TERMINAL} < named
     for setting in re.findall(r"`CHATKEEP_(\w+)`", PAGE):

@@ -1,4 +1,4 @@
-"""The `chatkeep` command: its options and exit codes.
+"""The `chatkeep` command.
 
 Every module that does something is imported when its command runs: `--help` is quick.
 """
@@ -21,7 +21,8 @@ from chatkeep.cli.commands import (
     transfer,
     usage,
 )
-from chatkeep.cli.output import FAILED, NOT_THERE, STOPPED, UNREAD, WRONG, complain
+from chatkeep.cli.errors import CommandError, ExitCode
+from chatkeep.cli.output import print_error
 from chatkeep.cli.process import drop_output
 
 cli = typer.Typer(
@@ -32,68 +33,58 @@ cli = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (
-    chat.chat,
-    search.search,
-    transfer.export,
-    transfer.import_,
-    backup.backup,
-    backup.restore,
-    doctor.doctor,
-    models.models,
-    usage.usage,
-    serve.serve,
-    openapi.openapi,
+for module in (
+    chat,
+    search,
+    transfer,
+    backup,
+    doctor,
+    models,
+    usage,
+    serve,
+    openapi,
+    sessions,
 ):
-    cli.command(name=command.__name__.rstrip("_"))(command)
-cli.add_typer(sessions.sessions, name="sessions")
+    cli.add_typer(module.commands)
 
 
 def main() -> None:
-    """Run the command line and end the program.
-
-    Exit codes: 0 done, 1 it could not be done, 2 wrong usage or settings, 3 there is no such
-    thing, 130 stopped by Ctrl-C, 141 whoever read the output has closed it. The last two are what
-    a shell shows for programs that SIGINT and SIGPIPE have ended.
-    """
+    """Run the command line and end the process with an `ExitCode`."""
     try:
         code = _run()
         sys.stdout.flush()
     except BrokenPipeError:
-        code = UNREAD
+        code = ExitCode.UNREAD
     except OSError as error:
-        complain(f"{error.filename or 'The output cannot be written'}: {error.strerror}.")
-        # Where it was a complaint of Typer's that could not be written, its code counts.
-        code = getattr(error.__context__, "exit_code", FAILED)
+        print_error(f"{error.filename or 'The output cannot be written'}: {error.strerror}.")
+        # Where it was an error of Typer's that could not be written, its code counts.
+        code = getattr(error.__context__, "exit_code", ExitCode.FAILED)
     drop_output()
     sys.exit(code)
 
 
 def _run() -> int:
     """Run a command; return its exit code. Raises `OSError` if its output cannot be written."""
-    from chatkeep.cli.chat.api import Refused
-    from chatkeep.cli.client import NotThere
-
     try:
         cli()
     except SystemExit as end:
         # Typer and Rich end the program by themselves when nobody reads the output.
         if isinstance(end.__context__, BrokenPipeError):
             raise end.__context__ from None
-        return end.code if isinstance(end.code, int) else FAILED
-    except Refused as refused:
-        complain(str(refused))
-        return NOT_THERE if isinstance(refused, NotThere) else FAILED
+        return end.code if isinstance(end.code, int) else ExitCode.FAILED
+    except CommandError as error:
+        print_error(str(error))
+        return error.exit_code
     except UnicodeError:
-        complain("That is not UTF-8.")
-        return WRONG
+        print_error("That is not UTF-8.")
+        return ExitCode.USAGE
     except KeyboardInterrupt:
-        return STOPPED
-    return 0
+        return ExitCode.INTERRUPTED
+    return ExitCode.DONE
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"chatkeep {__version__}")
         raise typer.Exit
 
@@ -101,7 +92,8 @@ def _version(wanted: bool) -> None:
 @cli.callback()
 def _options(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     pass

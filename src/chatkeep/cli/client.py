@@ -1,155 +1,231 @@
-"""The server that a command speaks to: one that runs somewhere, or one of the command's own.
+"""The HTTP client of every command.
 
-Every command speaks HTTP, so there is one way to do a thing. Without `--url` it is the server
-that holds the local database; where none does, the command is that server as long as it runs.
+Every command speaks HTTP, so there is one way to do a thing. Without an address it speaks to the
+server that has the local database open; without such a server it starts one in this process.
 """
 
 import contextlib
-import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack, cast
 from urllib.parse import quote
 
-import httpx2
 import typer
 
-from chatkeep import telemetry
 from chatkeep.cli import configuration
-from chatkeep.cli.chat.api import Refused, refusal, unreachable
+from chatkeep.cli.errors import CommandError, NotFound
 from chatkeep.cli.process import interruptible
-from chatkeep.settings import Settings
+from chatkeep.cli.responses import (
+    ImportReport,
+    MessageRecord,
+    ModelList,
+    SearchHit,
+    SessionRecord,
+    UsageRow,
+)
+
+if TYPE_CHECKING:
+    import httpx2
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 600
 """A deletion from a large database takes its time."""
 
+EXPORT_BROKE_OFF = (
+    "The export broke off and is not whole. `chatkeep doctor` says whether the database is damaged."
+)
 
-class NotThere(Refused):
-    """What was asked for does not exist."""
+Params = Mapping[str, str | int | bool | None]
+"""Query parameters; those that are `None` are not sent."""
+
+
+class _Options(TypedDict, total=False):
+    """What a request has beside its method and path."""
+
+    params: Mapping[str, str | int | bool]
+    json: Mapping[str, object]
+    content: Iterator[bytes]
 
 
 @contextlib.contextmanager
-def server(url: str | None, key: str | None, *, answers: bool = False) -> Iterator[httpx2.Client]:
-    """A client of the server at `url`, or of the local one. `answers`: turns will be posted."""
+def connect(url: str | None, key: str | None, *, answers: bool = False) -> Iterator["Client"]:
+    """Connect to a server for the length of a `with` block, in which Ctrl-C raises.
+
+    Args:
+        url: Address of a server; `None` for the local database.
+        key: The server's key, if it needs one.
+        answers: Whether turns will be created. A server of this process needs to know.
+
+    Raises:
+        CommandError: The local database cannot be used.
+
+    """
     if url is not None:
-        with interruptible(), _client(url, key) as client:
+        with interruptible(), Client(url, key) as client:
             yield client
         return
-    settings = configuration.settings()
+    from chatkeep.cli.server.local import local_server
+
     with (
-        local(settings, answers=answers) as address,
+        local_server(configuration.settings(), answers=answers) as address,
         interruptible(),
-        _client(address, key) as client,
+        Client(address, key) as client,
     ):
         yield client
 
 
-@contextlib.contextmanager
-def local(settings: Settings, *, answers: bool) -> Iterator[str]:
-    """The address of the server that holds the local database; of one of our own if none does."""
-    from chatkeep.domain.errors import StoreUnavailable
-    from chatkeep.store.lock import address_of_holder
+class Client:
+    """The server's API.
 
-    try:
-        holder = address_of_holder(database_path(settings))
-    except StoreUnavailable as error:
-        raise Refused(error.detail) from None
-    if holder:
-        yield holder
-        return
-    if holder == "":
-        raise Refused("Another Chatkeep is using the database, and does not answer requests.")
-    with _own(settings, answers=answers) as address:
-        yield address
+    Each method that sends a request raises `CommandError`; `NotFound` for status 404.
+    """
 
+    def __init__(self, url: str, key: str | None) -> None:
+        """Bind to the server at `url`. Nothing is sent yet. Raises `typer.BadParameter`."""
+        # Heavy: `--help` does without it.
+        import httpx2
 
-def database_path(settings: Settings) -> Path:
-    """The file of the local database."""
-    from chatkeep.store.database_files import database_file
+        try:
+            self.http = httpx2.Client(
+                base_url=url,
+                headers={"Authorization": f"Bearer {key}"} if key else {},
+                timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            )
+        except (httpx2.InvalidURL, ValueError):
+            raise typer.BadParameter(f"{url} is no address of a server.") from None
 
-    return database_file(settings.database)
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self.http.close()
 
-@contextlib.contextmanager
-def _own(settings: Settings, *, answers: bool) -> Iterator[str]:
-    """A server in a thread of this process, on a free port of this machine alone."""
-    import uvicorn
+    def sessions(self, params: Params) -> list[SessionRecord]:
+        """List sessions, newest activity first."""
+        return cast("list[SessionRecord]", self._json("GET", "/sessions", params=_sent(params)))
 
-    from chatkeep.app import create_app
-    from chatkeep.cli.server.base import Server
-    from chatkeep.domain.errors import ChatError
+    def session(self, session_id: str) -> SessionRecord:
+        """Read a session with its settings."""
+        return cast("SessionRecord", self._json("GET", _session_path(session_id)))
 
-    # Why the database fails is in the answer, which the command shows.
-    events = ("database_failed", "response_broke_off")
-    telemetry.configure(level="error", form="console", without=events)
-    settings = settings.model_copy(update={"host": "127.0.0.1", "drain_seconds": 0.0})
-    try:
-        app = create_app(settings, answers=answers)
-    except ChatError as error:
-        raise Refused(error.detail) from None
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)
-    listener = config.bind_socket()
-    listener.set_inheritable(False)
-    running = Server(config)
+    def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionRecord:
+        """Change some of a session's fields."""
+        return cast("SessionRecord", self._json("PATCH", _session_path(session_id), json=changes))
 
-    def run() -> None:
-        # It is known from `failure`, or was logged.
-        with contextlib.suppress(ChatError, SystemExit):
-            running.run(sockets=[listener])
+    def delete_session(self, session_id: str) -> None:
+        """Delete a session for good."""
+        self._send("DELETE", _session_path(session_id))
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        while not running.started:
-            if not thread.is_alive():
-                raise Refused(
-                    getattr(app.state.lifecycle.failure, "detail", "The database cannot be opened.")
-                )
-            time.sleep(0.005)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        running.should_exit = True
-        thread.join()
+    def history(self, session_id: str, limit: int | None = None) -> list[MessageRecord]:
+        """Read the newest messages of a session, oldest first; all of them without a limit."""
+        path = f"/history/{quote(session_id, safe='')}"
+        return cast("list[MessageRecord]", self._json("GET", path, params=_sent({"limit": limit})))
 
+    def models(self) -> ModelList:
+        """Read which models are on offer."""
+        return cast("ModelList", self._json("GET", "/models"))
 
-def _client(url: str, key: str | None) -> httpx2.Client:
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-    try:
-        return httpx2.Client(base_url=url, headers=headers, timeout=timeout)
-    except (httpx2.InvalidURL, ValueError):
-        raise typer.BadParameter(f"{url} is no address of a server.") from None
+    def search(self, params: Params) -> list[SearchHit]:
+        """Search titles and messages."""
+        return cast("list[SearchHit]", self._json("GET", "/search", params=_sent(params)))
 
+    def usage(self, params: Params) -> list[UsageRow]:
+        """Count calls and tokens."""
+        return cast("list[UsageRow]", self._json("GET", "/usage", params=_sent(params)))
 
-def call(client: httpx2.Client, method: str, path: str, **options: Any) -> httpx2.Response:
-    """Ask the server for something. Raises `Refused`, with what it said, and `NotThere`."""
-    try:
-        response = client.request(method, path, **options)
-    except httpx2.RequestError as error:
-        raise unreachable(client, error) from None
-    return checked(response)
+    def export_markdown(self, session_id: str) -> bytes:
+        """Export a session as Markdown in UTF-8."""
+        params = {"format": "markdown", "session_id": session_id}
+        return self._send("GET", "/export", params=params).content
 
+    @contextlib.contextmanager
+    def export(self, params: Params) -> Iterator[Iterator[bytes]]:
+        """Export as a stream of bytes. The block raises `CommandError` if the stream breaks off."""
+        with (
+            self._explain_errors(EXPORT_BROKE_OFF),
+            self.http.stream("GET", "/export", params=_sent(params)) as response,
+        ):
+            if not response.is_success:
+                response.read()
+                raise refusal(response)
+            yield response.iter_bytes()
 
-def found(response: httpx2.Response) -> Any:
-    """The JSON of a response. Raises `Refused` if it is none: that is no Chatkeep."""
-    try:
-        return response.json()
-    except ValueError:
-        raise Refused("What answers there is no Chatkeep.") from None
+    def import_records(self, pieces: Iterator[bytes]) -> ImportReport:
+        """Import the bytes of a file."""
+        return cast("ImportReport", self._json("POST", "/import", content=pieces))
 
+    def check_model(self, name: str) -> None:
+        """Raise `CommandError` if the server lists its models and this is none of them."""
+        try:
+            names = [model["id"] for model in self.models()["models"]]
+        except NotFound:
+            return
+        if name not in names:
+            raise CommandError(
+                f"There is no model {name} on offer. Choose from: {', '.join(names)}."
+            )
 
-def checked(response: httpx2.Response) -> httpx2.Response:
-    """The response, if it is what was asked for. Raises `Refused` and `NotThere`."""
-    if response.is_success:
+    def unanswered(self, error: "httpx2.RequestError") -> CommandError:
+        """Make the error for a request that got no response."""
+        import httpx2
+
+        if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+            return CommandError(
+                f"No server answers at {self.http.base_url}. "
+                "Start one with `chatkeep serve`, or check `--url`."
+            )
+        if isinstance(error, httpx2.TimeoutException):
+            return CommandError(f"The server at {self.http.base_url} did not answer in time.")
+        return CommandError(f"The connection to {self.http.base_url} broke.")
+
+    def not_chatkeep(self) -> CommandError:
+        """Make the error for a response that no Chatkeep sends."""
+        return CommandError(f"What answers at {self.http.base_url} is not Chatkeep.")
+
+    @contextlib.contextmanager
+    def _explain_errors(self, broken: str | None = None) -> Iterator[None]:
+        """Raise `CommandError` for failed requests; `broken` is for a response that breaks off."""
+        import httpx2
+
+        try:
+            yield
+        except httpx2.RequestError as error:
+            if broken is not None and isinstance(error, httpx2.RemoteProtocolError):
+                raise CommandError(broken) from None
+            raise self.unanswered(error) from None
+
+    def _json(self, method: str, path: str, **options: Unpack[_Options]) -> object:
+        response = self._send(method, path, **options)
+        try:
+            return cast("object", response.json())
+        except ValueError:
+            raise self.not_chatkeep() from None
+
+    def _send(self, method: str, path: str, **options: Unpack[_Options]) -> "httpx2.Response":
+        with self._explain_errors():
+            response = self.http.request(method, path, **options)
+        if not response.is_success:
+            raise refusal(response)
         return response
-    refused = refusal(response)
-    if response.status_code == httpx2.codes.NOT_FOUND:
-        raise NotThere(str(refused))
-    raise refused
 
 
-def session_path(session_id: str) -> str:
-    """The path of a session, whatever characters its id has."""
+def refusal(response: "httpx2.Response") -> CommandError:
+    """Make the error for a response with an error status, whose body was read (RFC 9457)."""
+    detail = f"The server answers {response.status_code} {response.reason_phrase}."
+    with contextlib.suppress(ValueError):
+        problem = response.json()
+        if isinstance(problem, dict) and isinstance(problem.get("detail"), str):
+            # The name of a field is enough for whoever does not see the body.
+            detail = problem["detail"].removeprefix("#/")
+    kind = NotFound if response.status_code == HTTPStatus.NOT_FOUND else CommandError
+    return kind(detail, status=response.status_code)
+
+
+def _sent(params: Params) -> dict[str, str | int | bool]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _session_path(session_id: str) -> str:
     return f"/sessions/{quote(session_id, safe='')}"

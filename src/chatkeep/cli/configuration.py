@@ -1,4 +1,4 @@
-"""The settings as a command gets them, and how it says that they cannot be used."""
+"""The settings as a command reads them, and the error for settings that cannot be used."""
 
 import sys
 import tomllib
@@ -6,40 +6,44 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from chatkeep.cli.output import note
+from chatkeep.cli.errors import ExitCode
+from chatkeep.cli.output import print_note
 from chatkeep.settings import ConfigurationError, Settings
-
-EXIT_CONFIGURATION = 2
 
 
 def read(**options: object) -> Settings:
-    """The settings, with a command's options over them.
+    """Read the settings.
 
-    Raises `ConfigurationError`, whose words repeat no value: it may be a key.
+    Args:
+        options: Of the command line; they win over every other source, unless they are `None`.
+
+    Raises:
+        ConfigurationError: They cannot be used. Its text repeats no value: it may be a key.
+
     """
-    given = {name: value for name, value in options.items() if value is not None}
+    set_options = {name: value for name, value in options.items() if value is not None}
     try:
-        return Settings(**given)  # type: ignore[arg-type]  # Typer has checked the options' types
+        return Settings(**set_options)  # type: ignore[arg-type]  # Typer has checked the types
     except ValidationError as error:
         lines = []
-        for found in error.errors():
-            words = found["msg"].removeprefix("Value error, ")
-            name = "_".join(str(part) for part in found["loc"])
-            lines.append(f"The setting {name} cannot be used: {words}." if name else f"{words}.")
+        for problem in error.errors():
+            reason = problem["msg"].removeprefix("Value error, ")
+            name = "_".join(str(part) for part in problem["loc"])
+            lines.append(f"The setting {name} cannot be used: {reason}." if name else f"{reason}.")
         raise ConfigurationError("\n".join(lines)) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"The configuration file is not TOML: {error}.") from None
 
 
 def settings(**options: object) -> Settings:
-    """The settings, with a command's options over them; ends the program if they are wrong."""
+    """Read the settings as `read` does; end the program if they cannot be used."""
     try:
         return read(**options)
     except ConfigurationError as error:
         fail(str(error))
 
 
-def fail(words: str) -> NoReturn:
-    """Say why nothing can be done with these settings, and end the program."""
-    note(f"chatkeep cannot start.\n{words}")
-    sys.exit(EXIT_CONFIGURATION)
+def fail(reason: str) -> NoReturn:
+    """End the program because no server can start."""
+    print_note(f"chatkeep cannot start.\n{reason}")
+    sys.exit(ExitCode.USAGE)

@@ -1,4 +1,4 @@
-"""What `chatkeep doctor` looks at. Each check is a function that returns findings."""
+"""The checks of `chatkeep doctor`. Each is a function that returns findings."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ import httpx2
 from chatkeep import __version__
 from chatkeep.app import make_providers
 from chatkeep.cli import configuration
-from chatkeep.cli.client import database_path
+from chatkeep.cli.server.local import database_path
 from chatkeep.domain.errors import ChatError
 from chatkeep.domain.model import CallKind, Prompt, Role
 from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables
@@ -30,16 +30,21 @@ PROBE_TOKENS = 16
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, how it is, and what to do about it."""
+    """What was checked, with which result, and what to do about it."""
 
     what: str
     state: Literal["ok", "warning", "error"] = "ok"
     advice: str = ""
 
 
-def run(*, ask_models: bool) -> list[Finding]:
-    """All checks, in the order in which they matter."""
-    found = [
+def run(*, call_models: bool) -> list[Finding]:
+    """Run the checks in the order in which they matter; later ones are left out if none can start.
+
+    Args:
+        call_models: Whether each model is sent a message, which its provider may charge for.
+
+    """
+    findings = [
         Finding(
             f"Chatkeep {__version__}, Python {sys.version.split()[0]}, "
             f"SQLite {sqlite3.sqlite_version}"
@@ -48,14 +53,17 @@ def run(*, ask_models: bool) -> list[Finding]:
     try:
         settings = configuration.read()
     except ConfigurationError as error:
-        return [*found, *(Finding(line, "error", "Correct it.") for line in str(error).split("\n"))]
-    found += _settings()
-    found += _folder(settings)
-    found += _database(settings)
-    found += _server(settings)
-    if ask_models:
-        found += asyncio.run(_models(settings))
-    return found
+        return [
+            *findings,
+            *(Finding(line, "error", "Correct it.") for line in str(error).split("\n")),
+        ]
+    findings += _settings()
+    findings += _folder(settings)
+    findings += _database(settings)
+    findings += _server(settings)
+    if call_models:
+        findings += asyncio.run(_models(settings))
+    return findings
 
 
 def _settings() -> Iterator[Finding]:
@@ -77,7 +85,7 @@ def _folder(settings: Settings) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(folder).free
     if free < MIN_FREE_BYTES:
-        advice = "Make room: without it no message can be stored."
+        advice = "Free some space: without it no message can be stored."
         yield Finding(f"Data folder {folder} has {free:,} bytes left", "warning", advice)
     else:
         yield Finding(f"Data folder {folder}, {free // 2**30:,} GiB free")
@@ -100,12 +108,14 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding(f"Database {path} is made at the first start")
         return
     try:
-        found = backup.check(path)
+        contents = backup.check(path)
     except backup.NoBackup as error:
-        advice = "Keep the file; `chatkeep restore` puts a backup in its place."
+        advice = "Keep the file; `chatkeep restore` replaces it with a backup."
         yield Finding(str(error), "error", advice)
         return
-    size = f"{found.sessions:,} sessions, {found.messages:,} messages, {found.bytes:,} bytes"
+    size = (
+        f"{contents.sessions:,} sessions, {contents.messages:,} messages, {contents.bytes:,} bytes"
+    )
     yield Finding(f"Database {path} is whole: {size}")
 
 
@@ -134,7 +144,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
 
 
 def _port(settings: Settings) -> Iterator[Finding]:
-    where = f"{settings.host}:{settings.port}"
+    address = f"{settings.host}:{settings.port}"
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         with socket.socket(family) as probe:
@@ -142,18 +152,18 @@ def _port(settings: Settings) -> Iterator[Finding]:
             probe.bind((settings.host.strip("[]"), settings.port))
     except OSError as error:
         advice = "Another program uses it, or it is not this machine's; --port takes another."
-        yield Finding(f"{where} cannot be listened on: {error.strerror}", "error", advice)
+        yield Finding(f"{address} cannot be listened on: {error.strerror}", "error", advice)
     else:
-        yield Finding(f"No server runs; {where} is free for one")
+        yield Finding(f"No server runs; {address} is free for one")
 
 
 async def _models(settings: Settings) -> list[Finding]:
-    """Ask each model for a word, as a turn would."""
+    """Send each model a short message, as a turn would."""
     try:
         providers = make_providers(settings)
     except ChatError as error:
         return [Finding(error.detail, "error", "Correct CHATKEEP_MODEL or CHATKEEP_MODELS.")]
-    found = []
+    findings = []
     names = dict.fromkeys((*providers.names, settings.title_model or settings.model))
     for name in names:
         prompt = Prompt(None, ((Role.USER, "Say yes."),), max_tokens=PROBE_TOKENS)
@@ -163,14 +173,14 @@ async def _models(settings: Settings) -> list[Finding]:
                     name, prompt, lambda _: None, kind=CallKind.REPLY, calls=[], retries=0
                 )
         except ChatError as error:
-            found.append(Finding(f"{name}: {error.detail}", "error", _advice(name)))
+            findings.append(Finding(f"{name}: {error.detail}", "error", _advice(name)))
         except TimeoutError:
-            words = f"{name} did not answer in {MODEL_SECONDS} seconds"
-            found.append(Finding(words, "error", _advice(name)))
+            reason = f"{name} did not answer in {MODEL_SECONDS} seconds"
+            findings.append(Finding(reason, "error", _advice(name)))
         else:
-            found.append(Finding(f"{name} answers"))
+            findings.append(Finding(f"{name} answers"))
     await providers.close()
-    return found
+    return findings
 
 
 def _advice(name: str) -> str:

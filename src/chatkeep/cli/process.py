@@ -9,7 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise `KeyboardInterrupt` meanwhile, because there is something to clean up."""
+    """Make Ctrl-C raise `KeyboardInterrupt` in the block, because there is something to clean up.
+
+    Outside it, Ctrl-C ends the process at once.
+    """
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN:
         yield
@@ -22,7 +25,7 @@ def interruptible() -> Iterator[None]:
 
 
 def drop_output() -> None:
-    """Drop what is still in a buffer and cannot be written: the interpreter would try again."""
+    """Discard buffered output that cannot be written: the interpreter would try again at exit."""
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             stream.flush()

@@ -1,7 +1,7 @@
 /** The page in German. */
 
 import type { Words } from '.';
-import { count } from './format';
+import { formatNumber } from './format';
 
 export const de: Words = {
   common: {
@@ -14,8 +14,9 @@ export const de: Words = {
     tryAgain: 'Noch einmal versuchen',
     undo: 'Rückgängig',
     unreachable: 'Der Server ist nicht erreichbar.',
-    conversations: (many: number) => `${count(many)} Unterhaltung${many === 1 ? '' : 'en'}`,
-    messages: (many: number) => `${count(many)} Nachricht${many === 1 ? '' : 'en'}`,
+    conversations: (count: number) =>
+      `${formatNumber(count)} Unterhaltung${count === 1 ? '' : 'en'}`,
+    messages: (count: number) => `${formatNumber(count)} Nachricht${count === 1 ? '' : 'en'}`,
   },
   app: {
     skip: 'Zum Nachrichtenfeld springen',
@@ -37,8 +38,8 @@ export const de: Words = {
     region: 'Nachrichten',
     toEnd: 'Zum Ende',
     context: 'Das Modell liest nicht mehr, was darüber steht',
-    contextTitle: (many: number) => `Es bekommt die letzten ${count(many)} Nachrichten.`,
-    readMore: 'Mehr lesen lassen',
+    contextTitle: (count: number) => `Es bekommt die letzten ${formatNumber(count)} Nachrichten.`,
+    includeMore: 'Mehr lesen lassen',
     newAnswerFailed: 'Die neue Antwort ist fehlgeschlagen.',
     printPart:
       'Nur ein Teil dieser langen Unterhaltung wird gedruckt. Als HTML exportiert lässt sie sich ganz drucken.',
@@ -55,7 +56,7 @@ export const de: Words = {
     noAnswer: 'Keine Antwort vom Modell.',
     stopped: 'Abgebrochen.',
     showAll: (lines: number) =>
-      lines > 1 ? `Alles anzeigen (${count(lines)} Zeilen)` : 'Alles anzeigen',
+      lines > 1 ? `Alles anzeigen (${formatNumber(lines)} Zeilen)` : 'Alles anzeigen',
     showLess: 'Weniger anzeigen',
   },
   reply: {
@@ -63,7 +64,7 @@ export const de: Words = {
     system: 'System',
     tool: 'Werkzeug',
     thinking: 'Das Modell denkt nach',
-    waiting: (seconds: number) => `Wartet noch · ${count(seconds)} s`,
+    waiting: (seconds: number) => `Wartet noch · ${formatNumber(seconds)} s`,
     stopped: 'Abgebrochen.',
     copy: 'Antwort kopieren',
     regenerate: 'Neu generieren',
@@ -85,8 +86,8 @@ export const de: Words = {
   files: {
     drop: 'Unterhaltungen hier ablegen, um sie zu importieren, oder Textdateien für die Nachricht',
     notText: (name: string) => `${name} ist keine Textdatei. Chatkeep nimmt nur Text.`,
-    tooLarge: (name: string, most: number) =>
-      `${name} ist zu lang: Eine Nachricht hat höchstens ${count(most)} Zeichen.`,
+    tooLarge: (name: string, limit: number) =>
+      `${name} ist zu lang: Eine Nachricht hat höchstens ${formatNumber(limit)} Zeichen.`,
     importing: (name: string) => `${name} wird importiert …`,
     unreadableArchive: 'Dieses Archiv kann nicht gelesen werden.',
     noConversations: 'In diesem Archiv gibt es keine conversations.json.',
@@ -124,14 +125,14 @@ export const de: Words = {
     system: 'System-Prompt',
     roles: { user: 'Nutzer', assistant: 'Assistent', system: 'System', tool: 'Werkzeug' },
     temperature: (value: number) => `Temperatur ${value.toLocaleString()}`,
-    maxTokens: (most: number) => `höchstens ${count(most)} Tokens`,
-    attempt: (number: number) => `Versuch ${count(number)}`,
+    maxTokens: (limit: number) => `höchstens ${formatNumber(limit)} Tokens`,
+    attempt: (number: number) => `Versuch ${formatNumber(number)}`,
     leftOut: 'Nicht dabei',
     nothing: 'Nichts.',
-    older: (many: number) => `${count(many)} ältere Nachricht${many === 1 ? '' : 'en'}`,
-    unanswered: (many: number) =>
-      `${count(many)} unbeantwortete Nachricht${many === 1 ? '' : 'en'}`,
-    other: (many: number, rule: string) => `${count(many)}: ${rule}`,
+    older: (count: number) => `${formatNumber(count)} ältere Nachricht${count === 1 ? '' : 'en'}`,
+    unanswered: (count: number) =>
+      `${formatNumber(count)} unbeantwortete Nachricht${count === 1 ? '' : 'en'}`,
+    other: (count: number, rule: string) => `${formatNumber(count)}: ${rule}`,
   },
   search: {
     title: 'Suche',
@@ -206,24 +207,25 @@ export const de: Words = {
   },
   selection: {
     archive: 'Archivieren',
-    count: (many: number) => `${count(many)} ausgewählt`,
+    count: (count: number) => `${formatNumber(count)} ausgewählt`,
     delete: 'Löschen',
     export: 'Exportieren',
-    exportLimit: (most: number) => `Auf einmal lassen sich bis zu ${count(most)} exportieren.`,
+    exportLimit: (limit: number) =>
+      `Auf einmal lassen sich bis zu ${formatNumber(limit)} exportieren.`,
     label: 'Ausgewählte Unterhaltungen',
     unarchive: 'Zurückholen',
   },
   toasts: {
-    archived: (many: number) =>
-      many === 1 ? 'Archiviert.' : `${count(many)} Unterhaltungen archiviert.`,
+    archived: (count: number) =>
+      count === 1 ? 'Archiviert.' : `${formatNumber(count)} Unterhaltungen archiviert.`,
     deleted: (title: string) => `„${title}“ gelöscht.`,
-    deletedMany: (many: number) => `${count(many)} Unterhaltungen gelöscht.`,
+    deletedMany: (count: number) => `${formatNumber(count)} Unterhaltungen gelöscht.`,
     dismiss: 'Ausblenden',
     notDeleted: (reason: string) => `Nicht gelöscht. ${reason}`,
-    unarchived: (many: number) =>
-      many === 1
+    unarchived: (count: number) =>
+      count === 1
         ? 'Aus dem Archiv geholt.'
-        : `${count(many)} Unterhaltungen aus dem Archiv geholt.`,
+        : `${formatNumber(count)} Unterhaltungen aus dem Archiv geholt.`,
     untitled: 'Unterhaltung',
   },
   models: {

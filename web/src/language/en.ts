@@ -1,6 +1,6 @@
 /** The page's texts in English, by parts of the page. Other languages have the same keys. */
 
-import { count } from './format';
+import { formatNumber } from './format';
 
 export const en = {
   common: {
@@ -13,8 +13,9 @@ export const en = {
     tryAgain: 'Try again',
     undo: 'Undo',
     unreachable: 'The server cannot be reached.',
-    conversations: (many: number) => `${count(many)} conversation${many === 1 ? '' : 's'}`,
-    messages: (many: number) => `${count(many)} message${many === 1 ? '' : 's'}`,
+    conversations: (count: number) =>
+      `${formatNumber(count)} conversation${count === 1 ? '' : 's'}`,
+    messages: (count: number) => `${formatNumber(count)} message${count === 1 ? '' : 's'}`,
   },
   app: {
     skip: 'Skip to the message field',
@@ -36,8 +37,8 @@ export const en = {
     region: 'Messages',
     toEnd: 'Go to the end',
     context: 'The model no longer reads what is above',
-    contextTitle: (many: number) => `It is sent the last ${count(many)} messages.`,
-    readMore: 'Include more',
+    contextTitle: (count: number) => `It is sent the last ${formatNumber(count)} messages.`,
+    includeMore: 'Include more',
     newAnswerFailed: 'The new answer failed.',
     printPart:
       'Only a part of this long conversation is printed. Export it as HTML to print all of it.',
@@ -53,7 +54,8 @@ export const en = {
     discard: 'Discard',
     noAnswer: 'No answer from the model.',
     stopped: 'Stopped.',
-    showAll: (lines: number) => (lines > 1 ? `Show all (${count(lines)} lines)` : 'Show all'),
+    showAll: (lines: number) =>
+      lines > 1 ? `Show all (${formatNumber(lines)} lines)` : 'Show all',
     showLess: 'Show less',
   },
   reply: {
@@ -61,7 +63,7 @@ export const en = {
     system: 'System',
     tool: 'Tool',
     thinking: 'The model is thinking',
-    waiting: (seconds: number) => `Still waiting · ${count(seconds)} s`,
+    waiting: (seconds: number) => `Still waiting · ${formatNumber(seconds)} s`,
     stopped: 'Stopped.',
     copy: 'Copy the answer',
     regenerate: 'Regenerate',
@@ -83,8 +85,8 @@ export const en = {
   files: {
     drop: 'Drop conversations to import them, or text files to add them to your message',
     notText: (name: string) => `${name} is not a text file. Chatkeep takes text only.`,
-    tooLarge: (name: string, most: number) =>
-      `${name} is too long: a message has at most ${count(most)} characters.`,
+    tooLarge: (name: string, limit: number) =>
+      `${name} is too long: a message has at most ${formatNumber(limit)} characters.`,
     importing: (name: string) => `Importing ${name}…`,
     unreadableArchive: 'This archive cannot be read.',
     noConversations: 'There is no conversations.json in this archive.',
@@ -104,13 +106,14 @@ export const en = {
     system: 'System prompt',
     roles: { user: 'User', assistant: 'Assistant', system: 'System', tool: 'Tool' },
     temperature: (value: number) => `temperature ${value.toLocaleString()}`,
-    maxTokens: (most: number) => `at most ${count(most)} tokens`,
-    attempt: (number: number) => `attempt ${count(number)}`,
+    maxTokens: (limit: number) => `at most ${formatNumber(limit)} tokens`,
+    attempt: (number: number) => `attempt ${formatNumber(number)}`,
     leftOut: 'Not included',
     nothing: 'Nothing.',
-    older: (many: number) => `${count(many)} older message${many === 1 ? '' : 's'}`,
-    unanswered: (many: number) => `${count(many)} unanswered message${many === 1 ? '' : 's'}`,
-    other: (many: number, rule: string) => `${count(many)}: ${rule}`,
+    older: (count: number) => `${formatNumber(count)} older message${count === 1 ? '' : 's'}`,
+    unanswered: (count: number) =>
+      `${formatNumber(count)} unanswered message${count === 1 ? '' : 's'}`,
+    other: (count: number, rule: string) => `${formatNumber(count)}: ${rule}`,
   },
   search: {
     title: 'Search',
@@ -185,22 +188,22 @@ export const en = {
   },
   selection: {
     archive: 'Archive',
-    count: (many: number) => `${count(many)} selected`,
+    count: (count: number) => `${formatNumber(count)} selected`,
     delete: 'Delete',
     export: 'Export',
-    exportLimit: (most: number) => `Up to ${count(most)} can be exported at a time.`,
+    exportLimit: (limit: number) => `Up to ${formatNumber(limit)} can be exported at a time.`,
     label: 'Selected conversations',
     unarchive: 'Unarchive',
   },
   toasts: {
-    archived: (many: number) =>
-      many === 1 ? 'Archived.' : `Archived ${count(many)} conversations.`,
+    archived: (count: number) =>
+      count === 1 ? 'Archived.' : `Archived ${formatNumber(count)} conversations.`,
     deleted: (title: string) => `Deleted “${title}”.`,
-    deletedMany: (many: number) => `Deleted ${count(many)} conversations.`,
+    deletedMany: (count: number) => `Deleted ${formatNumber(count)} conversations.`,
     dismiss: 'Dismiss',
     notDeleted: (reason: string) => `Not deleted. ${reason}`,
-    unarchived: (many: number) =>
-      many === 1 ? 'Unarchived.' : `Unarchived ${count(many)} conversations.`,
+    unarchived: (count: number) =>
+      count === 1 ? 'Unarchived.' : `Unarchived ${formatNumber(count)} conversations.`,
     untitled: 'the conversation',
   },
   models: {

@@ -1,5 +1,5 @@
 /** Numbers in the reader's own format. */
 
-export function count(value: number): string {
+export function formatNumber(value: number): string {
   return value.toLocaleString();
 }

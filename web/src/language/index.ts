@@ -16,7 +16,7 @@ export let t: Words = en;
 
 /** Load the first of the preferred languages (BCP 47 tags) that the page has, else use English. */
 export async function chooseLanguage(preferred: readonly string[]): Promise<void> {
-  const known = (tag: string) => tag === 'en' || tag in others;
+  const known = (tag: string) => tag === 'en' || Object.hasOwn(others, tag);
   const language = preferred.map((tag) => tag.split('-')[0] ?? '').find(known) ?? 'en';
   const load = others[language];
   if (load) {

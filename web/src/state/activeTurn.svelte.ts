@@ -119,14 +119,11 @@ export class ActiveTurn {
     // The conversation also awaits `settled`, and then allows the first turn to read.
     await this.settled;
     if (!this.#isReadingAllowed) {
-      void response.body?.cancel();
+      response.body?.cancel().catch(() => {});
       return;
     }
     try {
-      for await (const event of readEvents(response)) {
-        this.#applyEvent(event);
-        if (this.#detachController.signal.aborted) return;
-      }
+      for await (const event of readEvents(response)) this.#applyEvent(event);
     } catch {
       // The connection broke; `readToEnd` continues after the last event.
     }
@@ -134,6 +131,8 @@ export class ActiveTurn {
 
   /** Post until the server answers. Throws `Problem` if it refuses. */
   async #post(body: ChatBody): Promise<Response> {
+    // `detach` aborts only once the message is accepted: it ends the stream of the response.
+    const signal = AbortSignal.any([this.#detachController.signal, this.#sendController.signal]);
     for (let tries = 0; ; tries += 1) {
       let seconds = Math.min(1 + tries, 10);
       try {
@@ -141,17 +140,15 @@ export class ActiveTurn {
           method: 'POST',
           headers: { 'Content-Type': 'application/json', 'Idempotency-Key': this.key },
           body: JSON.stringify(body),
-          signal: this.#sendController.signal,
+          signal,
         });
       } catch (error) {
         const isTemporary = !(error instanceof Problem) || error.status === 503;
-        const isStopped = this.#sendController.signal.aborted;
-        if (!isTemporary || tries >= MAX_RETRIES || isStopped) throw error;
+        if (!isTemporary || tries >= MAX_RETRIES || signal.aborted) throw error;
         if (error instanceof Problem) seconds = Math.max(seconds, error.retryAfter ?? 0);
         this.retryReason = errorText(error);
       }
-      const signals = [this.#detachController.signal, this.#sendController.signal];
-      await delay(seconds * 1_000, AbortSignal.any(signals));
+      await delay(seconds * 1_000, signal);
     }
   }
 

@@ -353,6 +353,8 @@ export class Conversation {
     } else {
       this.history = messages;
       this.#olderCursor = cursor;
+      // More than a page is new: what is older than that page must be read again.
+      if (this.isWhole) void this.#readRest();
     }
     this.#removeTurns(ended.filter((turn) => this.#isStored(turn)));
   }

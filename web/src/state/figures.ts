@@ -2,13 +2,14 @@
 
 import type { TurnSummary } from '../api/client';
 import { t } from '../language';
-import { count } from '../language/format';
+import { formatNumber } from '../language/format';
 
 /** The model, the tokens, the seconds and the speed of a turn, as far as they are known. */
 export function turnFigures(turn: TurnSummary): string {
   const { input_tokens: input, output_tokens: output } = turn.usage;
   const parts = [turn.model];
-  if (input != null && output != null) parts.push(t.figures.tokens(count(input), count(output)));
+  if (input != null && output != null)
+    parts.push(t.figures.tokens(formatNumber(input), formatNumber(output)));
   if (turn.started_at !== null && turn.ended_at !== null) {
     const seconds = (Date.parse(turn.ended_at) - Date.parse(turn.started_at)) / 1_000;
     parts.push(t.figures.seconds(rounded(seconds, 10)));

@@ -1,179 +1,92 @@
-"""A turn and the person who waits for it: its events to the screen, Ctrl-C to the server."""
+"""A turn and its reader: events to the view, Ctrl-C to the server."""
 
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import IO, Protocol
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.text import Text
 
-from chatkeep.cli.chat.api import one_line
-from chatkeep.cli.chat.keyboard import interrupts
-from chatkeep.cli.chat.markdown import clean
-from chatkeep.cli.chat.markdown_stream import IDLE_SECONDS, MarkdownStream
-from chatkeep.cli.chat.turn import (
-    CANCELLED,
-    COMPLETED,
-    DELTA,
-    LAST,
-    RESTARTED,
-    STARTED,
-    Event,
-    Turn,
-)
+from chatkeep.cli.chat.keyboard import on_interrupt
+from chatkeep.cli.chat.turn import TERMINAL_EVENTS, Event, Turn
+from chatkeep.cli.chat.view import View, print_error
+from chatkeep.cli.errors import ExitCode
+from chatkeep.domain.events import EventType
 
 WAITING = "waiting"
 THINKING = "thinking · Ctrl-C stops"
 STOPPING = "stopping"
-LOST = "the connection is lost, trying again"
-VOID = "The server was interrupted. Ignore the text above: the answer starts again."
-
-
-COMPLETE, FAILED, STOPPED = 0, 1, 130
-"""Exit codes. The last is what a shell gives to a program that Ctrl-C ended."""
-
-
-class View(Protocol):
-    """Where a reply is shown while it comes."""
-
-    def add(self, piece: str) -> None:
-        """Take the next piece."""
-
-    def say(self, words: str | None) -> None:
-        """Show what is waited for, if anything."""
-
-    def void(self, words: str) -> None:
-        """Say that what was shown is void, and why."""
-
-    def pause(self) -> float:
-        """The seconds until `draw` has something to do."""
-
-    def draw(self) -> None:
-        """Show what has come."""
-
-    def end(self) -> None:
-        """Show the rest: the reply is over."""
-
-
-class Plain:
-    """A view that writes the text as it comes, for a file or a pipe."""
-
-    def __init__(self, file: IO[str], notes: IO[str]) -> None:
-        """Take where the text goes, and where what is said about it goes."""
-        self._file = file
-        self._notes = notes
-        self._last = "\n"
-
-    def add(self, piece: str) -> None:
-        """Write the piece at once."""
-        text = clean(piece)
-        encoding = getattr(self._file, "encoding", None) or "utf-8"
-        self._file.write(text.encode(encoding, "replace").decode(encoding))
-        self._file.flush()
-        self._last = text[-1:] or self._last
-
-    def say(self, words: str | None) -> None:
-        """Say nothing: whoever reads a pipe can wait."""
-
-    def void(self, words: str) -> None:
-        """Say it beside the text, and begin a line."""
-        self.end()
-        self._notes.write(f"{words}\n")
-
-    def pause(self) -> float:
-        """Nothing is ever due."""
-        return IDLE_SECONDS
-
-    def draw(self) -> None:
-        """Everything is written already."""
-
-    def end(self) -> None:
-        """End the last line."""
-        if self._last != "\n":
-            self._file.write("\n")
-            self._file.flush()
-            self._last = "\n"
-
-
-def is_screen(console: Console) -> bool:
-    """Whether the console is a terminal on which a cursor can be moved."""
-    if console.is_dumb_terminal or console.legacy_windows:
-        return False
-    return console.is_terminal and console.file.isatty()
-
-
-def view(console: Console, *, above: RenderableType | None = None) -> View:
-    """The view that suits the console; `above` stands above the reply on a screen."""
-    if is_screen(console):
-        return MarkdownStream(console, above=above)
-    return Plain(console.file, sys.stderr)
+RECONNECTING = "the connection is lost, trying again"
+RESTARTED = "The server was interrupted. Ignore the text above: the answer starts again."
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How following a turn ended. Without an event the person left, and the turn goes on."""
+class Outcome:
+    """The last event of a turn; `None` if the reader left before it, and the turn goes on."""
 
     event: Event | None
     was_stopped: bool
 
 
-def tell_end(ending: Ending, console: Console) -> int:
-    """Say how a turn ended, if its answer is not whole; return the exit code."""
-    if ending.event is None:
+def print_outcome(outcome: Outcome, console: Console) -> ExitCode:
+    """Print how a turn ended, unless its answer is complete; return the exit code."""
+    if outcome.event is None:
         console.print(Text("The answer continues on the server.", "dim"))
-        return STOPPED
-    if ending.event.name == COMPLETED:
-        return COMPLETE
-    if ending.event.name == CANCELLED and ending.was_stopped:
+        return ExitCode.INTERRUPTED
+    if outcome.event.name == EventType.TURN_COMPLETED:
+        return ExitCode.DONE
+    if outcome.event.name == EventType.TURN_CANCELLED and outcome.was_stopped:
         console.print(Text("stopped", "dim"))
-        return STOPPED
-    complain(console, str(ending.event.data.get("detail", ending.event.name)))
-    return FAILED
+        return ExitCode.INTERRUPTED
+    print_error(console, str(outcome.event.data.get("detail", outcome.event.name)))
+    return ExitCode.FAILED
 
 
-def complain(console: Console, words: str) -> None:
-    """Say in one line what is wrong."""
-    console.print(Text(one_line(words), "red"), soft_wrap=True)
-
-
-class _Stop:
+class _Interrupt:
     """Ctrl-C was pressed."""
 
 
-Item = Event | _Stop | BaseException | None
+Item = Event | _Interrupt | BaseException | None
 
 
 class Follower:
     """Follows one turn to its end."""
 
-    def __init__(self, turn: Turn, shown: View, heard: Callable[[Event], None]) -> None:
-        """Take the turn, where it is shown, and who else is told of its events."""
+    def __init__(self, turn: Turn, view: View, on_event: Callable[[Event], None]) -> None:
+        """Prepare to follow a turn.
+
+        Args:
+            turn: Not created yet.
+            view: Shows the reply.
+            on_event: Called with each event before it is shown.
+
+        """
         self._turn = turn
-        self._view = shown
-        self._heard = heard
+        self._view = view
+        self._on_event = on_event
         # Its `put` may be called by a signal handler in the very thread that waits in `get`.
         self._inbox: SimpleQueue[Item] = SimpleQueue()
-        self._stops = 0
+        self._interrupts = 0
         self._is_cancelling = False
 
-    def follow(self) -> Ending:
-        """Show the turn to its end. Ctrl-C stops the turn; a second one leaves it.
+    def follow(self) -> Outcome:
+        """Create the turn and show it to its end. Ctrl-C cancels it; a second one leaves it.
 
-        Raises `Refused` when it cannot begin, or can no longer be read.
+        Raises:
+            CommandError: It was not created, or its events can no longer be read.
+
         """
-        self._view.say(WAITING)
-        with interrupts(lambda: self._inbox.put(_Stop())):
-            self._start(self._read)
+        self._view.set_status(WAITING)
+        with on_interrupt(lambda: self._inbox.put(_Interrupt())):
+            self._start(self._read_events)
             try:
                 return self._show()
             finally:
                 self._turn.leave()
                 self._view.end()
 
-    def _show(self) -> Ending:
+    def _show(self) -> Outcome:
         while True:
             if self._view.pause() <= 0:
                 self._view.draw()
@@ -184,41 +97,41 @@ class Follower:
                 continue
             if isinstance(item, BaseException):
                 raise item
-            ending = self._take(item)
-            if ending is not None:
-                return ending
+            outcome = self._handle(item)
+            if outcome is not None:
+                return outcome
 
-    def _take(self, item: Event | _Stop | None) -> Ending | None:
-        if isinstance(item, _Stop):
-            self._stops += 1
-            if self._stops > 1:
-                return Ending(None, was_stopped=True)
-            self._view.say(STOPPING)
+    def _handle(self, item: Event | _Interrupt | None) -> Outcome | None:
+        if isinstance(item, _Interrupt):
+            self._interrupts += 1
+            if self._interrupts > 1:
+                return Outcome(None, was_stopped=True)
+            self._view.set_status(STOPPING)
         elif item is None:
-            self._view.say(LOST)
+            self._view.set_status(RECONNECTING)
         else:
-            self._hear(item)
-            if item.name in LAST:
-                return Ending(item, was_stopped=self._stops > 0)
-        if self._stops and not self._is_cancelling and self._turn.turn_id is not None:
+            self._handle_event(item)
+            if item.name in TERMINAL_EVENTS:
+                return Outcome(item, was_stopped=self._interrupts > 0)
+        if self._interrupts and not self._is_cancelling and self._turn.turn_id is not None:
             self._is_cancelling = True
-            self._start(self._cancel)
+            self._start(self._turn.cancel)
         return None
 
-    def _hear(self, event: Event) -> None:
-        self._heard(event)
-        if event.name == DELTA:
+    def _handle_event(self, event: Event) -> None:
+        self._on_event(event)
+        if event.name == EventType.MESSAGE_DELTA:
             self._view.add(str(event.data["text"]))
-            self._say(None)
-        elif event.name == STARTED:
-            self._say(THINKING)
-        elif event.name == RESTARTED:
-            self._view.void(VOID)
-            self._say(THINKING)
+            self._set_status(None)
+        elif event.name == EventType.TURN_STARTED:
+            self._set_status(THINKING)
+        elif event.name == EventType.TURN_RESTARTED:
+            self._view.discard(RESTARTED)
+            self._set_status(THINKING)
 
-    def _say(self, words: str | None) -> None:
-        if self._stops == 0:
-            self._view.say(words)
+    def _set_status(self, status: str | None) -> None:
+        if self._interrupts == 0:
+            self._view.set_status(status)
 
     def _start(self, work: Callable[[], None]) -> None:
         def run() -> None:
@@ -227,12 +140,9 @@ class Follower:
             except BaseException as error:  # noqa: BLE001  (raised again in the thread that waits)
                 self._inbox.put(error)
 
-        # Whoever leaves a turn must not wait for its next event.
+        # Leaving a turn must not wait for its next event.
         threading.Thread(target=run, daemon=True).start()
 
-    def _read(self) -> None:
+    def _read_events(self) -> None:
         for event in self._turn.events():
             self._inbox.put(event)
-
-    def _cancel(self) -> None:
-        self._turn.cancel()

@@ -1,15 +1,16 @@
-"""What the keyboard does while nothing is asked: keys are kept, and Ctrl-C is told."""
+"""The keyboard while an answer is streamed: keys wait for the prompt, and Ctrl-C is handled."""
 
 import contextlib
 import os
 import signal
 import sys
+import termios
 from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def interrupts(work: Callable[[], None]) -> Iterator[None]:
-    """Do `work` on Ctrl-C, and nothing else. It is called between any two instructions."""
+def on_interrupt(work: Callable[[], None]) -> Iterator[None]:
+    """Call `work` on Ctrl-C in the block, between any two instructions, and do nothing else."""
     before = signal.signal(signal.SIGINT, lambda *_: work())
     try:
         yield
@@ -18,22 +19,21 @@ def interrupts(work: Callable[[], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """Let a terminal not show what is typed ahead: it would move the rows of an answer.
+def no_echo() -> Iterator[None]:
+    """Hide what is typed ahead in the block: it would move the rows of an answer.
 
-    The keys are kept as they are for the next prompt.
+    The keys stay in the terminal's buffer as they are, for the next prompt.
     """
-    if sys.platform == "win32" or not _owns_terminal():
+    # prompt_toolkit's `raw_mode` would make Ctrl-C a key, which nobody reads meanwhile.
+    if not _owns_terminal():
         yield
         return
-    import termios  # there is none on Windows
-
     keyboard = sys.stdin.fileno()
     before = termios.tcgetattr(keyboard)
-    silent = termios.tcgetattr(keyboard)
-    silent[0] &= ~termios.ICRNL
-    silent[3] &= ~(termios.ECHO | termios.ICANON)
-    termios.tcsetattr(keyboard, termios.TCSADRAIN, silent)
+    hidden = termios.tcgetattr(keyboard)
+    hidden[0] &= ~termios.ICRNL
+    hidden[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(keyboard, termios.TCSADRAIN, hidden)
     try:
         yield
     finally:
@@ -42,6 +42,4 @@ def silence() -> Iterator[None]:
 
 def _owns_terminal() -> bool:
     # A program in the background would be stopped for changing the terminal.
-    if sys.platform == "win32" or not sys.stdin.isatty():
-        return False
-    return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    return sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()

@@ -1,8 +1,8 @@
-"""Markdown as a terminal shows it.
+"""Markdown for a terminal.
 
-Formulas are shown as they were written, by the same rules as on the page. Code and formulas of
-their own lines are neither indented, filled nor wrapped, so that what is selected is what was
-written. What a model writes is not trusted: it reaches the terminal as text alone.
+Formulas are shown as TeX, by the same rules as on the page. Code and formulas on lines of their own
+are neither indented, padded nor wrapped, so that a selection is exactly what was written. What a
+model writes is not trusted: it reaches the terminal as text only.
 """
 
 import re
@@ -14,6 +14,7 @@ from markdown_it.rules_block import StateBlock
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.containers import Renderables
 from rich.markdown import (
     BlockQuote,
     CodeBlock,
@@ -29,37 +30,31 @@ from rich.style import Style
 from rich.syntax import Syntax
 from rich.text import Text
 
-LONGEST_FORMULA, LONGEST_INLINE = 10_000, 1_000
-"""Characters. Nobody writes longer ones, and their ends would be looked for in vain."""
+MAX_FORMULA_CHARS, MAX_INLINE_CHARS = 10_000, 1_000
+"""An end is not searched for any further: it costs time, and nobody writes longer formulas."""
 
 CLOSING = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}
 BLOCK_OPENINGS = ("$$", "\\[")
 
 DOLLARS = re.compile(
-    rf"\$(?![\s$])(?:\\[^\n`]|[^\\$\n`]|\n(?!\s*\n)){{1,{LONGEST_INLINE}}}?(?<!\s)\$(?![\w$])"
+    rf"\$(?![\s$])(?:\\[^\n`]|[^\\$\n`]|\n(?!\s*\n)){{1,{MAX_INLINE_CHARS}}}?(?<!\s)\$(?![\w$])"
 )
-"""`$x$`: nothing blank inside its dollars, no letter or digit behind: "$5 and $10" is text."""
+"""`$x$`: no blank inside the dollars, no letter or digit after them: "$5 and $10" is text."""
 
 CODE_THEME = "ansi_dark"
-"""The terminal's own colours, without a background that would have to be filled with blanks."""
+"""The terminal's own colours, without a background that would be filled with blanks."""
 
 TAB_CHARS = 4
 
-_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 _VERBATIM = Style(meta={"verbatim": True})
 
 Row = list[Segment]
 
 
-def clean(text: str) -> str:
-    """The text without what a terminal would obey: every control but newline and tab."""
-    return text.translate(_CONTROLS)
-
-
 def split(text: str) -> tuple[list[str], str]:
-    """The whole top-level blocks at the beginning of a text, and the rest, which may grow.
+    """Split a text that may grow into its complete top-level blocks and the rest.
 
-    Only whole lines are looked at: the end of a line may change what its beginning is.
+    Only complete lines are read: the end of a line can change what its beginning means.
     """
     lines = text.split("\n")
     tokens = _BLOCKS.parse(text[: text.rfind("\n") + 1])
@@ -72,17 +67,17 @@ def split(text: str) -> tuple[list[str], str]:
 
 
 def fenced_code(text: str) -> list[str]:
-    """The contents of the fenced code blocks in a text, in their order."""
+    """Return the contents of the fenced code blocks in a text, in their order."""
     return [token.content for token in _BLOCKS.parse(text) if token.type == "fence"]
 
 
 def is_verbatim(row: Row) -> bool:
-    """True for a row that must not be indented, filled or wrapped."""
+    """Return whether a row must not be indented, padded or wrapped."""
     return bool(row and row[0].style and row[0].style.meta.get("verbatim"))
 
 
 def _inline_formula(state: StateInline, silent: bool) -> bool:
-    """Take a formula within a line as text. A rule of the parser."""
+    """Parse a formula within a line as text. A rule of the parser."""
     raw = _formula_at(state.src, state.pos)
     if raw is None:
         return False
@@ -93,9 +88,9 @@ def _inline_formula(state: StateInline, silent: bool) -> bool:
 
 
 def _formula_at(text: str, start: int) -> str | None:
-    """The formula that begins at `start`; none holds a backtick, which would be code's."""
+    """Return the formula that begins at `start`. None contains a backtick, which delimits code."""
     if closing := CLOSING.get(text[start : start + 2]):
-        end = text.find(closing, start + 2, start + LONGEST_INLINE)
+        end = text.find(closing, start + 2, start + MAX_INLINE_CHARS)
         raw = text[start : end + 2]
         return raw if end > 0 and raw[2:-2].strip() and "`" not in raw else None
     dollars = DOLLARS.match(text, start)
@@ -103,9 +98,9 @@ def _formula_at(text: str, start: int) -> str | None:
 
 
 def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Take the lines from `$$` or `\\[` to its end, or so far. A rule of the parser.
+    r"""Parse the lines from `$$` or `\[` to the end of the formula. A rule of the parser.
 
-    No formula has a blank line in it. Where the text ends first it may be one still.
+    A formula has no blank line. Without an end it goes to the end of the text, which may grow.
     """
     if state.is_code_block(start):
         return False
@@ -117,11 +112,11 @@ def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
         text = state.getLines(start, line + 1, state.blkIndent, False).strip()
         closed = text.find(CLOSING[opening], 2)
         line += 1
-        if closed >= 0 or line >= end or len(text) > LONGEST_FORMULA:
+        if closed >= 0 or line >= end or len(text) > MAX_FORMULA_CHARS:
             break
     else:
         return False
-    if len(text) > LONGEST_FORMULA or 0 <= closed < len(text) - 2:
+    if len(text) > MAX_FORMULA_CHARS or 0 <= closed < len(text) - 2:
         return False
     if not silent:
         state.line = line
@@ -131,20 +126,20 @@ def _formula_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
 
 
 def _images_as_text(state: StateCore) -> None:
-    """Put words in the place of images; their data are for no reader. A rule of the parser."""
+    """Replace images by their descriptions and addresses. A rule of the parser."""
     for token in state.tokens:
         for child in token.children or ():
             if child.type == "image":
                 source = str(child.attrs.get("src", ""))
-                where = "" if source.startswith("data:") else f" {source}"
+                address = "" if source.startswith("data:") else f" {source}"
                 name = "".join(part.content for part in child.children or ())
-                words = f"[image: {name}]" if name else "[image]"
-                child.type, child.tag, child.content = "text", "", f"{words}{where}"
+                label = f"[image: {name}]" if name else "[image]"
+                child.type, child.tag, child.content = "text", "", f"{label}{address}"
                 child.children = None
 
 
 class _Parser(MarkdownIt):
-    """Reads images whatever data they have: a terminal follows no address by itself."""
+    """Parses images with any data: a terminal follows no address by itself."""
 
     def validateLink(self, url: str) -> bool:  # noqa: N802  (the library's name)
         return url.startswith("data:image/") or super().validateLink(url)
@@ -165,7 +160,7 @@ _BLOCKS.core.ruler.enableOnly(["normalize", "block"])
 
 
 class _Heading(Heading):
-    """A heading, at the left on every level."""
+    """A heading of any level, aligned to the left."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.text
@@ -189,17 +184,27 @@ class _Code(CodeBlock):
         yield from _verbatim(painted, console)
 
 
-class _ListItem(ListItem):
-    """An item of a list."""
+class _Container(TextElement):
+    """An element of other elements, with a blank row between code and what is beside it."""
+
+    elements: Renderables
 
     def on_child_close(
         self,
         context: MarkdownContext,  # noqa: ARG002  (the library passes it)
         child: MarkdownElement,
     ) -> bool:
-        """Add the child."""
-        _append(self, child)
+        """Add a child; it is not rendered on its own."""
+        # The library says that iterating gives an iterable.
+        elements = list(cast("Iterable[RenderableType]", self.elements))
+        if elements and any(isinstance(one, _Code | _Formula) for one in (child, elements[-1])):
+            self.elements.append(Text())
+        self.elements.append(child)
         return False
+
+
+class _ListItem(_Container, ListItem):
+    """An item of a list."""
 
     def render_bullet(self, console: Console, options: ConsoleOptions) -> RenderResult:
         style = console.get_style("markdown.item.bullet", default="none")
@@ -214,40 +219,22 @@ class _ListItem(ListItem):
         return _beside(self, marker, Segment(" " * width, style), console, options)
 
 
-class _BlockQuote(BlockQuote):
+class _BlockQuote(_Container, BlockQuote):
     """A quotation."""
-
-    def on_child_close(
-        self,
-        context: MarkdownContext,  # noqa: ARG002  (the library passes it)
-        child: MarkdownElement,
-    ) -> bool:
-        """Add the child."""
-        _append(self, child)
-        return False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         bar = Segment("▌ ", self.style)
         return _beside(self, bar, bar, console, options)
 
 
-def _append(container: ListItem | BlockQuote, child: MarkdownElement) -> None:
-    """Add a child to what contains it, with a blank row between code and what is beside it."""
-    # The library says that iterating gives an iterable.
-    elements = list(cast("Iterable[RenderableType]", container.elements))
-    if elements and any(isinstance(one, _Code | _Formula) for one in (child, elements[-1])):
-        container.elements.append(Text())
-    container.elements.append(child)
-
-
 def _beside(
-    container: ListItem | BlockQuote,
+    container: _Container,
     marker: Segment,
     margin: Segment,
     console: Console,
     options: ConsoleOptions,
 ) -> Iterator[Segment]:
-    """The rows of a list item or quotation, behind a marker and then a margin, except code."""
+    """Render a container: the first row after `marker`, others after `margin`, code as it is."""
     inner = options.update(width=max(1, options.max_width - marker.cell_length))
     segments = Segment.apply_style(console.render(container.elements, inner), container.style)
     before = marker
@@ -269,8 +256,8 @@ def _verbatim(text: Text, console: Console) -> Iterator[Segment]:
         yield Segment.line()
 
 
-class Markup(Markdown):
-    """A text in Markdown, to be printed; links and images show where they lead."""
+class TerminalMarkdown(Markdown):
+    """A Markdown text for a console; links and images show their addresses."""
 
     elements = Markdown.elements | {
         "heading_open": _Heading,
@@ -282,6 +269,6 @@ class Markup(Markdown):
     }
 
     def __init__(self, text: str) -> None:
-        """Take the text, which must be `clean`."""
+        """Parse a text, which must be `output.clean`."""
         super().__init__("", hyperlinks=False)
         self.parsed = _PARSER.parse(text)

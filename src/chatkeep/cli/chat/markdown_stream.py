@@ -1,7 +1,7 @@
-"""A reply in Markdown, printed in a terminal while it comes.
+"""A reply in Markdown, printed in a terminal while it is streamed.
 
-Blocks that are whole are printed for good and scroll away; only the last one, which may still
-grow, is drawn again.
+Complete blocks are printed for good and scroll away. Only the last block, which may still grow,
+is drawn again.
 """
 
 import re
@@ -14,25 +14,26 @@ from rich.segment import Segment, Segments
 from rich.spinner import Spinner
 from rich.text import Text
 
-from chatkeep.cli.chat.markdown import Markup, Row, clean, is_verbatim, split
+from chatkeep.cli.chat.markdown import Row, TerminalMarkdown, is_verbatim, split
+from chatkeep.cli.output import clean
 
 FRAME_SECONDS = 1 / 12
 IDLE_SECONDS = 0.25
-"""How often the size of the terminal is looked at while nothing comes."""
+"""How often the size of the terminal is checked while nothing is added."""
 
 DRAWING_SHARE = 0.25
-"""Of the time, at most this much is spent on drawing: a long block is drawn less often."""
+"""Drawing takes at most this share of the time: a long block is drawn less often."""
 
 NARROWEST = 20
-"""Columns that Markdown is laid out in, at least."""
+"""Columns. A narrower terminal wraps the rows."""
 
 _OPEN_IMAGE = re.compile(r"!\[([^\]\n]*)\]\(data:[^)\s]*\Z")
-"""An image whose data are still coming."""
+"""An image whose data are not complete yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """What is printed for good: what it shows, whether a blank row precedes, its rows' widths."""
+    """Something printed for good. `has_gap`: a blank row precedes. `widths`: those of its rows."""
 
     shown: RenderableType
     has_gap: bool
@@ -40,14 +41,14 @@ class _Block:
 
 
 class MarkdownStream:
-    """One reply on the screen, from its first piece to its end.
+    """One reply on the screen: a `View`.
 
-    Rich's own `Live` counts rows as they were drawn, and is wrong when the terminal has wrapped
-    them anew. Here the widths of the rows are known, and so is what a new size makes of them.
+    Rich's own `Live` counts rows as it has drawn them, which is wrong after the terminal has
+    wrapped them to a new size. Here the widths of the rows are known, and so is how they wrap.
     """
 
     def __init__(self, console: Console, *, above: RenderableType | None = None) -> None:
-        """Take the terminal, and what stands above the reply, such as the question."""
+        """Begin a reply in a terminal, below `above`, such as the question."""
         self._console = console
         self._size = console.size
         self._printed: list[_Block] = []
@@ -60,23 +61,23 @@ class MarkdownStream:
         self._due = 0.0
 
     def add(self, piece: str) -> None:
-        """Take the next piece; it is seen at the next `draw`."""
+        """Add the next piece; the next `draw` shows it."""
         self._rest += clean(piece)
         self._changed = True
 
-    def say(self, words: str | None) -> None:
-        """Show a spinner with these words below the reply, or none."""
-        self._spinner = None if words is None else Spinner("dots", Text(words, "dim"))
+    def set_status(self, status: str | None) -> None:
+        """Show a spinner with the status below the reply, or none."""
+        self._spinner = None if status is None else Spinner("dots", Text(status, "dim"))
         self._changed = True
 
     def pause(self) -> float:
-        """The seconds until `draw` has something to do."""
+        """Return the seconds until `draw` has something to do."""
         has_work = self._changed or self._spinner is not None
         wait = self._due - time.monotonic()
         return max(0.0, wait if has_work else max(wait, IDLE_SECONDS))
 
     def draw(self) -> None:
-        """Print the blocks that are whole, and draw the last one anew."""
+        """Print the complete blocks, and draw the last one again."""
         began = time.monotonic()
         self._refit()
         if self._changed or self._spinner is not None:
@@ -86,14 +87,14 @@ class MarkdownStream:
         now = time.monotonic()
         self._due = now + max(FRAME_SECONDS, (now - began) / DRAWING_SHARE)
 
-    def void(self, words: str) -> None:
-        """Drop what is not printed for good, and say why another reply follows."""
+    def discard(self, reason: str) -> None:
+        """Drop what is not printed for good, and print why another text follows."""
         self._rest = ""
-        self._waiting.append(_Block(Text(words, "dim"), has_gap=not self._is_empty))
+        self._waiting.append(_Block(Text(reason, "dim"), has_gap=not self._is_empty))
         self._changed = True
 
     def end(self) -> None:
-        """Print the rest for good, and give the cursor back, at the beginning of a line."""
+        """Print the rest for good, and show the cursor at the beginning of a line."""
         self._refit()
         self._spinner = None
         blocks, rest = split(self._rest)
@@ -105,27 +106,27 @@ class MarkdownStream:
         self._is_empty = self._is_empty and not waiting
         for text in blocks:
             if text.strip():
-                waiting.append(_Block(Markup(text), has_gap=not self._is_empty))
+                waiting.append(_Block(TerminalMarkdown(text), has_gap=not self._is_empty))
                 self._is_empty = False
         rows: list[Row] = []
         for block in waiting:
             own = self._rows(block.shown, has_gap=block.has_gap)
             self._printed.append(_Block(block.shown, block.has_gap, _widths(own)))
             if self._has_long(own):
-                # The terminal has wrapped it, and will again: from here up nothing is drawn anew.
+                # The terminal wraps it, also to a new size: what is above it is not drawn again.
                 self._printed.clear()
             rows += own
         return rows
 
     def _has_long(self, rows: list[Row]) -> bool:
-        """Whether the terminal wraps one of these rows."""
+        """Return whether the terminal wraps one of these rows."""
         return any(width > self._size.width for width in _widths(rows))
 
     def _unfinished(self) -> list[Row]:
         rows: list[Row] = []
         if self._rest.strip():
             rest = _OPEN_IMAGE.sub(r"[image: \1]", self._rest)
-            rows = self._rows(Markup(rest), has_gap=not self._is_empty)
+            rows = self._rows(TerminalMarkdown(rest), has_gap=not self._is_empty)
             # Rows that may not wrap are counted.
             rows = [part for row in rows for part in _cut(row, self._size.width)]
         if self._spinner is not None:
@@ -148,18 +149,18 @@ class MarkdownStream:
         return max(1, self._console.height - 1)
 
     def _paint(self, above: list[Row], live: list[Row], *, is_end: bool = False) -> None:
-        """Put `live` in the place of what was live, and `above` over it for good, in one write.
+        """Replace the live rows by `live`, with `above` printed for good above them, in one write.
 
-        Each row is written over the one that was there, so that nothing flickers. The cursor
-        is left in the first column of the last row.
+        Each row is written over the old one, so that nothing flickers. The cursor is then in the
+        first column of the last row.
         """
         up = min(len(self._live) - 1, self._lowest_row())
-        # What the terminal wraps is not counted, so what was live is erased before.
+        # Rows that the terminal wraps are not counted, so the live rows are erased first.
         is_counted = not self._has_long(above)
         out = [_control("\x1b[?25l" + _up(up) + ("" if is_counted else "\x1b[J"))]
         for row in above:
             out += [*row, *self._erased(row), Segment.line()]
-        # A character that is wider here than was counted must not wrap: rows are counted.
+        # A character that is wider in this terminal than in Rich's tables must not wrap a row.
         out.append(_control("\x1b[?7l"))
         for number, row in enumerate(live):
             out += [Segment.line()] if number else []
@@ -177,10 +178,10 @@ class MarkdownStream:
         return [] if is_full else [_control("\x1b[K")]
 
     def _refit(self) -> None:
-        """After a change of the size: draw again what of the reply is on the screen.
+        """After a change of size, draw again what the screen shows of the reply.
 
-        A terminal has wrapped what was too wide, or cut it off. It is taken to have wrapped it:
-        if not, some rows above are lost, but none is seen twice.
+        Terminals wrap rows that became too wide, or cut them off. This one is assumed to wrap: if
+        it does not, some rows above are lost, but none is shown twice.
         """
         old, self._size = self._size, self._console.size
         if old == self._size:
@@ -196,7 +197,7 @@ class MarkdownStream:
         self._changed = True
 
     def _forget(self, height: int) -> None:
-        """Keep only what is whole on a screen of this height: the rest cannot be drawn again."""
+        """Drop printed blocks that are not whole on a screen of this height: they scroll away."""
         rows = self._wrapped(self._live[:-1])
         first = len(self._printed)
         for block in reversed(self._printed):
@@ -207,12 +208,12 @@ class MarkdownStream:
         del self._printed[:first]
 
     def _wrapped(self, widths: Iterable[int]) -> int:
-        """The rows that rows of these widths take in a terminal that wraps them."""
+        """Count the rows that rows of these widths become in a terminal that wraps them."""
         return sum(max(1, -(-width // self._size.width)) for width in widths)
 
 
 def _trim(row: Row, width: int) -> Row:
-    """A row within the width, without blanks at its end: they would wrap in a narrower terminal."""
+    """Cut a row to the width, and its blanks at the end: they would wrap in a narrower terminal."""
     row = Segment.adjust_line_length(row, width, pad=False)
     while row and not (row[-1].style and row[-1].style.bgcolor):
         text = row[-1].text.rstrip(" ")
@@ -224,7 +225,7 @@ def _trim(row: Row, width: int) -> Row:
 
 
 def _cut(row: Row, width: int) -> list[Row]:
-    """A row in parts of this width, as a terminal wraps it."""
+    """Split a row into parts of this width, as a terminal wraps it."""
     length = Segment.get_line_length(row)
     cuts = [*range(width, length, width), length]
     return [list(part) for part in Segment.divide(row, cuts)] if length > width else [row]

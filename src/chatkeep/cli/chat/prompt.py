@@ -1,12 +1,18 @@
-"""The line that a person writes on: its keys, its history, and what it completes."""
+"""The prompt: its keys, its history, and its completions."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
-from prompt_toolkit.document import Document
+from prompt_toolkit.completion import (
+    Completer,
+    ConditionalCompleter,
+    NestedCompleter,
+    WordCompleter,
+    merge_completers,
+)
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History
@@ -18,26 +24,32 @@ MENU_ROWS = 5
 
 
 class Prompt:
-    """Asks for one message or command after another."""
+    """Reads one message or command after another."""
 
     def __init__(
         self,
-        bar: Callable[[], str],
+        toolbar: Callable[[], str],
         *,
         commands: Mapping[str, str],
-        arguments: Callable[[str], Iterable[str]],
+        arguments: Callable[[str], list[str]],
         history: History,
     ) -> None:
-        """Take what the bottom line says, the commands with their help, and a command's words.
+        """Prepare a prompt.
 
-        `history` is what was entered before, and takes what is entered.
+        Args:
+            toolbar: Returns the text of the bottom row.
+            commands: Each with its help.
+            arguments: Returns the words that complete a command.
+            history: Of earlier entries; new ones are added.
+
         """
-        self._bar = bar
+        self._toolbar = toolbar
         self._is_hinting = False
         self._was_cleared = False
         self._session: PromptSession[str] = PromptSession(
             history=history,
-            completer=_Commands(commands, arguments),
+            completer=_completer(commands, arguments),
+            # The menu takes its rows from the conversation only while it is open.
             complete_while_typing=Condition(_is_command),
             reserve_space_for_menu=MENU_ROWS,
             multiline=True,
@@ -49,13 +61,13 @@ class Prompt:
         )
 
     def read(self, draft: str = "") -> tuple[str, bool]:
-        """What is entered, and whether it grew out of `draft`. Raises `EOFError` on Ctrl-D."""
+        """Read an entry, and whether it is an edited `draft`. Raises `EOFError` on Ctrl-D."""
         self._is_hinting = self._was_cleared = False
         text = self._session.prompt(MARK, default=draft)
         return text, bool(draft) and not self._was_cleared
 
     def _bottom(self) -> StyleAndTextTuples:
-        return [("", f" {HINT if self._is_hinting else self._bar()}")]
+        return [("", f" {HINT if self._is_hinting else self._toolbar()}")]
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
@@ -76,10 +88,10 @@ class Prompt:
 
         return keys
 
-    def _clear(self, line: Buffer) -> None:
-        self._is_hinting = not line.text
+    def _clear(self, buffer: Buffer) -> None:
+        self._is_hinting = not buffer.text
         self._was_cleared = True
-        line.reset()
+        buffer.reset()
 
 
 def _is_command() -> bool:
@@ -87,30 +99,13 @@ def _is_command() -> bool:
     return text.startswith("/") and not text.startswith("//") and "\n" not in text
 
 
-class _Commands(Completer):
-    """Completes the commands, and the words that may follow one."""
-
-    def __init__(
-        self, commands: Mapping[str, str], arguments: Callable[[str], Iterable[str]]
-    ) -> None:
-        self._commands = commands
-        self._arguments = arguments
-
-    def get_completions(
-        self,
-        document: Document,
-        complete_event: CompleteEvent,  # noqa: ARG002  (the library passes it)
-    ) -> Iterable[Completion]:
-        """What may be meant by the text before the cursor."""
-        text = document.text_before_cursor
-        if not text.startswith("/") or "\n" in text:
-            return
-        command, space, begun = text.partition(" ")
-        if not space:
-            for name, meaning in self._commands.items():
-                if name.startswith(command):
-                    yield Completion(name, -len(command), display_meta=meaning)
-            return
-        for word in self._arguments(command):
-            if word.startswith(begun):
-                yield Completion(word, -len(begun))
+def _completer(commands: Mapping[str, str], arguments: Callable[[str], list[str]]) -> Completer:
+    """Complete commands, shown with their help, and then their arguments."""
+    names = WordCompleter(list(commands), meta_dict=commands, sentence=True)
+    words = NestedCompleter(
+        {name: WordCompleter(partial(arguments, name), sentence=True) for name in commands},
+        ignore_case=False,
+    )
+    # Both complete names; without the help there is a second of each.
+    merged = merge_completers([names, words], deduplicate=True)
+    return ConditionalCompleter(merged, Condition(_is_command))

@@ -1,4 +1,4 @@
-"""What a person has entered at the prompt, kept from one run to the next."""
+"""What was entered at the prompt, stored for later runs."""
 
 import contextlib
 from pathlib import Path
@@ -8,15 +8,18 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from chatkeep.files import replacement
 
-LARGEST_BYTES, SHORTENED_BYTES = 1_000_000, 500_000
+MAX_BYTES, SHORTENED_BYTES = 1_000_000, 500_000
 """A larger file is shortened at the next start, to its newest entries."""
 
 _ENTRY = b"\n# "
 """How an entry begins in the file."""
 
 
-def entered(*, is_stored: bool) -> History:
-    """What was entered in earlier runs too; only in this run if the file cannot be used."""
+def prompt_history(*, is_stored: bool) -> History:
+    """Open the history of earlier runs, or one of this run if it is not stored.
+
+    A file that cannot be used is no error: the history is then that of this run.
+    """
     if not is_stored:
         return InMemoryHistory()
     path = Path(platformdirs.user_state_dir("chatkeep", appauthor=False)) / "history"
@@ -33,16 +36,16 @@ def entered(*, is_stored: bool) -> History:
 
 
 class _StoredHistory(FileHistory):
-    """A history in a file; what cannot be written there is still there for this run."""
+    """A history in a file. What cannot be written to it is still in the history of this run."""
 
     def store_string(self, string: str) -> None:
-        """Add an entry to the file."""
+        """Add an entry to the file, if that is possible."""
         with contextlib.suppress(OSError, UnicodeError):
             super().store_string(string)
 
 
 def _shorten(path: Path) -> None:
-    if path.stat().st_size <= LARGEST_BYTES:
+    if path.stat().st_size <= MAX_BYTES:
         return
     content = path.read_bytes()[-SHORTENED_BYTES:]
     begin = content.find(_ENTRY)

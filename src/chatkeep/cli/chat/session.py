@@ -1,16 +1,28 @@
 """The session that is open in a terminal, and what is set for its turns."""
 
-from typing import Any
+import secrets
+from datetime import date
 
-from chatkeep.cli.chat.api import Api, one_line
+from chatkeep.cli.client import Client
+from chatkeep.cli.errors import NotFound
+from chatkeep.cli.output import one_line
+from chatkeep.cli.responses import SessionRecord
+
+
+def new_session_id() -> str:
+    """Make a session id that is readable and that no other session has."""
+    return f"chat-{date.today():%Y%m%d}-{secrets.token_hex(3)}"
 
 
 class OpenSession:
-    """A session by its id. What is set before its first turn is stored after that."""
+    """A session that may not exist yet. What is set before its first turn is stored after it.
 
-    def __init__(self, api: Api, session_id: str) -> None:
-        """Take where it is, and its id; nothing is read yet."""
-        self._api = api
+    Each method that speaks to the server raises `CommandError`.
+    """
+
+    def __init__(self, client: Client, session_id: str) -> None:
+        """Open a session; nothing is read yet."""
+        self._client = client
         self._unstored: dict[str, str | None] = {}
         self.id = session_id
         self.exists = False
@@ -20,31 +32,37 @@ class OpenSession:
 
     @property
     def unstored(self) -> dict[str, str]:
-        """What a turn has to say, because the session does not yet."""
+        """What the first turn must be sent, because the session does not have it yet."""
         return {name: value for name, value in self._unstored.items() if value is not None}
 
     def read(self) -> None:
-        """Read what the server has of it, if there is such a session. Raises `Refused`."""
-        if (record := self._api.session(self.id)) is not None:
-            self._take(record)
-            self.store()
-
-    def set(self, **change: str | None) -> None:
-        """Set `model` or `system_prompt`; `None` is the server's own. Raises `Refused`."""
-        self._unstored |= change
+        """Read the stored session, if it exists."""
+        try:
+            record = self._client.session(self.id)
+        except NotFound:
+            return
+        self._load(record)
         self.store()
-        for name in self._unstored:
-            setattr(self, name, self._unstored[name])
+
+    def set(self, **changes: str | None) -> None:
+        """Set `model` or `system_prompt`; `None` is the server's own."""
+        self._unstored |= changes
+        self.store()
+        for name, value in self._unstored.items():
+            setattr(self, name, value)
 
     def store(self) -> None:
-        """Store what was set before there was such a session. Raises `Refused`."""
+        """Store what was set, if the session exists by now."""
         if not self._unstored:
             return
-        if (record := self._api.change(self.id, self._unstored)) is not None:
-            self._unstored = {}
-            self._take(record)
+        try:
+            record = self._client.update_session(self.id, self._unstored)
+        except NotFound:
+            return
+        self._unstored = {}
+        self._load(record)
 
-    def _take(self, record: dict[str, Any]) -> None:
+    def _load(self, record: SessionRecord) -> None:
         self.exists = True
-        self.title = one_line(str(record["title"]))
-        self.model, self.system_prompt = record["model"], record["system_prompt"]
+        self.title = one_line(record["title"])
+        self.model, self.system_prompt = record.get("model"), record.get("system_prompt")

@@ -1,157 +1,164 @@
-"""One turn as its client sees it: each event once, whatever happens to the connection.
-
-It shows nothing and asks nobody.
-"""
+"""One turn as a client reads it: each event once, whatever happens to the connection."""
 
 import contextlib
-import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any
+from typing import cast
 
 import httpx2
 
-from chatkeep.cli.chat.api import ERRORS_FROM, Refused, refusal, unreachable
+from chatkeep.cli.client import Client, refusal
+from chatkeep.cli.errors import CommandError
+from chatkeep.domain.events import EventType
 
-STREAM = "text/event-stream"
-STARTED, RESTARTED, COMPLETED = "turn.started", "turn.restarted", "turn.completed"
-DELTA, TITLED = "message.delta", "session.titled"
-CANCELLED = "turn.cancelled"
-LAST = {COMPLETED, CANCELLED, "turn.failed", "turn.interrupted"}
+MEDIA_TYPE = "text/event-stream"
+TERMINAL_EVENTS = {
+    EventType.TURN_COMPLETED,
+    EventType.TURN_FAILED,
+    EventType.TURN_CANCELLED,
+    EventType.TURN_INTERRUPTED,
+}
 
-PAUSES_SECONDS = (0.2, 0.5, 1, 2, 3, 4, 5, 5, 5, 5)
-"""Between the tries to go on after the connection broke; half a minute in all."""
+RETRY_SECONDS = (0.2, 0.5, 1, 2, 3, 4, 5, 5, 5, 5)
+"""Waited between attempts to reconnect; half a minute in all."""
 
 TIMEOUT = httpx2.Timeout(10, read=60)
-"""The server sends a comment much more often than it would be given up here."""
+"""The server sends a comment much more often than this."""
+
+MAX_EVENT_BYTES = None
+"""The last event has the whole answer, whose limit is a setting of the server."""
 
 CANCEL_SECONDS = 45
-"""A stopped turn is answered when it is stored as such."""
+"""The server responds once the stopped turn is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One step of a turn."""
+    """One event of a turn, with the JSON object that is its data."""
 
     id: str
     name: str
-    data: dict[str, Any]
+    data: Mapping[str, object]
 
 
 class Turn:
-    """A message that is sent, or a reply that is asked for once more, and its events."""
+    """A turn to be created, and its events."""
 
-    def __init__(self, client: httpx2.Client, session_id: str, **options: str | None) -> None:
-        """Take what `POST /chat` is to be sent; nothing is sent before `events` is read."""
+    def __init__(self, client: Client, session_id: str, **options: str | None) -> None:
+        """Prepare a turn; nothing is sent before `events` is iterated.
+
+        Args:
+            client: The server.
+            session_id: Of the session, which may be new.
+            options: Further members of the body of `POST /chat`.
+
+        """
         self._client = client
         self.body = {"session_id": session_id, **options}
-        # The key makes the post safe to repeat: it finds the turn that it has made.
-        self.key = uuid.uuid4().hex
-        self._position = ""
-        self._is_first = True
+        # With it the request is safe to retry: the server finds the turn that it has created.
+        self.idempotency_key = uuid.uuid4().hex
+        self._last_event_id = ""
+        self._is_first_attempt = True
         self._left = threading.Event()
         self.turn_id: str | None = None
 
-    def join(self, other: "Turn") -> None:
-        """Be the same turn as one that may not have arrived, if this asks for the same."""
-        if self.body == other.body:
-            self.key = other.key
+    def join(self, earlier: "Turn") -> None:
+        """Become the same turn as an earlier one that may not have arrived, if the bodies agree."""
+        if self.body == earlier.body:
+            self.idempotency_key = earlier.idempotency_key
 
     def events(self) -> Iterator[Event | None]:
-        """The turn's events to the last; `None` when the connection is lost and tried again.
+        """Create the turn and read its events to the last.
 
-        Raises `Refused`: the turn was not begun, or can no longer be read.
+        Yields `None` where the connection is lost, before it waits and reconnects.
+
+        Raises:
+            CommandError: The turn was not created, or its events can no longer be read.
+
         """
-        pauses = iter(PAUSES_SECONDS)
+        delays = iter(RETRY_SECONDS)
         while not self._left.is_set():
-            trouble = Refused("The answer was cut off.")
+            failure = CommandError("The answer was cut off.")
             try:
                 for event in self._connect():
-                    pauses = iter(PAUSES_SECONDS)
+                    delays = iter(RETRY_SECONDS)
                     yield event
-                    if event.name in LAST or self._left.is_set():
+                    if event.name in TERMINAL_EVENTS or self._left.is_set():
                         return
             except httpx2.TransportError as error:
-                trouble = unreachable(self._client, error)
-                if self._is_first and isinstance(error, httpx2.ConnectError):
-                    raise trouble from None
+                failure = self._client.unanswered(error)
+                if self._is_first_attempt and isinstance(error, httpx2.ConnectError):
+                    raise failure from None
             except httpx2.RequestError as error:
-                raise unreachable(self._client, error) from None
+                raise self._client.unanswered(error) from None
             except _Unavailable as error:
-                trouble = Refused(str(error), status=error.status)
-            self._is_first = False
-            pause = next(pauses, None)
-            if pause is None:
-                raise trouble
+                failure = CommandError(str(error), status=error.status)
+            self._is_first_attempt = False
+            delay = next(delays, None)
+            if delay is None:
+                raise failure
             yield None
-            self._left.wait(pause)
+            self._left.wait(delay)
 
     def cancel(self) -> None:
-        """Stop the turn, which has begun. Raises `Refused`."""
-        for pause in PAUSES_SECONDS:
+        """Cancel the turn, whose first event was read. Raises `CommandError`."""
+        for delay in RETRY_SECONDS:
             with contextlib.suppress(httpx2.TransportError):
                 path = f"/turns/{self.turn_id}/cancel"
-                response = self._client.post(path, timeout=CANCEL_SECONDS)
-                if response.status_code < ERRORS_FROM:
+                response = self._client.http.post(path, timeout=CANCEL_SECONDS)
+                if response.is_success:
                     return
-                if response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                if not response.is_server_error:
                     raise refusal(response)
-            if self._left.wait(pause):
+            if self._left.wait(delay):
                 return
 
     def leave(self) -> None:
-        """Read no more. The turn goes on in the server."""
+        """Stop reading events in every thread. The turn goes on in the server."""
         self._left.set()
 
     def _connect(self) -> Iterator[Event]:
-        with self._request() as response:
-            self._check(response)
-            for event in _parse(response.iter_bytes()):
-                self._position = event.id
-                if event.name == STARTED:
+        with self._request() as source:
+            self._check(source.response)
+            for message in source:
+                if not message.data:
+                    continue
+                event = Event(message.id, message.event, cast("dict[str, object]", message.json()))
+                self._last_event_id = event.id
+                if event.name == EventType.TURN_STARTED:
                     self.turn_id = str(event.data["turn_id"])
                 yield event
 
-    def _request(self) -> contextlib.AbstractContextManager[httpx2.Response]:
+    def _request(self) -> contextlib.AbstractContextManager[httpx2.EventSource]:
         if self.turn_id is None:
-            headers = {"Accept": STREAM, "Idempotency-Key": self.key}
-            return self._client.stream(
-                "POST", "/chat", json=self.body, headers=headers, timeout=TIMEOUT
+            return self._client.http.sse(
+                "/chat",
+                method="POST",
+                json=self.body,
+                headers={"Idempotency-Key": self.idempotency_key},
+                timeout=TIMEOUT,
+                max_event_size=MAX_EVENT_BYTES,
             )
-        # It has begun: it is read on from the last event, not begun again.
-        headers = {"Accept": STREAM, "Last-Event-ID": self._position}
-        path = f"/turns/{self.turn_id}/events"
-        return self._client.stream("GET", path, headers=headers, timeout=TIMEOUT)
+        # The turn was created: continue after the last event that was read.
+        return self._client.http.sse(
+            f"/turns/{self.turn_id}/events",
+            headers={"Last-Event-ID": self._last_event_id},
+            timeout=TIMEOUT,
+            max_event_size=MAX_EVENT_BYTES,
+        )
 
     def _check(self, response: httpx2.Response) -> None:
-        if response.status_code >= ERRORS_FROM:
+        if not response.is_success:
             response.read()
-            refused = refusal(response)
-            is_passing = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
-            if is_passing and not self._is_first:
-                raise _Unavailable(str(refused), status=refused.status)
-            raise refused
-        if not response.headers.get("content-type", "").startswith(STREAM):
-            raise Refused(f"What answers at {self._client.base_url} is not Chatkeep.")
+            error = refusal(response)
+            if response.is_server_error and not self._is_first_attempt:
+                raise _Unavailable(str(error), status=error.status)
+            raise error
+        if not response.headers.get("content-type", "").startswith(MEDIA_TYPE):
+            raise self._client.not_chatkeep()
 
 
-class _Unavailable(Refused):
-    """A server that starts or stops, or a proxy before it, says that it cannot answer now."""
-
-
-def _parse(pieces: Iterator[bytes]) -> Iterator[Event]:
-    """The events in these bytes; comments, and one that is cut off, are none.
-
-    A line ends where the standard says: `iter_lines` would end it at U+2028 too, inside a text.
-    """
-    rest = b""
-    for piece in pieces:
-        *blocks, rest = (rest + piece).split(b"\n\n")
-        for block in blocks:
-            lines = (line.partition(": ") for line in block.decode().split("\n"))
-            fields = {name: value for name, _, value in lines}
-            if "data" in fields:
-                yield Event(fields["id"], fields["event"], json.loads(fields["data"]))
+class _Unavailable(CommandError):
+    """A server that starts or stops, or a proxy in front of it, cannot respond now."""

@@ -1,1 +1,1 @@
-"""One module for each command, or for a group of them."""
+"""One module for each command, or for a group: `commands` has what it adds to `chatkeep`."""

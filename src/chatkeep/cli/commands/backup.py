@@ -1,4 +1,4 @@
-"""`chatkeep backup` and `chatkeep restore`: the local database, copied and put back."""
+"""`chatkeep backup` and `chatkeep restore`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,16 +6,21 @@ from typing import Annotated
 
 import typer
 
-from chatkeep.cli.output import Json, as_json, confirm
+from chatkeep.cli import configuration
+from chatkeep.cli.errors import CommandError
+from chatkeep.cli.options import Json, Yes, confirm
+from chatkeep.cli.output import print_json
 from chatkeep.cli.process import interruptible
 
+commands = typer.Typer()
 
-def backup(
-    file: Annotated[Path, typer.Argument(help="File to write.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-    json: Json = False,
-) -> None:
-    """Copy the local database, even while a server uses it, and check the copy.
+Target = Annotated[Path, typer.Argument(help="File to write.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
+Source = Annotated[Path, typer.Argument(help="A copy made by `chatkeep backup`.")]
+
+
+@commands.command(
+    help="""Copy the local database, even while a server uses it, and check the copy.
 
     The copy is a single file with every message that was acknowledged so far.
 
@@ -23,31 +28,27 @@ def backup(
     Example:
       chatkeep backup chatkeep-backup.db
     """
-    from chatkeep.cli import configuration
-    from chatkeep.cli.chat.api import Refused
-    from chatkeep.cli.client import database_path
-    from chatkeep.store import backup as copies
+)
+def backup(file: Target, force: Force = False, json: Json = False) -> None:
+    from chatkeep.cli.server.local import database_path
+    from chatkeep.store import backup as backups
 
     if file.exists() and not force:
-        raise Refused(f"{file} is there already; --force replaces it.")
+        raise CommandError(f"{file} exists already; --force replaces it.")
     try:
         with interruptible():
-            found = copies.copy(database_path(configuration.settings()), file)
-    except copies.NoBackup as error:
-        raise Refused(str(error)) from None
+            contents = backups.copy(database_path(configuration.settings()), file)
+    except backups.NoBackup as error:
+        raise CommandError(str(error)) from None
     if json:
-        as_json({"file": str(file), **asdict(found)})
-    else:
-        size = f"{found.bytes:,} bytes, checked"
-        typer.echo(f"{file}: {found.sessions:,} sessions, {found.messages:,} messages, {size}.")
+        print_json({"file": str(file), **asdict(contents)})
+        return
+    counts = f"{contents.sessions:,} sessions, {contents.messages:,} messages"
+    typer.echo(f"{file}: {counts}, {contents.bytes:,} bytes, checked.")
 
 
-def restore(
-    file: Annotated[Path, typer.Argument(help="A copy made by `chatkeep backup`.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
-    json: Json = False,
-) -> None:
-    """Replace the local database with a backup. Stop the server first.
+@commands.command(
+    help="""Replace the local database with a backup. Stop the server first.
 
     The database that was there is kept beside it, under another name.
 
@@ -55,25 +56,25 @@ def restore(
     Example:
       chatkeep restore chatkeep-backup.db
     """
-    from chatkeep.cli import configuration
-    from chatkeep.cli.chat.api import Refused
-    from chatkeep.cli.client import database_path
-    from chatkeep.store import backup as copies
+)
+def restore(file: Source, yes: Yes = False, json: Json = False) -> None:
+    from chatkeep.cli.server.local import database_path
+    from chatkeep.store import backup as backups
 
-    target = database_path(configuration.settings())
+    database = database_path(configuration.settings())
     if not file.is_file():
-        raise Refused(f"There is no file {file}.")
+        raise CommandError(f"There is no file {file}.")
     if not yes:
-        confirm(f"Put {file} in the place of {target}?", as_json=json)
+        confirm(f"Replace {database} with {file}?", is_json=json)
     try:
         with interruptible():
-            found, before = copies.restore(file, target)
-    except copies.NoBackup as error:
-        raise Refused(str(error)) from None
+            contents, previous = backups.restore(file, database)
+    except backups.NoBackup as error:
+        raise CommandError(str(error)) from None
     if json:
-        kept = None if before is None else str(before)
-        as_json({"database": str(target), "before": kept, **asdict(found)})
+        before = None if previous is None else str(previous)
+        print_json({"database": str(database), "before": before, **asdict(contents)})
         return
-    typer.echo(f"{target}: {found.sessions:,} sessions, {found.messages:,} messages.")
-    if before is not None:
-        typer.echo(f"What was there before is in {before}.")
+    typer.echo(f"{database}: {contents.sessions:,} sessions, {contents.messages:,} messages.")
+    if previous is not None:
+        typer.echo(f"The previous database is now {previous}.")

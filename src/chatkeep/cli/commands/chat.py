@@ -1,54 +1,50 @@
-"""`chatkeep chat`: its options, and whether it is a conversation or one question."""
+"""`chatkeep chat`: its options, and whether it is a conversation or one message."""
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from chatkeep.cli.output import WRONG, Json, Key, Url, complain
+from chatkeep.cli.client import connect
+from chatkeep.cli.errors import CommandError, ExitCode
+from chatkeep.cli.options import Json, Key, Url
+from chatkeep.cli.output import print_error
+
+commands = typer.Typer()
+
+Message = Annotated[
+    str | None, typer.Argument(help="Print the answer to this; without it, start a conversation.")
+]
+SessionId = Annotated[
+    str | None, typer.Option("--session", "-s", help="Continue this session, or start it.")
+]
+Continue = Annotated[bool, typer.Option("--continue", "-c", help="Continue the newest session.")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Model for this run only; /model sets the session's own."),
+]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--file", "-f", metavar="FILE", help="Add a text file to the message; can be repeated."
+    ),
+]
+Extract = Annotated[
+    bool, typer.Option("--extract", "-x", help="Print only the first fenced code block's code.")
+]
+History = Annotated[
+    bool,
+    typer.Option(
+        "--history/--no-history",
+        envvar="CHATKEEP_HISTORY",
+        help="Keep what is entered in a conversation for later runs.",
+    ),
+]
 
 
-def chat(
-    message: Annotated[
-        str | None,
-        typer.Argument(help="Print the answer to this; without it, start a conversation."),
-    ] = None,
-    session: Annotated[
-        str | None, typer.Option("--session", "-s", help="Continue this session, or start it.")
-    ] = None,
-    continue_: Annotated[
-        bool, typer.Option("--continue", "-c", help="Continue the newest session.")
-    ] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", help="Model for this run only; /model sets the session's own."
-        ),
-    ] = None,
-    files: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--file", "-f", metavar="FILE", help="Add a text file to the message; can be repeated."
-        ),
-    ] = None,
-    extract: Annotated[
-        bool,
-        typer.Option("--extract", "-x", help="Print only the first fenced code block's code."),
-    ] = False,
-    history: Annotated[
-        bool,
-        typer.Option(
-            "--history/--no-history",
-            envvar="CHATKEEP_HISTORY",
-            help="Keep what is entered in a conversation for later runs.",
-        ),
-    ] = True,
-    url: Url = None,
-    key: Key = None,
-    json: Json = False,
-) -> None:
-    """Chat in the terminal, or ask one question.
+@commands.command(
+    help="""Chat in the terminal, or ask one question.
 
     The files, and then what is piped in, follow the message. In a conversation /help lists the
     commands; Ctrl-C stops an answer, Ctrl-D ends the conversation.
@@ -62,49 +58,53 @@ def chat(
       chatkeep chat -x "A shell command that counts the files here" > count.sh
       cat report.txt | chatkeep chat "Summarise:" > summary.txt
     """
-    from rich.console import Console
-
-    from chatkeep.cli.chat.api import Api
-    from chatkeep.cli.chat.one_shot import Form, ask, converse
-    from chatkeep.cli.client import server
+)
+def chat(
+    message: Message = None,
+    session: SessionId = None,
+    continue_: Continue = False,
+    model: Model = None,
+    files: Files = None,
+    extract: Extract = False,
+    history: History = True,
+    url: Url = None,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    from chatkeep.cli.chat.conversation import converse
+    from chatkeep.cli.chat.one_shot import OutputFormat, send_message
 
     if json and extract:
-        complain("Choose one of --json and --extract.")
-        raise typer.Exit(WRONG)
-    question = _question(message, files or [])
-    if not question and (json or extract or not sys.stdin.isatty()):
-        complain("There is no message to send.")
-        raise typer.Exit(WRONG)
-    with server(url, key, answers=True) as client:
-        api, console = Api(client), Console()
+        _refuse("Choose one of --json and --extract.")
+    text = _whole_message(message, files or [])
+    if not text and (json or extract or not sys.stdin.isatty()):
+        _refuse("There is no message to send.")
+    with connect(url, key, answers=True) as client:
         if model is not None:
-            api.check_model(model)
+            client.check_model(model)
         if continue_ and session is None:
-            newest = api.sessions(limit=1)
-            session = str(newest[0]["session_id"]) if newest else None
-        if not question:
-            converse(client, session_id=session, model=model, console=console, is_stored=history)
+            newest = client.sessions({"limit": 1})
+            session = newest[0]["session_id"] if newest else None
+        if not text:
+            converse(client, session_id=session, model=model, is_history_stored=history)
             return
-        code = ask(
-            client,
-            session_id=session,
-            model=model,
-            message=question,
-            console=console,
-            form=Form.JSON if json else Form.CODE if extract else Form.TEXT,
-        )
+        form = OutputFormat.JSON if json else OutputFormat.CODE if extract else OutputFormat.TEXT
+        code = send_message(client, text, session_id=session, model=model, form=form)
     raise typer.Exit(code)
 
 
-def _question(message: str | None, files: list[Path]) -> str:
-    """The message, the files, and what is piped in. Ends the program if a file is no text."""
-    from chatkeep.cli.chat.api import Refused
+def _whole_message(message: str | None, files: list[Path]) -> str:
+    """Join the message, the files, and what is piped in. Exits if a file cannot be sent."""
     from chatkeep.cli.chat.files import as_block
 
     try:
         blocks = [as_block(path) for path in files]
-    except Refused as refused:
-        complain(str(refused))
-        raise typer.Exit(WRONG) from None
+    except CommandError as error:
+        _refuse(str(error))
     piped = None if sys.stdin.isatty() else sys.stdin.read()
     return "\n\n".join(part for part in (message, *blocks, piped) if part and part.strip())
+
+
+def _refuse(reason: str) -> NoReturn:
+    print_error(reason)
+    raise typer.Exit(ExitCode.USAGE)

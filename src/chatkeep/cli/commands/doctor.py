@@ -1,20 +1,25 @@
-"""`chatkeep doctor`: the findings of `chatkeep.cli.diagnostics`, printed."""
+"""`chatkeep doctor`: the checks of `chatkeep.cli.diagnostics`."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from chatkeep.cli.output import FAILED, Json, as_json
+from chatkeep.cli.errors import ExitCode
+from chatkeep.cli.options import Json
+from chatkeep.cli.output import print_json
+
+commands = typer.Typer()
+
+COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "error": typer.colors.RED}
+
+Models = Annotated[
+    bool, typer.Option("--models/--no-models", help="Send each model a short test message.")
+]
 
 
-def doctor(
-    models: Annotated[
-        bool, typer.Option("--models/--no-models", help="Send each model a short test message.")
-    ] = True,
-    json: Json = False,
-) -> None:
-    """Check settings, database and models, and say what to fix.
+@commands.command(
+    help="""Check settings, database and models, and say what to fix.
 
     Exits with 0 if a server can start.
 
@@ -23,23 +28,20 @@ def doctor(
       chatkeep doctor
       chatkeep doctor --no-models --json
     """
+)
+def doctor(models: Models = True, json: Json = False) -> None:
     from chatkeep import telemetry
     from chatkeep.cli import diagnostics
 
     telemetry.configure(level="error", form="console")
-    found = diagnostics.run(ask_models=models)
+    findings = diagnostics.run(call_models=models)
     if json:
-        as_json([asdict(finding) for finding in found])
+        print_json([asdict(finding) for finding in findings])
     else:
-        colours = {
-            "ok": typer.colors.GREEN,
-            "warning": typer.colors.YELLOW,
-            "error": typer.colors.RED,
-        }
-        for finding in found:
-            mark = typer.style(f"{finding.state:>7}", fg=colours[finding.state])
+        for finding in findings:
+            mark = typer.style(f"{finding.state:>7}", fg=COLOURS[finding.state])
             typer.echo(f"{mark}  {finding.what}")
             if finding.advice:
                 typer.echo(f"         {finding.advice}")
-    if any(finding.state == "error" for finding in found):
-        raise typer.Exit(FAILED)
+    if any(finding.state == "error" for finding in findings):
+        raise typer.Exit(ExitCode.FAILED)

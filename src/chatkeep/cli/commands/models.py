@@ -2,23 +2,26 @@
 
 import typer
 
-from chatkeep.cli.output import Json, Key, Url, as_json
+from chatkeep.cli.client import connect
+from chatkeep.cli.options import Json, Key, Url
+from chatkeep.cli.output import one_line, print_json
+
+commands = typer.Typer()
 
 
-def models(url: Url = None, key: Key = None, json: Json = False) -> None:
-    """List the models on offer; the default is marked.
+@commands.command(
+    help="""List the models on offer; the default is marked.
 
     \b
     Example:
       chatkeep models
     """
-    from chatkeep.cli.chat.api import one_line
-    from chatkeep.cli.client import call, found, server
-
-    with server(url, key) as client:
-        offer = found(call(client, "GET", "/models"))
+)
+def models(url: Url = None, key: Key = None, json: Json = False) -> None:
+    with connect(url, key) as client:
+        offer = client.models()
     if json:
-        as_json(offer)
+        print_json(offer)
         return
     for model in offer["models"]:
         typer.echo(f"{'*' if model['id'] == offer['default'] else ' '} {one_line(model['id'])}")

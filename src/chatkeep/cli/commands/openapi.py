@@ -6,14 +6,18 @@ import typer
 
 from chatkeep.cli import configuration
 
+commands = typer.Typer()
 
-def openapi() -> None:
-    """Print the OpenAPI document of the server's API.
+
+@commands.command(
+    help="""Print the OpenAPI document of the server's API.
 
     \b
     Example:
       chatkeep openapi > openapi.json
     """
+)
+def openapi() -> None:
     from chatkeep import telemetry
     from chatkeep.app import create_app
 

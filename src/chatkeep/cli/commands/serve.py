@@ -7,13 +7,15 @@ import typer
 from chatkeep.cli import configuration
 from chatkeep.settings import unknown_variables
 
+commands = typer.Typer()
 
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
-    model: Annotated[str | None, typer.Option(help="The default model, as provider:name.")] = None,
-) -> None:
-    """Run the server.
+Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
+Model = Annotated[str | None, typer.Option(help="The default model, as provider:name.")]
+
+
+@commands.command(
+    help="""Run the server.
 
     Each option can be set in the environment too: CHATKEEP_HOST, CHATKEEP_PORT, CHATKEEP_MODEL.
     By default the built-in model answers at http://127.0.0.1:8000.
@@ -23,6 +25,8 @@ def serve(
       chatkeep serve
       chatkeep serve --port 9000 --model openai:gpt-6-luna
     """
+)
+def serve(host: Host = None, port: Port = None, model: Model = None) -> None:
     from chatkeep import telemetry
     from chatkeep.cli.server.foreground import run
     from chatkeep.redaction import Redactor

@@ -1,36 +1,37 @@
-"""`chatkeep export` and `chatkeep import`: files out and in, with a bar that shows how far."""
+"""`chatkeep export` and `chatkeep import`: files out and in, with a progress bar."""
 
 import contextlib
 import os
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, Annotated
 
 import typer
 
-from chatkeep.cli.output import FAILED, Json, Key, Url, as_json, complain
+from chatkeep.cli.client import Client, connect
+from chatkeep.cli.errors import CommandError, ExitCode
+from chatkeep.cli.options import Json, Key, Url
+from chatkeep.cli.output import one_line, print_error, print_json
+from chatkeep.cli.responses import ImportReport
 from chatkeep.files import is_stream, replacement
 
-if TYPE_CHECKING:
-    from httpx2 import Client
-    from rich.progress import Progress
+commands = typer.Typer()
 
 PIECE_BYTES = 65_536
 STANDARD = Path("-")
 ZIP, CONVERSATIONS = b"PK\x03\x04", "conversations.json"
 
-BROKE_OFF = (
-    "The export broke off and is not whole. `chatkeep doctor` says whether the database is damaged."
-)
-
-UNPACKING = (
+UNPACKING_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError),
 )
-"""What is raised for an archive that is damaged, encrypted, or made by unknown means."""
+"""What `zipfile` raises for an archive that is damaged, encrypted, or made by unknown means."""
+
+IS_DUPLICATE = "is here already"
+"""Why the server skips a session that it has."""
 
 
 class Format(StrEnum):
@@ -41,155 +42,139 @@ class Format(StrEnum):
     OPENAI = "openai"
 
 
-def export(
-    session: Annotated[
-        str | None, typer.Option("--session", "-s", help="Only this session.")
-    ] = None,
-    form: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            "-f",
-            help="jsonl is lossless; markdown is for reading; openai has only the messages.",
-        ),
-    ] = Format.JSONL,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="File to write; - is standard output.",
-            dir_okay=False,
-            writable=True,
-            allow_dash=True,
-        ),
-    ] = STANDARD,
-    url: Url = None,
-    key: Key = None,
-    json: Json = False,
-) -> None:
-    """Export one conversation or all.
+OnlySession = Annotated[str | None, typer.Option("--session", "-s", help="Only this session.")]
+Form = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        "-f",
+        help="jsonl is lossless; markdown is for reading; openai has only the messages.",
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="File to write; - is standard output.",
+        dir_okay=False,
+        writable=True,
+        allow_dash=True,
+    ),
+]
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Exports of Chatkeep, of ChatGPT (conversations.json or the whole .zip), or of "
+        "Open WebUI; - is standard input."
+    ),
+]
+
+
+@commands.command(
+    help="""Export one conversation or all.
 
     \b
     Examples:
       chatkeep export -o everything.jsonl
       chatkeep export --session trip/lisbon --format markdown -o lisbon.md
     """
-    from httpx2 import RemoteProtocolError, RequestError
-
-    from chatkeep.cli.chat.api import Refused, unreachable
-    from chatkeep.cli.client import checked, server
-
-    params = {"format": form.value} | ({"session_id": session} if session is not None else {})
-    size = 0
-    with server(url, key) as client:
-        try:
-            with (
-                client.stream("GET", "/export", params=params) as response,
-                _bar("Exported", None) as (progress, task),
-            ):
-                if not response.is_success:
-                    response.read()
-                    checked(response)
-                with _written(output) as target:
-                    for piece in response.iter_bytes():
-                        target.write(piece)
-                        size += len(piece)
-                        progress.update(task, advance=len(piece))
-        except RemoteProtocolError:
-            raise Refused(BROKE_OFF) from None
-        except RequestError as error:
-            raise unreachable(client, error) from None
-    if json and output != STANDARD:
-        as_json({"file": str(output), "format": form.value, "bytes": size})
-    elif output != STANDARD:
-        typer.echo(f"{output}: {size:,} bytes.", err=True)
-
-
-def import_(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Exports of Chatkeep, of ChatGPT (conversations.json or the whole .zip), or of "
-            "Open WebUI; - is standard input."
-        ),
-    ],
+)
+def export(
+    session: OnlySession = None,
+    form: Form = Format.JSONL,
+    output: Output = STANDARD,
     url: Url = None,
     key: Key = None,
     json: Json = False,
 ) -> None:
-    """Import conversations; duplicates are skipped.
+    size = 0
+    with (
+        connect(url, key) as client,
+        client.export({"format": form.value, "session_id": session}) as pieces,
+        _progress("Exported", None) as advance,
+        _open_output(output) as file,
+    ):
+        for piece in pieces:
+            file.write(piece)
+            size += len(piece)
+            advance(len(piece))
+    if output == STANDARD:
+        return
+    if json:
+        print_json({"file": str(output), "format": form.value, "bytes": size})
+    else:
+        typer.echo(f"{output}: {size:,} bytes.", err=True)
+
+
+@commands.command(
+    name="import",
+    help="""Import conversations; duplicates are skipped.
 
     \b
     Examples:
       chatkeep import everything.jsonl
       chatkeep import chatgpt-export.zip
-    """
-    from chatkeep.cli.chat.api import Refused
-    from chatkeep.cli.client import server
-
-    reports: dict[str, Any] = {}
-    is_refused = False
-    with server(url, key) as client:
+    """,
+)
+def import_(files: Files, url: Url = None, key: Key = None, json: Json = False) -> None:
+    reports: dict[str, ImportReport] = {}
+    has_failed = False
+    with connect(url, key) as client:
         for path in files:
             try:
-                reports[str(path)] = _send(client, path)
-            except Refused as refused:
-                complain(f"{path}: {refused}")
-                is_refused = True
+                reports[str(path)] = _import(client, path)
+            except CommandError as error:
+                print_error(f"{path}: {error}")
+                has_failed = True
     if json:
-        as_json(reports)
+        print_json(reports)
     else:
         for name, report in reports.items():
-            _tell(name, report)
-    if is_refused or (
-        not any(report["imported"] for report in reports.values())
-        and any(
-            skipped["reason"] != "is here already"
-            for report in reports.values()
-            for skipped in report["skipped"]
-        )
-    ):
-        raise typer.Exit(FAILED)
+            _print_report(name, report)
+    if has_failed or not _is_success(list(reports.values())):
+        raise typer.Exit(ExitCode.FAILED)
 
 
-def _send(client: "Client", path: Path) -> Any:
-    """Import a file; return the server's report. Raises `Refused`."""
-    from chatkeep.cli.client import call, found
+def _is_success(reports: list[ImportReport]) -> bool:
+    """Return whether something was imported, or everything was imported before."""
+    return any(report["imported"] for report in reports) or all(
+        skipped["reason"] == IS_DUPLICATE for report in reports for skipped in report["skipped"]
+    )
 
-    with _opened(path) as (source, size), _bar(path.name, size) as (progress, task):
+
+def _import(client: Client, path: Path) -> ImportReport:
+    with _open_input(path) as (file, size), _progress(path.name, size) as advance:
 
         def pieces() -> Iterator[bytes]:
-            while piece := source.read(PIECE_BYTES):
-                progress.update(task, advance=len(piece))
+            while piece := file.read(PIECE_BYTES):
+                advance(len(piece))
                 yield piece
 
-        return found(call(client, "POST", "/import", content=pieces()))
+        return client.import_records(pieces())
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _tell(name: str, report: dict[str, Any]) -> None:
-    from chatkeep.cli.chat.api import one_line
-
+def _print_report(name: str, report: ImportReport) -> None:
     imported, messages = report["imported"], report["messages"]
     typer.echo(f"{name}: {_count(imported, 'session')} imported, {_count(messages, 'message')}.")
     for note in report["notes"]:
         left_out = ", ".join(note["left_out"])
         typer.echo(f"  {one_line(note['session_id'])}: left out {left_out}")
     for skipped in report["skipped"]:
-        where = f" (line {skipped['line']:,})" if "line" in skipped else ""
-        who = one_line(skipped["session_id"] or "something")
-        typer.echo(f"  skipped {who}{where}: {one_line(skipped['reason'])}")
+        line = f" (line {skipped['line']:,})" if "line" in skipped else ""
+        name = one_line(skipped["session_id"] or "something")
+        typer.echo(f"  skipped {name}{line}: {one_line(skipped['reason'])}")
     if report["skipped_count"] > len(report["skipped"]):
         typer.echo(f"  … {report['skipped_count']:,} were skipped in all.")
 
 
 @contextlib.contextmanager
-def _written(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name when it is whole, or whatever else takes bytes."""
+def _open_output(path: Path) -> Iterator[IO[bytes]]:
+    """Open what an export is written to. A regular file is replaced when the block ends well."""
     if path == STANDARD:
         yield sys.stdout.buffer
         return
@@ -203,27 +188,32 @@ def _written(path: Path) -> Iterator[IO[bytes]]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        complain(f"{path} cannot be written: {error.strerror}.")
-        raise typer.Exit(FAILED) from None
+        raise CommandError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[IO[bytes], int | None]]:
-    """A file to import and its size; of an archive the conversations in it. Raises `Refused`."""
-    from chatkeep.cli.chat.api import Refused
+def _open_input(path: Path) -> Iterator[tuple[IO[bytes], int | None]]:
+    """Open a file to import, or the conversations in an archive; with the size, if it is known.
 
+    Raises:
+        CommandError: It cannot be read or unpacked. In the block this holds for every read.
+
+    """
     with contextlib.ExitStack() as stack:
         try:
             file = sys.stdin.buffer if path == STANDARD else stack.enter_context(path.open("rb"))
-            yield _unpacked(file, stack) if file.seekable() else (file, None)
-        except UNPACKING as error:
-            raise Refused(f"It cannot be unpacked: {error}.") from None
+            yield _unpack(file, stack) if file.seekable() else (file, None)
+        except UNPACKING_ERRORS as error:
+            raise CommandError(f"It cannot be unpacked: {error}.") from None
         except OSError as error:
-            raise Refused(f"It cannot be read: {error.strerror}.") from None
+            raise CommandError(f"It cannot be read: {error.strerror}.") from None
 
 
-def _unpacked(file: IO[bytes], stack: contextlib.ExitStack) -> tuple[IO[bytes], int]:
-    """A file and its size, or what an archive of ChatGPT has inside. Raises as `zipfile` does."""
+def _unpack(file: IO[bytes], stack: contextlib.ExitStack) -> tuple[IO[bytes], int]:
+    """Open the conversations in an archive of ChatGPT; another file is returned as it is.
+
+    Raises what `zipfile` raises. `stack` closes what is opened.
+    """
     start = file.tell()
     is_archive = file.read(len(ZIP)) == ZIP
     if not is_archive:
@@ -231,19 +221,25 @@ def _unpacked(file: IO[bytes], stack: contextlib.ExitStack) -> tuple[IO[bytes], 
         file.seek(start)
         return file, size
     archive = stack.enter_context(zipfile.ZipFile(file))
-    names = (info for info in archive.infolist() if not info.is_dir())
-    inside = next((info for info in names if Path(info.filename).name == CONVERSATIONS), None)
-    if inside is None:
+    members = (member for member in archive.infolist() if not member.is_dir())
+    member = next((one for one in members if Path(one.filename).name == CONVERSATIONS), None)
+    if member is None:
         raise zipfile.BadZipFile(f"there is no {CONVERSATIONS} in it")
     # The other methods are unpacked without a limit of memory.
-    if inside.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+    if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise zipfile.BadZipFile("it is not compressed by deflation, which is all that is read")
-    return stack.enter_context(archive.open(inside)), inside.file_size
+    return stack.enter_context(archive.open(member)), member.file_size
 
 
 @contextlib.contextmanager
-def _bar(what: str, total: int | None) -> Iterator[tuple["Progress", Any]]:
-    """A progress bar on standard error, if that is a terminal."""
+def _progress(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on standard error, if that is a terminal; yield what advances it.
+
+    Args:
+        name: Stands before the bar.
+        total: Bytes, if it is known how many there will be.
+
+    """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -257,4 +253,5 @@ def _bar(what: str, total: int | None) -> Iterator[tuple["Progress", Any]]:
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        yield bar, bar.add_task(what, total=total)
+        task = bar.add_task(name, total=total)
+        yield lambda size: bar.update(task, advance=size)

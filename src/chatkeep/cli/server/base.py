@@ -1,38 +1,39 @@
-"""uvicorn as both kinds of server run it: `chatkeep serve`, and a command's own."""
+"""uvicorn as both kinds of server run it: `chatkeep serve`, and that of a command."""
 
 import logging
-from typing import Any
+from socket import socket
 
 import uvicorn
 
+from chatkeep.app import Lifecycle
 from chatkeep.domain.errors import ChatError
 
 
 class Server(uvicorn.Server):
     """A server that raises the `ChatError` for which its application could not start.
 
-    Of a stream whose reader is gone it logs nothing: that is no error.
+    It logs nothing about streams whose reader has gone: that is no error.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        """Take the configuration, whose `app` is the application itself."""
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle) -> None:
+        """Prepare a server of the application that `lifecycle` belongs to."""
         super().__init__(config)
-        logging.getLogger("uvicorn.error").addFilter(self._is_news)
+        self._lifecycle = lifecycle
+        logging.getLogger("uvicorn.error").addFilter(self._is_logged)
 
-    async def startup(self, sockets: list[Any] | None = None) -> None:
+    @property
+    def failure(self) -> ChatError | None:
+        """Why the application could not start."""
+        return self._lifecycle.failure
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
         """Start the application. Raises `ChatError`, and `SystemExit` after a bug was logged."""
         try:
             await super().startup(sockets)
         except SystemExit:
-            if self._failure is not None:
-                raise self._failure from None
+            if self.failure is not None:
+                raise self.failure from None
             raise
 
-    @property
-    def _failure(self) -> ChatError | None:
-        state: Any = self.config.app.state  # type: ignore[union-attr]  # an application of FastAPI
-        failure: ChatError | None = state.lifecycle.failure
-        return failure
-
-    def _is_news(self, record: logging.LogRecord) -> bool:
-        return self._failure is None and "without completing response" not in record.getMessage()
+    def _is_logged(self, record: logging.LogRecord) -> bool:
+        return self.failure is None and "without completing response" not in record.getMessage()

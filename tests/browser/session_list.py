@@ -1,4 +1,4 @@
-"""The list beside a conversation as a person sees it, and files of sessions to fill it with."""
+"""The session list of the page, and imported sessions to fill it with."""
 
 import json
 import re
@@ -17,15 +17,15 @@ _numbers = count(1)
 
 
 @dataclass
-class Stored:
-    """A session as a file of sessions has it; its messages are a person's and a model's in turn."""
+class StoredSession:
+    """A session of an export file. Its messages alternate between user and assistant."""
 
     session_id: str
     title: str = ""
     messages: Sequence[str] = ("hello", "Hello to you.")
     at: datetime | None = None
 
-    def lines(self) -> Iterable[dict[str, Any]]:
+    def rows(self) -> Iterable[dict[str, Any]]:
         time = (self.at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         yield {
             "type": "session",
@@ -57,18 +57,18 @@ class Stored:
         yield {"type": "end", "session_id": self.session_id}
 
 
-def file_of(*sessions: Stored) -> bytes:
-    """A file of sessions, as Chatkeep's own export has them."""
+def export_file(*sessions: StoredSession) -> bytes:
+    """The bytes of an export in Chatkeep's own format."""
     lines = [{"type": "chatkeep", "version": 1}]
     for session in sessions:
-        lines.extend(session.lines())
+        lines.extend(session.rows())
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
-def store(server: Server, *sessions: Stored) -> None:
-    """Have sessions on the server without asking a model."""
+def store(server: Server, *sessions: StoredSession) -> None:
+    """Import sessions into the server."""
     with server.client() as client:
-        report = client.post("/import", content=file_of(*sessions)).json()
+        report = client.post("/import", content=export_file(*sessions)).json()
     assert (report["imported"], report["skipped"]) == (len(sessions), []), report
 
 
@@ -77,39 +77,39 @@ def links(page: Page) -> Locator:
 
 
 def link(page: Page, title: str) -> Locator:
-    """A session in the list; icons beside the title do not count."""
+    """The link of a session in the list, by its title; icons beside the title are ignored."""
     return links(page).filter(has_text=re.compile(rf"^\s*{re.escape(title)}\s*$"))
 
 
-def choose(page: Page, title: str, option: str) -> None:
-    """Open the menu of a session in the list, and choose something of it."""
+def choose_option(page: Page, title: str, option: str) -> None:
+    """Choose an option in the menu of a session in the list."""
     within = page.get_by_role("navigation")
     within.get_by_role("button", name=f"Options for {title}", exact=True).click()
     page.get_by_role("menuitem", name=option).click()
 
 
-def more(page: Page, option: str) -> None:
-    """Open the menu below the list, and choose something of it."""
+def choose_from_menu(page: Page, option: str) -> None:
+    """Choose an option in the menu below the list."""
     page.get_by_role("button", name="More", exact=True).click()
     page.get_by_role("menuitem", name=option, exact=True).click()
 
 
-def asked(page: Page) -> list[str]:
-    """What the page asks the API for from now on, such as `GET /sessions`."""
-    found: list[str] = []
+def record_requests(page: Page) -> list[str]:
+    """Record the API requests of the page from now on, such as `GET /sessions`."""
+    requests: list[str] = []
 
-    def note(request: Request) -> None:
+    def record(request: Request) -> None:
         path = urlsplit(request.url).path
         # Parts of the page itself are loaded when there is time.
         if not path.startswith("/assets/"):
-            found.append(f"{request.method} {path}")
+            requests.append(f"{request.method} {path}")
 
-    page.on("request", note)
-    return found
+    page.on("request", record)
+    return requests
 
 
-def expected(complaints: list[str], words: str) -> None:
-    """Take away the complaints that a test has provoked: there must be some."""
-    provoked = [complaint for complaint in complaints if words in complaint]
-    assert provoked, f"nobody complained of {words}"
-    complaints[:] = [complaint for complaint in complaints if words not in complaint]
+def expect_error(page_errors: list[str], words: str) -> None:
+    """Take away the page_errors that a test has provoked: there must be some."""
+    expected = [error for error in page_errors if words in error]
+    assert expected, f"no error contains {words}"
+    page_errors[:] = [error for error in page_errors if words not in error]

@@ -1,4 +1,4 @@
-"""Long conversations, as Chatkeep's own export writes them."""
+"""Imports long conversations in Chatkeep's own export format."""
 
 import json
 from typing import Any
@@ -9,15 +9,15 @@ MESSAGES = 2_000
 AT = "2026-01-01T00:00:00.000000Z"
 
 
-def text(seq: int) -> str:
+def message_text(seq: int) -> str:
     """The message with this number, counted from 1: questions are short, answers differ."""
     if seq % 2:
         return f"Question {seq}."
-    more = "Some words about nothing in particular, as an answer may have them. " * (seq % 7)
-    return f"Answer {seq}.\n\n{more}\n\n" + "- one\n- two\n" * (seq % 3 == 0)
+    words = "Some words about nothing in particular, as an answer may have them. " * (seq % 7)
+    return f"Answer {seq}.\n\n{words}\n\n" + "- one\n- two\n" * (seq % 3 == 0)
 
 
-def bring(server: Server, session_id: str, count: int = MESSAGES) -> None:
+def import_long_session(server: Server, session_id: str, count: int = MESSAGES) -> None:
     """Import a session of so many messages, `m1` being the oldest."""
     lines: list[dict[str, Any]] = [{"type": "chatkeep", "version": 1}]
     lines.append(
@@ -44,7 +44,7 @@ def bring(server: Server, session_id: str, count: int = MESSAGES) -> None:
             "id": f"{session_id}-m{seq}",
             "parent_seq": seq - 1 or None,
             "role": "user" if seq % 2 else "assistant",
-            "content": text(seq),
+            "content": message_text(seq),
             "status": "completed",
             "turn_id": None,
             "created_at": AT,

@@ -1,0 +1,95 @@
+"""The JSON of the server's responses, as far as commands read it. `openapi.json` has the rest."""
+
+from typing import NotRequired, TypedDict
+
+
+class SessionRecord(TypedDict):
+    """A session in a list, and alone, where it also has its settings."""
+
+    session_id: str
+    title: str
+    message_count: int
+    updated_at: str
+    model: NotRequired[str | None]
+    system_prompt: NotRequired[str | None]
+
+
+class MessageRecord(TypedDict):
+    """A message of the active branch."""
+
+    role: str
+    content: str
+    status: str
+    turn_id: str | None
+    parent_id: str | None
+
+
+class ModelRecord(TypedDict):
+    """A model on offer."""
+
+    id: str
+
+
+class ModelList(TypedDict):
+    """The models on offer, and what there is to know of the default one."""
+
+    default: str
+    models: list[ModelRecord]
+    notice: NotRequired[str | None]
+
+
+class SnippetPart(TypedDict):
+    """A part of a search hit's text."""
+
+    text: str
+    match: bool
+
+
+class SearchHit(TypedDict):
+    """A message, or a title, that a search matches."""
+
+    session_id: str
+    title: str
+    role: str | None
+    created_at: str
+    snippet: list[SnippetPart]
+
+
+class UsageRow(TypedDict):
+    """Calls and tokens of one group."""
+
+    day: str | None
+    model: str | None
+    session_id: str | None
+    turn_id: str | None
+    kind: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    estimated_input_tokens: int
+    estimated_output_tokens: int
+
+
+class SkippedRecord(TypedDict):
+    """A record that was not imported."""
+
+    session_id: str | None
+    reason: str
+    line: NotRequired[int]
+
+
+class ImportNote(TypedDict):
+    """What was left out of an imported session."""
+
+    session_id: str
+    left_out: list[str]
+
+
+class ImportReport(TypedDict):
+    """The outcome of an import. `skipped` may be shorter than `skipped_count`."""
+
+    imported: int
+    messages: int
+    skipped_count: int
+    skipped: list[SkippedRecord]
+    notes: list[ImportNote]
