@@ -44,8 +44,6 @@ STORE_LAYER = {name: number for number, names in enumerate(STORE_LAYERS) for nam
 READERS_OF_SETTINGS = {"app", "cli"}
 LIMIT = 40
 LONGER = {
-    "api/routes/search.py:find",
-    "api/routes/sessions.py:history",
     "app.py:_build",
     "store/messages.py:_window_statement",
     "store/turn_creation.py:create_turn",

@@ -1,4 +1,4 @@
-"""What a reader sees nothing of says nothing."""
+"""Text of which a reader sees nothing is blank."""
 
 import pytest
 

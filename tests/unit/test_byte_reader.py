@@ -15,18 +15,14 @@ MAX_BYTES = 100
 Read = Callable[[ByteReader], Coroutine[Any, Any, Any]]
 
 
-def read(
-    chunks: list[bytes], method: Read, *, error: Exception | None = None, ends: bool = True
-) -> Any:
-    """What `method` returns for a stream of these chunks, which may end with `error`, or never."""
+def read(chunks: list[bytes], method: Read, *, error: Exception | None = None) -> Any:
+    """What `method` returns for a stream of these chunks, which ends, or fails with `error`."""
 
     async def stream() -> AsyncIterator[bytes | None]:
         for chunk in chunks:
             yield chunk
         if error is not None:
             raise error
-        if not ends:
-            await asyncio.Event().wait()
         yield None
 
     async def run() -> Any:
@@ -56,6 +52,7 @@ def test_lines_are_the_same_wherever_the_stream_is_cut(size: int) -> None:
 def test_an_empty_chunk_is_not_the_end() -> None:
     assert read([b"a", b"", b"", b"b\nc"], all_lines) == [b"ab", b"c"]
     assert read([b"", b""], all_lines) == []
+    assert read([b"", b"", b"ab"], lambda reader: reader.read()) == b"ab"
 
 
 def test_no_further_line_is_added_to_as_many_bytes_as_were_wanted() -> None:
@@ -69,8 +66,10 @@ def test_a_line_has_a_limit_that_counts_before_its_end_arrives() -> None:
     line = b"x" * MAX_BYTES
     assert read([line, b"\n"], lambda reader: reader.read_line()) == line
 
+    # More chunks than are received ahead.
+    chunks, error = [line, *[b"x"] * 10], AssertionError("it reads on")
     with pytest.raises(TooLarge, match="larger than 100 bytes"):
-        read([line, b"x"], lambda reader: reader.read_line(), ends=False)
+        read(chunks, lambda reader: reader.read_line(), error=error)
 
 
 def test_white_space_and_a_byte_order_mark_before_the_content_are_skipped() -> None:

@@ -1,1 +1,1 @@
-"""HTTP: requests into plain values, values into responses. Nothing is decided here."""
+"""HTTP: parses requests, calls the services, renders their results. It decides nothing else."""

@@ -4,7 +4,7 @@ A file begins with `Beginning`. Each session is a `SessionLine`, then its system
 its messages and its calls, each oldest first, and an `EndLine`, without which it was cut off.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -28,22 +28,22 @@ VERSION: Literal[1] = 1
 _MAX_SEQ, _MAX_TOKENS = 2**53, 2**40
 
 
-def _is_time(value: str) -> str:
-    """Only what we write ourselves, so that it comes back byte for byte."""
-    words = "must be a time such as 2026-01-31T12:00:00.000000Z"
+def _check_time(value: str) -> str:
+    """Check that a time is one that `rfc3339` has made, so that it is exported byte for byte."""
     try:
-        if rfc3339(max(0, microseconds(value))) == value:
-            return value
+        is_ours = rfc3339(max(0, microseconds(value))) == value
     except (TypeError, OverflowError, ValueError):
-        raise ValueError(words) from None
-    raise ValueError(words)
+        is_ours = False
+    if not is_ours:
+        raise ValueError("must be a time such as 2026-01-31T12:00:00.000000Z")
+    return value
 
 
-Time = Annotated[str, AfterValidator(_is_time)]
+Time = Annotated[str, AfterValidator(_check_time)]
 Text = Annotated[str, AfterValidator(reject_unstorable)]
 Id = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(reject_unstorable)]
 Seq = Annotated[int, Field(ge=1, le=_MAX_SEQ)]
-Place = Annotated[int, Field(ge=0, le=_MAX_SEQ)]
+TreePosition = Annotated[int, Field(ge=0, le=_MAX_SEQ)]
 Tokens = Annotated[int, Field(ge=0, le=_MAX_TOKENS)]
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 ReplyTokens = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -75,13 +75,13 @@ class SessionLine(_Line):
     context_messages: Annotated[int, Field(ge=0, le=1_000)] | None
     temperature: Temperature | None = None
     max_tokens: ReplyTokens | None = None
-    metadata: Annotated[dict[str, Any], AfterValidator(validate_metadata)]
+    metadata: Annotated[dict[str, object], AfterValidator(validate_metadata)]
     head_seq: Seq | None
     created_at: Time
     updated_at: Time
 
     @model_validator(mode="after")
-    def _has_order(self) -> "SessionLine":
+    def _check_order(self) -> "SessionLine":
         if self.updated_at < self.created_at:
             raise ValueError("updated_at must not be before created_at")
         if self.title_pending and self.title_source is not TitleSource.PROVISIONAL:
@@ -127,10 +127,10 @@ class TurnLine(_Line):
     model: Id
     options: Options
     input: Text | None
-    branch_seq: Place | None
+    branch_seq: TreePosition | None
     regenerates: Id | None
     context_messages: Annotated[int, Field(ge=0, le=1_000)] | None
-    context_seq: Place | None
+    context_seq: TreePosition | None
     system_prompt_digest: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None
     user_message_id: Id
     message_id: Id
@@ -145,7 +145,7 @@ class TurnLine(_Line):
     ended_at: Time | None
 
     @model_validator(mode="after")
-    def _can_be_kept(self) -> "TurnLine":
+    def _check_consistency(self) -> "TurnLine":
         waits = self.input is not None
         if waits and (self.user_seq is not None or self.status not in _WAITING):
             raise ValueError("input is for turns that wait, or were cancelled while they did")
@@ -172,7 +172,7 @@ class MessageLine(_Line):
     created_at: Time
 
     @model_validator(mode="after")
-    def _can_be_kept(self) -> "MessageLine":
+    def _check_consistency(self) -> "MessageLine":
         if self.parent_seq is not None and self.parent_seq >= self.seq:
             raise ValueError("parent_seq must be before seq")
         if self.role is Role.ASSISTANT and not self.content:
@@ -205,4 +205,4 @@ class EndLine(_Line):
 Line = SessionLine | SystemPromptLine | TurnLine | MessageLine | CallLine | EndLine
 
 LINES: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
-"""Reads any line but the first."""
+"""Validates any line but the first."""

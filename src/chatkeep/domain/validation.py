@@ -5,7 +5,6 @@ The error's text is shown to the caller, behind the name of the value.
 
 import re
 import unicodedata
-from typing import Any
 
 import orjson
 
@@ -69,7 +68,7 @@ def validate_title(value: str) -> str:
     return reject_unstorable(value)
 
 
-def validate_metadata(value: dict[str, Any]) -> dict[str, Any]:
+def validate_metadata(value: dict[str, object]) -> dict[str, object]:
     """Check a session's metadata: its size as JSON, its depth, its strings and its numbers."""
     _check_depth(value, MAX_METADATA_DEPTH)
     try:

@@ -55,7 +55,7 @@ class SessionService:
             caller: Whose session.
             session_id: Which one.
             values: New values by the name of a field of `SessionChange`.
-            expected: Entity tags, one of which the session must have; `None` for any.
+            expected: Revisions, one of which the session must have; `None` for any.
 
         Raises:
             InvalidRequest: The model is not on offer.

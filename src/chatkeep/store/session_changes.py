@@ -71,13 +71,12 @@ def change(
         tenant: Whose session.
         session_id: The session.
         values: What is to be set.
-        expected: Tags of which the session must have one (see `SessionRecord.tag`); `None` if it
-            may have changed.
+        expected: Revisions of which the session must have one; `None` if it may have changed.
         at: The time of a change of `head`, in microseconds since 1970.
 
     Raises:
         SessionNotFound: The tenant has no such session.
-        SessionChanged: The session has none of the tags.
+        SessionChanged: The session has none of the revisions.
         MessageNotFound: `head` is not in the session.
         SessionBusy: A turn runs, whose reply will be the head.
 

@@ -1,7 +1,7 @@
-"""`/sessions` and `/history/{session_id}`: what is kept, and which branch of it is active."""
+"""`/sessions` and `/history/{session_id}`: the sessions, what is set of them, their messages."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Self, cast
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -13,11 +13,11 @@ from chatkeep.api.bodies import Storable
 from chatkeep.api.dependencies import CallerOf, Limit, SessionsOf, StoreOf
 from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
-from chatkeep.domain.errors import SessionNotFound
+from chatkeep.domain.errors import InvalidRequest, SessionNotFound
 from chatkeep.domain.model import Message, MessageRecord, Session, SessionFilter, SessionRecord
 from chatkeep.domain.records import ReplyTokens, Temperature
 from chatkeep.domain.validation import is_blank, validate_metadata, validate_title
-from chatkeep.store import details, messages, sessions
+from chatkeep.store import Store, details, messages, sessions
 from chatkeep.store.session_changes import SessionChanges
 
 MAX_TITLE_CHARS = 255
@@ -27,6 +27,38 @@ router = APIRouter(tags=["sessions"], route_class=StrictRoute)
 
 _LINKED = {"headers": {"Link": {"schema": {"type": "string"}, "description": "RFC 8288"}}}
 _TAGGED = {"headers": {"ETag": {"schema": {"type": "string"}, "description": "RFC 9110, 8.8.3"}}}
+
+After = Annotated[
+    str | None, Query(max_length=2_000, description="From the `Link` of a page before.")
+]
+IsArchived = Annotated[bool | None, Query(description="Only archived ones, or only others.")]
+IsPinned = Annotated[bool | None, Query(description="Only pinned ones, or only others.")]
+InTitle = Annotated[
+    str | None,
+    Query(min_length=1, max_length=MAX_TITLE_CHARS, description="Only with this in the title."),
+]
+UpdatedSince = Annotated[Moment | None, Query(description="Only with activity then or later.")]
+Before = Annotated[
+    str | None, Query(max_length=MAX_ID_CHARS, description="Only messages before this one's id.")
+]
+Head = Annotated[
+    str | None,
+    Query(
+        max_length=MAX_ID_CHARS,
+        description="A message's id: the branch through it is read, to the newest message "
+        "below it, and the active one stays as it is.",
+    ),
+]
+WithDetails = Annotated[
+    bool, Query(alias="details", description="Whether to tell each message's siblings and turn.")
+]
+IfNoneMatch = Annotated[
+    str | None, Header(description="Tags that you have: the answer is 304 if it is still one.")
+]
+IfMatch = Annotated[
+    str | None,
+    Header(description="The `ETag` that you read: 412 if the session has changed since."),
+]
 
 
 @router.get(
@@ -40,42 +72,46 @@ async def list_sessions(
     caller: CallerOf,
     store: StoreOf,
     limit: Limit = None,
-    after: Annotated[
-        str | None, Query(max_length=2_000, description="From the `Link` of a page before.")
-    ] = None,
-    archived: Annotated[
-        bool | None, Query(description="Only archived ones, or only others.")
-    ] = None,
-    pinned: Annotated[bool | None, Query(description="Only pinned ones, or only others.")] = None,
-    title: Annotated[
-        str | None,
-        Query(min_length=1, max_length=MAX_TITLE_CHARS, description="Only with this in the title."),
-    ] = None,
-    updated_since: Annotated[
-        Moment | None, Query(description="Only with activity then or later.")
-    ] = None,
+    after: After = None,
+    archived: IsArchived = None,
+    pinned: IsPinned = None,
+    title: InTitle = None,
+    updated_since: UpdatedSince = None,
 ) -> Response:
     """List all sessions, or with `limit` a page whose `Link` (`rel="next"`) leads to the next."""
     only = SessionFilter(archived, pinned, title, microseconds(updated_since))
     if limit is None and after is None:
-        keys = await store.read(sessions.keys, tenant=caller.tenant, only=only)
-
-        async def chunks() -> AsyncIterator[Sequence[Session]]:
-            for start in range(0, len(keys), paging.SESSIONS_CHUNK):
-                pks = keys[start : start + paging.SESSIONS_CHUNK]
-                yield await store.read(sessions.by_keys, tenant=caller.tenant, pks=pks)
-
-        return await paging.whole(chunks())
-    cursor = sessions.SessionCursor(*paging.read_cursor(after)) if after else None
+        return await paging.whole(_all_sessions(store, caller.tenant, only))
     size = limit or paging.MAX_LIMIT
     page = await store.read(
-        sessions.page, tenant=caller.tenant, limit=size, after=cursor, only=only
+        sessions.page,
+        tenant=caller.tenant,
+        limit=size,
+        after=_cursor(after) if after else None,
+        only=only,
     )
     link = None
     if page.next_cursor is not None:
-        following = paging.cursor(page.next_cursor.updated_at, page.next_cursor.session_id)
-        link = paging.link(request, "next", limit=size, after=following)
+        cursor = paging.encode_cursor(page.next_cursor.updated_at, page.next_cursor.session_id)
+        link = paging.link(request, "next", limit=size, after=cursor)
     return paging.page(page.items, link)
+
+
+async def _all_sessions(
+    store: Store, tenant: str, only: SessionFilter
+) -> AsyncIterator[Sequence[Session]]:
+    keys = await store.read(sessions.keys, tenant=tenant, only=only)
+    for start in range(0, len(keys), paging.SESSIONS_CHUNK):
+        pks = keys[start : start + paging.SESSIONS_CHUNK]
+        yield await store.read(sessions.by_keys, tenant=tenant, pks=pks)
+
+
+def _cursor(text: str) -> sessions.SessionCursor:
+    match paging.decode_cursor(text):
+        case [int(updated_at), str(session_id)] if 0 <= updated_at < 2**63:
+            return sessions.SessionCursor(updated_at, session_id)
+        case _:
+            raise InvalidRequest("after: is not a position in this list.")
 
 
 class SessionChange(BaseModel):
@@ -108,7 +144,7 @@ class SessionChange(BaseModel):
     max_tokens: ReplyTokens | None = Field(
         None, description="Tokens of each reply at most; null is the model's own limit."
     )
-    metadata: dict[str, Any] = Field(
+    metadata: dict[str, object] = Field(
         default={}, description="Your own, at most 16 KiB as JSON; replaces what was there."
     )
     head: Storable = Field(
@@ -121,18 +157,18 @@ class SessionChange(BaseModel):
 
     @field_validator("title")
     @classmethod
-    def _is_title(cls, value: str) -> str:
+    def _check_title(cls, value: str) -> str:
         if is_blank(value):
             raise ValueError("must not be blank")
         return validate_title(value.strip())
 
     @field_validator("metadata")
     @classmethod
-    def _is_metadata(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def _check_metadata(cls, value: dict[str, object]) -> dict[str, object]:
         return validate_metadata(value)
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _check_any(self) -> Self:
         if not self.model_fields_set:
             raise ValueError("must say what to change")
         return self
@@ -150,9 +186,7 @@ async def read_session(
     caller: CallerOf,
     store: StoreOf,
     session_id: str,
-    if_none_match: Annotated[
-        str | None, Header(description="Tags that you have: the answer is 304 if it is still one.")
-    ] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Tell all that is set of a session. The `ETag` is another one whenever any of it is."""
     record = await store.read(
@@ -182,10 +216,7 @@ async def change_session(
     caller: CallerOf,
     sessions: SessionsOf,
     session_id: str,
-    if_match: Annotated[
-        str | None,
-        Header(description="The `ETag` that you read: 412 if the session has changed since."),
-    ] = None,
+    if_match: IfMatch = None,
 ) -> Response:
     """Set the title, the settings of its turns, the branch: what is given, all or nothing."""
     change = await bodies.read(request, SessionChange)
@@ -224,6 +255,10 @@ def _record(record: SessionRecord) -> Response:
     return Response(orjson.dumps(record), headers=headers, media_type="application/json")
 
 
+# One of two functions of the store, whose parameters `Callable` cannot name.
+_ReadPath = Callable[..., Sequence[Message]]
+
+
 @router.get(
     "/history/{session_id:path}",
     summary="Read a session's messages, oldest first",
@@ -236,22 +271,9 @@ async def history(
     store: StoreOf,
     session_id: str,
     limit: Limit = None,
-    before: Annotated[
-        str | None,
-        Query(max_length=MAX_ID_CHARS, description="Only messages before this one's id."),
-    ] = None,
-    head: Annotated[
-        str | None,
-        Query(
-            max_length=MAX_ID_CHARS,
-            description="A message's id: the branch through it is read, to the newest message "
-            "below it, and the active one stays as it is.",
-        ),
-    ] = None,
-    with_details: Annotated[
-        bool,
-        Query(alias="details", description="Whether to tell each message's siblings and turn."),
-    ] = False,
+    before: Before = None,
+    head: Head = None,
+    with_details: WithDetails = False,
 ) -> Response:
     """List the messages of the active branch or of another, or with `limit` the newest of them.
 
@@ -265,32 +287,30 @@ async def history(
         before=before,
         head=head,
     )
-    read: Callable[..., Sequence[Message]] = details.of_path if with_details else messages.of_path
+    of_path: _ReadPath = details.of_path if with_details else messages.of_path
     if limit is None:
-        seqs = path.seqs[::-1]
-
-        async def chunks() -> AsyncIterator[Sequence[Message]]:
-            for start in range(0, len(seqs), paging.MESSAGES_CHUNK):
-                yield await store.read(
-                    read,
-                    session_pk=path.session_pk,
-                    seqs=seqs[start : start + paging.MESSAGES_CHUNK],
-                )
-
-        return await paging.whole(chunks())
-    seqs = path.seqs[:limit][::-1]
-    found = await store.read(read, session_pk=path.session_pk, seqs=seqs)
+        return await paging.whole(_all_messages(store, of_path, path))
+    listed = await store.read(of_path, session_pk=path.session_pk, seqs=path.seqs[:limit][::-1])
     link = None
-    if len(path.seqs) > limit and found:
-        link = paging.link(request, "prev", limit=limit, before=found[0].id)
-    return paging.page(found, link)
+    if len(path.seqs) > limit and listed:
+        link = paging.link(request, "prev", limit=limit, before=listed[0].id)
+    return paging.page(listed, link)
+
+
+async def _all_messages(
+    store: Store, of_path: _ReadPath, path: messages.Path
+) -> AsyncIterator[Sequence[Message]]:
+    seqs = path.seqs[::-1]
+    for start in range(0, len(seqs), paging.MESSAGES_CHUNK):
+        chunk = seqs[start : start + paging.MESSAGES_CHUNK]
+        yield await store.read(of_path, session_pk=path.session_pk, seqs=chunk)
 
 
 def _name(request: Request, session_id: str) -> str:
-    """A session's name from the path. Raises `SessionNotFound` where it cannot be one."""
+    """The session's id in the path. Raises `SessionNotFound` if it is not UTF-8."""
     try:
         unquote_to_bytes(request.scope["raw_path"]).decode()
     except UnicodeDecodeError:
-        # The framework has put U+FFFD for what is not UTF-8; that would be another's name.
+        # The framework replaces such bytes by U+FFFD, which may be in another session's id.
         raise SessionNotFound from None
     return session_id

@@ -89,7 +89,7 @@ def microseconds(value: object, *, units: tuple[int, ...] = (1,)) -> int | None:
 
 
 def placeholder(kind: str, name: object, left_out: Counter[str]) -> str:
-    """The text in place of an image, a recording or another file.
+    """The text for an image, a recording or another file.
 
     Args:
         kind: Its content type, or its MIME type.
