@@ -147,7 +147,7 @@ def test_commands_and_their_arguments_are_completed(server: Server) -> None:
         terminal.wait("/copy", "Copy the last code block")
         assert terminal.shown.count("/copy") == 1
         terminal.type("\t ")
-        terminal.wait("› /copy ", "all", without="Copy the last code block")
+        terminal.wait("› /copy\n", "  all\n", without="Copy the last code block")
         terminal.type("\t" + ENTER)
         terminal.wait("› /copy all\nNothing to copy.")
         terminal.type("co\t" + ENTER)

@@ -343,7 +343,12 @@ def test_ctrl_c_ends_a_command_at_any_moment_without_output(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("sessions", "delete", "--help"), ("nonsense",), ("sessions", "show", "nobody")],
+    [
+        ("--help",),
+        ("sessions", "delete", "--help"),
+        ("nonsense",),
+        ("models", "--url", "http://127.0.0.1:9"),
+    ],
     ids=" ".join,
 )
 def test_help_and_errors_have_the_same_texts_without_docstrings(
@@ -357,6 +362,12 @@ def test_help_and_errors_have_the_same_texts_without_docstrings(
         usual.stdout,
         usual.stderr,
     )
+
+
+def test_an_error_of_the_server_has_its_text_without_docstrings(filled: Server) -> None:
+    script = "from chatkeep.domain.errors import SessionNotFound; print(SessionNotFound())"
+    run = chatkeep(filled, program=(sys.executable, "-OO", "-c", script))
+    assert run.stdout == "There is no such session.\n"
 
 
 def test_another_platform_is_refused_in_one_line(filled: Server) -> None:
