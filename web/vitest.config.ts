@@ -7,6 +7,8 @@ export default defineConfig({
   resolve: { conditions: ['browser'] },
   test: {
     environment: './tests/environment.ts',
+    // A time zone with days of 23 and 25 hours.
+    env: { TZ: 'Europe/Berlin' },
     include: ['tests/**/*.test.ts'],
     setupFiles: ['./tests/setup.ts'],
     server: { deps: { inline: ['svelte'] } },

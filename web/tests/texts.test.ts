@@ -67,6 +67,12 @@ test.each([100_000, 400_001])('a file of %i letters is too long for a message', 
   );
 });
 
+test('a large file is refused by its size, before it is read', async () => {
+  const file = new File([new Uint8Array(400_001).fill(0xff)], 'x.png');
+
+  await expect(fileAsBlock(file)).rejects.toThrow('x.png is too long');
+});
+
 test('a problem has the code and the title that the server gave it', () => {
   const problem = new Problem(409, 'Conflict', 'Details', 'https://host/problems/session-busy');
 

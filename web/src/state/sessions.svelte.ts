@@ -121,7 +121,7 @@ export class Sessions {
     for (const listing of this.#listings) {
       if (listing !== target) listing.remove(session.session_id);
     }
-    if (target !== this.archived || this.#isArchiveOpen) target.put(session);
+    target.put(session);
   }
 
   /** Update the list by an event of the server about any session. */
