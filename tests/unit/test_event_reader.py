@@ -69,7 +69,8 @@ def test_what_is_cut_off_at_the_end_is_no_object() -> None:
 
 
 def test_what_follows_the_end_is_not_read_wherever_the_bytes_are_cut() -> None:
-    assert read(b'data: {"a": 1}\n\ndata: [DONE]\n\n', b"data: {junk\n\n") == [{"a": 1}]
+    pieces = (b'data: {"a": 1}\n\ndata: [DONE]\n\n', b"data: {junk\n", b"\n")
+    assert read(*pieces) == [{"a": 1}]
 
 
 def test_objects_that_come_before_junk_are_there() -> None:
