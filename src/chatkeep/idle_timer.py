@@ -36,8 +36,6 @@ class IdleTimer:
         """Begin to count anew."""
         self._since = self._loop.time()
 
-    heard = reset
-
     def set_limit(self, seconds: float) -> None:
         """Change the limit, counted from the last reset; the call may be a tick late."""
         self._seconds = seconds

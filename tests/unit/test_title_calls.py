@@ -5,17 +5,15 @@ from typing import Any
 
 from chatkeep.background import BackgroundTasks
 from chatkeep.notifications import Notifications
+from chatkeep.providers.protocol import Capabilities
 from chatkeep.titles.calls import MAX_CALLS, TitleCalls, TitleSettings
 
 
 class Slow:
     """Models that never answer."""
 
-    def is_embedded(self, _name: str) -> bool:
-        return False
-
-    def is_small(self, _name: str) -> bool:
-        return False
+    def capabilities(self, _name: str) -> Capabilities:
+        return Capabilities()
 
     async def answer(self, *_: Any, **__: Any) -> None:
         await asyncio.Event().wait()

@@ -80,7 +80,7 @@ class EventStream(Response):
             async with deadline, contextlib.aclosing(events):
                 async for event in events:
                     body = self._encode(event)
-                    idle.heard()
+                    idle.reset()
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                     idle.pause()
                 await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -8,7 +8,6 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import httpx2
@@ -173,22 +172,11 @@ async def _models(settings: Settings) -> list[Finding]:
                     name, prompt, lambda _: None, kind=CallKind.REPLY, calls=[], retries=0
                 )
         except ChatError as error:
-            findings.append(Finding(f"{name}: {error.detail}", "error", _advice(name)))
+            findings.append(Finding(f"{name}: {error.detail}", "error", providers.advice(name)))
         except TimeoutError:
             reason = f"{name} did not answer in {MODEL_SECONDS} seconds"
-            findings.append(Finding(reason, "error", _advice(name)))
+            findings.append(Finding(reason, "error", providers.advice(name)))
         else:
             findings.append(Finding(f"{name} answers"))
     await providers.close()
     return findings
-
-
-def _advice(name: str) -> str:
-    provider, _, model = name.partition(":")
-    advice = {
-        "openai": "Check OPENAI_API_KEY, OPENAI_BASE_URL, the name of the model, and the network.",
-        "anthropic": "Check ANTHROPIC_API_KEY, the name of the model, and the network.",
-        "ollama": f"Does Ollama run where OLLAMA_HOST says? `ollama pull {model}` gets the model.",
-    }
-    missing = "" if Path(model).exists() or "/" not in model else " The file is not there."
-    return advice.get(provider, f"Is there enough memory?{missing}")

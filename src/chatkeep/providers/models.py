@@ -92,14 +92,6 @@ class Providers:
         """What to check when a model on offer does not answer."""
         return self._models[name].advice
 
-    def is_embedded(self, name: str) -> bool:
-        """True if a model runs in a process of this server."""
-        return self.capabilities(name).is_local
-
-    def is_small(self, name: str) -> bool:
-        """True if a model is too small to be trusted with words of its own."""
-        return self.capabilities(name).is_small
-
     @property
     def notice(self) -> str | None:
         """What users should know of the default model, as one line of Markdown."""

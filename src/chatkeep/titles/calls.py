@@ -25,7 +25,7 @@ ATTEMPTS = 3
 RETRY_SECONDS = 1
 """Pause before a title call is tried again; it doubles, and half of it is random."""
 
-AT_ONCE, EMBEDDED_AT_ONCE = 16, 1
+AT_ONCE, LOCAL_AT_ONCE = 16, 1
 """Title calls under way; an embedded model has few slots, and the replies need them."""
 
 MAX_CALLS = 256
@@ -60,8 +60,8 @@ class TitleCalls:
         self._notifications = notifications
         self._background = background
         self._settings = settings
-        embedded = providers.is_embedded(settings.model)
-        self._slots = asyncio.Semaphore(EMBEDDED_AT_ONCE if embedded else AT_ONCE)
+        is_local = providers.capabilities(settings.model).is_local
+        self._slots = asyncio.Semaphore(LOCAL_AT_ONCE if is_local else AT_ONCE)
         self._calls: dict[int, asyncio.Task[str | None]] = {}
 
     def start(
@@ -123,7 +123,7 @@ class TitleCalls:
 
     def _prompt(self, message: str) -> Prompt | None:
         """What the model is asked; `None` if it is small and the message has nothing to choose."""
-        if self._providers.is_small(self._settings.model):
+        if self._providers.capabilities(self._settings.model).is_small:
             return choice_prompt(message)
         return title_prompt(message)
 

@@ -210,7 +210,7 @@ class TurnStream:
                     if await waiter:
                         continue
                     yield ""
-                idle.heard()
+                idle.reset()
         finally:
             idle.stop()
             self._waiters.discard(waiter)
