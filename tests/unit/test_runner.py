@@ -41,7 +41,7 @@ from chatkeep.store import turn_records, turns, usage
 from chatkeep.store.leases import OrphanedTurn
 from chatkeep.store.turns import Ended, StartedTurn
 from chatkeep.turns import finish
-from chatkeep.turns.finish import Outcome, TurnFinisher, TurnRow
+from chatkeep.turns.finish import Outcome, RowState, TurnFinisher
 from chatkeep.turns.registry import TurnRegistry
 from chatkeep.turns.runner import MAX_ATTEMPTS, TurnRunner, TurnSettings
 from chatkeep.turns.service import TurnService
@@ -397,8 +397,8 @@ def test_orphaned_turns_run_again_and_those_that_failed_too_often_end() -> None:
 @pytest.mark.parametrize(
     ("outcome", "published"),
     [
-        (Outcome(TurnCancelled(), row=TurnRow.CLOSED), [EventType.TURN_ENDED]),
-        (Outcome(Draining(), row=TurnRow.ELSEWHERE), []),
+        (Outcome(TurnCancelled(), row=RowState.CLOSED), [EventType.TURN_ENDED]),
+        (Outcome(Draining(), row=RowState.ELSEWHERE), []),
     ],
 )
 def test_a_queued_turn_ends_without_its_row_being_touched(

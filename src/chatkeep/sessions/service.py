@@ -13,7 +13,7 @@ from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
 from chatkeep.sessions.purge import TASKS, Purge
 from chatkeep.store import Store, deletion, session_changes
-from chatkeep.turns.finish import Outcome, TurnFinisher, TurnRow
+from chatkeep.turns.finish import Outcome, RowState, TurnFinisher
 from chatkeep.turns.registry import TurnRegistry
 
 logger = telemetry.logger("sessions")
@@ -121,7 +121,7 @@ class SessionService:
                 continue
             reason = TurnCancelled("The session was deleted.")
             if stream.turn.status is Status.QUEUED:
-                await self._finisher.finish(stream, Outcome(reason, row=TurnRow.CLOSED))
+                await self._finisher.finish(stream, Outcome(reason, row=RowState.CLOSED))
             else:
                 stream.stop(reason)
         self._notifications.publish(tenant, EventType.SESSION_DELETED, SessionDeleted(session_id))

@@ -31,7 +31,7 @@ LAST_STORE_DELAY_SECONDS = 30
 """Pauses between attempts to store an end while the database fails; the last one repeats."""
 
 
-class TurnRow(Enum):
+class RowState(Enum):
     """What is to happen to a turn's row when the turn is finished."""
 
     OPEN = auto()
@@ -57,7 +57,7 @@ class Outcome:
     error: ChatError | None = None
     completion: Completion = field(default_factory=Completion)
     calls: tuple[Call, ...] = ()
-    row: TurnRow = TurnRow.OPEN
+    row: RowState = RowState.OPEN
 
     @property
     def status(self) -> Status:
@@ -83,16 +83,16 @@ class TurnFinisher:
         the session, in one transaction), then the stream, then the notification. While the
         database fails the row is tried again, without end.
 
-        The stream of a turn with `TurnRow.OPEN` stays in the registry: its title may follow.
+        The stream of a turn with `RowState.OPEN` stays in the registry: its title may follow.
 
         Args:
             stream: The turn's.
             outcome: How it ended.
-            runner: Who runs the next turn; needed for `TurnRow.OPEN`.
+            runner: Who runs the next turn; needed for `RowState.OPEN`.
 
         """
         text, ended = stream.text, None
-        if outcome.row is TurnRow.OPEN:
+        if outcome.row is RowState.OPEN:
             if runner is None:
                 raise ValueError("an open row needs its runner")
             ended = await self._store_end(stream, outcome, text, runner)
@@ -103,7 +103,7 @@ class TurnFinisher:
         turn = stream.turn
         ref = TurnRef(turn.turn_id, turn.session_id)
         error = outcome.error and outcome.error.as_outcome_of(ref)
-        if outcome.row is TurnRow.ELSEWHERE:
+        if outcome.row is RowState.ELSEWHERE:
             stream.detach(error or InternalError().as_outcome_of(ref), streams=True)
             return None
         title = ended.title if ended is not None else ""
@@ -111,7 +111,7 @@ class TurnFinisher:
         if ended is None:
             stream.settle_title(None)
         self._announce(stream, outcome)
-        if outcome.row is TurnRow.CLOSED and outcome.calls:
+        if outcome.row is RowState.CLOSED and outcome.calls:
             await self._count(stream, outcome)
         return ended.following if ended is not None else None
 
@@ -139,11 +139,11 @@ class TurnFinisher:
             # The session was deleted, also where the model failed by itself just then.
             deleted = TurnCancelled("The session was deleted.")
             reason = stream.stop_reason or deleted
-            return replace(outcome, error=reason, row=TurnRow.CLOSED)
+            return replace(outcome, error=reason, row=RowState.CLOSED)
         except ChatError as failure:
             logger.warning("turn_not_read", turn_id=stream.turn.turn_id, code=failure.code)
         error = outcome.error or InternalError("The turn was ended by another process.")
-        return replace(outcome, error=error, row=TurnRow.ELSEWHERE)
+        return replace(outcome, error=error, row=RowState.ELSEWHERE)
 
     async def _count(self, stream: TurnStream, outcome: Outcome) -> None:
         """Count the calls of a turn whose session is deleted: its tokens were used."""

@@ -27,7 +27,7 @@ from chatkeep.store import Store, turns
 from chatkeep.store.leases import OrphanedTurn
 from chatkeep.store.turns import Runner, StartedTurn
 from chatkeep.turns import context
-from chatkeep.turns.finish import Outcome, TurnFinisher, TurnRow
+from chatkeep.turns.finish import Outcome, RowState, TurnFinisher
 from chatkeep.turns.recovery import LeaseKeeper
 from chatkeep.turns.registry import TurnRegistry
 from chatkeep.turns.stream import TurnStream, started_event
@@ -141,7 +141,7 @@ class TurnRunner:
             draining = Draining(
                 "The server is shutting down. This turn is run again at its next start."
             )
-            await self._finisher.finish(stream, Outcome(draining, row=TurnRow.ELSEWHERE))
+            await self._finisher.finish(stream, Outcome(draining, row=RowState.ELSEWHERE))
 
     async def _retry(self, orphan: OrphanedTurn) -> None:
         turn = orphan.turn
@@ -165,7 +165,7 @@ class TurnRunner:
             except Exception:
                 # Waiting clients must get an answer; the next start ends the turn.
                 logger.exception("turn_not_ended")
-                crashed = Outcome(InternalError(), row=TurnRow.ELSEWHERE)
+                crashed = Outcome(InternalError(), row=RowState.ELSEWHERE)
                 await self._finisher.finish(stream, crashed)
 
     async def _answer(self, stream: TurnStream, started: StartedTurn) -> Outcome:

@@ -33,7 +33,7 @@ from chatkeep.store import Store, turn_creation, turn_records
 from chatkeep.store.idempotency import DuplicateRequest
 from chatkeep.titles import provisional_title
 from chatkeep.titles.calls import TitleCalls
-from chatkeep.turns.finish import Outcome, TurnFinisher, TurnRow
+from chatkeep.turns.finish import Outcome, RowState, TurnFinisher
 from chatkeep.turns.registry import TurnRegistry
 from chatkeep.turns.runner import TASKS, TurnRunner, TurnSettings
 from chatkeep.turns.stream import TurnStream, stored_stream
@@ -181,7 +181,7 @@ class TurnService:
         )
         stream = self._registry.get(turn_id)
         if stream is not None and status_before is Status.QUEUED:
-            await self._finisher.finish(stream, Outcome(reason, row=TurnRow.CLOSED))
+            await self._finisher.finish(stream, Outcome(reason, row=RowState.CLOSED))
         elif stream is not None and status_before is Status.RUNNING:
             stream.stop(reason)
             await stream.wait_ended(CANCEL_SECONDS)
