@@ -210,6 +210,7 @@ def _die_at_statement(number: int, url: str) -> None:
     open_store(url).close()
 
 
+@pytest.mark.slow
 def test_a_migration_that_is_killed_at_any_statement_is_made_whole_by_the_next_start(
     tmp_path: Path,
 ) -> None:
@@ -261,6 +262,7 @@ def test_what_a_search_finds_is_read_by_its_keys_however_many(store: Store) -> N
         assert all("SEARCH sessions USING INTEGER PRIMARY KEY" in step for step in steps[1:])
 
 
+@pytest.mark.slow
 def test_what_is_on_the_active_branch_is_known_from_the_forks_alone(store: Store) -> None:
     """However long a session is: a hit of a search may be anywhere in it."""
 
@@ -297,6 +299,7 @@ def test_what_is_on_the_active_branch_is_known_from_the_forks_alone(store: Store
     assert all("USING INDEX ix_messages_run_start" in step for step in starts)
 
 
+@pytest.mark.slow
 def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -> None:
     """No statement of a turn looks at more rows after 100,000 messages than after none."""
 

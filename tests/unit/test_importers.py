@@ -588,6 +588,7 @@ def test_circles_dead_parents_and_lying_children_lose_no_message() -> None:
     assert broken_rules(converted) == []
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_messages_in_one_line_are_read() -> None:
     converted = convert(gpt_line(*[gpt_message("user", "x")] * 100_000))
 
