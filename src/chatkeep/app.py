@@ -75,7 +75,7 @@ class Lifecycle:
     failure: ChatError | None = None
     """Why the server could not start."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _is_drained: bool = False
+    _is_running: bool = False
 
     @asynccontextmanager
     async def run(self, *, answers: bool, drain_seconds: float) -> AsyncIterator[None]:
@@ -91,6 +91,7 @@ class Lifecycle:
         """
         try:
             await asyncio.to_thread(self.services.store.open)
+            self._is_running = True
             await self._start(answers=answers)
             yield
         except ChatError as error:
@@ -124,7 +125,7 @@ class Lifecycle:
         services = self.services
         services.turns.stop_accepting()
         async with self._lock:
-            if self._is_drained:
+            if not self._is_running:
                 return
             await self.background.cancel("warm-up")
             await asyncio.gather(services.imports.close(seconds), self.runner.close(seconds))
@@ -132,7 +133,7 @@ class Lifecycle:
             await self.background.cancel(SESSION_TASKS)
             services.notifications.close()
             await self.leases.close()
-            self._is_drained = True
+            self._is_running = False
 
 
 def create_app(
