@@ -94,6 +94,7 @@ async def exchange(
 def code(answer: tuple[int, bytes]) -> tuple[int, str]:
     """The status of a problem document, and the code of its error."""
     status, body = answer
+    assert status != 200, "the request was passed on"
     problem = json.loads(body)
     assert problem["status"] == status
     return status, problem["type"].removeprefix("/problems/")
