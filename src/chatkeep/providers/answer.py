@@ -14,8 +14,8 @@ from chatkeep.domain.errors import (
     ModelOutOfTokens,
 )
 from chatkeep.domain.model import Completion, Usage
-from chatkeep.domain.validation import is_blank
-from chatkeep.providers.text import Cleaner, replace_unstorable
+from chatkeep.domain.validation import is_blank, replace_unstorable
+from chatkeep.providers.text import Cleaner
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk

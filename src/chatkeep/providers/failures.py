@@ -22,8 +22,8 @@ from chatkeep.domain.errors import (
     ModelQuotaExhausted,
     ModelTimedOut,
 )
+from chatkeep.domain.validation import replace_unstorable
 from chatkeep.providers.protocol import Access
-from chatkeep.providers.text import replace_unstorable
 from chatkeep.redaction import Redactor
 
 MAX_DETAIL_CHARS = 300

@@ -1,5 +1,6 @@
 """What a model writes, made fit to be stored: UTF-8 without NUL, whatever the pieces were."""
 
+from chatkeep.domain.validation import replace_unstorable
 from chatkeep.redaction import BEGINNING_CHARS, STRUCK, Redactor
 
 HIGH = ("\ud800", "\udbff")
@@ -63,16 +64,3 @@ class Cleaner:
     def _storable(self, piece: str) -> str:
         text = replace_unstorable(piece)
         return text.replace("\ufffd", "") if self._without_replacements else text
-
-
-def replace_unstorable(text: str) -> str:
-    """The text with surrogate pairs joined, and lone ones and NUL replaced by U+FFFD."""
-    if "\0" in text:
-        text = text.replace("\0", "\ufffd")
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
