@@ -49,7 +49,7 @@ def load(server: Server) -> Iterator[list[dict[str, str]]]:
 
 
 def chatkeep(server: Server, *arguments: str, **env: str) -> None:
-    done = run_command(*arguments, env={**server.env, **env}, folder=server.folder)
+    done = run_command(*arguments, env={**server.env, **env}, folder=server.folder.parent)
     assert done.returncode == 0, done.stderr
 
 
