@@ -10,7 +10,7 @@ import pytest
 from chatkeep.domain.model import Completion, Status, SystemPrompts, TurnRequest
 from chatkeep.store import Store, idempotency, turn_creation, turns
 
-RUNNER = turns.Runner("test", "openai:any", SystemPrompts("Be kind."), 5)
+RUNNER = turns.RunnerConfig("test", "openai:any", SystemPrompts("Be kind."), 5)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ async def end(
     status: Status = Status.COMPLETED,
     at: int = 1,
 ) -> turns.Ended | None:
-    outcome = turns.Outcome(status, text, Completion())
+    outcome = turns.TurnEnd(status, text, Completion())
     return await store.write(
         turns.finish_turn, turn_id=turn_id, outcome=outcome, runner=RUNNER, at=at
     )

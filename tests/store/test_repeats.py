@@ -151,7 +151,7 @@ def test_a_lease_that_moves_is_left_alone(store: Store) -> None:
     async def work() -> None:
         alive = LeaseKeeper(store, BackgroundTasks(), seconds=3_600)
         await store.write(leases.claim, owner=alive.owner)
-        runner = turns.Runner(alive.owner, "openai:any", SystemPrompts(""), 5)
+        runner = turns.RunnerConfig(alive.owner, "openai:any", SystemPrompts(""), 5)
         request = TurnRequest("s", b"x", "one")
         await store.write(
             turn_creation.create_turn,

@@ -11,7 +11,14 @@ from chatkeep.domain.model import OnBusy, Session, Status, Turn, TurnOptions, Tu
 from chatkeep.store import idempotency, rows, sessions
 from chatkeep.store.rows import QueueState, TurnWithSession
 from chatkeep.store.tables import SessionRow, SessionValues
-from chatkeep.store.turns import ROOT, NewTurn, Runner, StartedTurn, start_next_turn, start_turn
+from chatkeep.store.turns import (
+    ROOT,
+    NewTurn,
+    RunnerConfig,
+    StartedTurn,
+    start_next_turn,
+    start_turn,
+)
 
 QUEUE_RETRY_SECONDS = 5
 """After how long a client may try again whose session's queue is full."""
@@ -46,7 +53,7 @@ def create_turn(
     *,
     tenant: str,
     request: TurnRequest,
-    runner: Runner,
+    runner: RunnerConfig,
     max_queued: int,
     make_title: Callable[[str, int], str],
     at: int,
@@ -184,7 +191,7 @@ def _enqueue(
     turn: Turn,
     message: str | None,
     new: NewTurn,
-    runner: Runner,
+    runner: RunnerConfig,
     queue: QueueState,
 ) -> StartedTurn | None:
     """Store a turn that waits; where none runs, start the one that waits longest."""
@@ -197,7 +204,7 @@ def _enqueue(
 
 
 def _queued_turn(
-    session: SessionRow, request: TurnRequest, target: _Target, runner: Runner
+    session: SessionRow, request: TurnRequest, target: _Target, runner: RunnerConfig
 ) -> Turn:
     """A turn that waits. What the request leaves open is as its session has it set.
 

@@ -18,7 +18,7 @@ ROOT = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Runner:
+class RunnerConfig:
     """Who runs turns, and with what, where neither the turn nor its session has anything set.
 
     `owner` is the lease of the process; `context_messages` how many messages a model reads.
@@ -45,7 +45,7 @@ class StartedTurn:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TurnEnd:
     """How a turn ended: its text so far, and the error unless it is complete.
 
     `calls` are what it cost, each with its status and whether it was a retry.
@@ -127,7 +127,7 @@ def start_turn(
     queued: Turn,
     message: str | None,
     new: NewTurn,
-    runner: Runner,
+    runner: RunnerConfig,
 ) -> StartedTurn:
     """Store and start a turn of a session in which no other runs or waits.
 
@@ -160,7 +160,7 @@ def start_turn(
 
 
 def start_next_turn(
-    conn: sa.Connection, *, session_pk: int, runner: Runner, at: int
+    conn: sa.Connection, *, session_pk: int, runner: RunnerConfig, at: int
 ) -> StartedTurn | None:
     """Start the turn that waits longest in a session where none runs; `None` if none waits.
 
@@ -198,7 +198,7 @@ def start_next_turn(
     return None
 
 
-def restart_turn(conn: sa.Connection, *, turn_id: str, runner: Runner) -> StartedTurn:
+def restart_turn(conn: sa.Connection, *, turn_id: str, runner: RunnerConfig) -> StartedTurn:
     """Count another attempt of a running turn, and read again what its model is sent.
 
     Args:
@@ -217,7 +217,7 @@ def restart_turn(conn: sa.Connection, *, turn_id: str, runner: Runner) -> Starte
 
 
 def finish_turn(
-    conn: sa.Connection, *, turn_id: str, outcome: Outcome, runner: Runner, at: int
+    conn: sa.Connection, *, turn_id: str, outcome: TurnEnd, runner: RunnerConfig, at: int
 ) -> Ended | None:
     """Finish a running turn and start the one that waits for it, all or nothing.
 
@@ -268,7 +268,7 @@ def finish_turn(
 
 
 def _store_reply(
-    conn: sa.Connection, row: RunningTurn, turn_id: str, outcome: Outcome, at: int
+    conn: sa.Connection, row: RunningTurn, turn_id: str, outcome: TurnEnd, at: int
 ) -> None:
     """Store what a turn's model has written, if anything, and that its session was active."""
     if not outcome.text:
@@ -353,7 +353,7 @@ def _head_values(seq: int, depth: int) -> SessionValues:
 
 
 def _turn_context(
-    conn: sa.Connection, session: SessionRow, turn: Turn, runner: Runner
+    conn: sa.Connection, session: SessionRow, turn: Turn, runner: RunnerConfig
 ) -> TurnContext:
     """Choose what a turn's model is sent, and store its system prompt."""
     size = session.context_messages

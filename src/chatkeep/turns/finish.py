@@ -20,7 +20,7 @@ from chatkeep.domain.model import Call, Completion, Reply, Status, Turn
 from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
 from chatkeep.store import Store, turn_records, turns, usage
-from chatkeep.store.turns import Ended, Runner, StartedTurn
+from chatkeep.store.turns import Ended, RunnerConfig, StartedTurn
 from chatkeep.turns.registry import TurnRegistry
 from chatkeep.turns.stream import TurnStream
 
@@ -75,7 +75,7 @@ class TurnFinisher:
         self._notifications = notifications
 
     async def finish(
-        self, stream: TurnStream, outcome: Outcome, runner: Runner | None = None
+        self, stream: TurnStream, outcome: Outcome, runner: RunnerConfig | None = None
     ) -> StartedTurn | None:
         """End an active turn, for whatever reason; return the turn that starts after it.
 
@@ -157,14 +157,14 @@ class TurnFinisher:
         )
 
     async def _store_end(
-        self, stream: TurnStream, outcome: Outcome, text: str, runner: Runner
+        self, stream: TurnStream, outcome: Outcome, text: str, runner: RunnerConfig
     ) -> Ended | None:
         """Store an end, however long the database takes to recover; `None` if it is not ours.
 
         Clients that wait for the result get an error after a while; event streams go on.
         """
         turn = stream.turn
-        stored = turns.Outcome(
+        stored = turns.TurnEnd(
             status=outcome.status,
             text=text,
             completion=outcome.completion,

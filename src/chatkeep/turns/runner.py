@@ -25,7 +25,7 @@ from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers, estimated
 from chatkeep.store import Store, turns
 from chatkeep.store.leases import OrphanedTurn
-from chatkeep.store.turns import Runner, StartedTurn
+from chatkeep.store.turns import RunnerConfig, StartedTurn
 from chatkeep.turns import context
 from chatkeep.turns.finish import Outcome, RowState, TurnFinisher
 from chatkeep.turns.recovery import LeaseKeeper
@@ -90,10 +90,12 @@ class TurnRunner:
         self._settings = settings
 
     @property
-    def runner(self) -> Runner:
+    def runner(self) -> RunnerConfig:
         """Who runs turns from now on, and with what by default."""
         settings, model = self._settings, self._providers.default
-        return Runner(self._leases.owner, model, settings.system_prompts, settings.context_messages)
+        return RunnerConfig(
+            self._leases.owner, model, settings.system_prompts, settings.context_messages
+        )
 
     def start(self, started: StartedTurn, tenant: str) -> TurnStream:
         """Run a turn that has been started in the database."""
@@ -157,7 +159,7 @@ class TurnRunner:
         outcome = Outcome(TurnInterrupted(), calls=calls)
         await self._finish(stream, outcome, self.runner)
 
-    async def _run(self, stream: TurnStream, started: StartedTurn, runner: Runner) -> None:
+    async def _run(self, stream: TurnStream, started: StartedTurn, runner: RunnerConfig) -> None:
         with telemetry.bound(turn_id=started.turn.turn_id):
             outcome = await self._answer(stream, started)
             try:
@@ -197,7 +199,7 @@ class TurnRunner:
             error = InternalError()
         return Outcome(error, completion, tuple(calls))
 
-    async def _finish(self, stream: TurnStream, outcome: Outcome, runner: Runner) -> None:
+    async def _finish(self, stream: TurnStream, outcome: Outcome, runner: RunnerConfig) -> None:
         """End a turn, start the next, and keep the stream until its title is there."""
         following = await self._finisher.finish(stream, outcome, runner)
         if following is not None:
