@@ -42,6 +42,14 @@ def exchange(server: Server, request: bytes) -> tuple[int, dict[str, str], bytes
     return int(first.split()[1]), dict(line.lower().split(": ", 1) for line in lines), body
 
 
+def test_a_client_that_is_still_sending_gets_the_problem_too(server: Server) -> None:
+    """A connection that is closed with unread bytes in it is reset, and its response is lost."""
+    with connect(server) as wire:
+        # More than fits into the buffers between client and server.
+        wire.sendall(b"GET /" + b"x" * 16_000_000)
+        assert read(wire).startswith(b"HTTP/1.1 413 ")
+
+
 @pytest.mark.parametrize(
     "request_",
     [

@@ -13,6 +13,10 @@ MAX_HEAD_BYTES = 65_536
 """Of a request line with its headers; what the network delivers at once may be a little more."""
 
 
+LINGER_SECONDS = 5
+"""What a refused client gets to read the response, while whatever it still sends is discarded."""
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """A connection that is closed if a head is not complete in time. The guard limits bodies."""
 
@@ -20,6 +24,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _is_in_head = False
+    _is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first head."""
@@ -43,9 +48,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read bytes, and start waiting for the rest of a head that is not complete."""
+        if self._is_refused:
+            return
         super().data_received(data)
         if self._is_in_head:
             self._head_bytes += len(data)
+        if self._is_refused:
+            return
         if self.transport.is_closing() or not self._is_idle():
             self._stop()
         elif self._head_bytes > MAX_HEAD_BYTES:
@@ -79,7 +88,18 @@ class BoundedProtocol(HttpToolsProtocol):
             lines = [f"HTTP/1.1 {status} {status.phrase}".encode(), b"connection: close"]
             lines += [b": ".join(header) for header in response.raw_headers]
             self.transport.write(b"\r\n".join([*lines, b"", response.body]))
-        self.transport.close()
+        self._close_after_reading()
+
+    def _close_after_reading(self) -> None:
+        """Close the connection in stages (RFC 9112, 9.6).
+
+        Closed with unread bytes in it, it would be reset, and the client could lose the response.
+        """
+        self._is_refused = True
+        if self.transport.is_closing():
+            return
+        self.transport.write_eof()
+        self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
 def bounded_protocol(seconds: float) -> type[asyncio.Protocol]:
