@@ -58,6 +58,20 @@ def test_a_session_is_renamed_in_the_list(page: Page, server: Server, way: str) 
     until(lambda: server.sessions()[f"old by {way}"]["title"] == f"new by {way}")
 
 
+def test_a_key_that_follows_f2_at_once_reaches_the_title(page: Page, server: Server) -> None:
+    store(server, StoredSession("renamed fast"))
+    page.reload()
+    # Microtasks alone come between the two keys, no frame: no key of a user can come sooner.
+    focused = link(page, "renamed fast").evaluate("""async (link) => {
+        link.focus();
+        link.dispatchEvent(new KeyboardEvent("keydown", { key: "F2", bubbles: true }));
+        for (let turn = 0; turn < 20; turn += 1) await null;
+        const { ariaLabel, selectionStart, selectionEnd } = document.activeElement;
+        return [ariaLabel, selectionStart, selectionEnd];
+    }""")
+    assert focused == ["Title", 0, len("renamed fast")]
+
+
 def test_escape_leaves_a_title_unchanged_and_a_title_cannot_be_empty(
     page: Page, server: Server
 ) -> None:
