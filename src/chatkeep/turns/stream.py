@@ -222,7 +222,7 @@ class TurnStream:
             return self._first(position)
         if self._title is not None and not position.is_titled:
             titled = SessionTitled(self.turn.session_id, self._title)
-            return _event(replace(position, is_titled=True), EventType.SESSION_TITLED, titled)
+            return _event(position._replace(is_titled=True), EventType.SESSION_TITLED, titled)
         if position.offset < length:
             text = self._text.since(position.offset, MAX_DELTA_CHARS)
             there = Position(attempt, position.offset + len(text), position.is_titled)
@@ -233,7 +233,7 @@ class TurnStream:
         if isinstance(end, Reply) and self._title:
             end = replace(end, title=self._title)
         error = end.error if isinstance(end, Failure) else None
-        return _event(replace(position, is_end=True), END_EVENTS[end_status(error)], end)
+        return _event(position._replace(is_end=True), END_EVENTS[end_status(error)], end)
 
     def _first(self, position: Position | None) -> tuple[Event, Position]:
         turn = self.turn
