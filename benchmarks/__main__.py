@@ -29,7 +29,7 @@ def main() -> None:
         "--rivals", action="store_true", default=None, help="with --quick, too: it takes minutes"
     )
     beside.add_argument(
-        "--without-rivals", action="store_false", dest="rivals", help="Chatkeep and its floor"
+        "--without-rivals", action="store_false", dest="rivals", help="Chatkeep and its baseline"
     )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--picture", type=Path, help="where to write them as SVG")

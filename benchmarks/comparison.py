@@ -1,4 +1,4 @@
-"""Turns and streamed tokens: Chatkeep beside the floor below it, and beside its rivals.
+"""Turns and streamed tokens: Chatkeep beside its baseline, and beside its rivals.
 
 Everybody runs at the same time, and has its turn in each round, so that a machine that slows down
 slows them all. CPU time is that of the process, user and system, and the median of the rounds.
@@ -126,15 +126,15 @@ def _first_turns(one: Subject, *, quick: bool) -> float:
 
 
 def _tokens(one: Subject, *, quick: bool) -> Figures:
-    readers, repeats = (8, 4) if quick else (READERS, 8) if one.is_fast else (READERS, 1)
+    readers, repetitions = (8, 4) if quick else (READERS, 8) if one.is_fast else (READERS, 1)
     sessions = _names(readers)
     one.drive([[session] for session in sessions], OPENING, MESSAGE)
     spent: dict[int, float] = {}
     for count in (1, TOKENS):
         before = _cpu(one)
-        for _ in range(repeats):
+        for _ in range(repetitions):
             one.firsts(sessions, f"Go on. [{count} tokens]")
-        spent[count] = (_cpu(one) - before) / readers / repeats
+        spent[count] = (_cpu(one) - before) / readers / repetitions
     before = _cpu(one)
     burst = one.firsts(sessions, f"Go on. [{TOKENS} tokens, {RATE} a second]")
     paced = (_cpu(one) - before) / readers

@@ -16,7 +16,7 @@ def run(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
     """CPU milliseconds of a turn at each length; the lengths take turns, round by round."""
     folder.mkdir()
     histories = QUICK_HISTORIES if quick else HISTORIES
-    rounds, repeats = (2, 10) if quick else (9, 200)
+    rounds, repetitions = (2, 10) if quick else (9, 200)
     fill(folder / "chatkeep.db", histories=histories, listed=0)
     spent: dict[int, list[float]] = {length: [] for length in histories}
     with server(folder, url) as (client, pid):
@@ -24,8 +24,8 @@ def run(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
         for _ in range(rounds + 1):
             for length in histories:
                 before = cpu_seconds(pid)
-                turns(port, chat, [[f"history-{length}"]], repeats, "A walk in the park?")
-                spent[length].append((cpu_seconds(pid) - before) / repeats * 1_000)
+                turns(port, chat, [[f"history-{length}"]], repetitions, "A walk in the park?")
+                spent[length].append((cpu_seconds(pid) - before) / repetitions * 1_000)
     # The first round warms up.
     figures = {str(length): statistics.median(samples[1:]) for length, samples in spent.items()}
     print(f"\na turn at any length of its history{'CPU ms':>30}")

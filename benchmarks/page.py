@@ -57,11 +57,11 @@ OPEN = f"""([session, key]) => new Promise((resolve) => {{
   const inView = {IN_VIEW};
   const began = performance.now();
   location.hash = `#/${{session}}`;
-  const look = () => {{
-    if (!inView(key)) return requestAnimationFrame(look);
+  const check = () => {{
+    if (!inView(key)) return requestAnimationFrame(check);
     setTimeout(() => resolve(performance.now() - began));
   }};
-  look();
+  check();
 }})"""
 
 

@@ -15,7 +15,7 @@ Figures = dict[str, Any]
 
 DIRECT, LANGCHAIN = "Chatkeep, direct client", "Chatkeep, langchain client"
 UPSTREAM = "the upstream itself"
-FLOOR = "floor: LangChain's client alone"
+BASELINE = "baseline: LangChain's client alone"
 TUTORIAL = "tutorial: RunnableWithMessageHistory"
 RIVALS = (TUTORIAL, "LangGraph with its SQLite checkpointer", "Agno AgentOS", "GraphServe")
 UNSYNCED = f"{TUTORIAL}, synchronous OFF"
@@ -50,7 +50,7 @@ def _cpu(one: str, other: str) -> Callable[[Figures], dict[str, float]]:
 
 def _token(figures: Figures, how: str) -> dict[str, float]:
     tokens = figures["tokens"]
-    return {how.replace("_us", "").replace("_", " "): tokens[DIRECT][how] / tokens[FLOOR][how]}
+    return {how.replace("_us", "").replace("_", " "): tokens[DIRECT][how] / tokens[BASELINE][how]}
 
 
 def _rate(figures: Figures) -> dict[str, float]:
@@ -81,10 +81,10 @@ def _streams(figure: str) -> Callable[[Figures], dict[str, float]]:
 
 
 GOALS = (
-    Goal("CPU of a turn: LangChain's client / floor", 1.3, _cpu(LANGCHAIN, FLOOR)),
-    Goal("CPU of a turn: direct client / floor", 1 / 3, _cpu(DIRECT, FLOOR)),
-    Goal("CPU of a streamed token / floor", 0.1, lambda f: _token(f, "at_once_us")),
-    Goal("CPU of a streamed token / floor", 0.1, lambda f: _token(f, "alone_us")),
+    Goal("CPU of a turn: LangChain's client / baseline", 1.3, _cpu(LANGCHAIN, BASELINE)),
+    Goal("CPU of a turn: direct client / baseline", 1 / 3, _cpu(DIRECT, BASELINE)),
+    Goal("CPU of a streamed token / baseline", 0.1, lambda f: _token(f, "at_once_us")),
+    Goal("CPU of a streamed token / baseline", 0.1, lambda f: _token(f, "alone_us")),
     *(Goal(f"CPU of a turn / {name}", 0.1, _cpu(DIRECT, name)) for name in RIVALS),
     Goal("turns a second at 64 clients / tutorial without sync", 3, _rate, at_least=True),
     Goal("CPU of a turn: 100,000 messages / 10", 1.1, _lengths),

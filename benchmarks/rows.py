@@ -17,7 +17,7 @@ from benchmarks.processes import cpu_seconds, server
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 QUICK_SIZES = (100, 1_000, 20_000)
 RARE = "zyzzyva"
-FOUND = 10
+HITS = 10
 """Messages that have the rare word, however many there are."""
 
 
@@ -26,7 +26,7 @@ def run(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
 
     All sizes are served at the same time, so that a slow moment hits them all.
     """
-    rounds, repeats = (2, 10) if quick else (9, 50)
+    rounds, repetitions = (2, 10) if quick else (9, 50)
     with ExitStack() as stack:
         running = {}
         for size in QUICK_SIZES if quick else SIZES:
@@ -38,7 +38,7 @@ def run(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
         for _ in range(rounds + 1):
             for size, (client, pid) in running.items():
                 for name, path in _pages(size).items():
-                    samples[name, size].append(_round(client, pid, path, repeats))
+                    samples[name, size].append(_round(client, pid, path, repetitions))
     figures: dict[str, Any] = {}
     print(f"\npages at any number of rows{'CPU ms':>38}{'wall ms':>10}")
     for (name, size), each in sorted(samples.items()):
@@ -57,17 +57,17 @@ def _pages(size: int) -> dict[str, str]:
     }
 
 
-def _round(client: httpx2.Client, pid: int, path: str, repeats: int) -> tuple[float, float]:
+def _round(client: httpx2.Client, pid: int, path: str, repetitions: int) -> tuple[float, float]:
     """Milliseconds of CPU, on average, and of wall time, in the middle."""
     wall, before = [], cpu_seconds(pid)
-    for _ in range(repeats):
+    for _ in range(repetitions):
         began = time.perf_counter()
         client.get(path).raise_for_status()
         wall.append((time.perf_counter() - began) * 1_000)
-    return (cpu_seconds(pid) - before) / repeats * 1_000, statistics.median(wall)
+    return (cpu_seconds(pid) - before) / repetitions * 1_000, statistics.median(wall)
 
 
 def _texts(size: int) -> Iterator[str]:
     """Messages, of which ten, anywhere, have the rare word."""
     for number in itertools.count():
-        yield f"{TEXT}{RARE}" if number % (size // FOUND) == 0 else TEXT
+        yield f"{TEXT}{RARE}" if number % (size // HITS) == 0 else TEXT

@@ -35,19 +35,19 @@ def turns(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
         rest = resident_bytes(server.pid)
         seen: list[tuple[float, float, int]] = []
 
-        def look() -> None:
+        def sample() -> None:
             """In the middle, when all are open and none has ended."""
             for pause in (seconds * 0.3, seconds * 0.5):
                 time.sleep(pause)
                 cpu, memory = cpu_seconds(server.pid), resident_bytes(server.pid)
                 seen.append((time.monotonic(), cpu, memory))
 
-        looking = threading.Thread(target=look)
-        looking.start()
+        sampling = threading.Thread(target=sample)
+        sampling.start()
         names = [f"stream-{number}" for number in range(count)]
         message = f"Walk on. [{seconds * RATE} tokens, {RATE} a second]"
         answers = driver.streams(server.port, server.stream, names, message)
-        looking.join()
+        sampling.join()
     (began, cpu, _), (ended, cpu_then, memory) = seen
     lags = sorted(lag for stream in answers for lag in stream.lags)
     expected = count * seconds * RATE

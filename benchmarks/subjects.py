@@ -1,4 +1,4 @@
-"""What is measured: Chatkeep, the floor below it, and what a user would otherwise write or install.
+"""What is measured: Chatkeep, its baseline, and what a user would write or install instead.
 
 Each is a process of its own, with the same upstream, and a turn of each is one request.
 """
@@ -69,10 +69,10 @@ def upstream_itself(url: str) -> Iterator[Subject]:
 
 
 @contextmanager
-def floor(url: str) -> Iterator[Subject]:
+def baseline(url: str) -> Iterator[Subject]:
     """LangChain's client in a bare event loop."""
     env = os.environ | {"OPENAI_BASE_URL": url}
-    command = [sys.executable, "-m", "benchmarks.floor"]
+    command = [sys.executable, "-m", "benchmarks.baseline"]
     with subprocess.Popen(
         command, env=env, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -93,7 +93,7 @@ def floor(url: str) -> Iterator[Subject]:
             return [first for first, _ in call(len(sessions), 1, message)]
 
         try:
-            yield Subject("floor: LangChain's client alone", process.pid, drive, firsts)
+            yield Subject("baseline: LangChain's client alone", process.pid, drive, firsts)
         finally:
             assert process.stdin is not None
             process.stdin.close()
@@ -147,7 +147,7 @@ def everything(folder: Path, url: str, *, rivals: bool) -> Iterator[list[Subject
             stack.enter_context(chatkeep(folder / client, url, client))
             for client in ("direct", "langchain")
         ]
-        running.append(stack.enter_context(floor(url)))
+        running.append(stack.enter_context(baseline(url)))
         if rivals:
             running += [
                 stack.enter_context(rival(name, folder / name, url)) for name in RIVAL_TURNS

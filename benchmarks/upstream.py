@@ -34,8 +34,8 @@ WHOLE = (
     b'"message":{"role":"assistant","content":"%b"},"finish_reason":"stop"}],' + USAGE + b"}"
 )
 
-ASKED = re.compile(rb"\[(\d+) tokens(?:, (\d+) a second)?\]")
-NAMED = re.compile(rb'"model": ?"(paced|prose|code)-(\d+)"')
+TOKEN_REQUEST = re.compile(rb"\[(\d+) tokens(?:, (\d+) a second)?\]")
+PACED_MODEL = re.compile(rb'"model": ?"(paced|prose|code)-(\d+)"')
 STREAMED = re.compile(rb'"stream": ?true')
 PACES: dict[bytes, tuple[int, Callable[[], Iterator[str]]]] = {
     b"paced": (10, texts.stamps),
@@ -81,19 +81,19 @@ async def answer(writer: asyncio.StreamWriter, body: bytes) -> None:
     """Answer one request."""
     streams = STREAMED.search(body) is not None
     # The last message is the one to answer: those before it may have asked for something too.
-    wanted = next(iter(ASKED.findall(body[-400:])[-1:]), (b"0", b""))
-    named = NAMED.search(body)
+    wanted = next(iter(TOKEN_REQUEST.findall(body[-400:])[-1:]), (b"0", b""))
+    model = PACED_MODEL.search(body)
     huge = b'"huge"' in body
-    if not streams or (named is None and not wanted[1] and not huge):
+    if not streams or (model is None and not wanted[1] and not huge):
         writer.write(at_once(int(wanted[0]), streams=streams))
         return
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
     writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
     if huge:
         writer.write(chunk(piece(HUGE)))
-    elif named is not None:
-        rate, tokens = PACES[named[1]]
-        await pace(writer, rate, tokens(), int(named[2]) * rate)
+    elif model is not None:
+        rate, tokens = PACES[model[1]]
+        await pace(writer, rate, tokens(), int(model[2]) * rate)
     else:
         await pace(writer, int(wanted[1]), texts.stamps(), int(wanted[0]))
     writer.write(chunk(LAST) + b"0\r\n\r\n")

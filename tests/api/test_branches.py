@@ -78,13 +78,13 @@ def test_a_branch_through_no_message_of_the_session_is_not_found(
 ) -> None:
     name, known = tree["session"], tree["left"]["message_id"]
     client.post("/chat", json={"session_id": f"{name} too", "message": "elsewhere"})
-    foreign = client.get(f"/history/{name} too").json()[0]["id"]
+    other_id = client.get(f"/history/{name} too").json()[0]["id"]
     for query in (
         "head=msg_none",
         "head=",
-        f"head={foreign}",
+        f"head={other_id}",
         f"head=msg_none&before={known}",
-        f"head={known}&before={foreign}",
+        f"head={known}&before={other_id}",
     ):
         response = client.get(f"/history/{name}?{query}&limit=1")
         assert response.status_code == 404, query

@@ -59,15 +59,15 @@ FAILURES = {
 def test_a_failed_turn_shows_its_error_and_is_retried_where_it_is(
     page: Page, server: Server, upstream: Upstream, case: str
 ) -> None:
-    answer, words = FAILURES[case]
+    answer, detail = FAILURES[case]
     upstream.script = only_first(answer)
     send(page, "does it work?")
     note = page.get_by_role("alert")
-    expect(note).to_contain_text(words)
+    expect(note).to_contain_text(detail)
     expect(note).not_to_contain_text("sk-")
     expect_messages(page, "does it work?")
     page.reload()
-    expect(note).to_contain_text(words)
+    expect(note).to_contain_text(detail)
     expect_messages(page, "does it work?")
 
     note.get_by_role("button", name="Try again").click()

@@ -220,8 +220,8 @@ def test_a_message_for_another_branch_waits_on_its_branch(
     """An edit while an answer runs waits too, and becomes the branch that is shown."""
     send(page, "zero")
     wait_until_answered(page)
-    begin_again = "first"
-    send(page, begin_again)
+    first_message = "first"
+    send(page, first_message)
     pace.write(2)
     expect(answers(page).last).to_contain_text("word1")
     questions(page).first.hover()

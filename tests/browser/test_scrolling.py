@@ -28,13 +28,13 @@ def settle(page: Page) -> None:
     """Wait until nothing has moved for some pictures."""
     view(page).evaluate("""view => new Promise(done => {
         let [before, pictures] = ['', 0];
-        const look = () => {
+        const sample = () => {
             const now = `${view.scrollTop} ${view.scrollHeight} ${view.innerText.length}`;
             pictures = now === before ? pictures + 1 : 0;
             before = now;
-            if (pictures === 6) done(); else requestAnimationFrame(look);
+            if (pictures === 6) done(); else requestAnimationFrame(sample);
         };
-        look();
+        sample();
     })""")
 
 

@@ -1,6 +1,6 @@
-"""Finds what was lost, doubled, reordered or torn in the log of a run. It knows no server.
+"""Finds what was lost, doubled, reordered or torn in the record of a run. It knows no server.
 
-Each question is a text of its own, and a reply repeats the question that it answers. So the log
+Each question is a text of its own, and a reply repeats the question that it answers. So the record
 alone tells what must be true: of the requests and their answers, of the prompts that the model was
 sent, and of the conversations as they are stored in the end.
 """
@@ -27,7 +27,7 @@ class Exchange:
 
 
 @dataclass
-class Log:
+class RunRecord:
     """All that was seen from outside."""
 
     exchanges: list[Exchange] = field(default_factory=list)
@@ -40,41 +40,41 @@ def reply_to(question: str) -> str:
     return f"Reply to: {question}"
 
 
-def findings(log: Log) -> list[str]:
-    """Everything in the log that cannot be; nothing if all is well."""
+def findings(record: RunRecord) -> list[str]:
+    """Everything in the record that cannot be; nothing if all is well."""
     return [
-        *_torn_answers(log),
-        *_lost_or_doubled(log),
-        *_torn_histories(log),
-        *_reordered(log),
-        *_wrong_prompts(log),
+        *_torn_answers(record),
+        *_lost_or_doubled(record),
+        *_torn_histories(record),
+        *_reordered(record),
+        *_wrong_prompts(record),
     ]
 
 
-def _torn_answers(log: Log) -> Iterator[str]:
+def _torn_answers(record: RunRecord) -> Iterator[str]:
     """An answer belongs to its question, and a turn to one question."""
-    turns = Counter(exchange.turn for exchange in log.exchanges)
-    for exchange in log.exchanges:
+    turns = Counter(exchange.turn for exchange in record.exchanges)
+    for exchange in record.exchanges:
         if exchange.answer != reply_to(exchange.question):
             yield f"torn: {exchange.question!r} was answered by {exchange.answer!r}"
         if turns[exchange.turn] > 1:
             yield f"doubled: {exchange.turn} is of more than one question"
 
 
-def _lost_or_doubled(log: Log) -> Iterator[str]:
+def _lost_or_doubled(record: RunRecord) -> Iterator[str]:
     """What was answered is stored once, in its own session; nothing else is stored."""
-    for session, history in log.histories.items():
+    for session, history in record.histories.items():
         stored = Counter(text for role, text in history if role == "user")
-        sent = Counter(one.question for one in log.exchanges if one.session == session)
+        sent = Counter(one.question for one in record.exchanges if one.session == session)
         for question in sent - stored:
             yield f"lost: {question!r} is not in {session}"
         for question in stored - sent:
             yield f"doubled or foreign: {question!r} is in {session}"
 
 
-def _torn_histories(log: Log) -> Iterator[str]:
+def _torn_histories(record: RunRecord) -> Iterator[str]:
     """Each question is followed by its own reply."""
-    for session, history in log.histories.items():
+    for session, history in record.histories.items():
         for (first, question), (second, reply) in zip(history[::2], history[1::2], strict=False):
             if (first, second) != ("user", "assistant") or reply != reply_to(question):
                 yield f"torn: {question!r} is followed by {reply!r} in {session}"
@@ -82,13 +82,15 @@ def _torn_histories(log: Log) -> Iterator[str]:
             yield f"torn: {history[-1][1]!r} has no reply in {session}"
 
 
-def _reordered(log: Log) -> Iterator[str]:
+def _reordered(record: RunRecord) -> Iterator[str]:
     """What one client sent one after the other is stored in that order."""
     indexes = {
-        text: index for history in log.histories.values() for index, (_, text) in enumerate(history)
+        text: index
+        for history in record.histories.values()
+        for index, (_, text) in enumerate(history)
     }
     clients: dict[tuple[str, int], list[Exchange]] = defaultdict(list)
-    for exchange in log.exchanges:
+    for exchange in record.exchanges:
         clients[exchange.session, exchange.client].append(exchange)
     for exchanges in clients.values():
         exchanges.sort(key=lambda exchange: exchange.number)
@@ -97,14 +99,14 @@ def _reordered(log: Log) -> Iterator[str]:
                 yield f"reordered: {after.question!r} is stored before {before.question!r}"
 
 
-def _wrong_prompts(log: Log) -> Iterator[str]:
+def _wrong_prompts(record: RunRecord) -> Iterator[str]:
     """The model was sent each question once, with what is stored right before it."""
-    calls = Counter(prompt[-1][1] for prompt in log.prompts)
+    calls = Counter(prompt[-1][1] for prompt in record.prompts)
     before: dict[str, list[tuple[str, str]]] = {}
-    for history in log.histories.values():
+    for history in record.histories.values():
         for index, (_, text) in enumerate(history):
             before[text] = history[max(0, index - CONTEXT) : index]
-    for prompt in log.prompts:
+    for prompt in record.prompts:
         question = prompt[-1][1]
         if calls[question] > 1:
             yield f"doubled: the model was sent {question!r} {calls[question]} times"

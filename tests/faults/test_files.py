@@ -15,7 +15,7 @@ import pytest
 from tests.process import Server, run_command
 from tests.upstream import Upstream
 
-WORDS = "what shall I pack?"
+MESSAGE = "what shall I pack?"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream)
     folder = tmp_path_factory.mktemp("filled")
     with Server(folder, {**running_upstream.env, "CHATKEEP_MODEL": "openai:scripted"}) as server:
         for number in range(40):
-            server.chat(f"session {number // 10}", f"{WORDS} {number}")
+            server.chat(f"session {number // 10}", f"{MESSAGE} {number}")
     return folder
 
 
@@ -210,7 +210,7 @@ def test_every_file_is_private_whatever_the_umask(tmp_path: Path, upstream: Upst
     inherited = os.umask(0)
     try:
         made.start()
-        assert made.chat("s", WORDS).status_code == 200
+        assert made.chat("s", MESSAGE).status_code == 200
         backup = made.folder / "backup.db"
         backup.touch()
         assert chatkeep(made, "backup", "--force", str(backup)).returncode == 0
@@ -278,7 +278,7 @@ def use(server: Server) -> Iterator[httpx2.Response]:
 
 
 def test_whatever_page_is_damaged_the_server_says_so(
-    server: Server, filled: Path, full: bool, show: Callable[[str], None]
+    server: Server, filled: Path, full: bool, report: Callable[[str], None]
 ) -> None:
     pages = (filled / "chatkeep.db").stat().st_size // PAGE
     not_started = unavailable = 0
@@ -304,5 +304,5 @@ def test_whatever_page_is_damaged_the_server_says_so(
             unavailable += bool(failures)
             server.kill()
         assert "Traceback" not in server.log.read_text(), page
-    show(f"of {pages} pages damaged: {not_started} no start, {unavailable} some answers 503")
+    report(f"of {pages} pages damaged: {not_started} no start, {unavailable} some answers 503")
     assert not_started

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.faults.checker import Exchange, Log, findings, reply_to
+from tests.faults.checker import Exchange, RunRecord, findings, reply_to
 from tests.process import PATIENCE, Server
 from tests.sse import STREAM, parse
 from tests.upstream import Answer, Call, Upstream, polite
@@ -24,19 +24,19 @@ def echo(call: Call) -> Answer:
     return polite(call) if call.is_title else Answer(["Reply to: ", question])
 
 
-def run(server: Server, upstream: Upstream, sessions: int) -> Log:
+def run(server: Server, upstream: Upstream, sessions: int) -> RunRecord:
     """Let all clients ask at once; return all that could be seen from outside."""
     upstream.script = echo
-    log = Log()
+    record = RunRecord()
     names = [f"session {number}" for number in range(sessions)]
-    asyncio.run(_ask_all(server, names, log))
-    log.prompts = [[m for m in call.messages if m[0] != "system"] for call in upstream.replies]
+    asyncio.run(_ask_all(server, names, record))
+    record.prompts = [[m for m in call.messages if m[0] != "system"] for call in upstream.replies]
     for name in names:
-        log.histories[name] = [(m["role"], m["content"]) for m in server.history(name)]
-    return log
+        record.histories[name] = [(m["role"], m["content"]) for m in server.history(name)]
+    return record
 
 
-async def _ask_all(server: Server, names: list[str], log: Log) -> None:
+async def _ask_all(server: Server, names: list[str], record: RunRecord) -> None:
     """Each client asks its next question as soon as the one before is accepted."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE, limits=limits) as http:
@@ -52,7 +52,7 @@ async def _ask_all(server: Server, names: list[str], log: Log) -> None:
                     accepted.set()
             *_, last = parse(text.split("\n"))
             answer, turn = str(last.data.get("response")), last.data["turn_id"]
-            log.exchanges.append(Exchange(session, client, number, question, answer, turn))
+            record.exchanges.append(Exchange(session, client, number, question, answer, turn))
 
         async def ask_on(session: str, client: int) -> None:
             asking = []
@@ -72,50 +72,50 @@ def make(folder: Path, upstream: Upstream, *program: str) -> Server:
 
 
 def test_no_turn_is_lost_doubled_reordered_or_torn(
-    tmp_path: Path, upstream: Upstream, full: bool, show: Callable[[str], None]
+    tmp_path: Path, upstream: Upstream, full: bool, report: Callable[[str], None]
 ) -> None:
     sessions = SESSIONS if full else SOME
     with make(tmp_path / "data", upstream) as server:
-        log = run(server, upstream, sessions)
-    assert findings(log) == []
-    assert len(log.exchanges) == len(log.prompts) == sessions * CLIENTS * QUESTIONS
-    show(f"{len(log.exchanges)} turns in {sessions} sessions: the checker finds nothing")
+        record = run(server, upstream, sessions)
+    assert findings(record) == []
+    assert len(record.exchanges) == len(record.prompts) == sessions * CLIENTS * QUESTIONS
+    report(f"{len(record.exchanges)} turns in {sessions} sessions: the checker finds nothing")
 
 
-def good() -> Log:
+def good() -> RunRecord:
     """Two clients of one session, as it should be."""
-    log = Log()
+    record = RunRecord()
     history = []
     for number, client in ((0, 1), (0, 2), (1, 1)):
         question = f"client {client} question {number}"
-        log.exchanges.append(
+        record.exchanges.append(
             Exchange("s", client, number, question, reply_to(question), f"turn_{question}")
         )
-        log.prompts.append([*history[-5:], ("user", question)])
+        record.prompts.append([*history[-5:], ("user", question)])
         history += [("user", question), ("assistant", reply_to(question))]
-    log.histories["s"] = history
-    return log
+    record.histories["s"] = history
+    return record
 
 
-def _swap(log: Log) -> None:
-    history = log.histories["s"]
-    log.histories["s"] = history[4:6] + history[2:4] + history[0:2]
+def _swap(record: RunRecord) -> None:
+    history = record.histories["s"]
+    record.histories["s"] = history[4:6] + history[2:4] + history[0:2]
 
 
 @pytest.mark.parametrize(
     ("harm", "word"),
     [
-        (lambda log: log.histories["s"].__delitem__(slice(2, 4)), "lost"),
-        (lambda log: log.histories["s"].extend(log.histories["s"][:2]), "doubled"),
+        (lambda record: record.histories["s"].__delitem__(slice(2, 4)), "lost"),
+        (lambda record: record.histories["s"].extend(record.histories["s"][:2]), "doubled"),
         (_swap, "reordered"),
-        (lambda log: log.histories["s"].pop(3), "torn"),
-        (lambda log: log.exchanges.append(log.exchanges[0]), "doubled"),
-        (lambda log: log.prompts.append(log.prompts[0]), "doubled"),
-        (lambda log: log.prompts[2].pop(0), "wrong context"),
+        (lambda record: record.histories["s"].pop(3), "torn"),
+        (lambda record: record.exchanges.append(record.exchanges[0]), "doubled"),
+        (lambda record: record.prompts.append(record.prompts[0]), "doubled"),
+        (lambda record: record.prompts[2].pop(0), "wrong context"),
     ],
 )
-def test_the_checker_finds_what_is_wrong(harm: Callable[[Log], object], word: str) -> None:
-    log = good()
-    assert findings(log) == []
-    harm(log)
-    assert any(finding.startswith(word) for finding in findings(log)), findings(log)
+def test_the_checker_finds_what_is_wrong(harm: Callable[[RunRecord], object], word: str) -> None:
+    record = good()
+    assert findings(record) == []
+    harm(record)
+    assert any(finding.startswith(word) for finding in findings(record)), findings(record)

@@ -19,12 +19,12 @@ from tests.upstream import Answer, Upstream, polite
 def watching(server: Server, **headers: str) -> Iterator["Queue[Event]"]:
     """The events as they come, from the moment when the block begins."""
     seen: Queue[Event] = Queue()
-    begun = threading.Event()
+    started = threading.Event()
     stop = threading.Event()
 
     def lines(response: httpx2.Response) -> Iterator[str]:
         for line in lines_of(response):
-            begun.set()
+            started.set()
             if stop.is_set():
                 return
             yield line
@@ -39,7 +39,7 @@ def watching(server: Server, **headers: str) -> Iterator["Queue[Event]"]:
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
-    assert begun.wait(PATIENCE)
+    assert started.wait(PATIENCE)
     yield seen
     stop.set()
     # One more event wakes the reader, which then leaves.
@@ -60,10 +60,10 @@ def until_name(seen: "Queue[Event]", name: str, **data: Any) -> list[Event]:
 def test_a_watcher_sees_what_happens_whoever_causes_it(server: Server, session: str) -> None:
     with watching(server) as seen:
         answer = server.chat(session, "good morning to you").json()
-        begun = until_name(seen, "turn.ended", session_id=session)
-        names = [event.name for event in begun if event.data.get("session_id") == session]
+        started = until_name(seen, "turn.ended", session_id=session)
+        names = [event.name for event in started if event.data.get("session_id") == session]
         assert names[:2] == ["session.created", "turn.started"]
-        assert begun[-1].data == {
+        assert started[-1].data == {
             "turn_id": answer["turn_id"],
             "session_id": session,
             "status": "completed",

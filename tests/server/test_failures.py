@@ -95,7 +95,7 @@ KEY, ADDRESS = (
     {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "ollama": "OLLAMA_HOST"},
 )
 TOO_LONG = b'{"error": {"message": "This model\'s maximum context length is 8192 tokens"}}'
-WORDS = {
+MESSAGES = {
     "401": (Answer(status=401), "The API key was rejected. Check {key} on the server."),
     "403": (
         Answer(status=403),
@@ -130,18 +130,18 @@ REFUSED = "The model's provider refused access (HTTP {status}). Check OLLAMA_HOS
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "ollama"])
-@pytest.mark.parametrize("case", WORDS)
+@pytest.mark.parametrize("case", MESSAGES)
 def test_a_failure_says_what_happened_and_what_can_be_done(
     server: Server, upstream: Upstream, session: str, case: str, provider: str
 ) -> None:
-    answer, words = WORDS[case]
+    answer, message = MESSAGES[case]
     upstream.script = fails(answer)
     if provider == "ollama" and case in {"401", "403"}:
-        words = REFUSED.format(status=case)
+        message = REFUSED.format(status=case)
 
     failed = server.chat(session, "does it work?", model=f"{provider}:scripted").json()
 
-    detail = words.format(key=KEY.get(provider), address=ADDRESS[provider])
+    detail = message.format(key=KEY.get(provider), address=ADDRESS[provider])
     assert failed["detail"] == detail
     turn = server.get(f"/turns/{failed['turn_id']}")
     assert turn["error"] == {name: failed[name] for name in ("type", "title", "detail")}

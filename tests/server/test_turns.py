@@ -44,7 +44,7 @@ class Slow:
             return Answer([call.messages[-1][1].upper()])
         return Answer(["So ", "far."], pace=self.pace)
 
-    def heard(self, count: int) -> None:
+    def wait_for_questions(self, count: int) -> None:
         until(lambda: len(self._upstream.replies) == count)
 
 
@@ -129,7 +129,7 @@ def test_a_turn_that_is_cancelled_in_the_queue_never_calls_the_model(
     session: str,
 ) -> None:
     first = posted(pool, server, session, "one")
-    slow.heard(1)
+    slow.wait_for_questions(1)
     readings = [Reading() for _ in range(3)]
 
     def follow(number: int) -> None:
@@ -167,7 +167,7 @@ def test_a_stream_says_where_its_events_are_before_any_comes(
     client: httpx2.Client, pool: ThreadPoolExecutor, server: Server, slow: Slow, session: str
 ) -> None:
     first = posted(pool, server, session, "one")
-    slow.heard(1)
+    slow.wait_for_questions(1)
     body = {"session_id": session, "message": "in line"}
     post = {"json": body, "headers": {**STREAM, "Idempotency-Key": session.replace(" ", "-")}}
     with client.stream("POST", "/chat", **post) as response:
@@ -194,7 +194,7 @@ def test_a_post_that_interrupts_goes_on_from_what_was_written(
     pool: ThreadPoolExecutor, server: Server, slow: Slow, upstream: Upstream, session: str
 ) -> None:
     first = posted(pool, server, session, "one")
-    slow.heard(1)
+    slow.wait_for_questions(1)
     slow.pace.release()
     slow.go_on.set()
     second = server.chat(session, "two", on_busy="interrupt")
@@ -212,7 +212,7 @@ def test_a_conflict_names_the_turn_in_the_way_and_where_its_stream_is(
     client: httpx2.Client, pool: ThreadPoolExecutor, server: Server, slow: Slow, session: str
 ) -> None:
     first = posted(pool, server, session, "one")
-    slow.heard(1)
+    slow.wait_for_questions(1)
     refused = server.chat(session, "two", on_busy="reject")
     assert refused.status_code == 409
     assert refused.json()["type"] == "/problems/session-busy"
@@ -230,7 +230,7 @@ def test_queued_turns_run_in_the_order_of_their_arrival_and_the_queue_is_bounded
     client: httpx2.Client, pool: ThreadPoolExecutor, server: Server, slow: Slow, session: str
 ) -> None:
     answers = [posted(pool, server, session, "zero")]
-    slow.heard(1)
+    slow.wait_for_questions(1)
     first = running(client, session)
     for number in range(16):
         before = client.get(f"/turns/{first}").json()

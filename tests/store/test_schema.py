@@ -362,7 +362,7 @@ def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -
 # Each of these indexes has no other rows than those that are wanted.
 SCANS = {
     "session_changes._UNTITLED": ["SCAN sessions USING INDEX ix_sessions_title_pending"],
-    "rows.UNFINISHED": ["SCAN turns USING INDEX ix_turns_unfinished"],
+    "rows.ACTIVE_TURNS": ["SCAN turns USING INDEX ix_turns_unfinished"],
     "leases.OTHERS": ["SCAN turns USING INDEX uq_turns_running"],
 }
 SORTING = {
@@ -378,7 +378,7 @@ def test_a_page_of_sessions_is_read_from_an_index_alone(store: Store) -> None:
     def steps(conn: sa.Connection) -> list[str]:
         seen: list[str] = []
 
-        def look(
+        def record_statement(
             conn: sa.Connection, _cursor: object, sql: str, values: tuple[object, ...], *_: object
         ) -> None:
             if sql.startswith("SELECT"):
@@ -386,7 +386,7 @@ def test_a_page_of_sessions_is_read_from_an_index_alone(store: Store) -> None:
                     row[3] for row in conn.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, values)
                 )
 
-        sa.event.listen(conn, "before_cursor_execute", look)
+        sa.event.listen(conn, "before_cursor_execute", record_statement)
         sessions.page(
             conn,
             tenant="default",

@@ -182,7 +182,7 @@ class Conversations(RuleBasedStateMachine):
         if turn.text:
             assert reading.stored == turn.text
 
-    def forget(self, name: str) -> None:
+    def drop_session(self, name: str) -> None:
         session = self.sessions.pop(name)
         self.keys = {key: used for key, used in self.keys.items() if used[0] != name}
         for turn in session.turns.values():
@@ -194,7 +194,7 @@ class Conversations(RuleBasedStateMachine):
             if session.expires(self.world.clock, RETENTION_DAYS):
                 path = f"/sessions/{self.id_of(name)}"
                 until(lambda path=path: self.http.get(path).status_code == 404)
-                self.forget(name)
+                self.drop_session(name)
 
     # The steps.
 
@@ -335,7 +335,7 @@ class Conversations(RuleBasedStateMachine):
     def delete(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.sessions)))
         assert self.http.delete(f"/sessions/{self.id_of(name)}").status_code == 204
-        self.forget(name)
+        self.drop_session(name)
         self.compare(name)
 
     @precondition(lambda self: any(session.is_idle for session in self.sessions.values()))
@@ -458,7 +458,7 @@ def world(tmp_path: Path, upstream: Upstream) -> Iterator[World]:
 
 
 def test_a_server_agrees_with_a_model_of_conversations_after_any_steps(
-    world: World, full: bool, show: Callable[[str], None]
+    world: World, full: bool, report: Callable[[str], None]
 ) -> None:
     machine = type("Machine", (Conversations,), {"world": world})
     sequences, steps = ALL if full else SOME
@@ -475,4 +475,4 @@ def test_a_server_agrees_with_a_model_of_conversations_after_any_steps(
             suppress_health_check=list(HealthCheck),
         ),
     )
-    show(f"{sequences} sequences of {steps} steps: {world.steps} comparisons with the model")
+    report(f"{sequences} sequences of {steps} steps: {world.steps} comparisons with the model")

@@ -214,7 +214,7 @@ class Storm:
             # The session may have got another title meanwhile, which the last event tells.
             assert _words(parse(rest.text.split("\n"))) == _words(every[at + 1 :])
 
-    async def look(self, session: Seeded, _chance: random.Random) -> None:
+    async def read(self, session: Seeded, _chance: random.Random) -> None:
         """A branch that is read while it grows is one branch."""
         answer = await self.send("GET", f"/history/{session.name}")
         if self.is_calm(session):
@@ -299,7 +299,7 @@ OPERATIONS: list[Operation] = [
     Storm.carry_away,
     Storm.carry_back,
     Storm.read_on,
-    Storm.look,
+    Storm.read,
     Storm.let_days_pass,
 ]
 

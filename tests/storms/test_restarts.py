@@ -44,7 +44,7 @@ class Clients:
         self.server = server
         self.is_over = False
         self.acknowledged: list[Acknowledged] = []
-        self.repeats = 0
+        self.retries = 0
         self.refusals: list[str] = []
 
     async def run(self, kills: int) -> None:
@@ -70,7 +70,7 @@ class Clients:
                     turn = await post(http, session, text, f"key-{client}-{number}")
                     break
                 except httpx2.TransportError:
-                    self.repeats += 1
+                    self.retries += 1
                     await asyncio.sleep(0.02)
             if turn:
                 self.acknowledged.append(Acknowledged(session, text, turn))
@@ -108,7 +108,7 @@ class Clients:
 
 
 def test_kills_under_load_lose_and_double_nothing(
-    tmp_path: Path, upstream: Upstream, full: bool, show: Callable[[str], None]
+    tmp_path: Path, upstream: Upstream, full: bool, report: Callable[[str], None]
 ) -> None:
     upstream.script = script
     kills = ALL if full else SOME
@@ -133,5 +133,5 @@ def test_kills_under_load_lose_and_double_nothing(
             for one in clients.acknowledged[:: max(1, len(turns) // 200)]:
                 reading = read(http, one.turn)
                 assert reading.text == reading.stored == reply_to(one.text)
-    show(f"{kills} kills, {len(turns)} acknowledged, {clients.repeats} requests repeated")
-    assert clients.repeats >= kills
+    report(f"{kills} kills, {len(turns)} acknowledged, {clients.retries} requests repeated")
+    assert clients.retries >= kills

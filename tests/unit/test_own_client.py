@@ -60,7 +60,7 @@ class Provider:
             writer.close()
 
 
-def talk(
+def call(
     provider: Provider, work: Callable[[ChatCompletions], Awaitable[Any]], model: str = "any"
 ) -> Any:
     """Do something with a model behind a provider."""
@@ -90,11 +90,11 @@ def test_an_answer_is_read_wherever_it_is_cut(end: bytes) -> None:
     whole = whole.replace(b"\n", end)
     for size in (1, 7, len(whole)):
         pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
-        assert "".join(talk(Provider(*pieces), texts)) == "Grüß Gott 👋"
+        assert "".join(call(Provider(*pieces), texts)) == "Grüß Gott 👋"
 
 
 def test_what_arrives_together_is_passed_on_together() -> None:
-    assert talk(Provider(event("a") + event("b") + event("c") + END), texts) == ["abc"]
+    assert call(Provider(event("a") + event("b") + event("c") + END), texts) == ["abc"]
 
 
 def test_one_connection_serves_one_call_after_the_other() -> None:
@@ -104,7 +104,7 @@ def test_one_connection_serves_one_call_after_the_other() -> None:
         for _ in range(3):
             assert await texts(model) == ["Yes."]
 
-    talk(provider, thrice)
+    call(provider, thrice)
     assert len(provider.bodies) == 3
     assert provider.connections == 1
 
@@ -112,7 +112,7 @@ def test_one_connection_serves_one_call_after_the_other() -> None:
 def test_an_error_in_the_middle_of_an_answer_has_its_status() -> None:
     error = b'data: {"error": {"message": "too many", "code": 429}}\n\n'
     with pytest.raises(ProviderError) as raised:
-        talk(Provider(event("Half"), error), texts)
+        call(Provider(event("Half"), error), texts)
     assert isinstance(translate_error(raised.value, Redactor()).error, ModelBusy)
     assert "too many" in str(raised.value)
 
@@ -131,7 +131,7 @@ def test_langchains_callbacks_see_what_they_see_of_other_models() -> None:
             self.seen.append("end")
 
     handler = Handler()
-    chunks = talk(
+    chunks = call(
         Provider(event("Yes."), END), lambda model: texts(model, config={"callbacks": [handler]})
     )
     assert "".join(chunks) == "Yes."
@@ -142,7 +142,7 @@ def test_a_whole_answer_can_be_had_at_once() -> None:
     usage = b'data: {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}\n\n'
     provider = Provider(event("Yes."), event(finish_reason="stop"), usage, END)
 
-    answer = talk(provider, lambda model: model.ainvoke("Hello?"))
+    answer = call(provider, lambda model: model.ainvoke("Hello?"))
 
     assert answer.text == "Yes."
     assert answer.usage_metadata == {"input_tokens": 9, "output_tokens": 4, "total_tokens": 13}
@@ -151,7 +151,7 @@ def test_a_whole_answer_can_be_had_at_once() -> None:
 
 def test_a_reasoning_models_system_message_is_its_developers() -> None:
     provider = Provider(event("Yes."), END)
-    talk(provider, texts, model="o3-mini")
+    call(provider, texts, model="o3-mini")
     assert [message["role"] for message in provider.bodies[0]["messages"]] == ["developer", "user"]
 
 

@@ -104,7 +104,7 @@ class Client:
 
     def sessions(self, params: Params) -> list[SessionRecord]:
         """List sessions, newest activity first."""
-        return cast("list[SessionRecord]", self._json("GET", "/sessions", params=_sent(params)))
+        return cast("list[SessionRecord]", self._json("GET", "/sessions", params=_query(params)))
 
     def session(self, session_id: str) -> SessionRecord:
         """Read a session with its settings."""
@@ -121,7 +121,7 @@ class Client:
     def history(self, session_id: str, limit: int | None = None) -> list[MessageRecord]:
         """Read the newest messages of a session, oldest first; all of them without a limit."""
         path = f"/history/{quote(session_id, safe='')}"
-        return cast("list[MessageRecord]", self._json("GET", path, params=_sent({"limit": limit})))
+        return cast("list[MessageRecord]", self._json("GET", path, params=_query({"limit": limit})))
 
     def models(self) -> ModelList:
         """Read which models are on offer."""
@@ -129,11 +129,11 @@ class Client:
 
     def search(self, params: Params) -> list[SearchHit]:
         """Search titles and messages."""
-        return cast("list[SearchHit]", self._json("GET", "/search", params=_sent(params)))
+        return cast("list[SearchHit]", self._json("GET", "/search", params=_query(params)))
 
     def usage(self, params: Params) -> list[UsageRow]:
         """Count calls and tokens."""
-        return cast("list[UsageRow]", self._json("GET", "/usage", params=_sent(params)))
+        return cast("list[UsageRow]", self._json("GET", "/usage", params=_query(params)))
 
     def export_markdown(self, session_id: str) -> bytes:
         """Export a session as Markdown in UTF-8."""
@@ -145,7 +145,7 @@ class Client:
         """Export as a stream of bytes. The block raises `CommandError` if the stream breaks off."""
         with (
             self._explain_errors(EXPORT_BROKE_OFF),
-            self.http.stream("GET", "/export", params=_sent(params)) as response,
+            self.http.stream("GET", "/export", params=_query(params)) as response,
         ):
             if not response.is_success:
                 response.read()
@@ -223,7 +223,7 @@ def refusal(response: "httpx2.Response") -> CommandError:
     return kind(detail, status=response.status_code)
 
 
-def _sent(params: Params) -> dict[str, str | int | bool]:
+def _query(params: Params) -> dict[str, str | int | bool]:
     return {name: value for name, value in params.items() if value is not None}
 
 

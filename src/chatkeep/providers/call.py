@@ -79,18 +79,18 @@ async def _read(
     try:
         # A stream that is left early releases its connection.
         async with (
-            _limited_silence(options.first_token_timeout) as silence,
+            _limited_silence(options.first_token_timeout) as idle,
             aclosing(cast("_Stream", stream)),
         ):
             async for chunk in stream:
                 had_begun = answer.has_begun
                 answer.read(chunk)
-                silence.reset()
+                idle.reset()
                 if answer.is_whole and not was_whole:
                     was_whole = True
-                    silence.set_limit(min(options.timeout, END_SECONDS))
+                    idle.set_limit(min(options.timeout, END_SECONDS))
                 elif answer.has_begun and not had_begun:
-                    silence.set_limit(options.timeout)
+                    idle.set_limit(options.timeout)
     except ReplyTooLongError:
         raise
     except Exception as error:
@@ -104,8 +104,8 @@ async def _limited_silence(seconds: float) -> AsyncIterator[IdleTimer]:
     """Raise `TimeoutError` in the block once the timer is not reset for so long."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(None) as limit:
-        silence = IdleTimer(seconds, lambda: limit.reschedule(loop.time()), tick=TICK_SECONDS)
+        idle = IdleTimer(seconds, lambda: limit.reschedule(loop.time()), tick=TICK_SECONDS)
         try:
-            yield silence
+            yield idle
         finally:
-            silence.stop()
+            idle.stop()

@@ -106,7 +106,7 @@ def translate_error(
         text = f"The model's provider reported an error: {reason}"
         return Failure(ModelFailed(text), retryable=not getattr(failure, "is_final", False))
     if isinstance(failure, langchain.ModelConnectionError | OSError) or kinds & _CONNECTION:
-        return Failure(ModelFailed(_lost(failure, access, has_begun)), retryable=True)
+        return Failure(ModelFailed(_connection_detail(failure, access, has_begun)), retryable=True)
     return Failure(AnswerUnreadable(), retryable=False)
 
 
@@ -117,7 +117,7 @@ def _rate_limit(wait: float | None) -> Failure:
     return Failure(error, retryable=True, retry_after=wait)
 
 
-def _lost(failure: Exception, access: Access, has_begun: bool) -> str:
+def _connection_detail(failure: Exception, access: Access, has_begun: bool) -> str:
     """The text for a call whose connection failed, by how far it came."""
     if has_begun:
         return "The answer broke off: the connection to the model was lost."

@@ -63,9 +63,9 @@ def check(path: Path) -> Contents:
     try:
         with contextlib.closing(_connect(path, "ro")) as conn:
             if problems := conn.execute("PRAGMA integrity_check(3)").fetchall():
-                words = "; ".join(str(row[0]) for row in problems)
-                if words != "ok":
-                    raise NoBackup(f"{path} is damaged: {words}.")
+                result = "; ".join(str(row[0]) for row in problems)
+                if result != "ok":
+                    raise NoBackup(f"{path} is damaged: {result}.")
             if conn.execute("PRAGMA foreign_key_check").fetchone() is not None:
                 raise NoBackup(f"{path} is damaged: something refers to what is not there.")
             version = conn.execute("SELECT version_num FROM alembic_version").fetchone()

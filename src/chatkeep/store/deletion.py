@@ -87,14 +87,14 @@ def soft_delete(
     session = sessions.find(conn, tenant=tenant, session_id=session_id)
     if session is None:
         raise SessionNotFound
-    unfinished = conn.scalars(_UNFINISHED_TURNS, {"session": session.pk}).all()
-    if before is not None and (session.updated_at >= before or unfinished):
+    active_turns = conn.scalars(_ACTIVE_TURNS, {"session": session.pk}).all()
+    if before is not None and (session.updated_at >= before or active_turns):
         raise SessionNotFound
     conn.execute(_CANCEL_TURNS, {"session": session.pk, "at": max(at, session.updated_at)})
     idempotency.remember_deleted(conn, tenant=tenant, session_pk=session.pk, at=at)
     hidden: SessionValues = {"tenant_id": HIDDEN, "session_id": hidden_name(DELETED, tenant)}
     rows.update_session(conn, session.pk, hidden)
-    return Removed(session.pk, tuple(unfinished))
+    return Removed(session.pk, tuple(active_turns))
 
 
 def give_up_imports(conn: sa.Connection) -> None:
@@ -174,11 +174,11 @@ def _purge_turns(conn: sa.Connection, session: SessionRow, limit: int) -> bool:
 
 
 _OF_SESSION = turns.c.session_pk == sa.bindparam("session")
-_UNFINISHED = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
-_UNFINISHED_TURNS = sa.select(turns.c.id).where(_OF_SESSION, _UNFINISHED)
+_IS_ACTIVE = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
+_ACTIVE_TURNS = sa.select(turns.c.id).where(_OF_SESSION, _IS_ACTIVE)
 _CANCEL_TURNS = (
     turns.update()
-    .where(_OF_SESSION, _UNFINISHED)
+    .where(_OF_SESSION, _IS_ACTIVE)
     .values(
         status=Status.CANCELLED.value,
         error_code=TurnCancelled.code,
@@ -249,7 +249,7 @@ _EXPIRED = (
     .where(
         sessions_table.c.tenant_id == sa.bindparam("tenant"),
         sessions_table.c.updated_at < sa.bindparam("before"),
-        ~sa.exists().where(turns.c.session_pk == sessions_table.c.pk, _UNFINISHED),
+        ~sa.exists().where(turns.c.session_pk == sessions_table.c.pk, _IS_ACTIVE),
     )
     .order_by(sessions_table.c.updated_at, sessions_table.c.session_id)
     .limit(sa.bindparam("limit", type_=sa.Integer))

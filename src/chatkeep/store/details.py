@@ -40,15 +40,15 @@ _SIBLINGS = TypedSelect(
     .where(*_AT_THESE),
     Sibling,
 )
-_AGAIN = turns.alias("again")
+_REGENERATIONS = turns.alias("regenerations")
 _NEWEST_AGAIN = (
-    sa.select(_AGAIN.c.id)
+    sa.select(_REGENERATIONS.c.id)
     .where(
-        _AGAIN.c.session_pk == messages.c.session_pk,
-        _AGAIN.c.user_message_id == messages.c.id,
-        _AGAIN.c.regenerates.is_not(None),
+        _REGENERATIONS.c.session_pk == messages.c.session_pk,
+        _REGENERATIONS.c.user_message_id == messages.c.id,
+        _REGENERATIONS.c.regenerates.is_not(None),
     )
-    .order_by(_AGAIN.c.seq.desc())
+    .order_by(_REGENERATIONS.c.seq.desc())
     .limit(1)
     .correlate(messages)
     .scalar_subquery()

@@ -50,18 +50,20 @@ def pks(conn: sa.Connection, *, tenant: str, after: int, limit: int) -> list[int
     return list(conn.scalars(_PKS, params).all())
 
 
-class Named(NamedTuple):
+class NamedSession(NamedTuple):
     """A session that a request named by its id."""
 
     pk: int
     title: str
 
 
-def named(conn: sa.Connection, *, tenant: str, session_ids: Iterable[str]) -> list[Named]:
+def sessions_by_id(
+    conn: sa.Connection, *, tenant: str, session_ids: Iterable[str]
+) -> list[NamedSession]:
     """The sessions with these ids, in this order, each once. Raises `SessionNotFound`."""
     rows = []
     for session_id in dict.fromkeys(session_ids):
-        row = _NAMED.first(conn, {"tenant": tenant, "name": session_id})
+        row = _SESSION_BY_ID.first(conn, {"tenant": tenant, "name": session_id})
         if row is None:
             raise SessionNotFound
         rows.append(row)
@@ -171,11 +173,11 @@ _PKS = (
     .order_by(sessions.c.pk)
     .limit(sa.bindparam("limit", type_=sa.Integer))
 )
-_NAMED = TypedSelect(
+_SESSION_BY_ID = TypedSelect(
     sa.select(sessions.c.pk, sessions.c.title).where(
         _OF_TENANT, sessions.c.session_id == sa.bindparam("name")
     ),
-    Named,
+    NamedSession,
 )
 _SESSION = TypedSelect(
     sa.select(sessions).where(_OF_TENANT, sessions.c.pk == sa.bindparam("key")), SessionRow

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from chatkeep.domain.model import Status, Turn
 from chatkeep.store import rows
 from chatkeep.store.prepared import TypedSelect
-from chatkeep.store.rows import UnfinishedTurn
+from chatkeep.store.rows import ActiveTurn
 from chatkeep.store.tables import leases, turns
 
 
@@ -93,21 +93,21 @@ def take_over(conn: sa.Connection, *, owner: str, dead: Lease) -> list[OrphanedT
         ended = conn.execute(_DELETE_STILL, {"who": dead.owner, "still": dead.beat})
         if ended.rowcount != 1:
             return []
-    unfinished = rows.UNFINISHED.all(conn, {})
-    return _take(conn, owner, [row for row in unfinished if row.owner == dead.owner])
+    active_turns = rows.ACTIVE_TURNS.all(conn, {})
+    return _take(conn, owner, [row for row in active_turns if row.owner == dead.owner])
 
 
 def take_all(conn: sa.Connection, *, owner: str) -> list[OrphanedTurn]:
     """Take over every turn that has not ended: for a process that holds the database alone."""
     conn.execute(leases.delete().where(leases.c.owner != owner))
-    return _take(conn, owner, rows.UNFINISHED.all(conn, {}))
+    return _take(conn, owner, rows.ACTIVE_TURNS.all(conn, {}))
 
 
 def _take(
-    conn: sa.Connection, owner: str, unfinished: Iterable[UnfinishedTurn]
+    conn: sa.Connection, owner: str, active_turns: Iterable[ActiveTurn]
 ) -> list[OrphanedTurn]:
     orphaned = []
-    for row in unfinished:
+    for row in active_turns:
         if row.status == Status.RUNNING.value:
             rows.update_turn(conn, row.id, {"owner": owner})
         orphaned.append(OrphanedTurn(row.session_pk, row.tenant_id, rows.turn(row, row.session_id)))

@@ -53,7 +53,7 @@ class TurnWithSession(NamedTuple):
     title_source: str
 
 
-class UnfinishedTurn(NamedTuple):
+class ActiveTurn(NamedTuple):
     """A turn that is queued or running, with its session's id."""
 
     id: str
@@ -136,7 +136,7 @@ class _Content(NamedTuple):
 
 
 # Written out, not bound: only so does a planner see that the partial index fits.
-_UNFINISHED = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
+_IS_ACTIVE = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
 _QUEUED = turns.c.status == sa.literal_column("'queued'")
 _RUNNING = turns.c.status == sa.literal_column("'running'")
 _WAITING = sa.text(f"({WAITING})")
@@ -251,16 +251,16 @@ _SYSTEM_PROMPT = PreparedSelect(
 )
 _INSERT_SYSTEM_PROMPT = PreparedStatement(system_prompts.insert())
 
-UNFINISHED = PreparedSelect(
+ACTIVE_TURNS = PreparedSelect(
     sa.select(
         *(turns.c.id, turns.c.tenant_id, turns.c.session_pk, turns.c.status, turns.c.attempt),
         *(turns.c.model, turns.c.options, turns.c.owner),
         *(turns.c.user_message_id, turns.c.message_id, sessions.c.session_id),
     )
     .join(sessions, sessions.c.pk == turns.c.session_pk)
-    .where(_UNFINISHED)
+    .where(_IS_ACTIVE)
     .order_by(turns.c.session_pk, turns.c.seq),
-    UnfinishedTurn,
+    ActiveTurn,
 )
 """Every turn that has not ended, session by session, in the order of their arrival."""
 
@@ -358,7 +358,7 @@ def update_turn(conn: sa.Connection, turn_id: str, values: TurnValues) -> None:
 
 
 def turn(
-    row: TurnRow | TurnWithSession | UnfinishedTurn,
+    row: TurnRow | TurnWithSession | ActiveTurn,
     session_id: str,
     *,
     status: Status | None = None,

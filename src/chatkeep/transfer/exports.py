@@ -61,12 +61,17 @@ async def export(
     """
     name, pks = f"chatkeep-export-{datetime.now(UTC):%Y-%m-%d}", _all_pks(store, tenant)
     if session_ids is not None:
-        named = await store.read(stored.named, tenant=tenant, session_ids=session_ids)
-        name, pks = named[0].title if len(named) == 1 else name, _pks(named)
+        named_sessions = await store.read(
+            stored.sessions_by_id, tenant=tenant, session_ids=session_ids
+        )
+        name, pks = (
+            named_sessions[0].title if len(named_sessions) == 1 else name,
+            _pks(named_sessions),
+        )
     return ExportFile(name, _WRITERS[form](store, tenant, pks))
 
 
-async def _pks(sessions: Sequence[stored.Named]) -> AsyncIterator[int]:
+async def _pks(sessions: Sequence[stored.NamedSession]) -> AsyncIterator[int]:
     for session in sessions:
         yield session.pk
 

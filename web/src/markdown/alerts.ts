@@ -12,11 +12,11 @@ const HALF_MARKER = /^\[!?[a-z]{0,9}\]?$/i;
  * The kind of alert that a block quote is, if any, and its blocks without the marker.
  *
  * @param tokens - The blocks of the quote.
- * @param growing - Whether more text may follow; then the beginning of a marker is hidden.
+ * @param streaming - Whether more text may follow; then the beginning of a marker is hidden.
  */
 export function alertOf(
   tokens: Token[],
-  growing: boolean,
+  streaming: boolean,
 ): { alert: Alert | undefined; tokens: Token[] } {
   const [paragraph, ...others] = tokens;
   const [text, ...rest] = paragraph?.type === 'paragraph' ? (paragraph.tokens ?? []) : [];
@@ -24,7 +24,7 @@ export function alertOf(
   const match = MARKER.exec(String(text.text));
   const alert = ALERTS.find((name) => name === match?.[1]?.toLowerCase());
   if (!match || !alert) {
-    const half = growing && tokens.length === 1 && rest.length === 0;
+    const half = streaming && tokens.length === 1 && rest.length === 0;
     return { alert, tokens: half && HALF_MARKER.test(String(text.text)) ? [] : tokens };
   }
   const left = text.text.slice(match[0].length);

@@ -12,27 +12,32 @@ export class Cell {
   #definitions = '';
   #complete = false;
   /** Whether more definitions could follow. */
-  #unfinished = false;
+  #expectsDefinitions = false;
 
   /**
    * Show a block.
    *
    * @param source - The Markdown of the block.
    * @param definitions - The definitions of the message as far as they are known.
-   * @param unfinished - Whether more definitions may follow.
+   * @param expectsDefinitions - Whether more definitions may follow.
    * @param complete - Whether the block itself cannot grow any more.
    */
-  update(source: string, definitions: Definitions, unfinished: boolean, complete: boolean): void {
+  update(
+    source: string,
+    definitions: Definitions,
+    expectsDefinitions: boolean,
+    complete: boolean,
+  ): void {
     const hasSameDefinitions =
       !source.includes('[') ||
       (this.#definitions === definitions.source &&
-        (this.#unfinished === unfinished || !source.includes('[^')));
+        (this.#expectsDefinitions === expectsDefinitions || !source.includes('[^')));
     if (this.#complete && complete && this.source === source && hasSameDefinitions) return;
-    this.node = parseBlock(source, definitions, unfinished, !complete);
+    this.node = parseBlock(source, definitions, expectsDefinitions, !complete);
     this.source = source;
     this.#definitions = definitions.source;
     this.#complete = complete;
-    this.#unfinished = unfinished;
+    this.#expectsDefinitions = expectsDefinitions;
   }
 }
 
@@ -131,7 +136,7 @@ export class Blocks {
       !cell ||
       this.cells.length !== this.#settledCount.cells + 1 ||
       node?.kind !== 'code' ||
-      !node.growing
+      !node.streaming
     )
       return false;
     const raw = this.#text.slice(this.#settled);

@@ -8,7 +8,7 @@ const MAX_CHARACTERS = 40_000;
 /** So does code after such a line: it is generated, and may cost the square of its length. */
 const LONG_LINE = /[^\n]{2000}/;
 /** Growing code is highlighted while it is shorter than this and costs less than `BUDGET_MS`. */
-const MAX_GROWING = 8_000;
+const MAX_STREAMED = 8_000;
 const BUDGET_MS = 8;
 /** Complete code up to this length is highlighted before it is first rendered. */
 const MAX_SYNCHRONOUS = 4_000;
@@ -52,13 +52,13 @@ export class CodeHighlighter {
    *
    * @param text - The text of the lines.
    * @param language - Its language; nothing is done if it is empty or unknown.
-   * @param growing - Whether more text may follow.
+   * @param streaming - Whether more text may follow.
    */
-  highlight(text: string, language: string, growing: boolean): void {
+  highlight(text: string, language: string, streaming: boolean): void {
     const job = (this.#job += 1);
-    if (!language || (growing && (this.#isExpensive || text.length > MAX_GROWING))) return;
+    if (!language || (streaming && (this.#isExpensive || text.length > MAX_STREAMED))) return;
     const head = highlightable(text);
-    if (engine && head.length <= (growing ? MAX_GROWING : MAX_SYNCHRONOUS)) {
+    if (engine && head.length <= (streaming ? MAX_STREAMED : MAX_SYNCHRONOUS)) {
       this.#highlightNow(engine, head, language);
       return;
     }

@@ -45,9 +45,9 @@ export const reference: TokenizerAndRendererExtension = {
   tokenizer(src): Tokens.Generic | undefined {
     const label = REFERENCE.exec(src)?.[1];
     if (label === undefined || this.lexer.state.inLink) return undefined;
-    const { notes, growing } = guardOf(this.lexer);
+    const { notes, streaming } = guardOf(this.lexer);
     const number = notes.get(label);
-    if (number === undefined && !(growing && /^\d{1,3}$/.test(label))) return undefined;
+    if (number === undefined && !(streaming && /^\d{1,3}$/.test(label))) return undefined;
     return { type: 'reference', raw: `[^${label}]`, text: String(number ?? label), number };
   },
   // In a growing text the footnote may still follow, so its reference is shown already.

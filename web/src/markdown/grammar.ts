@@ -38,19 +38,19 @@ export function outline(text: string, definitions: Definitions): Token[] {
  *
  * @param raw - The Markdown of the block.
  * @param definitions - The definitions of the message.
- * @param growing - Whether more definitions may follow.
+ * @param streaming - Whether more definitions may follow.
  */
-export function parse(raw: string, definitions: Definitions, growing: boolean): Token[] {
+export function parse(raw: string, definitions: Definitions, streaming: boolean): Token[] {
   try {
-    return parseOrThrow(raw, definitions, growing);
+    return parseOrThrow(raw, definitions, streaming);
   } catch {
     return [literal(raw)];
   }
 }
 
-function parseOrThrow(raw: string, definitions: Definitions, growing: boolean): Token[] {
+function parseOrThrow(raw: string, definitions: Definitions, streaming: boolean): Token[] {
   const links = Object.assign(noLinks(), definitions.links);
-  const reader = lexer(links, new Guard(raw, definitions.notes, growing, 0));
+  const reader = lexer(links, new Guard(raw, definitions.notes, streaming, 0));
   const tokens = reader.blockTokens(raw);
   for (const { src, tokens: inner } of reader.inlineQueue) {
     reader.state.inRawBlock = false;

@@ -18,13 +18,13 @@ export class Guard extends Tokenizer {
   /**
    * @param text - The text to tokenize.
    * @param notes - The numbers of the message's footnotes by their labels.
-   * @param growing - Whether more footnotes may follow.
+   * @param streaming - Whether more footnotes may follow.
    * @param notesLeft - How many footnotes the text may define.
    */
   constructor(
     text: string,
     readonly notes: ReadonlyMap<string, number>,
-    readonly growing: boolean,
+    readonly streaming: boolean,
     public notesLeft: number,
   ) {
     super();

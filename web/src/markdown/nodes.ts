@@ -15,7 +15,7 @@ export interface Code {
   kind: 'code';
   language: string;
   text: string;
-  growing: boolean;
+  streaming: boolean;
 }
 export interface Quote {
   kind: 'quote';
@@ -55,51 +55,51 @@ const CLOSED_FENCE = /^[^\n]*\n(?:[\s\S]*\n)? {0,3}(?:`{3,}|~{3,})[ \t]*\n*$/;
  *
  * @param raw - The Markdown of the block.
  * @param definitions - The definitions of the message.
- * @param unfinished - Whether more definitions may follow.
- * @param growing - Whether the block may still grow; then its end is completed.
+ * @param expectsDefinitions - Whether more definitions may follow.
+ * @param streaming - Whether the block may still grow; then its end is completed.
  */
 export function parseBlock(
   raw: string,
   definitions: Definitions,
-  unfinished: boolean,
-  growing: boolean,
+  expectsDefinitions: boolean,
+  streaming: boolean,
 ): Node {
-  const tokens = parse(growing ? complete(raw) : raw, definitions, unfinished);
-  const children = nodes(tokens, growing);
+  const tokens = parse(streaming ? complete(raw) : raw, definitions, expectsDefinitions);
+  const children = nodes(tokens, streaming);
   const only = children[0];
   if (only && children.length === 1) return only;
   // A completed text can be several blocks; they stay together until more text arrives.
   return { kind: 'group', children };
 }
 
-function nodes(tokens: Token[], growing: boolean): Node[] {
+function nodes(tokens: Token[], streaming: boolean): Node[] {
   const shown = tokens.filter(
     ({ type }) => type !== 'space' && type !== 'def' && type !== 'checkbox',
   );
-  return shown.map((token, index) => node(token, growing && index === shown.length - 1));
+  return shown.map((token, index) => node(token, streaming && index === shown.length - 1));
 }
 
-function node(token: Token, growing: boolean): Node {
-  if (token.type === 'code') return code(token as Tokens.Code, growing);
-  if (token.type === 'list') return list(token as Tokens.List, growing);
-  if (token.type === 'blockquote') return quote(token as Tokens.Blockquote, growing);
-  if (isDetails(token)) return fold(token, growing);
+function node(token: Token, streaming: boolean): Node {
+  if (token.type === 'code') return code(token as Tokens.Code, streaming);
+  if (token.type === 'list') return list(token as Tokens.List, streaming);
+  if (token.type === 'blockquote') return quote(token as Tokens.Blockquote, streaming);
+  if (isDetails(token)) return fold(token, streaming);
   return { kind: 'html', html: html([token]), heading: token.type === 'heading' };
 }
 
-function quote(token: Tokens.Blockquote, growing: boolean): Quote {
-  const { alert, tokens } = alertOf(token.tokens, growing);
-  return { kind: 'quote', alert, children: nodes(tokens, growing) };
+function quote(token: Tokens.Blockquote, streaming: boolean): Quote {
+  const { alert, tokens } = alertOf(token.tokens, streaming);
+  return { kind: 'quote', alert, children: nodes(tokens, streaming) };
 }
 
-function fold({ summary, tokens, open, closed }: Details, growing: boolean): Fold {
+function fold({ summary, tokens, open, closed }: Details, streaming: boolean): Fold {
   return {
     kind: 'fold',
     // A summary is a button itself, and must not contain others.
     summary: inline(summary).replaceAll(' class="md-ref"', ''),
     // Without a closing tag it contains all the rest, which must not be hidden.
     open: open || !closed,
-    children: nodes(tokens, growing && !closed),
+    children: nodes(tokens, streaming && !closed),
   };
 }
 
@@ -107,17 +107,17 @@ function inline(tokens: Token[]): string {
   return html([{ type: 'text', raw: '', text: '', tokens }]);
 }
 
-function code(token: Tokens.Code, growing: boolean): Code {
+function code(token: Tokens.Code, streaming: boolean): Code {
   const language = /^\S{1,40}/.exec(token.lang ?? '')?.[0] ?? '';
-  const closed = token.codeBlockStyle === 'indented' ? !growing : CLOSED_FENCE.test(token.raw);
-  return { kind: 'code', language, text: token.text, growing: growing && !closed };
+  const closed = token.codeBlockStyle === 'indented' ? !streaming : CLOSED_FENCE.test(token.raw);
+  return { kind: 'code', language, text: token.text, streaming: streaming && !closed };
 }
 
-function list(token: Tokens.List, growing: boolean): List {
+function list(token: Tokens.List, streaming: boolean): List {
   const items = token.items.map((item, index) => ({
     task: item.task,
     checked: item.checked === true,
-    children: nodes(item.tokens, growing && index === token.items.length - 1),
+    children: nodes(item.tokens, streaming && index === token.items.length - 1),
   }));
   const start = token.start === '' ? 1 : token.start;
   return { kind: 'list', ordered: token.ordered, start, loose: token.loose, items };

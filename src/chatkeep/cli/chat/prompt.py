@@ -102,10 +102,10 @@ def _is_command() -> bool:
 def _completer(commands: Mapping[str, str], arguments: Callable[[str], list[str]]) -> Completer:
     """Complete commands, shown with their help, and then their arguments."""
     names = WordCompleter(list(commands), meta_dict=commands, sentence=True)
-    words = NestedCompleter(
+    arguments_completer = NestedCompleter(
         {name: WordCompleter(partial(arguments, name), sentence=True) for name in commands},
         ignore_case=False,
     )
     # Both complete names; without the help there is a second of each.
-    merged = merge_completers([names, words], deduplicate=True)
+    merged = merge_completers([names, arguments_completer], deduplicate=True)
     return ConditionalCompleter(merged, Condition(_is_command))

@@ -67,15 +67,18 @@ def list_(
 
 
 @commands.command(
+    "show",
     help="""Print a session's conversation.
 
     \b
     Examples:
       chatkeep sessions show trip/lisbon
       chatkeep sessions show trip/lisbon --json | jq .messages
-    """
+    """,
 )
-def show(session_id: SessionId, url: Url = None, key: Key = None, json: Json = False) -> None:
+def show_session(
+    session_id: SessionId, url: Url = None, key: Key = None, json: Json = False
+) -> None:
     from rich.console import Console
 
     from chatkeep.cli.chat.markdown import TerminalMarkdown

@@ -1,7 +1,7 @@
-"""The floor: LangChain's own OpenAI client in a bare event loop, with nothing around it.
+"""The baseline: LangChain's own OpenAI client in a bare event loop, with nothing around it.
 
-`python -m benchmarks.floor` reads lines of JSON, `{"clients", "turns", "message"}`, makes that many
-calls, and writes a line with the seconds of each to its first token and to its end. The model
+`python -m benchmarks.baseline` reads lines of JSON, `{"clients", "turns", "message"}`, makes as
+many calls, and writes a line with the seconds of each to its first token and to its end. The model
 object is the one that Chatkeep uses with `CHATKEEP_MODEL_CLIENT=langchain`, and the prompt has as
 many messages.
 """
