@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from chatkeep import telemetry
 from chatkeep.domain.errors import ChatError, ModelFailed
-from chatkeep.domain.model import Call, CallKind, Completion, Prompt, Role, Status
+from chatkeep.domain.model import Call, CallKind, Completion, Prompt, PromptMessage, Role, Status
 from chatkeep.providers import Providers
 from chatkeep.providers.answer import Answer, ReplyTooLongError
 from chatkeep.providers.protocol import ProviderModel, ProviderOptions
@@ -19,7 +19,7 @@ from chatkeep.providers.text import Cleaner
 from chatkeep.titles import choice_prompt
 from tests.unit.test_own_client import END, Provider, event
 
-PROMPT = Prompt(None, ((Role.USER, "Hello?"),))
+PROMPT = Prompt(None, (PromptMessage(Role.USER, "Hello?"),))
 MODEL = "openai:any"
 
 

@@ -17,7 +17,7 @@ from chatkeep.app import make_providers
 from chatkeep.cli import configuration
 from chatkeep.cli.server.local import database_path
 from chatkeep.domain.errors import ChatError
-from chatkeep.domain.model import CallKind, Prompt, Role
+from chatkeep.domain.model import CallKind, Prompt, PromptMessage, Role
 from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables
 from chatkeep.store import backup, database_files
 from chatkeep.store.lock import address_of_holder
@@ -165,7 +165,7 @@ async def _models(settings: Settings) -> list[Finding]:
     findings = []
     names = dict.fromkeys((*providers.names, settings.title_model or settings.model))
     for name in names:
-        prompt = Prompt(None, ((Role.USER, "Say yes."),), max_tokens=PROBE_TOKENS)
+        prompt = Prompt(None, (PromptMessage(Role.USER, "Say yes."),), max_tokens=PROBE_TOKENS)
         try:
             async with asyncio.timeout(MODEL_SECONDS):
                 await providers.answer(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 DEFAULT_TENANT = "default"
 
@@ -240,20 +240,27 @@ class SessionDefaults:
     context_messages: int
 
 
+class PromptMessage(NamedTuple):
+    """A message as a model is sent it."""
+
+    role: Role
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What a model is sent.
 
     Attributes:
         system: The system prompt; `None` for none.
-        messages: Role and text of each, oldest first.
+        messages: Those of the conversation, oldest first.
         temperature: From 0 to 2; `None` for the provider's default.
         max_tokens: Of the answer; `None` for the provider's default.
         grammar: In GBNF (llama.cpp); only models that a grammar can hold obey it.
     """
 
     system: str | None
-    messages: tuple[tuple[Role, str], ...]
+    messages: tuple[PromptMessage, ...]
     temperature: float | None = None
     max_tokens: int | None = None
     grammar: str | None = None

@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 from chatkeep import telemetry
-from chatkeep.domain.model import Completion, Prompt, Role
+from chatkeep.domain.model import Completion, Prompt, PromptMessage, Role
 from chatkeep.idle_timer import IdleTimer
 from chatkeep.providers.answer import Answer, ReplyTooLongError
 from chatkeep.providers.protocol import Capabilities, ProviderModel, ProviderOptions
@@ -56,19 +56,19 @@ async def complete(model: ProviderModel, prompt: Prompt, answer: Answer) -> Comp
         raise
 
 
-def opening(capabilities: Capabilities, first: Role) -> tuple[Role, str] | None:
+def opening(capabilities: Capabilities, first: Role) -> PromptMessage | None:
     """The message to send before a conversation whose first message has this role."""
     if capabilities.needs_user_first and first in {Role.ASSISTANT, Role.TOOL}:
-        return Role.USER, OPENING
+        return PromptMessage(Role.USER, OPENING)
     return None
 
 
 def _messages(model: ProviderModel, prompt: Prompt) -> list[tuple[str, str]]:
     """The prompt as LangChain takes it, with an opening where the provider may demand one."""
     messages = [] if prompt.system is None else [("system", prompt.system)]
-    if (first := opening(model.capabilities, prompt.messages[0][0])) is not None:
-        messages.append((ROLES[first[0]], first[1]))
-    return messages + [(ROLES[role], content) for role, content in prompt.messages]
+    if (first := opening(model.capabilities, prompt.messages[0].role)) is not None:
+        messages.append((ROLES[first.role], first.text))
+    return messages + [(ROLES[role], text) for role, text in prompt.messages]
 
 
 async def _read(

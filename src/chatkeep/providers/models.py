@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from chatkeep import telemetry
 from chatkeep.domain.errors import ChatError, InvalidRequest, ModelMisconfigured
-from chatkeep.domain.model import Call, CallKind, Completion, Prompt, Role, Status
+from chatkeep.domain.model import Call, CallKind, Completion, Prompt, PromptMessage, Role, Status
 from chatkeep.providers import tokens
 from chatkeep.providers.answer import Answer
 from chatkeep.providers.call import complete, opening
@@ -103,7 +103,7 @@ class Providers:
         prompts = {name: model.system_prompt for name, model in self._models.items()}
         return {name: prompt for name, prompt in prompts.items() if prompt is not None}
 
-    def opening(self, name: str, first: Role) -> tuple[Role, str] | None:
+    def opening(self, name: str, first: Role) -> PromptMessage | None:
         """The message that is sent before a context whose first message has this role."""
         return opening(self.capabilities(name), first)
 

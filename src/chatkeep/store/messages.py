@@ -7,7 +7,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from chatkeep.domain.errors import MessageNotFound, SessionNotFound
-from chatkeep.domain.model import Message, Role, Status
+from chatkeep.domain.model import Message, PromptMessage, Role, Status
 from chatkeep.domain.times import rfc3339
 from chatkeep.store import branches
 from chatkeep.store.prepared import PreparedSelect, PreparedStatement, TypedSelect
@@ -166,10 +166,11 @@ def window(
 
 def context(
     conn: sa.Connection, *, session_pk: int, head_seq: int | None, limit: int, until: int
-) -> tuple[tuple[Role, str], ...]:
+) -> tuple[PromptMessage, ...]:
     """The messages that a model reads of the path to `head_seq`, oldest first; see `window`."""
     rows = window(conn, session_pk=session_pk, head_seq=head_seq, limit=limit, until=until)
-    return tuple((Role(row.role), row.content or "") for row in reversed(rows) if row.is_read)
+    read = (row for row in reversed(rows) if row.is_read)
+    return tuple(PromptMessage(Role(row.role), row.content or "") for row in read)
 
 
 def _window_statement() -> sa.Select[tuple[str, int | None, int, str, str | None, int]]:

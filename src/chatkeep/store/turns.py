@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 import sqlalchemy as sa
 
-from chatkeep.domain.model import Call, Completion, Role, Status, SystemPrompts, Turn
+from chatkeep.domain.model import Call, Completion, PromptMessage, Role, Status, SystemPrompts, Turn
 from chatkeep.store import messages, rows, usage
 from chatkeep.store.rows import RunningTurn, TreeMessage
 from chatkeep.store.tables import SessionRow, SessionValues, TurnRow, TurnValues
@@ -40,7 +40,7 @@ class StartedTurn:
     turn: Turn
     session_pk: int
     system_prompt: str | None
-    context: tuple[tuple[Role, str], ...]
+    context: tuple[PromptMessage, ...]
     message: str
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 
-from chatkeep.domain.model import Prompt, Role
+from chatkeep.domain.model import Prompt, PromptMessage, Role
 from chatkeep.titles.candidates import candidates
 from chatkeep.titles.words import READ_CHARS
 
@@ -83,15 +83,12 @@ def choice_prompt(message: str) -> Prompt | None:
     )
 
 
-def _conversation(
-    examples: tuple[tuple[str, str], ...], message: str
-) -> tuple[tuple[Role, str], ...]:
-    shown = [
-        line
-        for example, title in examples
-        for line in ((Role.USER, _as_data(example)), (Role.ASSISTANT, title))
-    ]
-    return (*shown, (Role.USER, _as_data(message)))
+def _conversation(examples: tuple[tuple[str, str], ...], message: str) -> tuple[PromptMessage, ...]:
+    messages: list[PromptMessage] = []
+    for example, title in examples:
+        messages.append(PromptMessage(Role.USER, _as_data(example)))
+        messages.append(PromptMessage(Role.ASSISTANT, title))
+    return (*messages, PromptMessage(Role.USER, _as_data(message)))
 
 
 def _as_data(message: str) -> str:

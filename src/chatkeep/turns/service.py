@@ -195,8 +195,8 @@ class TurnService:
         opening = self._providers.opening(receipt.model, receipt.messages[0].role)
         if opening is None:
             return receipt
-        role, text = opening
-        return replace(receipt, messages=(SentMessage(None, role, text), *receipt.messages))
+        first = SentMessage(None, opening.role, opening.text)
+        return replace(receipt, messages=(first, *receipt.messages))
 
     async def _read(self, caller: Caller, turn_id: str) -> turn_records.StoredTurn:
         return await self._store.read(turn_records.find, tenant=caller.tenant, turn_id=turn_id)
