@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chatkeep.store import backup
 from tests.process import Server, run_command, until
 from tests.upstream import Upstream
 
@@ -51,6 +52,23 @@ def load(server: Server) -> Iterator[list[dict[str, str]]]:
 def chatkeep(server: Server, *arguments: str, **env: str) -> None:
     done = run_command(*arguments, env={**server.env, **env}, folder=server.folder.parent)
     assert done.returncode == 0, done.stderr
+
+
+def test_databases_that_are_replaced_within_a_second_all_stay(
+    server: Server, tmp_path: Path
+) -> None:
+    copy, target = tmp_path / "copy.db", tmp_path / "restored" / "chatkeep.db"
+    for number in range(4):
+        server.chat(f"session {number}", "hello")
+    chatkeep(server, "backup", str(copy))
+    target.parent.mkdir(mode=0o700)
+    # In one process, for a command takes a second itself.
+    asides = [backup.restore(copy, target)[1] for _ in range(4)]
+    assert asides[0] is None
+    assert len({*asides[1:]}) == 3
+    for aside in asides[1:]:
+        assert aside is not None
+        assert backup.check(aside).sessions == 4
 
 
 def test_a_backup_under_load_is_whole(

@@ -4,6 +4,7 @@ Plain SQLite, because it works on files that no `Store` has opened.
 """
 
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -132,7 +133,7 @@ def _put_aside(path: Path) -> Path | None:
         The second name; `None` if there is no database.
 
     """
-    before = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
+    before = _unused_name(path.with_name(f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}"))
     wal = Path(f"{path}-wal")
     if database_files.obstacle(path) is None and path.exists():
         with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path, "rw")) as conn:
@@ -148,6 +149,16 @@ def _put_aside(path: Path) -> Path | None:
     for suffix in ("-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     return before if before.exists() else None
+
+
+def _unused_name(path: Path) -> Path:
+    """This name, or with a number if a restore in the same second has used it."""
+    names = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(
+        name
+        for name in itertools.chain((path,), names)
+        if not name.exists() and not Path(f"{name}-wal").exists()
+    )
 
 
 @contextlib.contextmanager
