@@ -504,7 +504,10 @@ for _status in (301, 302, 303, 307, 308):
 _add("HTTP 400 with the key", _refusal(400, {"message": f"Incorrect API key provided: {KEY}"}))
 _add("an error with the key", _stream(lambda d: [d.error(message=f"no account of {KEY}")]))
 _add("the key as the answer", _stream(lambda d: whole(d, f"You sent {KEY}, did you?")))
-_add("the key in pieces", _stream(lambda d: whole(d, "You sent ", *KEY, ", did you?")))
+# Pieces of four characters: up to three alone may be anything, and are passed on at once.
+_add("the key in pieces", _stream(lambda d: whole(
+    d, "You sent ", *(KEY[at : at + 4] for at in range(0, len(KEY), 4)), ", did you?"
+)))  # fmt: skip
 _add("the key, cut off", _stream(lambda d: [d.begin(), d.text("So: " + KEY[:10])], end="cut"))
 
 # Silence.
