@@ -40,10 +40,10 @@ async def accept(
     at: int = 1,
     max_queued: int = 16,
     **more: Any,
-) -> turn_creation.Accepted:
+) -> turn_creation.CreatedTurn:
     request = TurnRequest(session_id, f"{message} {more}".encode(), message, **more)
     accepted = await post(store, request, at=at, max_queued=max_queued)
-    assert isinstance(accepted, turn_creation.Accepted)
+    assert isinstance(accepted, turn_creation.CreatedTurn)
     return accepted
 
 
@@ -54,7 +54,7 @@ async def post(
     at: int = 1,
     max_queued: int = 16,
     tenant: str = "default",
-) -> turn_creation.Accepted | idempotency.DuplicateRequest:
+) -> turn_creation.CreatedTurn | idempotency.DuplicateRequest:
     return await store.write(
         turn_creation.create_turn,
         tenant=tenant,
@@ -81,7 +81,7 @@ async def end(
 
 async def cancel(store: Store, turn_id: str) -> Status:
     return await store.write(
-        turn_creation.cancel_waiting,
+        turn_creation.cancel_queued,
         tenant="default",
         turn_id=turn_id,
         error_code="turn-cancelled",

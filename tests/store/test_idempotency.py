@@ -29,7 +29,7 @@ def repeat(message: str, session_id: str = "s") -> TurnRequest:
 def test_a_key_stands_for_its_turn_for_a_day(store: Store) -> None:
     async def work() -> None:
         first = await post(store, keyed("k"), at=NOW)
-        assert isinstance(first, turn_creation.Accepted)
+        assert isinstance(first, turn_creation.CreatedTurn)
         last = NOW + KEY_MICROSECONDS - 1
         assert await post(store, keyed("k"), at=last) == DuplicateRequest(first.turn.turn_id)
         with pytest.raises(IdempotencyKeyReused):
@@ -38,7 +38,7 @@ def test_a_key_stands_for_its_turn_for_a_day(store: Store) -> None:
             await post(store, TurnRequest("t", b"t", "hello", idempotency_key="k"), at=last)
 
         later = await post(store, keyed("k", "other"), at=NOW + KEY_MICROSECONDS)
-        assert isinstance(later, turn_creation.Accepted)
+        assert isinstance(later, turn_creation.CreatedTurn)
         assert await post(
             store, keyed("k", "other"), at=NOW + KEY_MICROSECONDS
         ) == DuplicateRequest(later.turn.turn_id)
@@ -49,7 +49,7 @@ def test_a_key_stands_for_its_turn_for_a_day(store: Store) -> None:
 def test_a_clock_that_stands_still_or_jumps_back_doubles_nothing(store: Store) -> None:
     async def work() -> None:
         first = await post(store, keyed("k"), at=NOW)
-        assert isinstance(first, turn_creation.Accepted)
+        assert isinstance(first, turn_creation.CreatedTurn)
         for at in (NOW, NOW - 5, 1):
             assert await post(store, keyed("k"), at=at) == DuplicateRequest(first.turn.turn_id)
             assert await post(store, repeat("hello"), at=at) == DuplicateRequest(first.turn.turn_id)
@@ -72,13 +72,13 @@ def test_a_key_of_a_deleted_session_makes_none_for_a_day(store: Store) -> None:
                 await post(store, keyed("k"), at=NOW + 6)
         # Another request is another matter.
         other = await post(store, keyed("k", "other"), at=NOW + 7)
-        assert isinstance(other, turn_creation.Accepted)
+        assert isinstance(other, turn_creation.CreatedTurn)
         await end(store, other.turn.turn_id, at=NOW + 8)
         await store.write(deletion.soft_delete, **session, at=NOW + 9)
 
         later = NOW + 10 + KEY_MICROSECONDS
         again = await post(store, keyed("k"), at=later)
-        assert isinstance(again, turn_creation.Accepted)
+        assert isinstance(again, turn_creation.CreatedTurn)
         await end(store, again.turn.turn_id, at=later)
         await store.write(deletion.soft_delete, **session, at=later)
 
@@ -107,9 +107,9 @@ def test_a_marked_repeat_joins_the_newest_turn_with_the_same_body_for_a_minute(
         assert await post(store, request, at=NOW + REPEAT_MICROSECONDS) == joined
 
         late = await post(store, request, at=NOW + 5 + REPEAT_MICROSECONDS)
-        assert isinstance(late, turn_creation.Accepted)
+        assert isinstance(late, turn_creation.CreatedTurn)
         elsewhere = await post(store, repeat("hello", "t"), at=NOW + 8)
-        assert isinstance(elsewhere, turn_creation.Accepted)
+        assert isinstance(elsewhere, turn_creation.CreatedTurn)
 
     run(work)
 

@@ -50,7 +50,7 @@ async def choose(store: Store, session_id: str, message_id: str) -> Any:
     )
 
 
-async def read_by(accepted: turn_creation.Accepted) -> list[str]:
+async def read_by(accepted: turn_creation.CreatedTurn) -> list[str]:
     assert accepted.started is not None
     return [content for _, content in accepted.started.context]
 

@@ -192,7 +192,7 @@ def test_a_write_that_fails_harms_none_that_shares_its_commit(store: Store) -> N
         failing = [store.write(fail) for _ in range(5)]
         results = await asyncio.gather(*writes, *failing, return_exceptions=True)
 
-        assert sum(isinstance(result, turn_creation.Accepted) for result in results) == 20
+        assert sum(isinstance(result, turn_creation.CreatedTurn) for result in results) == 20
         assert sum(isinstance(result, ZeroDivisionError) for result in results) == 5
         assert len(await store.read(sessions.keys, tenant="default")) == 20
 

@@ -1,4 +1,4 @@
-"""Steps before a turn: accept one, or recognise that it was accepted; cancel one that waits."""
+"""Before a turn runs: create it, unless the request made it before, or cancel it in the queue."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,18 +25,25 @@ QUEUE_RETRY_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """A turn that is on disk. `started` is `None` while another turn of its session runs.
+class CreatedTurn:
+    """A turn that is stored.
 
-    `running` is that other turn's id. `created` is the session, as it is listed, if this is its
-    first turn. `first_message` is there as long as the session has no title of a model.
+    Attributes:
+        turn: The turn.
+        session_pk: Its session.
+        started: What its run needs, or that of the turn that was queued longest; `None` while
+            another turn of the session runs.
+        running: That other turn's id.
+        new_session: The session as it is listed, if this is its first turn.
+        first_message: What the model makes the title from, until there is such a title.
+
     """
 
     turn: Turn
     session_pk: int
     started: StartedTurn | None
     running: str | None
-    created: Session | None
+    new_session: Session | None
     first_message: str | None
 
 
@@ -57,7 +64,7 @@ def create_turn(
     max_queued: int,
     make_title: Callable[[str, int], str],
     at: int,
-) -> Accepted | idempotency.DuplicateRequest:
+) -> CreatedTurn | idempotency.DuplicateRequest:
     """Store a turn, creating its session where needed, and start it if none runs or waits.
 
     Args:
@@ -110,16 +117,17 @@ def create_turn(
         started = start_turn(conn, session, turn, request.message, new, runner)
         turn = started.turn
     first_message = _first_message(conn, session, request.message)
-    created = None if session.turn_count else sessions.listed(conn, tenant=tenant, pk=session.pk)
-    return Accepted(turn, session.pk, started, queue.running, created, first_message)
+    is_new = session.turn_count == 0
+    listed = sessions.listed(conn, tenant=tenant, pk=session.pk) if is_new else None
+    return CreatedTurn(turn, session.pk, started, queue.running, listed, first_message)
 
 
-def cancel_waiting(
+def cancel_queued(
     conn: sa.Connection, *, tenant: str, turn_id: str, error_code: str, error_detail: str, at: int
 ) -> Status:
-    """Cancel a turn that waits; any other is left as it is.
+    """Cancel a queued turn; any other is left as it is.
 
-    Its message stays, and moves into the tree when it would have been the turn's time.
+    Its message stays, and moves into the tree when the turn would have started.
 
     Args:
         conn: The connection.

@@ -119,12 +119,12 @@ class TurnService:
         if request.options.model is not None:
             self._providers.check(request.options.model)
         # Shielded: a caller who leaves between the commit and the start must not stop the turn.
-        accepting = self._background.spawn(TASKS, self._accept(caller, request))
-        accepted = await asyncio.shield(accepting)
-        if isinstance(accepted, DuplicateRequest):
-            stream = await self.find_stream(caller, accepted.turn_id)
+        task = self._background.spawn(TASKS, self._create(caller, request))
+        stream = await asyncio.shield(task)
+        if isinstance(stream, DuplicateRequest):
+            stream = await self.find_stream(caller, stream.turn_id)
             return SubmittedTurn(stream, is_replay=True)
-        return SubmittedTurn(accepted, is_replay=False)
+        return SubmittedTurn(stream, is_replay=False)
 
     async def find_stream(self, caller: Caller, turn_id: str) -> TurnStream:
         """The stream of a turn: the active one, or one made from the rows of a turn that has ended.
@@ -172,7 +172,7 @@ class TurnService:
         """
         reason = TurnCancelled()
         status_before = await self._store.write(
-            turn_creation.cancel_waiting,
+            turn_creation.cancel_queued,
             tenant=caller.tenant,
             turn_id=turn_id,
             error_code=reason.code,
@@ -201,8 +201,8 @@ class TurnService:
     async def _read(self, caller: Caller, turn_id: str) -> turn_records.StoredTurn:
         return await self._store.read(turn_records.find, tenant=caller.tenant, turn_id=turn_id)
 
-    async def _accept(self, caller: Caller, request: TurnRequest) -> TurnStream | DuplicateRequest:
-        accepted = await self._store.write(
+    async def _create(self, caller: Caller, request: TurnRequest) -> TurnStream | DuplicateRequest:
+        created = await self._store.write(
             turn_creation.create_turn,
             tenant=caller.tenant,
             request=request,
@@ -211,23 +211,25 @@ class TurnService:
             make_title=provisional_title,
             at=now(),
         )
-        if isinstance(accepted, DuplicateRequest):
-            return accepted
-        turn = accepted.turn
+        if isinstance(created, DuplicateRequest):
+            return created
+        turn = created.turn
         stream = self._registry.open(turn, caller.tenant)
-        if accepted.created is not None:
-            self._notifications.publish(caller.tenant, EventType.SESSION_CREATED, accepted.created)
-        if accepted.first_message is not None:
-            call = self._titles.start(caller.tenant, accepted.session_pk, accepted.first_message)
+        if created.new_session is not None:
+            self._notifications.publish(
+                caller.tenant, EventType.SESSION_CREATED, created.new_session
+            )
+        if created.first_message is not None:
+            call = self._titles.start(caller.tenant, created.session_pk, created.first_message)
             if call is not None:
-                _announce_title(call, stream, awaited=accepted.created is not None)
-        if accepted.started is not None:
-            self._runner.start(accepted.started, caller.tenant)
+                _announce_title(call, stream, awaited=created.new_session is not None)
+        if created.started is not None:
+            self._runner.start(created.started, caller.tenant)
         else:
             queued = TurnQueued(turn.turn_id, turn.session_id)
             self._notifications.publish(caller.tenant, EventType.TURN_QUEUED, queued)
-        if accepted.running is not None and request.on_busy is OnBusy.INTERRUPT:
-            running = self._registry.get(accepted.running)
+        if created.running is not None and request.on_busy is OnBusy.INTERRUPT:
+            running = self._registry.get(created.running)
             if running is not None:
                 running.stop(TurnCancelled("A newer message interrupted this turn."))
         return stream
