@@ -227,7 +227,7 @@ def _unpack(file: IO[bytes], stack: contextlib.ExitStack) -> tuple[IO[bytes], in
         raise zipfile.BadZipFile(f"there is no {CONVERSATIONS} in it")
     # The other methods are unpacked without a limit of memory.
     if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        raise zipfile.BadZipFile("it is not compressed by deflation, which is all that is read")
+        raise zipfile.BadZipFile("it is not compressed with Deflate, the only supported method")
     return stack.enter_context(archive.open(member)), member.file_size
 
 
