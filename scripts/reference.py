@@ -68,8 +68,8 @@ These are read by the commands that call a server. They are not settings of the 
 COMMANDS = """\
 # Commands
 
-Every command has `--help`. A command that needs a server uses the one that holds the local
-database; if none runs, it opens the database itself.
+Every command has `--help`. A command that needs a server uses the one running on the local
+database; if there is none, it opens the database itself.
 """
 
 API = """\
@@ -128,10 +128,10 @@ PROVIDER_VARIABLES = {
 EXIT_CODES = {
     ExitCode.DONE: "Done.",
     ExitCode.FAILED: "Failed.",
-    ExitCode.USAGE: "Wrong usage, or settings that cannot be used.",
+    ExitCode.USAGE: "Wrong usage, or invalid settings.",
     ExitCode.NOT_FOUND: "Not found.",
     ExitCode.INTERRUPTED: "Stopped by Ctrl-C.",
-    ExitCode.UNREAD: "The reader of the output closed it.",
+    ExitCode.UNREAD: "The program reading the output closed it.",
 }
 
 TYPE_NAMES = {"string": "text", "integer": "whole number", "boolean": "true or false"}

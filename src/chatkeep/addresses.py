@@ -8,7 +8,7 @@ _LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST_NAME = rf"({_LABEL}\.)*{_LABEL}\.?"
 """A name in lower case. No standard allows the underscore, but names of containers have it."""
 
-NO_URL = "is not a URL; write http:// or https:// and a host, perhaps a port and a path"
+NO_URL = "it is not a URL; write http:// or https://, a host, and optionally a port and a path"
 
 
 def is_ip_address(host: str) -> bool:
@@ -46,7 +46,7 @@ def web_address(address: str) -> str:
     if not is_ip_address(host) and not re.fullmatch(HOST_NAME, host.lower()):
         raise ValueError(NO_URL)
     if "@" in url.netloc:
-        raise ValueError("must not have a user name or a password in it")
+        raise ValueError("it must not contain a user name or a password")
     if "?" in address or "#" in address:
-        raise ValueError("must end with its path, without ? or #")
+        raise ValueError("it must end with the path, without ? or #")
     return address

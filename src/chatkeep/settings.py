@@ -56,48 +56,51 @@ class ServerSettings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 selects a free one.")
     listen_without_key: bool = Field(
-        False, description="Listen on an address that others can reach although no key is needed."
+        False,
+        description="Listen on an address that others can reach, even though no key is required.",
     )
     allowed_hosts: CommaSeparated = Field(
-        (), description="Other host names under which the server is reached, comma-separated."
+        (), description="Additional host names by which the server can be reached, comma-separated."
     )
     allowed_origins: CommaSeparated = Field(
-        (), description="Web pages that may call the server (CORS), comma-separated origins."
+        (), description="Origins of web pages that may call the server (CORS), comma-separated."
     )
     image_hosts: CommaSeparated = Field(
         (),
         description="Hosts from which the page loads images, comma-separated: "
-        "`images.example.com`, `*.example.org`; `*` is every host.",
+        "`images.example.com`, `*.example.org`; `*` means every host.",
     )
     data_dir: Path = Field(
         Path(platformdirs.user_data_dir("chatkeep", appauthor=False)),
-        description="The folder of the server's files.",
+        description="The folder for the server's files.",
     )
     database_url: str = Field(
-        "", description="`sqlite:///path`; empty is `chatkeep.db` in the data folder."
+        "", description="`sqlite:///path`; if empty, `chatkeep.db` in the data folder."
     )
-    reader_threads: int = Field(
-        4, ge=1, le=64, description="Threads that read from the database at the same time."
-    )
+    reader_threads: int = Field(4, ge=1, le=64, description="Threads that read from the database.")
     write_queue: int = Field(
         10_000,
         ge=1,
         le=1_000_000,
-        description="Writes that may wait for the database at the same time.",
+        description="Maximum number of queued database writes.",
     )
 
     model: str = Field(EMBEDDED_MODEL, description="The default model, as `provider:name`.")
-    models: CommaSeparated = Field((), description="Further models on offer, comma-separated.")
-    title_model: str = Field("", description="The model that makes titles; empty is the default.")
+    models: CommaSeparated = Field(
+        (), description="Additional models that can be chosen, comma-separated."
+    )
+    title_model: str = Field(
+        "", description="The model that generates titles; if empty, the default model."
+    )
     system_prompt: str = Field(
         "You are a helpful assistant. Answer in the language of the user, clearly and to the "
         "point. If you do not know something, say so.",
-        description="The system prompt; in the file, an empty text is none.",
+        description="The system prompt; in the file, an empty text means none.",
     )
     context_messages: int = Field(
-        5, ge=0, le=1_000, description="Prior messages that the model reads."
+        5, ge=0, le=1_000, description="Number of previous messages that the model reads."
     )
     model_client: Literal["direct", "langchain"] = Field(
         "direct", description="Which client calls OpenAI's API: the server's own, or LangChain's."
@@ -105,22 +108,22 @@ class ServerSettings(BaseSettings):
     first_token_timeout: Seconds = Field(
         300,
         ge=0.01,
-        description="Seconds without a sign of life before an answer's first token: a model may "
-        "think in silence.",
+        description="Seconds without data before a reply's first token; a model may be reasoning "
+        "silently.",
     )
     model_timeout: Seconds = Field(
         60,
         ge=0.01,
-        description="Seconds without a sign of life (text, reasoning, a comment) after the first "
-        "token, before a call is given up.",
+        description="Seconds without data (text, reasoning, a comment) after the first token, "
+        "before a call fails.",
     )
     model_retries: int = Field(
-        2, ge=0, le=10, description="Times that a failed call is repeated before any text came."
+        2, ge=0, le=10, description="Retries of a call that failed before any text arrived."
     )
-    turn_timeout: Seconds = Field(900, ge=0.01, description="Seconds that a turn may run in all.")
+    turn_timeout: Seconds = Field(900, ge=0.01, description="Seconds that a turn may run in total.")
     title_timeout: Seconds = Field(60, ge=0.01, description="Seconds that a title call may take.")
     title_wait: Seconds = Field(
-        2, ge=0, description="Seconds that a first answer waits for its title."
+        2, ge=0, description="Seconds that a first reply waits for the title."
     )
     max_reply_chars: int = Field(
         4_000_000, ge=1, le=100_000_000, description="Characters after which a reply is cut off."
@@ -132,7 +135,7 @@ class ServerSettings(BaseSettings):
     body_timeout: Seconds = Field(
         30,
         ge=0.01,
-        description="Seconds that the head of a request may take, and then its body again.",
+        description="Seconds for a request's head to arrive, and the same again for its body.",
     )
     max_message_chars: int = Field(
         100_000, ge=1, le=100_000_000, description="Longest message, in Unicode characters."
@@ -141,10 +144,10 @@ class ServerSettings(BaseSettings):
         5_000,
         ge=1,
         le=1_000_000,
-        description="Requests, streams included, that are served at the same time.",
+        description="Maximum number of concurrent requests, including streams.",
     )
     heartbeat_seconds: Seconds = Field(
-        15, ge=0.01, description="Seconds of silence after which a stream sends a comment."
+        15, ge=0.01, description="Seconds without events after which a stream sends a comment."
     )
     reader_timeout: Seconds = Field(
         30,
@@ -152,31 +155,34 @@ class ServerSettings(BaseSettings):
         description="Seconds after which a client that does not read its stream is disconnected.",
     )
     lease_seconds: Seconds = Field(
-        30, ge=0.01, description="Seconds after which a process that runs turns counts as dead."
+        30,
+        ge=0.01,
+        description="Seconds without a sign of life after which a process that runs turns is "
+        "presumed dead.",
     )
     max_queued_turns: int = Field(
-        16, ge=0, le=100_000, description="Turns of one session that may wait for its running one."
+        16, ge=0, le=100_000, description="Maximum number of queued turns in one session."
     )
     max_running_turns: int = Field(
-        1_000, ge=1, le=1_000_000, description="Turns that may run or wait at the same time."
+        1_000, ge=1, le=1_000_000, description="Maximum number of running and queued turns."
     )
     drain_seconds: Seconds = Field(
-        30, ge=0, description="Seconds that running turns get to end when the server stops."
+        30, ge=0, description="Seconds that running turns get to finish when the server stops."
     )
 
     retention_days: CommaSeparated = Field(
         (),
-        description="Days without activity after which a session is deleted, for one tenant as "
-        "`name=days`, comma-separated; empty keeps all.",
+        description="Days without activity after which sessions are deleted, for all tenants or, "
+        "as `name=days`, for one; comma-separated. If empty, sessions never expire.",
     )
     retention_check_seconds: Seconds = Field(
-        3_600, ge=0.01, description="Seconds between checks for sessions that are to be deleted."
+        3_600, ge=0.01, description="Seconds between checks for expired sessions."
     )
     max_feed_events: int = Field(
         1_000,
         ge=1,
         le=1_000_000,
-        description="Events that a reader of `GET /events` may be behind.",
+        description="Maximum number of events that a client of `GET /events` may fall behind.",
     )
     max_import_bytes: int = Field(
         4_294_967_296,
@@ -188,14 +194,14 @@ class ServerSettings(BaseSettings):
         67_108_864,
         ge=1_024,
         le=1_073_741_824,
-        description="Largest line, or conversation of another product, in an imported file.",
+        description="Largest line or conversation in an imported file, in bytes.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least important log lines that are written."
+        "info", description="The lowest level of log lines that are written."
     )
     log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="`auto` is `console` in a terminal, else one JSON object a line."
+        "auto", description="`auto` means `console` in a terminal, and JSON lines otherwise."
     )
 
     @classmethod
@@ -226,7 +232,7 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _names_a_folder(cls, value: object) -> object:
         if isinstance(value, str) and not value.strip():
-            raise ValueError("names no folder")
+            raise ValueError("it does not name a folder")
         return value
 
     @field_validator("host")
@@ -234,7 +240,9 @@ class ServerSettings(BaseSettings):
     def _is_an_address(cls, value: str) -> str:
         host = value.lower().removeprefix("[").removesuffix("]")
         if not is_ip_address(host) and not re.fullmatch(HOST_NAME, host):
-            raise ValueError("is not an address; write 127.0.0.1, ::1 or the name of this machine")
+            raise ValueError(
+                "it is not an address; write 127.0.0.1, ::1 or the name of this machine"
+            )
         return host
 
     @field_validator("allowed_hosts")
@@ -254,8 +262,8 @@ class ServerSettings(BaseSettings):
         for origin in origins:
             if not ORIGIN.fullmatch(origin):
                 raise ValueError(
-                    f"{origin!r} is not an origin; write https://chat.example.com, perhaps with a "
-                    "port, without a path"
+                    f"{origin!r} is not an origin; write https://chat.example.com, with or "
+                    "without a port, but without a path"
                 )
         return origins
 
@@ -271,7 +279,7 @@ class ServerSettings(BaseSettings):
             if provider not in PROVIDERS or not model or model != model.strip():
                 raise ValueError(
                     f"{name!r} is not a model; write provider:name, "
-                    f"with one of the providers {', '.join(PROVIDERS)}"
+                    f"where the provider is one of {', '.join(PROVIDERS)}"
                 )
         return value
 
@@ -300,9 +308,9 @@ class ServerSettings(BaseSettings):
             raise ValueError("only sqlite:///path is supported so far")
         file = value.removeprefix("sqlite:///")
         if file == ":memory:":
-            raise ValueError("a conversation is kept in a file, not in memory")
+            raise ValueError("conversations are stored in a file, not in memory")
         if value and (not file or "?" in file):
-            raise ValueError("write sqlite:///path, and nothing behind the path of a file")
+            raise ValueError("write sqlite:///path, with nothing after the path")
         return value
 
     # The last validator of the class: the library runs it first.
@@ -319,8 +327,8 @@ class ServerSettings(BaseSettings):
     def _is_safe_to_listen(self) -> Self:
         if not self.listen_without_key and not is_loopback(self.host):
             raise ValueError(
-                f"host {self.host} can be reached by others, and no key protects this server; "
-                "put a reverse proxy that checks who calls in front of 127.0.0.1, or set "
+                f"others can reach host {self.host}, and this server does not require a key; "
+                "listen on 127.0.0.1 behind a reverse proxy that authenticates clients, or set "
                 f"{PREFIX}LISTEN_WITHOUT_KEY=true"
             )
         return self
@@ -358,7 +366,7 @@ class Settings(ProviderSettings, ServerSettings):
 def _check_text(text: str, *, allowed: str) -> None:
     characters = set(text) - set(allowed)
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in characters):
-        raise ValueError("has control characters in it, or bytes that are not UTF-8")
+        raise ValueError("it contains control characters, or bytes that are not UTF-8")
 
 
 def config_file() -> Path | None:

@@ -255,12 +255,12 @@ def changed(conversations: bytes, number: int, **values: Any) -> bytes:
         ({"role": "nobody"}, "role"),
         ({"created_at": "yesterday"}, "created_at"),
         ({"created_at": "2026-01-01T00:00:00Z"}, "created_at"),
-        ({"turn_id": "turn_of_nobody"}, "a turn that is not there"),
+        ({"turn_id": "turn_of_nobody"}, "a turn that is missing"),
         ({"seq": 0}, "seq"),
         ({"seq": 2**63}, "seq"),
         ({"metadata": 5}, "metadata"),
         ({"head_seq": 999}, "head"),
-        ({"user_seq": 999}, "a message that is not there"),
+        ({"user_seq": 999}, "a message that is missing"),
         ({"options": {"unknown": 1}}, "options"),
         ({"status": "happy"}, "status"),
         ({"type": "unknown"}, "tag"),
@@ -414,11 +414,12 @@ def test_a_file_that_is_no_export_is_refused_with_what_would_be_one(fresh: TestC
         response = fresh.post("/import", content=body)
         assert (response.status_code, response.json()["detail"]) == (
             422,
-            "Not a conversation export. Chatkeep reads ChatGPT, Open WebUI and its own.",
+            "Not a conversation export. "
+            "Chatkeep reads exports from ChatGPT and Open WebUI, and its own.",
         )
     broken = fresh.post("/import", content=b'{"id": nothing}').json()["detail"]
     assert broken.startswith("Not a conversation export: it is not JSON")
-    assert broken.endswith(". Chatkeep reads ChatGPT, Open WebUI and its own.")
+    assert broken.endswith(". Chatkeep reads exports from ChatGPT and Open WebUI, and its own.")
 
 
 def test_what_is_nested_deeply_is_refused_before_it_costs_anything(fresh: TestClient) -> None:

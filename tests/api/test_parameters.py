@@ -32,7 +32,7 @@ def test_a_parameter_that_a_route_does_not_have_is_refused(
     assert problem(response) == (422, "invalid-request")
     (error,) = response.json()["errors"]
     assert error["parameter"] == "limitt"
-    assert error["detail"].endswith(f"which takes {', '.join(names) or 'none'}")
+    assert error["detail"].endswith(f"which accepts: {', '.join(names) or 'none'}")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_parameter_with_one_value_is_refused_when_it_is_there_twice(
     response = client.get(path)
 
     assert problem(response) == (422, "invalid-request")
-    expected = [{"parameter": parameter, "detail": "must be given only once"}]
+    expected = [{"parameter": parameter, "detail": "must appear only once"}]
     assert response.json()["errors"] == expected
 
 

@@ -58,14 +58,16 @@ def test_a_file_that_is_not_text_is_refused_with_the_reason(
 ) -> None:
     field(page).fill("Look at this")
     give(page, way, name, content, kind)
-    notice = page.get_by_text(f"{name} is not a text file. Chatkeep takes text only.")
+    notice = page.get_by_text(f"{name} is not a text file. Chatkeep accepts only text.")
     expect(notice).to_be_visible()
     expect(field(page)).to_have_value("Look at this")
 
 
 def test_a_file_that_is_too_long_for_a_message_is_refused(page: Page) -> None:
     give(page, "choose", "book.txt", b"word " * 20_001)
-    notice = page.get_by_text("book.txt is too long: a message has at most 100,000 characters.")
+    notice = page.get_by_text(
+        "book.txt is too long: a message can have at most 100,000 characters."
+    )
     expect(notice).to_be_visible()
     expect(field(page)).to_have_value("")
 

@@ -66,7 +66,7 @@ def test_a_server_that_dies_during_an_answer_completes_it_after_a_restart(
     expect(answers(page)).to_contain_text("first2")
 
     server.kill()
-    expect(answers(page)).to_contain_text("The connection is lost. Trying again…")
+    expect(answers(page)).to_contain_text("The connection was lost. Trying again…")
     # Only one element reports it.
     expect(page.get_by_text("Trying again…")).to_have_count(1)
     expect(answers(page)).to_contain_text("first2")
@@ -268,7 +268,7 @@ def test_an_answer_that_ended_while_the_connection_was_lost_is_shown_whole(
     expect(answers(page)).to_contain_text("word2")
     server.proxy.is_closed = True
     server.proxy.drop()
-    expect(answers(page)).to_contain_text("The connection is lost. Trying again…")
+    expect(answers(page)).to_contain_text("The connection was lost. Trying again…")
     pace.write(1_000)
     server.proxy.is_closed = False
     wait_until_answered(page)

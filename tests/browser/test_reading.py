@@ -20,7 +20,7 @@ from tests.upstream import Answer, Upstream
 
 
 def line(page: Page) -> Locator:
-    return page.get_by_text("The model no longer reads what is above")
+    return page.get_by_text("The model only reads the messages below")
 
 
 def after_line(page: Page) -> list[str]:
@@ -65,7 +65,9 @@ def test_a_message_without_an_answer_is_not_counted_and_shows_it(
         wait_until_answered(page)
     assert after_line(page)[0] == "Reply to: one"
     # It is no longer the newest, and still says why nothing follows.
-    expect(page.get_by_role("status").filter(has_text="No complete answer")).to_be_attached()
+    expect(
+        page.get_by_role("status").filter(has_text="did not give a complete answer")
+    ).to_be_attached()
     send(page, "four")
     expect(answers(page).last).to_contain_text("Reply to: four")
     read = [text for _, text in upstream.replies[-1].messages[1:-1]]

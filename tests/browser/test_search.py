@@ -112,7 +112,7 @@ def test_more_results_are_loaded_on_request(searching: Page) -> None:
 
 def test_a_search_without_results_shows_it(searching: Page) -> None:
     searching.keyboard.type("xylophone")
-    expect(searching.get_by_text("Nothing was found.")).to_be_visible()
+    expect(searching.get_by_text("Nothing found.")).to_be_visible()
     expect(hits(searching)).to_have_count(0)
     searching.keyboard.press("Enter")
     expect(box(searching)).to_be_focused()
@@ -123,7 +123,7 @@ def test_no_character_breaks_the_search(searching: Page) -> None:
         with searching.expect_response("**/search?**") as answer:
             box(searching).fill(written)
         assert answer.value.ok
-    expect(searching.get_by_text("Nothing was found.")).to_be_visible()
+    expect(searching.get_by_text("Nothing found.")).to_be_visible()
 
 
 def test_escape_closes_the_search_and_restores_the_focus(open_page: OpenPage) -> None:

@@ -155,7 +155,7 @@ def test_temperature_and_the_longest_answer_reach_the_model_and_stay(
     default = dialog.get_by_role("radio", name="Default (“You are a helpful assistant.")
     expect(default).to_be_checked()
     dialog.get_by_label("Temperature").fill("0.3")
-    dialog.get_by_label("Longest answer, in tokens").fill("77")
+    dialog.get_by_label("Maximum answer length, in tokens").fill("77")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_have_count(0)
     send(page, "after")
@@ -167,7 +167,7 @@ def test_temperature_and_the_longest_answer_reach_the_model_and_stay(
     )
     page.reload()
     expect(open_settings(page).get_by_label("Temperature")).to_have_value("0.3")
-    expect(page.get_by_label("Longest answer, in tokens")).to_have_value("77")
+    expect(page.get_by_label("Maximum answer length, in tokens")).to_have_value("77")
 
 
 def test_cancel_and_escape_and_a_size_that_cannot_be_change_nothing(

@@ -92,7 +92,7 @@ def test_estimated_tokens_are_marked(
     expect(page.get_by_text("Stopped.")).to_be_visible()
     choose_from_menu(page, "Usage")
     expect(row(page, SCRIPTED).get_by_role("cell").last).to_contain_text("≈")
-    expect(dialog(page).get_by_text("≈ contains estimates")).to_be_visible()
+    expect(dialog(page).get_by_text("≈ includes estimates")).to_be_visible()
 
 
 def test_usage_needs_only_the_keyboard(page: Page, server: Server) -> None:

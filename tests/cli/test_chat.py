@@ -20,7 +20,7 @@ from tests.upstream import Answer, Call, Upstream, polite
 
 CHAT = (sys.executable, "-m", "chatkeep", "chat")
 
-READY = "Ctrl-D leaves"
+READY = "Ctrl-D quits"
 
 
 def env() -> dict[str, str]:
@@ -145,7 +145,7 @@ def test_the_keys_at_the_prompt(server: Server, session: str) -> None:
         terminal.type(CTRL_C)
         terminal.wait("›", without="not this")
         terminal.type(CTRL_C)
-        terminal.wait("Ctrl-D or /quit leaves")
+        terminal.wait("Ctrl-D or /quit to quit")
         terminal.type("two" + ALT_ENTER + "lines")
         terminal.wait("› two\n  lines")
         terminal.type(ENTER)

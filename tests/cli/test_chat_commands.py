@@ -52,7 +52,7 @@ def test_a_model_that_is_chosen_is_the_session_s_in_later_runs_too(
         terminal.type("/model" + ENTER)
         terminal.wait("→ openai:scripted (default)", "openai:other")
         terminal.type("/model openai:none" + ENTER)
-        terminal.wait("There is no model openai:none on offer.")
+        terminal.wait("The model openai:none is not available.")
         terminal.type("/model openai:other" + ENTER)
         terminal.wait("Model: openai:other", "· chosen · openai:other")
         terminal.type("one" + ENTER)

@@ -99,7 +99,7 @@ def test_one_question_is_answered_with_what_is_piped_in(server: Server, upstream
     assert again["session_id"] == "mine"
     chatkeep(server, "chat", code=2)
     output = chatkeep(server, "chat", "-m", "openai:none", "x", code=1)
-    assert output == "There is no model openai:none on offer. Choose from: openai:scripted.\n"
+    assert output == "The model openai:none is not available. Choose from: openai:scripted.\n"
 
 
 def test_files_are_part_of_the_message(server: Server, upstream: Upstream, tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_the_doctor_shows_what_is_wrong_and_what_to_do(server: Server) -> None:
     server.stop()
     assert "error" in states(1, OPENAI_BASE_URL="http://127.0.0.1:9/v1").values()
     (server.folder / "chatkeep.db").write_bytes(b"nothing of this kind" * 1_000)
-    assert "is no database" in chatkeep(server, "doctor", "--no-models", code=1)
+    assert "is not a Chatkeep database" in chatkeep(server, "doctor", "--no-models", code=1)
     assert "cannot be used" in chatkeep(server, "doctor", CHATKEEP_PORT="many", code=1)
     output = chatkeep(server, "doctor", OPENAI_API_KEY="sk-secret key", code=1)
     assert "openai_api_key" in output.lower()

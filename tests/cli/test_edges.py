@@ -181,7 +181,7 @@ def test_an_export_that_fails_leaves_the_old_file(copied: Server, tmp_path: Path
     damage_table(copied, "messages")
     run = chatkeep(copied, "export", "-o", str(file))
     assert run.returncode == 1
-    assert "not whole" in run.stderr
+    assert "is incomplete" in run.stderr
     assert file.read_text() == "old"
     assert partials(tmp_path) == []
 

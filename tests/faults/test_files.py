@@ -130,7 +130,7 @@ def test_an_empty_file_is_not_taken_for_a_new_database(server: Server, has_lock:
 
     reason = refused(server)
     assert "is empty" in reason
-    assert "to begin anew" in reason
+    assert "to start over" in reason
     assert database.stat().st_size == 0
     assert "is empty" in chatkeep(server, "doctor", "--no-models").stdout
     assert chatkeep(server, "restore", "--yes", str(backup)).returncode == 0

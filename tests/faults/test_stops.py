@@ -192,7 +192,7 @@ def test_a_second_server_on_the_same_data_or_port_says_why_it_cannot_start(
         ("CHATKEEP_MODEL", "local:/nowhere/model.gguf", "path of a GGUF file"),
         ("CHATKEEP_HOST", "0.0.0.0", "CHATKEEP_LISTEN_WITHOUT_KEY"),
         ("CHATKEEP_DATA_DIR", "/dev/null/x", "data folder"),
-        ("CHATKEEP_DATABASE_URL", "sqlite:///:memory:", "kept in a file"),
+        ("CHATKEEP_DATABASE_URL", "sqlite:///:memory:", "stored in a file"),
         ("CHATKEEP_READER_TIMEOUT", "inf", "finite"),
         ("CHATKEEP_DRAIN_SECONDS", "1e20", "less than or equal to"),
         ("OPENAI_BASE_URL", "127.0.0.1:1/v1", "not a URL"),

@@ -57,13 +57,13 @@ test.each([
   ['with a null character', new TextEncoder().encode('a\0b')],
 ])('a file that is %s is not text', async (_, bytes) => {
   await expect(fileAsBlock(new File([bytes], 'x.txt'))).rejects.toThrow(
-    'x.txt is not a text file. Chatkeep takes text only.',
+    'x.txt is not a text file. Chatkeep accepts only text.',
   );
 });
 
 test.each([100_000, 400_001])('a file of %i letters is too long for a message', async (length) => {
   await expect(fileAsBlock(new File(['a'.repeat(length)], 'x.txt'))).rejects.toThrow(
-    `x.txt is too long: a message has at most ${formatNumber(100_000)} characters.`,
+    `x.txt is too long: a message can have at most ${formatNumber(100_000)} characters.`,
   );
 });
 

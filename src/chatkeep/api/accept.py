@@ -43,7 +43,7 @@ def choose(header: str | None, offers: Sequence[str]) -> str:
         if quality > best_quality:
             best, best_quality = offer, quality
     if not best:
-        raise NotAcceptable(f"This answer is available as {', '.join(offers)}.")
+        raise NotAcceptable(f"This response is available as {', '.join(offers)}.")
     return best
 
 

@@ -142,7 +142,7 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
         names = [name for name, _ in fields]
         for name in SINGULAR:
             if names.count(name) > 1:
-                raise MalformedRequest(f"The header {name.decode().title()} is given twice.")
+                raise MalformedRequest(f"The header {name.decode().title()} appears twice.")
     if b"host" not in headers and scope["http_version"] == "1.1":
         raise MalformedRequest("The header Host is missing.")
     return headers

@@ -66,10 +66,10 @@ def _check(query: bytes, parameters: dict[str, bool]) -> None:
     for name, _ in pairs:
         if name not in parameters:
             choice = ", ".join(parameters) or "none"
-            detail = f"is not a parameter of this address, which takes {choice}"
+            detail = f"is not a parameter of this route, which accepts: {choice}"
             errors.append({"parameter": name[:100], "detail": detail})
         elif name in seen and not parameters[name]:
-            errors.append({"parameter": name, "detail": "must be given only once"})
+            errors.append({"parameter": name, "detail": "must appear only once"})
         seen.add(name)
     if errors:
         first = f"{errors[0]['parameter']}: {errors[0]['detail']}"

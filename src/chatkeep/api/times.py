@@ -20,7 +20,7 @@ def _moment(value: object) -> object:
     except ValueError:
         raise ValueError("must be a time such as 2026-01-31T12:00:00Z, or a day") from None
     if moment.tzinfo is None:
-        raise ValueError("must say its time zone, such as Z")
+        raise ValueError("must have a time zone, such as Z")
     return moment
 
 

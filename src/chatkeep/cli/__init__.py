@@ -27,7 +27,7 @@ from chatkeep.cli.process import drop_output
 
 cli = typer.Typer(
     name="chatkeep",
-    help="Keeps conversations with a language model. Never loses a word.",
+    help="Store conversations with language models, without losing a word.",
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
@@ -76,7 +76,7 @@ def _run() -> int:
         print_error(str(error))
         return error.exit_code
     except UnicodeError:
-        print_error("That is not UTF-8.")
+        print_error("The input is not UTF-8.")
         return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

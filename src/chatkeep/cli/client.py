@@ -32,7 +32,8 @@ READ_SECONDS = 600
 """A deletion from a large database takes its time."""
 
 EXPORT_BROKE_OFF = (
-    "The export broke off and is not whole. `chatkeep doctor` says whether the database is damaged."
+    "The export broke off and is incomplete. "
+    "`chatkeep doctor` says whether the database is damaged."
 )
 
 Params = Mapping[str, str | int | bool | None]
@@ -164,7 +165,7 @@ class Client:
             return
         if name not in names:
             raise CommandError(
-                f"There is no model {name} on offer. Choose from: {', '.join(names)}."
+                f"The model {name} is not available. Choose from: {', '.join(names)}."
             )
 
     def unanswered(self, error: "httpx2.RequestError") -> CommandError:
@@ -182,7 +183,7 @@ class Client:
 
     def not_chatkeep(self) -> CommandError:
         """Make the error for a response that no Chatkeep sends."""
-        return CommandError(f"What answers at {self.http.base_url} is not Chatkeep.")
+        return CommandError(f"The server at {self.http.base_url} is not Chatkeep.")
 
     @contextlib.contextmanager
     def _explain_errors(self, broken: str | None = None) -> Iterator[None]:
@@ -213,7 +214,7 @@ class Client:
 
 def refusal(response: "httpx2.Response") -> CommandError:
     """Make the error for a response with an error status, whose body was read (RFC 9457)."""
-    detail = f"The server answers {response.status_code} {response.reason_phrase}."
+    detail = f"The server answered {response.status_code} {response.reason_phrase}."
     with contextlib.suppress(ValueError):
         problem = response.json()
         if isinstance(problem, dict) and isinstance(problem.get("detail"), str):

@@ -76,19 +76,19 @@ def _settings() -> Iterator[Finding]:
 def _folder(settings: Settings) -> Iterator[Finding]:
     folder = database_path(settings).parent
     if not folder.exists():
-        yield Finding(f"Data folder {folder} is created at the first start")
+        yield Finding(f"Data folder {folder} will be created at the first start")
         return
     if not os.access(folder, os.W_OK):
-        advice = "Give the user that runs Chatkeep the right to write there."
+        advice = "Give the user that runs Chatkeep permission to write there."
         yield Finding(f"Data folder {folder} cannot be written to", "error", advice)
         return
     free = shutil.disk_usage(folder).free
     if free < MIN_FREE_BYTES:
-        advice = "Free some space: without it no message can be stored."
+        advice = "Free some space, or messages cannot be stored."
         yield Finding(f"Data folder {folder} has {free:,} bytes left", "warning", advice)
     else:
         yield Finding(f"Data folder {folder}, {free // 2**30:,} GiB free")
-    advice = f"If others use this machine: chmod 700 {folder}"
+    advice = f"If others use this machine, run: chmod 700 {folder}"
     if database_files.is_writable_by_others(folder):
         yield Finding(f"Data folder {folder} can be written to by others", "warning", advice)
     elif folder.stat().st_mode & database_files.FOR_OTHERS:
@@ -98,13 +98,13 @@ def _folder(settings: Settings) -> Iterator[Finding]:
 def _database(settings: Settings) -> Iterator[Finding]:
     path = database_path(settings)
     for file in database_files.exposed(path):
-        advice = f"The next start of the server takes that from them; or: chmod 600 {file}"
+        advice = f"The server corrects this when it starts; or run: chmod 600 {file}"
         yield Finding(f"{file} can be read or written by others", "warning", advice)
     if reason := database_files.obstacle(path):
-        yield Finding(reason, "error", "Until then no server starts.")
+        yield Finding(reason, "error", "The server cannot start until this is fixed.")
         return
     if not path.exists():
-        yield Finding(f"Database {path} is created at the first start")
+        yield Finding(f"Database {path} will be created at the first start")
         return
     try:
         contents = backup.check(path)
@@ -115,7 +115,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     size = (
         f"{contents.sessions:,} sessions, {contents.messages:,} messages, {contents.bytes:,} bytes"
     )
-    yield Finding(f"Database {path} is whole: {size}")
+    yield Finding(f"Database {path} is intact: {size}")
 
 
 def _server(settings: Settings) -> Iterator[Finding]:
@@ -128,7 +128,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
         yield from _port(settings)
         return
     if not address:
-        yield Finding("Another Chatkeep holds the database", "warning", "Is it just starting?")
+        yield Finding("Another Chatkeep is using the database", "warning", "Is it just starting?")
         return
     try:
         ready = httpx2.get(f"{address}/readyz", timeout=10, trust_env=False)
@@ -139,7 +139,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
     if ready.is_success:
         yield Finding(f"A server answers at {address}")
     else:
-        yield Finding(f"The server at {address} takes no turns: {ready.text}", "warning")
+        yield Finding(f"The server at {address} is not accepting turns: {ready.text}", "warning")
 
 
 def _port(settings: Settings) -> Iterator[Finding]:
@@ -153,7 +153,7 @@ def _port(settings: Settings) -> Iterator[Finding]:
         advice = "Another program uses it, or it is not an address of this machine."
         yield Finding(f"Cannot listen on {address}: {error.strerror}", "error", advice)
     else:
-        yield Finding(f"No server runs; {address} is free for one")
+        yield Finding(f"No server is running; {address} is free")
 
 
 async def _models(settings: Settings) -> list[Finding]:

@@ -19,7 +19,7 @@ def confirm(question: str, *, is_json: bool) -> None:
 
     """
     if is_json and not sys.stdin.isatty():
-        print_error("There is no terminal to ask for confirmation: add --yes.")
+        print_error("Without a terminal there can be no confirmation: add --yes.")
         raise typer.Exit(ExitCode.USAGE)
     # `typer.confirm` writes a blank to standard output.
     typer.echo(f"{question} [y/N]: ", nl=False, err=True)
@@ -46,7 +46,7 @@ def _checked_key(value: str | None) -> str | None:
     value = None if value is None else value.strip()
     # Its error does not repeat the value, which is a secret.
     if value and (" " in value or not (value.isascii() and value.isprintable())):
-        raise typer.BadParameter("It has characters that no key has.")
+        raise typer.BadParameter("It contains characters that a key cannot contain.")
     return value or None
 
 
@@ -55,8 +55,8 @@ Url = Annotated[
     typer.Option(
         envvar="CHATKEEP_URL",
         callback=_checked_url,
-        help="The server's address. By default, the server that has the local database open; "
-        "without one, the command opens it itself.",
+        help="The server's address. By default, the server that is using the local database; "
+        "if there is none, the command opens the database itself.",
     ),
 ]
 Key = Annotated[
@@ -64,10 +64,10 @@ Key = Annotated[
     typer.Option(
         envvar="CHATKEEP_API_KEY",
         callback=_checked_key,
-        help="The server's key; safer in the environment than here.",
+        help="The server's API key; it is safer to set it in the environment.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
-Since = Annotated[str | None, typer.Option(help="From this date or time on.")]
+Since = Annotated[str | None, typer.Option(help="From this date or time onwards.")]
 Until = Annotated[str | None, typer.Option(help="Before this date or time.")]

@@ -192,7 +192,7 @@ class QueueFull(ChatError):
     """Raised beyond `max_queued_turns`; `retry_after` is in seconds."""
 
     code = "queue-full"
-    title = "Too many turns of this session are waiting already."
+    title = "Too many turns of this session are already waiting."
 
 
 class Overloaded(ChatError):
@@ -220,7 +220,7 @@ class ModelFailed(ChatError):
     """Raised for failures at a provider that have no more precise name."""
 
     code = "model-failed"
-    title = "No complete answer from the model."
+    title = "The model did not give a complete answer."
 
 
 class AnswerUnreadable(ChatError):
@@ -283,7 +283,7 @@ class ModelBusy(ChatError):
     """Raised for a provider's rate limit or overload once retries are used up."""
 
     code = "model-busy"
-    title = "The model takes no more requests right now."
+    title = "The model is not accepting requests right now."
 
 
 class TurnCancelled(ChatError):

@@ -136,14 +136,14 @@ EVENTS: dict[EventType, EventSpec] = {
         TurnStarted, "the message is on disk; the turn may still be queued"
     ),
     EventType.TURN_RESTARTED: EventSpec(
-        TurnRestarted, "the text so far is void: the turn runs again"
+        TurnRestarted, "the text so far is void, because the turn runs again"
     ),
     EventType.MESSAGE_DELTA: EventSpec(MessageDelta, "the next piece of the reply"),
     EventType.TURN_COMPLETED: EventSpec(Reply, "the turn ended, and its reply is on disk"),
     EventType.TURN_FAILED: EventSpec(Failure, "the turn ended with an error"),
     EventType.TURN_CANCELLED: EventSpec(Failure, "the turn was stopped"),
     EventType.TURN_INTERRUPTED: EventSpec(
-        Failure, "the server stopped in every attempt of the turn"
+        Failure, "the server stopped during every attempt of the turn"
     ),
     EventType.SESSION_CREATED: EventSpec(
         Session, "the first message of a session is on disk, or the session was imported"
@@ -151,12 +151,12 @@ EVENTS: dict[EventType, EventSpec] = {
     EventType.SESSION_TITLED: EventSpec(
         SessionTitled, "the model's title for a session is on disk"
     ),
-    EventType.SESSION_UPDATED: EventSpec(Session, "somebody changed the session"),
+    EventType.SESSION_UPDATED: EventSpec(Session, "the session was changed"),
     EventType.SESSION_DELETED: EventSpec(SessionDeleted, "the session was deleted, or has expired"),
     EventType.TURN_QUEUED: EventSpec(
         TurnQueued, "a turn is on disk, and waits for the one before it"
     ),
-    EventType.TURN_ENDED: EventSpec(TurnEnded, "a turn's end is on disk"),
+    EventType.TURN_ENDED: EventSpec(TurnEnded, "a turn has ended, and its end is on disk"),
     EventType.EVENTS_MISSED: EventSpec(EventsMissed, "some events are no longer available"),
 }
 """Every event. A `Failure` is sent as the problem document of its error."""

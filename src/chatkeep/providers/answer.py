@@ -144,12 +144,13 @@ class Answer:
         """Why there is no text. It is a `ModelFailed` only if another call may end better."""
         if self.finish_reason in _OUT_OF_TOKENS:
             return ModelOutOfTokens(
-                "The model used all its tokens before it wrote an answer, most likely for "
+                "The model used all its tokens before it wrote an answer, most likely on "
                 "reasoning. Allow more (max_tokens), or ask for less reasoning."
             )
         if self.finish_reason is not None and self.finish_reason.lower() in _WITHHELD:
             return AnswerWithheld(
-                f"The model's provider withheld the answer ({self.finish_reason}). Try other words."
+                f"The model's provider withheld the answer ({self.finish_reason}). "
+                "Try rephrasing the message."
             )
         if self._calls_tool or self.finish_reason in {"tool_calls", "tool_use", "function_call"}:
             return AnswerWithoutText(
@@ -158,7 +159,7 @@ class Answer:
             )
         if self._reasoned:
             return AnswerWithoutText(
-                "The model wrote nothing but reasoning. Try another model, or check how its "
+                "The model wrote only reasoning. Try another model, or check how its "
                 "server separates reasoning from answers."
             )
         return ModelFailed("The model's answer was empty.")

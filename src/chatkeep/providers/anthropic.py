@@ -31,7 +31,7 @@ class AnthropicSettings(BaseSettings):
     ] = None
     anthropic_base_url: Annotated[
         BaseURL,
-        variable("ANTHROPIC_BASE_URL", "Where `anthropic:` models are, if not at Anthropic."),
+        variable("ANTHROPIC_BASE_URL", "The address of `anthropic:` models, if not Anthropic's."),
     ] = None
 
 

@@ -192,7 +192,7 @@ class EmbeddedModel(ProviderModel):
     def advice(self) -> str:
         """What to check when the model does not answer."""
         is_missing = "/" in self.name and not Path(self.name).exists()
-        return "Is there enough memory?" + (" The file is not there." if is_missing else "")
+        return "Is there enough memory?" + (" The file does not exist." if is_missing else "")
 
     def parameters(self, prompt: "Prompt") -> Parameters:
         """The limits that a prompt sets, and its grammar or else the model's own sampling.

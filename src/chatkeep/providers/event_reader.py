@@ -15,9 +15,7 @@ from chatkeep.domain.errors import AnswerUnreadable, ModelMisconfigured
 MAX_LINE_BYTES = 64 * 1_024 * 1_024
 """Of a line, and of an answer that is not streamed: more than the longest reply has, escaped."""
 
-NOT_AN_API = (
-    "What answers at the model's address is not a model's API. Check the provider's base URL."
-)
+NOT_AN_API = "The server at the model's address is not a model API. Check the provider's base URL."
 
 _OBJECT = (b"data: {", b"data:{")
 _FIELDS = (b"data:", b":", b"event:", b"id:", b"retry:", b"data", b"event", b"id", b"retry")

@@ -178,8 +178,8 @@ def _advice(status: int, access: Access) -> str:
     address, key = access.address_variable or "the provider's address", access.key_variable
     if status < 400:
         return (
-            f"The model's provider redirects to another address (HTTP {status}), which is not "
-            f"followed: the conversation would go there. Set {address} to the address itself."
+            f"The model's provider redirects to another address (HTTP {status}). Chatkeep "
+            f"does not send conversations there. Set {address} to the right address."
         )
     if status == 404:
         check = "" if access.is_public else f", and {address} on the server"

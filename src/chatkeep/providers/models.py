@@ -78,7 +78,7 @@ class Providers:
         if name not in self.names:
             # The name of a model from a file is a path of this machine.
             offer = ", ".join(known for known in self.names if "/" not in known)
-            detail = f"is not on offer; choose from: {offer}" if offer else "is not on offer"
+            detail = f"is not available; choose from: {offer}" if offer else "is not available"
             raise InvalidRequest(
                 f"#/model: {detail}", errors=[{"pointer": "#/model", "detail": detail}]
             )
@@ -154,7 +154,7 @@ class Providers:
         """
         model = self._models.get(name)
         if model is None:
-            raise ModelMisconfigured("This model is no longer on offer. Choose another one.")
+            raise ModelMisconfigured("This model is no longer available. Choose another one.")
         request = _Request(name, model, prompt, on_text, kind, calls)
         return await self._complete(request, self._options.retries if retries is None else retries)
 

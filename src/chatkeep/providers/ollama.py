@@ -65,8 +65,8 @@ class OllamaSettings(BaseSettings):
         AfterValidator(_check_host),
         variable(
             "OLLAMA_HOST",
-            "Where Ollama runs, if not on its usual port of this machine: a URL, or as Ollama "
-            "itself reads it, `host`, `host:port` or `:port`.",
+            "The address of Ollama, if not its default port on this machine: a URL, or, as for "
+            "Ollama itself, `host`, `host:port` or `:port`.",
         ),
     ] = None
 
@@ -84,8 +84,8 @@ class OllamaModel(ProviderModel):
     @property
     def advice(self) -> str:
         """What to check when the model does not answer."""
-        pull = f"`ollama pull {self.name}` gets the model."
-        return f"Does Ollama run where OLLAMA_HOST says? {pull}"
+        pull = f"`ollama pull {self.name}` downloads the model."
+        return f"Is Ollama running at the address in OLLAMA_HOST? {pull}"
 
     def parameters(self, prompt: "Prompt") -> Parameters:
         """The limits that a prompt sets, by Ollama's names."""

@@ -19,7 +19,7 @@ def _check_key(key: SecretStr | None) -> SecretStr | None:
     """Refuse what no HTTP header can carry. White space alone is no key."""
     text = key.get_secret_value().strip() if key is not None else ""
     if not (text.isascii() and text.isprintable()) or " " in text:
-        raise ValueError("is not a key: it has characters that no key has")
+        raise ValueError("it contains characters that a key cannot contain")
     return SecretStr(text) if text else None
 
 

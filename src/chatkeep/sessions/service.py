@@ -96,7 +96,7 @@ class SessionService:
             if not task.cancelled():
                 raise
             raise Draining(
-                "The session is deleted. What is left of it on disk is removed at the next start."
+                "The session is deleted. Its last traces on disk are removed at the next start."
             ) from None
 
     async def soft_delete(self, tenant: str, session_id: str, before: int | None = None) -> None:

@@ -68,7 +68,7 @@ def check(path: Path) -> Contents:
                 if result != "ok":
                     raise NoBackup(f"{path} is damaged: {result}.")
             if conn.execute("PRAGMA foreign_key_check").fetchone() is not None:
-                raise NoBackup(f"{path} is damaged: something refers to what is not there.")
+                raise NoBackup(f"{path} is damaged: a row refers to one that is missing.")
             version = conn.execute("SELECT version_num FROM alembic_version").fetchone()
             sessions = conn.execute(
                 "SELECT count(*) FROM sessions WHERE tenant_id <> '(hidden)'"
@@ -76,7 +76,7 @@ def check(path: Path) -> Contents:
             messages = conn.execute("SELECT count(*) FROM messages").fetchone()[0]
     except sqlite3.Error as error:
         _stop_if_interrupted(error)
-        raise NoBackup(f"{path} is no database of Chatkeep: {error}.") from None
+        raise NoBackup(f"{path} is not a Chatkeep database: {error}.") from None
     if version is None or not migrations.is_known(version[0]):
         raise NoBackup(f"{path} was made by a newer version of Chatkeep.")
     wal = Path(f"{path}-wal")
@@ -193,4 +193,4 @@ def _check_target(target: Path, source: Path) -> None:
         raise NoBackup(f"{target} belongs to the database itself.")
     # SQLite would take the log for the copy's own, and a program may be writing to the file.
     if (wal := Path(f"{os.path.realpath(target)}-wal")).exists():
-        raise NoBackup(f"{wal} is there: {target} is in use, or was not closed. Take another name.")
+        raise NoBackup(f"{wal} exists: {target} is in use, or was not closed. Choose another name.")

@@ -36,13 +36,13 @@ PRIMARY_CODE = 0xFF
 """The bits of SQLite's extended result codes that are the primary code."""
 
 _DAMAGED = (
-    "The database is damaged. `chatkeep doctor` says where; `chatkeep restore` puts a backup in "
-    "its place."
+    "The database is damaged. `chatkeep doctor` says where; `chatkeep restore` replaces it "
+    "with a backup."
 )
 _REASONS = {
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
-    sqlite3.SQLITE_FULL: "The disk is full: nothing can be stored until there is room.",
+    sqlite3.SQLITE_FULL: "The disk is full: nothing can be stored until space is freed.",
 }
 """What clients read of some errors; the program's log has the database's own words for all."""
 

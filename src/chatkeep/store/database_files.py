@@ -50,7 +50,7 @@ def obstacle(path: Path) -> str | None:
         if wal.exists() and wal.stat().st_size:
             return (
                 f"{path} is gone, and its newest messages may be in {wal.name}. Put the file back "
-                "or restore a backup; to begin anew, delete both."
+                "or restore a backup; to start over, delete both."
             )
         return None
     status = path.stat()
@@ -58,13 +58,13 @@ def obstacle(path: Path) -> str | None:
         return f"{path} is not a file."
     if not status.st_size:
         return (
-            f"{path} is empty: Chatkeep did not leave it so. Restore a backup; to begin anew, "
-            f"delete it and {wal.name}."
+            f"{path} is empty, and Chatkeep never leaves it empty. Restore a backup; "
+            f"to start over, delete it and {wal.name}."
         )
     if status.st_nlink > 1:
         return (
-            f"{path} is a file with {status.st_nlink} names (hard links). It would be destroyed "
-            "if it were used by two of them: delete the others."
+            f"{path} is a file with {status.st_nlink} names (hard links). Using it "
+            "through two of them would destroy it: delete the others."
         )
     return None
 

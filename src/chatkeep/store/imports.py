@@ -99,7 +99,7 @@ def add(conn: sa.Connection, *, tenant: str, pk: int, lines: Iterable[Line]) -> 
             elif isinstance(line, CallLine):
                 conn.execute(calls.insert(), _call_values(tenant, pk, line))
     except sa.exc.IntegrityError:
-        raise CannotImport("some of it is here already, or contradicts itself") from None
+        raise CannotImport("some of it already exists, or contradicts itself") from None
 
 
 def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> Session:
@@ -117,10 +117,10 @@ def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> S
     """
     counters = _COUNTERS.one(conn, {"session": pk})
     if conn.execute(_TURN_WITHOUT_MESSAGE, {"session": pk}).first() is not None:
-        raise CannotImport("a turn names a message that is not there")
+        raise CannotImport("a turn refers to a message that is missing")
     head = line.head_seq and rows.message_by_seq(conn, session_pk=pk, seq=line.head_seq)
     if line.head_seq is not None and head is None:
-        raise CannotImport("its head is a message that is not there")
+        raise CannotImport("its head is a message that is missing")
     try:
         rows.update_session(
             conn,
@@ -161,11 +161,11 @@ def _add_message(
         if parent_depth is None:
             parent = rows.message_by_seq(conn, session_pk=pk, seq=line.parent_seq)
             if parent is None:
-                raise CannotImport("a message follows one that is not there")
+                raise CannotImport("a message follows one that is missing")
             parent_depth = parent.depth
         depth = parent_depth + 1
     if line.turn_id is not None and not _has_turn(conn, pk, line.turn_id):
-        raise CannotImport("a message names a turn that is not there")
+        raise CannotImport("a message refers to a turn that is missing")
     messages.insert(
         conn,
         tenant=tenant,

@@ -23,7 +23,7 @@ logger = telemetry.logger("importing")
 BATCH_BYTES = 1_048_576
 """Bytes of lines that are in memory at the same time."""
 
-READABLE = "Chatkeep reads ChatGPT, Open WebUI and its own."
+READABLE = "Chatkeep reads exports from ChatGPT and Open WebUI, and its own."
 
 BEGINNING_BYTES = 1_024
 """Bytes that the first line of an export of ours may have."""

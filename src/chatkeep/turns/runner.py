@@ -135,13 +135,13 @@ class TurnRunner:
         """
         logger.info("draining", turns=len(self._registry), seconds=drain_seconds)
         for stream in self._registry:
-            stream.comment("The server is stopping. Read on from the last event when it is back.")
+            stream.comment("The server is stopping. Resume from the last event when it is back.")
         # A turn that ends may start the next of its session, which has its time too.
         await self._background.drain(TASKS, drain_seconds)
         await self._background.cancel(TASKS)
         for stream in self._registry:
             draining = Draining(
-                "The server is shutting down. This turn is run again at its next start."
+                "The server is shutting down. This turn will run again at the next start."
             )
             await self._finisher.finish(stream, Outcome(draining, row=RowState.ELSEWHERE))
 
@@ -192,7 +192,7 @@ class TurnRunner:
             error = failure
         except TimeoutError:
             error = stream.stop_reason or ModelTimedOut(
-                "The answer took longer than a turn is allowed to."
+                "The answer took longer than the time limit of a turn."
             )
         except Exception:
             logger.exception("turn_crashed")

@@ -36,12 +36,12 @@ export const en = {
   messages: {
     region: 'Messages',
     toEnd: 'Go to the end',
-    context: 'The model no longer reads what is above',
-    contextTitle: (count: number) => `It is sent the last ${formatNumber(count)} messages.`,
+    context: 'The model only reads the messages below',
+    contextTitle: (count: number) => `The model is sent the last ${formatNumber(count)} messages.`,
     includeMore: 'Include more',
     newAnswerFailed: 'The new answer failed.',
     printPart:
-      'Only a part of this long conversation is printed. Export it as HTML to print all of it.',
+      'Only part of this long conversation is printed. Export it as HTML to print all of it.',
   },
   userMessage: {
     name: 'Your message',
@@ -70,7 +70,7 @@ export const en = {
     regenerateWith: 'Regenerate with another model',
     receipt: 'What was sent to the model',
     pending: 'Will be sent when the server is back.',
-    connectionLost: 'The connection is lost. Trying again…',
+    connectionLost: 'The connection was lost. Trying again…',
   },
   composer: {
     placeholder: 'Write a message',
@@ -84,9 +84,9 @@ export const en = {
   },
   files: {
     drop: 'Drop conversations to import them, or text files to add them to your message',
-    notText: (name: string) => `${name} is not a text file. Chatkeep takes text only.`,
+    notText: (name: string) => `${name} is not a text file. Chatkeep accepts only text.`,
     tooLarge: (name: string, limit: number) =>
-      `${name} is too long: a message has at most ${formatNumber(limit)} characters.`,
+      `${name} is too long: a message can have at most ${formatNumber(limit)} characters.`,
     importing: (name: string) => `Importing ${name}…`,
     unreadableArchive: 'This archive cannot be read.',
     noConversations: 'There is no conversations.json in this archive.',
@@ -95,14 +95,15 @@ export const en = {
     skipped: (conversations: string) => `Skipped: ${conversations}.`,
   },
   problems: {
-    unexpected: (status: number) => `The server answered ${status || 'nothing'}.`,
+    unexpected: (status: number) =>
+      status ? `The server answered ${status}.` : 'The server did not answer.',
     readFewer: 'Read fewer messages',
     // By error code; other languages translate the server's titles here.
     titles: {} as Readonly<Record<string, string>>,
   },
   receipt: {
     title: 'What was sent to the model',
-    reading: 'Reading…',
+    reading: 'Loading…',
     system: 'System prompt',
     roles: { user: 'User', assistant: 'Assistant', system: 'System', tool: 'Tool' },
     temperature: (value: number) => `temperature ${value.toLocaleString()}`,
@@ -122,7 +123,7 @@ export const en = {
     onlyHere: 'Only this conversation',
     results: 'Results',
     more: 'More results',
-    nothing: 'Nothing was found.',
+    nothing: 'Nothing found.',
     otherBranch: 'another branch',
   },
   settings: {
@@ -137,8 +138,8 @@ export const en = {
     defaultValue: (value: string) => `Default (${value})`,
     temperature: 'Temperature',
     temperatureHint: '0 to 2; higher is more varied',
-    maxTokens: 'Longest answer, in tokens',
-    modelDefault: "The model's own",
+    maxTokens: 'Maximum answer length, in tokens',
+    modelDefault: "The model's default",
   },
   sidebar: {
     archive: 'Archive',
@@ -221,14 +222,14 @@ export const en = {
     dayHeading: 'Day',
     days: (days: number) => `${days} days`,
     empty: 'No model was used in this period.',
-    estimated: '≈ contains estimates, where the provider did not count.',
+    estimated: '≈ includes estimates, where the provider reported no token counts.',
     input: 'Input tokens',
     model: 'Model',
     most: (tokens: string) => `Busiest day: ${tokens} tokens`,
     note: 'Days are in UTC. Tokens include those spent on titles.',
     output: 'Output tokens',
     period: 'Period',
-    reading: 'Reading…',
+    reading: 'Loading…',
   },
   branches: {
     label: 'Branches',
@@ -256,7 +257,7 @@ export const en = {
     help: 'This help',
     list: 'Open or close the list of conversations',
     move: 'Move in the list of conversations',
-    newLine: 'Begin a new line',
+    newLine: 'Start a new line',
     rename: 'Rename the conversation in the list',
     select: 'Select several conversations in the list',
     search: 'Search',
@@ -264,11 +265,11 @@ export const en = {
     stop: 'Stop the answer, or close what is open',
     safety:
       'Every message is saved on the server before it is sent to the model. An answer continues ' +
-      'when you close the page, and is there when you come back. Editing a message or regenerating ' +
+      'after you close the page, and is there when you come back. Editing a message or regenerating ' +
       'an answer creates a branch; nothing is overwritten.',
     files:
-      "Drop a file anywhere to import conversations: Chatkeep's own exports, ChatGPT's `.zip` or " +
-      "`conversations.json`, Open WebUI's.",
+      'Drop a file anywhere to import conversations: an export from Chatkeep or Open WebUI, or ' +
+      "ChatGPT's `.zip` or `conversations.json`.",
   },
   markdown: {
     alerts: {

@@ -79,9 +79,9 @@ class ChatRequest(BaseModel):
     def _check_message(cls, value: str | None, info: ValidationInfo) -> str | None:
         regenerates = info.data.get("regenerate") is not None
         if value is None and not regenerates and "regenerate" in info.data:
-            raise ValueError("is required unless regenerate names a turn")
+            raise ValueError("is required unless regenerate is set")
         if value is not None and regenerates:
-            raise ValueError("must not be given with regenerate, which names the message")
+            raise ValueError("must not be combined with regenerate, which selects the message")
         if value is not None and is_blank(value):
             raise ValueError("must not be blank")
         return value
@@ -90,7 +90,7 @@ class ChatRequest(BaseModel):
     @classmethod
     def _check_parent(cls, value: str | None, info: ValidationInfo) -> str | None:
         if info.data.get("regenerate") is not None:
-            raise ValueError("must not be given with regenerate, which names the place")
+            raise ValueError("must not be combined with regenerate, which selects the parent")
         return value
 
     def to_turn_request(self, *, key: str | None, is_client_retry: bool) -> TurnRequest:
@@ -216,7 +216,7 @@ def _key(headers: list[str]) -> str | None:
     header = headers[0]
     is_valid = 1 <= len(header) <= MAX_ID_CHARS and all("!" <= ch <= "~" for ch in header)
     if len(headers) > 1 or not is_valid:
-        detail = "must be there once, with 1 to 255 visible ASCII characters"
+        detail = "must appear once, with 1 to 255 visible ASCII characters"
         listed: list[InvalidValue] = [{"parameter": "Idempotency-Key", "detail": detail}]
         raise InvalidRequest(f"Idempotency-Key: {detail}", errors=listed)
     return header

@@ -170,7 +170,7 @@ class SessionChange(BaseModel):
     @model_validator(mode="after")
     def _check_any(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("must say what to change")
+            raise ValueError("must contain at least one field to change")
         return self
 
 

@@ -36,7 +36,7 @@ COMMANDS = {
     "/sessions": "List the newest sessions; with a number, continue that one.",
     "/model": "List the models; with a name, use it in this session; `default` is the server's.",
     "/system": "Show the system prompt, or set it; `default` is the server's, `none` omits it.",
-    "/retry": "Answer the last message again, by the current model.",
+    "/retry": "Answer the last message again, with the current model.",
     "/edit": "Edit the last message; the new version becomes a branch.",
     "/copy": "Copy the last code block of the answer; with `all`, the whole answer.",
     "/export": "Save this session as Markdown; with a name, to that file.",
@@ -46,7 +46,7 @@ COMMANDS = {
 ARGUMENTS = {"/system": ["default", "none"], "/copy": ["all"]}
 KEYS = (
     "Enter sends, Alt-Enter starts a new line. Ctrl-C stops an answer, or clears the line.\n"
-    "A message that starts with a slash is sent with two: //like this"
+    "To send a message that starts with a slash, type two: //like this"
 )
 
 
@@ -112,7 +112,7 @@ class Conversation:
 
     def run(self) -> None:
         """Send messages and run commands until the user quits."""
-        self._print("Write a message. /help shows the commands, Ctrl-D leaves.")
+        self._print("Write a message. /help shows the commands, Ctrl-D quits.")
         self._try(self._show_notice)
         if self._is_continued:
             self._try(self._show_session)
@@ -233,7 +233,7 @@ class Conversation:
             sessions = self._client.sessions({"limit": LISTED_SESSIONS})
             self._listed_ids = [session["session_id"] for session in sessions]
         if not number.isdecimal() or not 1 <= int(number) <= len(self._listed_ids):
-            self._print(f"There is no session {clean(number)} in the list that /sessions shows.")
+            self._print(f"There is no session {clean(number)} in the list of /sessions.")
             return
         self._open(self._listed_ids[int(number) - 1])
         self._show_session()
@@ -252,7 +252,7 @@ class Conversation:
                 mark = "→" if model == current else " "
                 self._print(f"{mark} {model}{' (default)' if model == default else ''}")
         elif offer is not None and name not in {*self._models, "default"}:
-            self._print(f"There is no model {clean(name)} on offer. /model lists those that are.")
+            self._print(f"The model {clean(name)} is not available. /model lists those that are.")
         else:
             self._model = None
             self._session.set(model=None if name == "default" else name)

@@ -19,7 +19,7 @@ from prompt_toolkit.history import History
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 MARK = "› "
-HINT = "Ctrl-D or /quit leaves"
+HINT = "Ctrl-D or /quit to quit"
 MENU_ROWS = 5
 
 

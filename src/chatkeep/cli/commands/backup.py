@@ -20,9 +20,9 @@ Source = Annotated[Path, typer.Argument(help="A copy made by `chatkeep backup`."
 
 
 @commands.command(
-    help="""Copy the local database, even while a server uses it, and check the copy.
+    help="""Copy the local database, even while a server is using it, and check the copy.
 
-    The copy is a single file with every message that was acknowledged so far.
+    The copy is a single file with every message acknowledged so far.
 
     \b
     Example:
@@ -34,7 +34,7 @@ def backup(file: Target, force: Force = False, json: Json = False) -> None:
     from chatkeep.store import backup as backups
 
     if file.exists() and not force:
-        raise CommandError(f"{file} exists already; --force replaces it.")
+        raise CommandError(f"{file} already exists; --force replaces it.")
     try:
         with interruptible():
             contents = backups.copy(database_path(configuration.settings()), file)
@@ -50,7 +50,7 @@ def backup(file: Target, force: Force = False, json: Json = False) -> None:
 @commands.command(
     help="""Replace the local database with a backup. Stop the server first.
 
-    The database that was there is kept beside it, under another name.
+    The previous database stays in the same folder, under another name.
 
     \b
     Example:

@@ -14,7 +14,7 @@ from chatkeep.cli.output import print_error
 commands = typer.Typer()
 
 Message = Annotated[
-    str | None, typer.Argument(help="Print the answer to this; without it, start a conversation.")
+    str | None, typer.Argument(help="The message to send; without one, a conversation starts.")
 ]
 SessionId = Annotated[
     str | None, typer.Option("--session", "-s", help="Continue this session, or start it.")
@@ -31,14 +31,15 @@ Files = Annotated[
     ),
 ]
 Extract = Annotated[
-    bool, typer.Option("--extract", "-x", help="Print only the first fenced code block's code.")
+    bool,
+    typer.Option("--extract", "-x", help="Print only the code of the first fenced code block."),
 ]
 History = Annotated[
     bool,
     typer.Option(
         "--history/--no-history",
         envvar="CHATKEEP_HISTORY",
-        help="Keep what is entered in a conversation for later runs.",
+        help="Save the input of conversations, to recall it in later runs.",
     ),
 ]
 
@@ -46,8 +47,8 @@ History = Annotated[
 @commands.command(
     help="""Chat in the terminal, or ask one question.
 
-    The files, and then what is piped in, follow the message. In a conversation /help lists the
-    commands; Ctrl-C stops an answer, Ctrl-D ends the conversation.
+    Files are added after the message, and piped input after the files. In a conversation, /help
+    lists the commands; Ctrl-C stops an answer, and Ctrl-D ends the conversation.
 
     \b
     Examples:

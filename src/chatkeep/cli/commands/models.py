@@ -10,7 +10,7 @@ commands = typer.Typer()
 
 
 @commands.command(
-    help="""List the models on offer; the default is marked.
+    help="""List the available models; the default is marked.
 
     \b
     Example:

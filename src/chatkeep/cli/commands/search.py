@@ -52,7 +52,7 @@ def search(
     if json:
         print_json(hits)
     elif not hits:
-        raise CommandError("Nothing was found.")
+        raise CommandError("Nothing found.")
     else:
         for hit in hits:
             _print_hit(hit)

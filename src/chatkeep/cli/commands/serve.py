@@ -10,15 +10,15 @@ from chatkeep.settings import unknown_variables
 commands = typer.Typer()
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 selects a free one.")]
 Model = Annotated[str | None, typer.Option(help="The default model, as provider:name.")]
 
 
 @commands.command(
     help="""Run the server.
 
-    Each option can be set in the environment too: CHATKEEP_HOST, CHATKEEP_PORT, CHATKEEP_MODEL.
-    By default the built-in model answers at http://127.0.0.1:8000.
+    Each option can also be set in the environment: CHATKEEP_HOST, CHATKEEP_PORT, CHATKEEP_MODEL.
+    By default, the embedded model answers at http://127.0.0.1:8000.
 
     \b
     Examples:

@@ -19,12 +19,14 @@ commands = typer.Typer(
 SessionId = Annotated[str, typer.Argument(help="The session's id.")]
 SessionIds = Annotated[list[str], typer.Argument(help="The sessions' ids.")]
 NewTitle = Annotated[str, typer.Argument(help="The new title; no model overwrites it.")]
-InTitle = Annotated[str | None, typer.Option(help="Only titles that contain this.")]
+InTitle = Annotated[str | None, typer.Option(help="Only sessions with this in the title.")]
 Archived = Annotated[
-    bool | None, typer.Option("--archived/--no-archived", help="Only archived, or only others.")
+    bool | None,
+    typer.Option("--archived/--no-archived", help="Only archived sessions, or only the others."),
 ]
 Pinned = Annotated[
-    bool | None, typer.Option("--pinned/--no-pinned", help="Only pinned, or only others.")
+    bool | None,
+    typer.Option("--pinned/--no-pinned", help="Only pinned sessions, or only the others."),
 ]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, help="Maximum results.")]
 
@@ -173,7 +175,7 @@ def unpin(session_ids: SessionIds, url: Url = None, key: Key = None, json: Json 
 
 
 @commands.command(
-    help="""Archive sessions: they leave the list on the page, and nothing is deleted.
+    help="""Archive sessions: hide them from the list on the page, without deleting them.
 
     \b
     Example:

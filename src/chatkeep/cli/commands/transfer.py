@@ -65,14 +65,14 @@ Output = Annotated[
 Files = Annotated[
     list[Path],
     typer.Argument(
-        help="Exports of Chatkeep, of ChatGPT (conversations.json or the whole .zip), or of "
-        "Open WebUI; - is standard input."
+        help="Exports from Chatkeep, ChatGPT (conversations.json or the whole .zip) or Open WebUI; "
+        "- is standard input."
     ),
 ]
 
 
 @commands.command(
-    help="""Export one conversation or all.
+    help="""Export one conversation, or all of them.
 
     \b
     Examples:
@@ -169,7 +169,7 @@ def _print_report(name: str, report: ImportReport) -> None:
         name = one_line(skipped["session_id"] or "something")
         typer.echo(f"  skipped {name}{line}: {one_line(skipped['reason'])}")
     if report["skipped_count"] > len(report["skipped"]):
-        typer.echo(f"  … {report['skipped_count']:,} were skipped in all.")
+        typer.echo(f"  … {report['skipped_count']:,} were skipped in total.")
 
 
 @contextlib.contextmanager
@@ -227,7 +227,7 @@ def _unpack(file: IO[bytes], stack: contextlib.ExitStack) -> tuple[IO[bytes], in
         raise zipfile.BadZipFile(f"there is no {CONVERSATIONS} in it")
     # The other methods are unpacked without a limit of memory.
     if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        raise zipfile.BadZipFile("it is not compressed by deflation, which is all that is read")
+        raise zipfile.BadZipFile("it is not compressed with Deflate, the only supported method")
     return stack.enter_context(archive.open(member)), member.file_size
 
 

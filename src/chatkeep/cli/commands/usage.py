@@ -16,7 +16,7 @@ OnlySession = Annotated[str | None, typer.Option("--session", "-s", help="Only t
 
 
 @commands.command(
-    help="""Show the tokens that were used.
+    help="""Show how many tokens were used.
 
     \b
     Examples:
