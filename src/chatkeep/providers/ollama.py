@@ -65,8 +65,8 @@ class OllamaSettings(BaseSettings):
         AfterValidator(_check_host),
         variable(
             "OLLAMA_HOST",
-            "Where Ollama runs, if not on its usual port of this machine: a URL, or as Ollama "
-            "itself reads it, `host`, `host:port` or `:port`.",
+            "The address of Ollama, if not its default port on this machine: a URL, or, as for "
+            "Ollama itself, `host`, `host:port` or `:port`.",
         ),
     ] = None
 

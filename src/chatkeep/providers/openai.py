@@ -38,14 +38,14 @@ class OpenAISettings(BaseSettings):
     openai_api_key: Annotated[
         APIKey,
         variable(
-            "OPENAI_API_KEY", "The key for OpenAI, or for the server that `OPENAI_BASE_URL` names."
+            "OPENAI_API_KEY", "The API key for OpenAI, or for the server at `OPENAI_BASE_URL`."
         ),
     ] = None
     openai_base_url: Annotated[
         BaseURL,
         variable(
             "OPENAI_BASE_URL",
-            "Where `openai:` models are, if not at OpenAI: any server with its API.",
+            "The base URL of `openai:` models, for another server with that API.",
         ),
     ] = None
 
