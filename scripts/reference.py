@@ -28,7 +28,10 @@ from chatkeep.settings import PREFIX, Settings
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
 
-EXAMPLE_MODEL = re.compile(r"\b(openai|anthropic|ollama):[\w.-]*\w(?::[\w.-]*\w)?")
+MODELS = {model.partition(":")[0]: model for model in examples.MODELS}
+"""The models that examples name, by their providers."""
+
+EXAMPLE_MODEL = re.compile(rf"\b({'|'.join(MODELS)}):[\w.-]*\w(?::[\w.-]*\w)?")
 """A model in an example. `openai:…` stands for any."""
 
 WHEEL = re.compile(r"\bchatkeep-\d+\.\d+\.\d+-py3\b")
@@ -116,15 +119,6 @@ UNLIMITED = 2**53
 DEFAULT_DESCRIPTIONS = {"data_dir": "the user's data folder; on Linux `~/.local/share/chatkeep`"}
 """Defaults that depend on the machine."""
 
-PROVIDER_VARIABLES = {
-    "openai_api_key": "The API key for OpenAI, or for the server at `OPENAI_BASE_URL`.",
-    "openai_base_url": "The base URL of `openai:` models, for another server with that API.",
-    "anthropic_api_key": "The API key for Anthropic.",
-    "anthropic_base_url": "The base URL of `anthropic:` models, for another server with that API.",
-    "ollama_host": "The address of Ollama, if not its default port on this machine: a URL, or, as "
-    "for Ollama itself, `host`, `host:port` or `:port`.",
-}
-
 EXIT_CODES = {
     ExitCode.DONE: "Done.",
     ExitCode.FAILED: "Failed.",
@@ -143,9 +137,11 @@ def settings() -> Lines:
     """Every setting: its variable, its name in the file, its type, its default, its meaning."""
     yield SETTINGS
     schema = Settings.model_json_schema(by_alias=False)["properties"]
-    rows, long_defaults = [], {}
+    rows, provider_rows, long_defaults = [], [], {}
     for name, field in Settings.model_fields.items():
-        if name in PROVIDER_VARIABLES:
+        # The variables of providers have names of their own.
+        if field.validation_alias is not None:
+            provider_rows.append((f"`{name.upper()}`", f"`{name}`", field.description))
             continue
         default = DEFAULT_DESCRIPTIONS.get(name) or _default(field.default)
         if len(default) > MAX_DEFAULT_LENGTH:
@@ -155,9 +151,7 @@ def settings() -> Lines:
     for name, default in long_defaults.items():
         yield f"\nThe default of {_variable(name)}:\n\n```text\n{default}\n```"
     yield PROVIDERS
-    variables = PROVIDER_VARIABLES.items()
-    rows = [(f"`{name.upper()}`", f"`{name}`", meaning) for name, meaning in variables]
-    yield from table(("variable", "in the file", "meaning"), rows)
+    yield from table(("variable", "in the file", "meaning"), provider_rows)
     yield VARIABLES
     options = (option for _, command, _ in _commands() for option in command.params)
     meanings = {option.envvar: option.help for option in options if option.envvar}
@@ -394,10 +388,9 @@ def pages() -> dict[str, str]:
 
 def with_examples(text: str) -> str:
     """The text with the models of `chatkeep.examples`, and the current version, in its examples."""
-    models = {model.partition(":")[0]: model for model in examples.MODELS}
 
     def current(model: re.Match[str]) -> str:
-        return model[0] if model[0] in PLACEHOLDERS else models[model[1]]
+        return model[0] if model[0] in PLACEHOLDERS else MODELS[model[1]]
 
     return WHEEL.sub(f"chatkeep-{__version__}-py3", EXAMPLE_MODEL.sub(current, text))
 

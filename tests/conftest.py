@@ -28,7 +28,7 @@ def full(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def report(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+def summarise(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Print a line at the end of the run, whichever worker the test ran in."""
     return lambda line: record_property("shown", line)
 

@@ -10,7 +10,7 @@ from chatkeep.api.routes.page import FOLDER
 
 SOURCES = Path(__file__).parent.parent / "web"
 MANIFEST = FOLDER / "SOURCES"
-BUILD = "npm --prefix web ci && npm --prefix web run build"
+BUILD = "scripts/page"
 SKIPPED = {"node_modules"}
 SILENT = {".png", ".txt", ".woff2"}
 """Pictures, licences and fonts refer to no other file."""

@@ -141,6 +141,12 @@ def test_a_function_fits_on_a_screen() -> None:
     assert longer == LONGER
 
 
+def test_every_event_has_a_payload_and_a_meaning() -> None:
+    from chatkeep.domain.events import EVENTS, EventType
+
+    assert set(EVENTS) == set(EventType)
+
+
 def test_every_error_has_a_status_and_a_code_of_its_own() -> None:
     from chatkeep.api.problems import STATUS
     from chatkeep.domain import errors

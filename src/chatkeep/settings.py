@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 import platformdirs
 from pydantic import (
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationInfo,
@@ -37,7 +38,15 @@ ALLOWED_HOST = re.compile(rf"\*|{_AUTHORITY}")
 ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_AUTHORITY}")
 """As a browser sends it: https://www.rfc-editor.org/rfc/rfc6454#section-6.2"""
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+def _split(value: object) -> object:
+    value = str(value) if isinstance(value, int) else value
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 WEEK = 604_800
 Seconds = Annotated[float, Field(le=WEEK, allow_inf_nan=False)]
@@ -216,17 +225,6 @@ class ServerSettings(BaseSettings):
         """Let options of a command override the environment, and that the file."""
         file = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
         return init_settings, env_settings, file
-
-    @field_validator(
-        *("allowed_hosts", "allowed_origins", "image_hosts", "models", "retention_days"),
-        mode="before",
-    )
-    @classmethod
-    def _split(cls, value: object) -> object:
-        value = str(value) if isinstance(value, int) else value
-        if not isinstance(value, str):
-            return value
-        return tuple(part.strip() for part in value.split(",") if part.strip())
 
     @field_validator("data_dir", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
+from chatkeep.api.routes.sessions import SessionChange
 from chatkeep.app import create_app
 from chatkeep.domain.times import now, rfc3339
 from chatkeep.settings import Settings
@@ -61,10 +62,13 @@ def conversations(client: TestClient, upstream: Upstream) -> bytes:
     post("failed", "please fail now")
     post("failed", "and go on then")
     change = {"title": "Mine, “really”", "pinned": True, "archived": True, "context_messages": 3}
-    change |= {"temperature": 0.3, "max_tokens": 77}
+    change |= {"temperature": 0.3, "max_tokens": 77, "model": "openai:scripted"}
     change |= {"metadata": {"b": [1, 2.5, None, {"ü": "🦔"}], "a": 2**60}, "system_prompt": ""}
-    change["head"] = first["message_id"]
-    assert client.patch("/sessions/tree%2F🌳 ü", json=change).is_success
+    changed = client.patch("/sessions/tree%2F🌳 ü", json=change).json()
+    assert {name: changed[name] for name in change} == change
+    head = {"head": first["message_id"]}
+    assert client.patch("/sessions/tree%2F🌳 ü", json=head).is_success
+    assert change.keys() | head.keys() == SessionChange.model_fields.keys()
     return client.get("/export").content
 
 

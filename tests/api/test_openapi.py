@@ -11,11 +11,11 @@ COMMITTED = Path(__file__).parent.parent.parent / "openapi.json"
 
 
 def test_the_committed_description_is_current(client: TestClient) -> None:
-    """`chatkeep openapi > openapi.json` makes it so."""
+    """`scripts/docs` updates it, and `scripts/page` the page's types of it."""
     printed = subprocess.run(
         [sys.executable, "-m", "chatkeep", "openapi"], capture_output=True, check=True, text=True
     ).stdout
-    assert printed == COMMITTED.read_text()
+    assert printed == COMMITTED.read_text(), "openapi.json is stale: run scripts/docs"
     assert client.get("/openapi.json").json() == json.loads(printed)
 
 

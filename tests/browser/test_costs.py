@@ -55,7 +55,7 @@ def test_no_answer_stops_the_page_while_it_is_written(
     server: Server,
     upstream: Upstream,
     full: bool,
-    report: Callable[[str], None],
+    summarise: Callable[[str], None],
 ) -> None:
     page = open_page()
     processor = Processor(page)
@@ -70,12 +70,12 @@ def test_no_answer_stops_the_page_while_it_is_written(
         costs[name] = processor.seconds() - before
         assert costs[name] < LIMIT_SECONDS, f"{name} took the page {costs[name]:.1f} s"
     worst = sorted(costs, key=lambda name: -costs[name])[:3]
-    report(f"{len(costs)} answers: {', '.join(f'{n} {costs[n]:.1f} s' for n in worst)} at most")
+    summarise(f"{len(costs)} answers: {', '.join(f'{n} {costs[n]:.1f} s' for n in worst)} at most")
 
 
 @pytest.mark.own_context
 def test_no_stored_answer_stops_the_page(
-    open_page: OpenPage, server: Server, full: bool, report: Callable[[str], None]
+    open_page: OpenPage, server: Server, full: bool, summarise: Callable[[str], None]
 ) -> None:
     names = list(islice(COSTS, 1, None, 1 if full else EVERY))
     store(server, *(StoredSession(f"stored {name}", messages=("a", COSTS[name])) for name in names))
@@ -91,4 +91,4 @@ def test_no_stored_answer_stops_the_page(
         costs[name] = processor.seconds() - before
         assert costs[name] < LIMIT_SECONDS, f"{name} took the page {costs[name]:.1f} s"
     worst = sorted(costs, key=lambda name: -costs[name])[:3]
-    report(f"{len(costs)} answers: {', '.join(f'{n} {costs[n]:.1f} s' for n in worst)} at most")
+    summarise(f"{len(costs)} answers: {', '.join(f'{n} {costs[n]:.1f} s' for n in worst)} at most")

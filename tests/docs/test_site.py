@@ -20,6 +20,7 @@ from chatkeep.app import create_app
 from chatkeep.cli import cli
 from chatkeep.cli.chat.conversation import COMMANDS
 from chatkeep.domain.errors import ChatError
+from chatkeep.domain.events import EventType
 from chatkeep.settings import PREFIX, Settings
 from chatkeep.store.tables import metadata
 from tests.docs.reader import DOCS, ROOT, Reader, blocks, pages
@@ -127,6 +128,11 @@ def test_every_table_and_column_is_in_the_data_model() -> None:
     columns = {section.split("`")[1]: set(re.findall(r"`(\w+)`", section)) for section in sections}
     for table in metadata.tables.values():
         assert {column.name for column in table.columns} <= columns[table.name], table.name
+
+
+def test_every_event_is_in_a_guide() -> None:
+    guides = TEXTS["streaming.md"] + TEXTS["guides/events.md"]
+    assert [event for event in EventType if f"`{event}`" not in guides] == []
 
 
 def test_every_slash_command_and_log_event_in_the_pages_exists() -> None:

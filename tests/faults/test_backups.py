@@ -76,7 +76,7 @@ def test_a_backup_under_load_is_whole(
     upstream: Upstream,
     tmp_path: Path,
     full: bool,
-    report: Callable[[str], None],
+    summarise: Callable[[str], None],
 ) -> None:
     count = BACKUPS if full else SOME
     restored = Server(tmp_path / "restored", server.env)
@@ -107,4 +107,4 @@ def test_a_backup_under_load_is_whole(
             assert acknowledged_ids <= replies
         assert restored.chat("load 0-0", "and it goes on").status_code == 200
     assert during > turns
-    report(f"{count} of {count} backups under load were whole, the last with {turns} turns")
+    summarise(f"{count} of {count} backups under load were whole, the last with {turns} turns")

@@ -162,10 +162,10 @@ def sweep(
 
 
 def test_a_reader_that_is_cut_after_any_byte_gets_the_whole_reply(
-    server: Server, upstream: Upstream, full: bool, report: Callable[[str], None]
+    server: Server, upstream: Upstream, full: bool, summarise: Callable[[str], None]
 ) -> None:
     points, whole = sweep(server, upstream, 1 if full else SOME)
-    report(f"cut after {points} of the {whole} bytes of a live stream of 200 events")
+    summarise(f"cut after {points} of the {whole} bytes of a live stream of 200 events")
 
 
 def sweep_with_restarts(server: Server, upstream: Upstream, step: int) -> tuple[int, int, int]:
@@ -187,14 +187,14 @@ def sweep_with_restarts(server: Server, upstream: Upstream, step: int) -> tuple[
 
 
 def test_a_reader_that_is_cut_after_any_byte_and_finds_the_server_restarted_gets_the_whole_reply(
-    server: Server, upstream: Upstream, full: bool, report: Callable[[str], None]
+    server: Server, upstream: Upstream, full: bool, summarise: Callable[[str], None]
 ) -> None:
     points, whole, kills = sweep_with_restarts(server, upstream, 1 if full else SOME)
-    report(f"cut after {points} of {whole} bytes, with {kills} restarts in between")
+    summarise(f"cut after {points} of {whole} bytes, with {kills} restarts in between")
 
 
 def test_a_reader_of_a_finished_turn_that_is_cut_after_any_byte_reads_on_after_a_restart(
-    server: Server, upstream: Upstream, full: bool, report: Callable[[str], None]
+    server: Server, upstream: Upstream, full: bool, summarise: Callable[[str], None]
 ) -> None:
     upstream.script = lambda call: polite(call) if call.is_title else Answer(["Sö 🎈 "] * 9_000)
     reply = server.chat("s", "write much").json()
@@ -219,4 +219,4 @@ def test_a_reader_of_a_finished_turn_that_is_cut_after_any_byte_reads_on_after_a
     for cut in cuts:
         assert cut.reading.text == cut.reading.stored == reply["response"]
         assert cut.restarts == 0
-    report(f"cut after {len(cuts)} of {whole.received} bytes of a finished turn, then restarted")
+    summarise(f"cut after {len(cuts)} of {whole.received} bytes of a finished turn, then restarted")

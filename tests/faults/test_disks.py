@@ -27,7 +27,7 @@ def server(tmp_path: Path, upstream: Upstream) -> Iterator[Server]:
 
 
 def test_a_disk_that_fails_once_loses_and_doubles_nothing(
-    server: Server, report: Callable[[str], None]
+    server: Server, summarise: Callable[[str], None]
 ) -> None:
     refused = answered = 0
     for call, error, numbers in FAULTS:
@@ -52,7 +52,9 @@ def test_a_disk_that_fails_once_loses_and_doubles_nothing(
             assert again[-1].name == "turn.completed"
             assert server.contents(session)[2:] == ["second", "Reply to: second"]
             check_database(server)
-    report(f"a disk that fails once: {refused} messages refused, {answered} answered all the same")
+    summarise(
+        f"a disk that fails once: {refused} messages refused, {answered} answered all the same"
+    )
     assert refused
     assert answered
 

@@ -278,7 +278,7 @@ def use(server: Server) -> Iterator[httpx2.Response]:
 
 
 def test_whatever_page_is_damaged_the_server_says_so(
-    server: Server, filled: Path, full: bool, report: Callable[[str], None]
+    server: Server, filled: Path, full: bool, summarise: Callable[[str], None]
 ) -> None:
     pages = (filled / "chatkeep.db").stat().st_size // PAGE
     not_started = unavailable = 0
@@ -304,5 +304,5 @@ def test_whatever_page_is_damaged_the_server_says_so(
             unavailable += bool(failures)
             server.kill()
         assert "Traceback" not in server.log.read_text(), page
-    report(f"of {pages} pages damaged: {not_started} no start, {unavailable} some answers 503")
+    summarise(f"of {pages} pages damaged: {not_started} no start, {unavailable} some answers 503")
     assert not_started

@@ -351,16 +351,16 @@ def test_a_kill_at_any_write_loses_halves_and_doubles_nothing(
     server: Server,
     upstream: Upstream,
     full: bool,
-    report: Callable[[str], None],
+    summarise: Callable[[str], None],
     scene: Callable[[Server, Upstream, int], int],
 ) -> None:
     points = scene(server, upstream, 1 if full else SOME)
-    report(f"killed at {points} points of: {scene.__name__.replace('_', ' ')}")
+    summarise(f"killed at {points} points of: {scene.__name__.replace('_', ' ')}")
     assert points > (20 if full else 2)
 
 
 def test_a_migration_that_is_killed_at_any_write_is_made_whole_by_the_next_start(
-    tmp_path: Path, full: bool, report: Callable[[str], None]
+    tmp_path: Path, full: bool, summarise: Callable[[str], None]
 ) -> None:
     old = tmp_path / "old"
     old.mkdir()
@@ -383,7 +383,7 @@ def test_a_migration_that_is_killed_at_any_write_is_made_whole_by_the_next_start
             if killed == 0:
                 break
             points += 1
-    report(f"killed at {points} points of: a migration")
+    summarise(f"killed at {points} points of: a migration")
     assert points > (20 if full else 2)
 
 

@@ -72,14 +72,14 @@ def make(folder: Path, upstream: Upstream, *program: str) -> Server:
 
 
 def test_no_turn_is_lost_doubled_reordered_or_torn(
-    tmp_path: Path, upstream: Upstream, full: bool, report: Callable[[str], None]
+    tmp_path: Path, upstream: Upstream, full: bool, summarise: Callable[[str], None]
 ) -> None:
     sessions = SESSIONS if full else SOME
     with make(tmp_path / "data", upstream) as server:
         record = run(server, upstream, sessions)
     assert findings(record) == []
     assert len(record.exchanges) == len(record.prompts) == sessions * CLIENTS * QUESTIONS
-    report(f"{len(record.exchanges)} turns in {sessions} sessions: the checker finds nothing")
+    summarise(f"{len(record.exchanges)} turns in {sessions} sessions: the checker finds nothing")
 
 
 def good() -> RunRecord:

@@ -109,7 +109,7 @@ def test_a_reader_that_takes_nothing_is_dropped_and_slows_nobody(
         assert [line for line in lines if line["level"] in {"error", "warning"}] == []
 
 
-def check_stop(server: Server, upstream: Upstream, report: Callable[[str], None]) -> None:
+def check_stop(server: Server, upstream: Upstream, summarise: Callable[[str], None]) -> None:
     paces = {number: threading.Semaphore(1) for number in range(STREAMS)}
 
     def script(call: Call) -> Answer:
@@ -163,7 +163,7 @@ def check_stop(server: Server, upstream: Upstream, report: Callable[[str], None]
             assert rest.end.name == "turn.completed"
             assert rest.text == rest.stored
             assert len(server.history(f"s{number}")) == 2
-    report(f"SIGTERM with {STREAMS} streams: {len(finished)} finished, the others were resumed")
+    summarise(f"SIGTERM with {STREAMS} streams: {len(finished)} finished, the others were resumed")
 
 
 def stopping(folder: Path, upstream: Upstream, *program: str) -> Server:
@@ -173,7 +173,7 @@ def stopping(folder: Path, upstream: Upstream, *program: str) -> Server:
 
 
 def test_a_stop_finishes_running_streams_or_leaves_them_to_be_resumed(
-    tmp_path: Path, upstream: Upstream, report: Callable[[str], None]
+    tmp_path: Path, upstream: Upstream, summarise: Callable[[str], None]
 ) -> None:
     with stopping(tmp_path / "data", upstream) as server:
-        check_stop(server, upstream, report)
+        check_stop(server, upstream, summarise)

@@ -94,11 +94,11 @@ def check_keys(server: Server, keys: int) -> None:
 
 
 def test_each_key_makes_one_turn_through_a_kill(
-    server: Server, full: bool, report: Callable[[str], None]
+    server: Server, full: bool, summarise: Callable[[str], None]
 ) -> None:
     keys = ALL if full else SOME
     check_keys(server, keys)
-    report(f"{keys} keys, each sent {TIMES} times at once, a kill in the middle: {keys} turns")
+    summarise(f"{keys} keys, each sent {TIMES} times at once, a kill in the middle: {keys} turns")
 
 
 def client(url: str) -> openai.OpenAI:

@@ -111,11 +111,11 @@ def trace(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_nothing_is_acknowledged_before_the_sync_that_covers_it_has_returned(
-    tmp_path: Path, upstream: Upstream, trace: Path, full: bool, report: Callable[[str], None]
+    tmp_path: Path, upstream: Upstream, trace: Path, full: bool, summarise: Callable[[str], None]
 ) -> None:
     turns = ALL if full else SOME
     env = {**upstream.env, "CHATKEEP_MODEL": "openai:scripted"}
     with Server(tmp_path / "data", env) as server:
         ledger = traced_turns(server, upstream, trace, turns)
-    report(f"{turns} turns, {AT_ONCE} at once: {ledger.syncs} syncs, none too late")
+    summarise(f"{turns} turns, {AT_ONCE} at once: {ledger.syncs} syncs, none too late")
     check(ledger, turns)

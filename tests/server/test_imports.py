@@ -72,7 +72,7 @@ LONG_STRINGS: dict[str, Callable[[int], Iterator[bytes]]] = {
 
 @pytest.mark.parametrize("name", LONG_STRINGS)
 def test_a_long_string_keeps_nobody_waiting(
-    server: Server, full: bool, name: str, report: Callable[[str], None]
+    server: Server, full: bool, name: str, summarise: Callable[[str], None]
 ) -> None:
     size = (63 if full else 40) * MIB
     reports: list[Any] = []
@@ -85,7 +85,7 @@ def test_a_long_string_keeps_nobody_waiting(
 
     assert reports[0].status_code == 200, reports[0].text
     assert slowest < PAUSE_SECONDS
-    report(f"{name} of {size // MIB} MiB: /healthz took {slowest * 1_000:.0f} ms at most")
+    summarise(f"{name} of {size // MIB} MiB: /healthz took {slowest * 1_000:.0f} ms at most")
 
 
 TINY = {
@@ -242,7 +242,7 @@ def test_a_server_that_stops_gives_an_import_up(tmp_path: Path, upstream: Upstre
 
 
 def test_many_lines_need_no_more_memory(
-    server: Server, full: bool, report: Callable[[str], None]
+    server: Server, full: bool, summarise: Callable[[str], None]
 ) -> None:
     """2 GB of them with `--full`."""
     assert server.process is not None
@@ -270,4 +270,4 @@ def test_many_lines_need_no_more_memory(
     assert report["messages"] == report["imported"] * 400
     assert grown < 64 * MIB
     speed = size / MIB / (time.monotonic() - began)
-    report(f"{size // MIB} MiB of lines: {speed:.1f} MiB/s, {grown / MIB:.0f} MiB more memory")
+    summarise(f"{size // MIB} MiB of lines: {speed:.1f} MiB/s, {grown / MIB:.0f} MiB more memory")

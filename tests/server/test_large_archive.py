@@ -66,7 +66,7 @@ def test_a_hundred_thousand_messages_go_out_and_come_back(
     upstream: Upstream,
     tmp_path: Path,
     messages: int,
-    report: Callable[[str], None],
+    summarise: Callable[[str], None],
 ) -> None:
     """Also with branches, a failed turn and emoji beside them. A normal run takes fewer."""
     first = server.chat("tree", "where do 🦔 live?").json()
@@ -90,4 +90,4 @@ def test_a_hundred_thousand_messages_go_out_and_come_back(
         assert report["skipped"] == []
 
         assert export(fresh, tmp_path / "again.jsonl") == digest
-    report(f"{messages + 7} messages went out and came back, byte for byte")
+    summarise(f"{messages + 7} messages went out and came back, byte for byte")

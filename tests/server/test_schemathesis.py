@@ -88,7 +88,7 @@ def test_every_answer_is_in_the_document(
     running_server: Server,
     config: Path,
     full: bool,
-    report: Callable[[str], None],
+    summarise: Callable[[str], None],
 ) -> None:
     file = config.parent / "report.json"
     program = str(Path(sys.executable).with_name("schemathesis"))
@@ -105,7 +105,7 @@ def test_every_answer_is_in_the_document(
     assert report["errors"] == []
     assert {name for name, rates in report["valid_rates"].items() if not accepted(rates)} == set()
     assert report["test_cases"]["generated"] >= (3_000 if full else 500)
-    report(f"schemathesis: {report['test_cases']['generated']} requests")
+    summarise(f"schemathesis: {report['test_cases']['generated']} requests")
 
 
 def operations() -> int:

@@ -20,7 +20,7 @@ LOOP_WORDS, LOOP_TIMES = 6, 3
 
 
 def test_fifty_good_titles_in_other_words_are_stored_as_they_were_answered(
-    tmp_path: Path, upstream: Upstream, report: Callable[[str], None]
+    tmp_path: Path, upstream: Upstream, summarise: Callable[[str], None]
 ) -> None:
     answers = dict(GOOD)
 
@@ -38,13 +38,15 @@ def test_fifty_good_titles_in_other_words_are_stored_as_they_were_answered(
         sessions = server.sessions()
 
     stored = {sessions[f"{number:02}"]["title"]: title for number, (_, title) in enumerate(GOOD)}
-    report(f"{sum(a == b for a, b in stored.items())} of {len(GOOD)} good titles are as answered")
+    summarise(
+        f"{sum(a == b for a, b in stored.items())} of {len(GOOD)} good titles are as answered"
+    )
     assert {title: answer for title, answer in stored.items() if title != answer} == {}
     assert {session["title_source"] for session in sessions.values()} == {"model"}
 
 
 def test_thirty_first_messages_get_titles_and_answers_from_the_embedded_model(
-    tmp_path: Path, upstream: Upstream, full: bool, report: Callable[[str], None]
+    tmp_path: Path, upstream: Upstream, full: bool, summarise: Callable[[str], None]
 ) -> None:
     """A normal run takes every third message; all thirty are taken with `--full`.
 
@@ -73,14 +75,14 @@ def test_thirty_first_messages_get_titles_and_answers_from_the_embedded_model(
         # Not even a connection that the model's server was closing.
         assert "model_call_failed" not in server.log.read_text()
 
-    report(f"Titles of {len(messages)} first messages by the embedded model:")
+    summarise(f"Titles of {len(messages)} first messages by the embedded model:")
     for number, (kind, message) in enumerate(messages):
         session = sessions[f"{number:02}"]
-        report(f"  {session['title_source']:11} {session['title']!r:50} {message[:60]!r}")
+        summarise(f"  {session['title_source']:11} {session['title']!r:50} {message[:60]!r}")
         assert broken_rules(session["title"]) == []
         expected = "provisional" if kind in TOO_SHORT else "model"
         assert session["title_source"] == expected, kind
-    _report_answers(answers, report)
+    _report_answers(answers, summarise)
     assert [answer["response"] for answer in answers if _loops(answer["response"])] == []
     assert [answer["response"] for answer in answers if "\ufffd" in answer["response"]] == []
     assert sum(answer["finish_reason"] == "length" for answer in answers) <= 3
@@ -90,10 +92,10 @@ def _model(message: str) -> dict[str, str]:
     return {"model": SCRIPTED} if len(message) >= LONG else {}
 
 
-def _report_answers(answers: list[dict[str, str]], report: Callable[[str], None]) -> None:
+def _report_answers(answers: list[dict[str, str]], summarise: Callable[[str], None]) -> None:
     ended = Counter(answer["finish_reason"] for answer in answers)
     loops = sum(_loops(answer["response"]) for answer in answers)
-    report(f"  {len(answers)} answers: {loops} with a loop, ended by {dict(ended)}")
+    summarise(f"  {len(answers)} answers: {loops} with a loop, ended by {dict(ended)}")
 
 
 def _loops(text: str) -> bool:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.records import TurnLine
-from chatkeep.store import Store, deletion, exports, sessions
+from chatkeep.store import Store, deletion, exports, session_changes, sessions, tables
 from chatkeep.store.tables import HIDDEN
 from tests.store.conftest import accept, end, run
 
@@ -38,6 +38,35 @@ def test_of_a_deleted_session_no_waiting_message_stays(store: Store) -> None:
             return list(conn.exec_driver_sql("SELECT input FROM turns").scalars())
 
         assert await store.read(inputs) == [None, None]
+
+    run(work)
+
+
+def test_in_the_row_of_a_purged_session_nothing_is_set(store: Store) -> None:
+    async def work() -> None:
+        await accept(store, "s", "a canary")
+        changes: session_changes.SessionChanges = {
+            "model": "openai:canary",
+            "system_prompt": "canary",
+            "context_messages": 3,
+            "temperature": 0.5,
+            "max_tokens": 7,
+            "metadata": {"canary": 1},
+            "title": "canary",
+        }
+        owner = {"tenant": "default", "session_id": "s", "at": 5}
+        await store.write(session_changes.change, values=changes, expected=None, **owner)
+        await store.write(deletion.soft_delete, **owner)
+        while await store.write(deletion.purge_rows, limit=10):
+            pass
+
+        def row(conn: sa.Connection) -> dict[str, object]:
+            return dict(conn.execute(sa.select(tables.sessions)).mappings().one())
+
+        purged = await store.read(row)
+        assert "canary" not in str(purged)
+        for column in tables.sessions.columns:
+            assert not column.nullable or purged[column.name] is None, column.name
 
     run(work)
 

@@ -5,7 +5,9 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import sqlalchemy as sa
+from pydantic import BaseModel
 
+from chatkeep.domain import records
 from chatkeep.store import (
     branches,
     deletion,
@@ -72,6 +74,30 @@ def test_what_is_set_are_columns(values: type[dict[str, Any]], table: sa.Table) 
         kinds = set(get_args(hint)) or {hint}
         assert column.type.python_type in kinds
         assert (types.NoneType in kinds) == column.nullable
+
+
+@pytest.mark.parametrize(
+    ("line", "table", "left_out"),
+    [
+        (
+            records.SessionLine,
+            tables.sessions,
+            {"pk", "tenant_id", "last_seq", "message_count", "turn_count", "search_key"},
+        ),
+        (
+            records.TurnLine,
+            tables.turns,
+            {"tenant_id", "session_pk", "idempotency_key", "request_digest", "owner"},
+        ),
+        (records.MessageLine, tables.messages, {"session_pk", "depth", "search_key"}),
+        (records.CallLine, tables.calls, {"pk", "tenant_id", "session_pk"}),
+    ],
+)
+def test_an_export_has_every_column_but_those_that_an_import_makes_anew(
+    line: type[BaseModel], table: sa.Table, left_out: set[str]
+) -> None:
+    exported = set(line.model_fields) - {"type"}
+    assert {column.name for column in table.columns} == exported | left_out
 
 
 def test_a_row_type_with_another_column_is_refused() -> None:

@@ -458,7 +458,7 @@ def world(tmp_path: Path, upstream: Upstream) -> Iterator[World]:
 
 
 def test_a_server_agrees_with_a_model_of_conversations_after_any_steps(
-    world: World, full: bool, report: Callable[[str], None]
+    world: World, full: bool, summarise: Callable[[str], None]
 ) -> None:
     machine = type("Machine", (Conversations,), {"world": world})
     sequences, steps = ALL if full else SOME
@@ -475,4 +475,4 @@ def test_a_server_agrees_with_a_model_of_conversations_after_any_steps(
             suppress_health_check=list(HealthCheck),
         ),
     )
-    report(f"{sequences} sequences of {steps} steps: {world.steps} comparisons with the model")
+    summarise(f"{sequences} sequences of {steps} steps: {world.steps} comparisons with the model")

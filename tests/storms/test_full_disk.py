@@ -81,7 +81,7 @@ class Clients:
 
 
 def test_a_full_disk_refuses_loses_nothing_and_needs_no_restart(
-    server: Server, full: bool, report: Callable[[str], None]
+    server: Server, full: bool, summarise: Callable[[str], None]
 ) -> None:
     clients = Clients(server)
     asyncio.run(clients.run(ALL_SECONDS if full else SOME_SECONDS))
@@ -98,7 +98,7 @@ def test_a_full_disk_refuses_loses_nothing_and_needs_no_restart(
     assert set(clients.acknowledged) <= there
     # Refused, or stored while its client was refused: nothing is there twice.
     assert len(there) == sum(len(contents(server.folder, name)) for name in server.sessions())
-    report(f"a full disk: {dict(clients.statuses)}, {len(there)} messages are there")
+    summarise(f"a full disk: {dict(clients.statuses)}, {len(there)} messages are there")
 
 
 def test_a_log_that_nobody_reads_any_more_stops_no_turn(tmp_path: Path, upstream: Upstream) -> None:

@@ -65,7 +65,7 @@ def load(server: Server) -> list[str]:
 
 @pytest.mark.parametrize("spare", SPARE)
 def test_a_server_without_memory_refuses_and_keeps_what_it_has(
-    server: Server, spare: int, report: Callable[[str], None]
+    server: Server, spare: int, summarise: Callable[[str], None]
 ) -> None:
     before = [f"number{number} before" for number in range(3)]
     for text in before:
@@ -78,7 +78,7 @@ def test_a_server_without_memory_refuses_and_keeps_what_it_has(
         server.start()
     counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
     end = "it lived" if code is None else f"it died with {code}"
-    report(f"{spare // MEGABYTE} MB of memory left: {counts}, and {end}")
+    summarise(f"{spare // MEGABYTE} MB of memory left: {counts}, and {end}")
     assert server.chat("before", "number9 after").status_code == 200
     assert server.contents("before")[::2] == [*before, "number9 after"]
     until(lambda: not [f for f in faults(server.folder) if "has not ended" in f])

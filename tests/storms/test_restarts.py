@@ -108,7 +108,7 @@ class Clients:
 
 
 def test_kills_under_load_lose_and_double_nothing(
-    tmp_path: Path, upstream: Upstream, full: bool, report: Callable[[str], None]
+    tmp_path: Path, upstream: Upstream, full: bool, summarise: Callable[[str], None]
 ) -> None:
     upstream.script = script
     kills = ALL if full else SOME
@@ -133,5 +133,5 @@ def test_kills_under_load_lose_and_double_nothing(
             for one in clients.acknowledged[:: max(1, len(turns) // 200)]:
                 reading = read(http, one.turn)
                 assert reading.text == reading.stored == reply_to(one.text)
-    report(f"{kills} kills, {len(turns)} acknowledged, {clients.retries} requests repeated")
+    summarise(f"{kills} kills, {len(turns)} acknowledged, {clients.retries} requests repeated")
     assert clients.retries >= kills

@@ -81,7 +81,7 @@ async def chat(server: Server, first: int, last: int) -> None:
 
 
 def test_a_server_does_not_grow_with_the_turns_it_has_made(
-    tmp_path: Path, upstream: Upstream, full: bool, report: Callable[[str], None]
+    tmp_path: Path, upstream: Upstream, full: bool, summarise: Callable[[str], None]
 ) -> None:
     upstream.script = script
     turns = ALL if full else SOME
@@ -102,7 +102,7 @@ def test_a_server_does_not_grow_with_the_turns_it_has_made(
     assert [line for line in lines if line["level"] in {"error", "critical"}] == []
     check(samples, full=full)
     for one in samples if full else samples[-1:]:
-        report(str(one))
+        summarise(str(one))
 
 
 def check(samples: list[Sample], *, full: bool) -> None:

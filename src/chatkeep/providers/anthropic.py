@@ -27,11 +27,14 @@ class AnthropicSettings(BaseSettings):
     """Where Anthropic's models are, and the key for them."""
 
     anthropic_api_key: Annotated[
-        APIKey, variable("ANTHROPIC_API_KEY", "The key for Anthropic.")
+        APIKey, variable("ANTHROPIC_API_KEY", "The API key for Anthropic.")
     ] = None
     anthropic_base_url: Annotated[
         BaseURL,
-        variable("ANTHROPIC_BASE_URL", "The address of `anthropic:` models, if not Anthropic's."),
+        variable(
+            "ANTHROPIC_BASE_URL",
+            "The base URL of `anthropic:` models, for another server with that API.",
+        ),
     ] = None
 
 

@@ -37,13 +37,15 @@ class OpenAISettings(BaseSettings):
 
     openai_api_key: Annotated[
         APIKey,
-        variable("OPENAI_API_KEY", "The key for OpenAI, or for the server at `OPENAI_BASE_URL`."),
+        variable(
+            "OPENAI_API_KEY", "The API key for OpenAI, or for the server at `OPENAI_BASE_URL`."
+        ),
     ] = None
     openai_base_url: Annotated[
         BaseURL,
         variable(
             "OPENAI_BASE_URL",
-            "The address of `openai:` models, if not OpenAI's: any server with its API.",
+            "The base URL of `openai:` models, for another server with that API.",
         ),
     ] = None
 

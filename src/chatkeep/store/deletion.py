@@ -8,7 +8,7 @@ whole yet is hidden in the same way.
 
 import uuid
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import sqlalchemy as sa
 
@@ -193,16 +193,15 @@ _IS_PURGED = sa.and_(
     sessions_table.c.title == NOTHING,
     sessions_table.c.search_key.is_(None),
 )
+_EMPTY = {column.name: None for column in sessions_table.columns if column.nullable}
 _PURGED: SessionValues = {
+    **cast("SessionValues", _EMPTY),
     "title": NOTHING,
-    "search_key": None,
     "title_pending": False,
-    "head_seq": None,
     "message_count": 0,
-    "system_prompt": None,
-    "model": None,
     "metadata": "{}",
 }
+"""The last values of a row: nothing that anybody has written stays in it."""
 _ANY_HIDDEN = sa.select(sessions_table.c.pk).where(sessions_table.c.tenant_id == HIDDEN).limit(1)
 _NEXT_TO_PURGE = TypedSelect(
     sa.select(sessions_table)

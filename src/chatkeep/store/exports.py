@@ -8,7 +8,7 @@ import orjson
 import sqlalchemy as sa
 
 from chatkeep.domain.errors import SessionNotFound
-from chatkeep.domain.records import CallLine, MessageLine, TurnLine
+from chatkeep.domain.records import CallLine, MessageLine, SessionLine, TurnLine
 from chatkeep.domain.times import rfc3339
 from chatkeep.store.prepared import TypedSelect
 from chatkeep.store.tables import (
@@ -76,24 +76,11 @@ def session(conn: sa.Connection, *, tenant: str, pk: int) -> SessionRow | None:
 
 
 def _session_line(row: SessionRow) -> Line:
-    return {
-        "type": "session",
-        "session_id": row.session_id,
-        "title": row.title,
-        "title_source": row.title_source,
-        "title_pending": row.title_pending,
-        "pinned": row.pinned,
-        "archived": row.archived,
-        "model": row.model,
-        "system_prompt": row.system_prompt,
-        "context_messages": row.context_messages,
-        "temperature": row.temperature,
-        "max_tokens": row.max_tokens,
-        "metadata": orjson.loads(row.metadata),
-        "head_seq": row.head_seq,
-        "created_at": rfc3339(row.created_at),
-        "updated_at": rfc3339(row.updated_at),
-    }
+    columns = {name: getattr(row, name) for name in _SESSION_COLUMNS}
+    columns["metadata"] = orjson.loads(row.metadata)
+    for name in ("created_at", "updated_at"):
+        columns[name] = rfc3339(columns[name])
+    return {"type": "session", **columns}
 
 
 def lines(conn: sa.Connection, *, tenant: str, pk: int) -> IO[bytes] | None:
@@ -162,6 +149,7 @@ def _call_line(row: CallRow) -> Line:
     return {"type": "call", **columns, "created_at": rfc3339(row.created_at)}
 
 
+_SESSION_COLUMNS = tuple(name for name in SessionLine.model_fields if name != "type")
 _TURN_COLUMNS = tuple(name for name in TurnLine.model_fields if name != "type")
 _MESSAGE_COLUMNS = tuple(name for name in MessageLine.model_fields if name != "type")
 _CALL_COLUMNS = tuple(name for name in CallLine.model_fields if name != "type")
