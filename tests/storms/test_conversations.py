@@ -347,6 +347,7 @@ class Conversations(RuleBasedStateMachine):
         if deletes:
             assert self.http.delete(f"/sessions/{self.id_of(name)}").status_code == 204
             self.keys = {key: used for key, used in self.keys.items() if used[0] != name}
+            self.sessions[name].import_times(self.world.clock)
         report = self.http.post("/import", content=body).json()
         assert (report["imported"], report["skipped_count"]) == ((1, 0) if deletes else (0, 1))
         self.compare(name)
