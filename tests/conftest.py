@@ -4,6 +4,7 @@ One server serves a whole module: each test takes a session of its own.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -14,6 +15,32 @@ from tests.upstream import Upstream, polite
 # How long an example takes depends on what else the machine does.
 settings.register_profile("without deadline", deadline=None)
 settings.load_profile("without deadline")
+
+
+LONGEST_FILES = (
+    "docs/test_readme.py",
+    "faults/test_sabotage.py",
+    "cli/test_edges.py",
+    "docs/test_site.py",
+    "server/test_titles.py",
+    "server/test_failures.py",
+    "faults/test_kills.py",
+    "docs/test_install.py",
+    "server/test_imports.py",
+    "browser/test_costs.py",
+    "cli/test_commands.py",
+    "api/test_archive.py",
+    "server/test_providers.py",
+    "faults/test_files.py",
+)
+"""Those that take a minute or more, longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: at the end no worker is left alone with one of them."""
+    folder = Path(__file__).parent
+    ranks = {folder / name: rank for rank, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -22,7 +22,7 @@ what else the machine does."""
 
 PIECE, PIECE_SECONDS = 25_000, 0.02
 """Characters that the model writes at a time, and how long that takes."""
-EVERY = 3
+EVERY = 6
 """In a normal run one of so many is tried."""
 
 

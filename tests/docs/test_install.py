@@ -28,22 +28,21 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def response(machine: Path, commands: str, env: dict[str, str]) -> str:
-    """Run the commands, the last of which serves, and post a message."""
+    """Run the commands, the last of which serves, post a message, and load the page."""
     path = f"{machine}/tools/bin:{machine}/.local/bin:{os.environ['PATH']}"
     env = {"HOME": str(machine), "XDG_DATA_HOME": "", "PATH": path, **QUICK, **env}
     with serving(commands, machine / "chatkeep", env, INSTALL_SECONDS) as url:
         body = '{"session_id": "s", "message": "Say hello to me, please", "max_tokens": 8}'
-        return bash(f"curl -sSf {url}/chat --json '{body}'", machine)
+        return bash(f"curl -sSf {url}/chat --json '{body}' && curl -sSf {url}/", machine)
 
 
-def test_the_wheel_runs_as_it_is_installed_by_pip_and_by_uv(
-    machine: Path, full: bool, upstream: Upstream
-) -> None:
-    """With `--full` by pipx too, which is pip in an environment of its own."""
-    for commands in (PIP, UVX_EMBEDDED, *([PIPX] if full else [])):
+def test_the_wheel_runs_as_it_is_installed(machine: Path, full: bool, upstream: Upstream) -> None:
+    """A normal run installs it once, by uv and without the embedded model; `--full` in each way."""
+    for commands in (PIP, UVX_EMBEDDED, PIPX) if full else ():
         assert '"model":"local:smollm2-135m-instruct"' in response(machine, commands, {})
     without_weights = response(machine, UVX, {"OLLAMA_HOST": upstream.url})
     assert '"response":"Reply to: Say hello to me, please"' in without_weights
+    assert "<!doctype html>" in without_weights
 
 
 def test_the_way_from_the_repository_is_the_one_of_the_readme() -> None:
