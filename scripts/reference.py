@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import Field, TypeAdapter
+from typer.core import TyperCommand, TyperGroup
 
 from chatkeep import __version__, examples
 from chatkeep.api.problems import STATUS
@@ -185,10 +186,15 @@ def commands() -> Lines:
     yield from table(("code", "meaning"), rows)
 
 
-def _commands() -> Iterator[tuple[str, Any, Any]]:
+Command = TyperCommand | TyperGroup
+
+
+def _commands() -> Iterator[tuple[str, Command, typer.Context]]:
     """Each command with its full name and a context, a group before its commands."""
 
-    def walk(command: Any, name: str, parent: Any) -> Iterator[tuple[str, Any, Any]]:
+    def walk(
+        command: Command, name: str, parent: typer.Context | None
+    ) -> Iterator[tuple[str, Command, typer.Context]]:
         context = typer.Context(command, info_name=name, parent=parent)
         yield context.command_path, command, context
         for child_name, child in sorted(getattr(command, "commands", {}).items()):

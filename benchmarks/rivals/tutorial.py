@@ -18,7 +18,6 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from operator import itemgetter
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
@@ -30,6 +29,7 @@ from langchain_core.runnables import RunnableConfig, RunnablePassthrough
 from langchain_core.runnables.history import RunnableWithMessageHistory
 from pydantic import BaseModel
 from sqlalchemy import Column, MetaData, String, Table, event, insert, select, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from benchmarks.rivals import common
@@ -39,9 +39,11 @@ engine = create_async_engine(f"sqlite+aiosqlite:///{settings.folder / 'tutorial.
 if (synchronous := os.environ.get("SYNC")) is not None:
 
     @event.listens_for(engine.sync_engine, "connect")
-    def relax(connection: Any, _record: object) -> None:
+    def relax(connection: DBAPIConnection, _record: object) -> None:
         """Do not wait for the disk as Chatkeep does."""
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA synchronous = {synchronous}")
+        cursor.close()
 
 
 tables = MetaData()

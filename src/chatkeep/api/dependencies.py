@@ -69,7 +69,7 @@ def event_stream(
     )
 
 
-def _dependency(part: Callable[[Request], T]) -> Any:  # what `Depends` is declared to return
+def _dependency(part: Callable[[Request], T]) -> Any:  # noqa: ANN401  (as `Depends` is declared)
     """A part of the server as a dependency: a coroutine, for FastAPI runs the others in threads."""
 
     async def depends(request: Request) -> T:
