@@ -161,7 +161,7 @@ def page(
 
 
 def keys(conn: sa.Connection, *, tenant: str, only: SessionFilter = EVERY) -> Sequence[int]:
-    """The keys of all sessions, newest activity first: the order of a whole listing."""
+    """The keys of all sessions that pass the filter `only`, newest activity first."""
     return conn.scalars(_KEYS.where(*_criteria(only)), {"tenant": tenant}).all()
 
 
