@@ -224,7 +224,7 @@ class Conversations(RuleBasedStateMachine):
     @rule(data=st.data(), on_busy=st.sampled_from(["queue", "reject", "interrupt"]))
     def regenerate(self, data: st.DataObject, on_busy: str) -> None:
         name = data.draw(st.sampled_from(sorted(self.sessions)))
-        turn = data.draw(st.sampled_from(sorted(self.sessions[name].turns)))
+        turn = data.draw(st.sampled_from(list(self.sessions[name].turns)))
         body = {"session_id": self.id_of(name), "regenerate": turn, "on_busy": on_busy}
         self.submit(name, body, "")
 
@@ -247,7 +247,7 @@ class Conversations(RuleBasedStateMachine):
     @precondition(lambda self: self.keys)
     @rule(data=st.data(), other=st.booleans())
     def repeat_a_request(self, data: st.DataObject, other: bool) -> None:
-        key = data.draw(st.sampled_from(sorted(self.keys)))
+        key = data.draw(st.sampled_from(list(self.keys)))
         name, body, turn = self.keys[key]
         if self.world.clock - turn.accepted >= 24 * HOUR:
             # The key has had its day: the request is a new one.
@@ -267,7 +267,7 @@ class Conversations(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.sessions)))
         session = self.sessions[name]
-        turn = session.turns[data.draw(st.sampled_from(sorted(session.turns)))]
+        turn = session.turns[data.draw(st.sampled_from(list(session.turns)))]
         if session.running is turn:
             self.stop(session)
         elif turn.status == "queued":
@@ -293,7 +293,7 @@ class Conversations(RuleBasedStateMachine):
     def choose_a_branch(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.sessions)))
         session = self.sessions[name]
-        message = data.draw(st.sampled_from(sorted(session.messages)))
+        message = data.draw(st.sampled_from(list(session.messages)))
         answer = self.http.patch(f"/sessions/{self.id_of(name)}", json={"head": message})
         assert answer.status_code == (200 if session.is_idle else 409)
         if session.is_idle:
