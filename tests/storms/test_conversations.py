@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from tests.clock import set_clock
-from tests.faults.test_kills import check_database
+from tests.faults.test_kills import check_database, hidden
 from tests.process import Server, until
 from tests.sse import STREAM, TERMINAL, Event, events, read
 from tests.storms.conversation import Conversation, Turn, pieces_of, reply_to
@@ -437,6 +437,8 @@ class Conversations(RuleBasedStateMachine):
             assert {entry["session_id"]: entry["message_count"] for entry in listed} == {
                 self.id_of(name): len(session.branch) for name, session in self.sessions.items()
             }
+            # What was deleted or has expired, also of earlier runs, is removed in the background.
+            until(lambda: not hidden(self.world.server))
             check_database(self.world.server)
             for name in self.sessions:
                 assert self.http.delete(f"/sessions/{self.id_of(name)}").status_code == 204
