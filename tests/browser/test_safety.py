@@ -9,7 +9,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.hostile_answers import HOSTILE
 from tests.browser.page import answers, field, wait_until_answered
 from tests.browser.session_list import StoredSession, expect_error, links, store
-from tests.process import PATIENCE, Server
+from tests.process import PATIENCE, Server, until
 from tests.upstream import Answer, Call, Upstream
 
 # No database of ours keeps U+0000.
@@ -148,6 +148,25 @@ def test_no_streaming_text_runs_or_requests_anything(
     assert page.evaluate(HARMLESS) == []
 
 
+SHOWN_TITLES = """async () => {
+    const frame = () => new Promise(requestAnimationFrame);
+    const view = document.querySelector('nav .sessions');
+    const shown = {};
+    view.scrollTop = 0;
+    for (let before = -1; view.scrollTop !== before; ) {
+        before = view.scrollTop;
+        for (const link of view.querySelectorAll('[data-session]')) {
+            shown[link.dataset.session] = link.querySelector('.title').textContent;
+        }
+        view.scrollTop += view.clientHeight / 2;
+        await frame();
+        await frame();
+    }
+    return shown;
+}"""
+"""Scrolls through the list, and returns the titles by the ids of their sessions."""
+
+
 def test_a_title_is_shown_as_plain_text(open_page: OpenPage, server: Server) -> None:
     store(server, StoredSession("titled", title="harmless"))
     page = open_page("titled")
@@ -163,26 +182,16 @@ def test_a_title_is_shown_as_plain_text(open_page: OpenPage, server: Server) -> 
     store(server, *(StoredSession(f"title {at}", title=title) for at, title in enumerate(TITLES)))
     page.reload()
     expect(links(page).first).to_be_visible()
-    shown = page.evaluate(
-        """async () => {
-            const frame = () => new Promise(requestAnimationFrame);
-            const view = document.querySelector('nav .sessions');
-            const shown = {};
-            for (let before = -1; view.scrollTop !== before; ) {
-                before = view.scrollTop;
-                for (const link of view.querySelectorAll('[data-session]')) {
-                    shown[link.dataset.session] = link.querySelector('.title').textContent;
-                }
-                view.scrollTop += view.clientHeight / 2;
-                await frame();
-                await frame();
-            }
-            return shown;
-        }"""
-    )
-    assert {name: shown.get(name) for name in (f"title {at}" for at in range(len(TITLES)))} == {
-        f"title {at}": title for at, title in enumerate(TITLES)
-    }
+    expected = {f"title {at}": title for at, title in enumerate(TITLES)}
+    shown: dict[str, str] = {}
+
+    def has_read_all() -> bool:
+        # The rest of a long list is loaded when its end is reached.
+        shown.update(page.evaluate(SHOWN_TITLES))
+        return shown.keys() >= expected.keys()
+
+    until(has_read_all)
+    assert {name: shown[name] for name in expected} == expected
 
 
 def test_no_script_runs_that_is_not_the_pages_own(page: Page, page_errors: list[str]) -> None:
