@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep.store import Store
+from chatkeep.store.database import Store
 from chatkeep.store.search import index
 from chatkeep.store.tables import messages, sessions
 

@@ -1,6 +1,8 @@
 """The structure of the code: who may import whom, and how long a function may be."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,3 +156,11 @@ def test_every_error_has_a_status_and_a_code_of_its_own() -> None:
     errors = errors.ChatError.__subclasses__()
     assert set(STATUS) == set(errors)
     assert len({error.code for error in errors}) == len(errors)
+
+
+@pytest.mark.parametrize("module", ["chatkeep.cli", "chatkeep.cli.server.local"])
+def test_a_command_that_needs_no_server_of_its_own_imports_none(module: str) -> None:
+    """Importing one takes three times as long as all else that a command does."""
+    script = f"import sys, {module}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert not {"fastapi", "langchain_core", "sqlalchemy", "uvicorn"} & set(run.stdout.split())

@@ -40,7 +40,7 @@ from chatkeep.sessions.purge import Purge
 from chatkeep.sessions.retention import Retention
 from chatkeep.sessions.service import SessionService
 from chatkeep.settings import Settings
-from chatkeep.store import Store
+from chatkeep.store.database import Store
 from chatkeep.titles.calls import TitleCalls, TitleSettings
 from chatkeep.transfer.imports import ImportService
 from chatkeep.turns.finish import TurnFinisher

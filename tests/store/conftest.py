@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from chatkeep.domain.model import Completion, Status, SystemPrompts, TurnRequest
-from chatkeep.store import Store, idempotency, turn_creation, turns
+from chatkeep.store import idempotency, turn_creation, turns
+from chatkeep.store.database import Store
 
 RUNNER = turns.RunnerConfig("test", "openai:any", SystemPrompts("Be kind."), 5)
 

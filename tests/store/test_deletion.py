@@ -6,7 +6,8 @@ import sqlalchemy as sa
 
 from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.records import TurnLine
-from chatkeep.store import Store, deletion, exports, session_changes, sessions, tables
+from chatkeep.store import deletion, exports, session_changes, sessions, tables
+from chatkeep.store.database import Store
 from chatkeep.store.tables import HIDDEN
 from tests.store.conftest import accept, end, run
 

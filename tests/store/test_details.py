@@ -5,7 +5,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from chatkeep.domain.model import Branch, Role, Status, TurnError
-from chatkeep.store import Store, details, messages, sessions
+from chatkeep.store import details, messages, sessions
+from chatkeep.store.database import Store
 from tests.store.conftest import accept, cancel, end, run
 
 

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound
 from chatkeep.domain.model import Status, SystemPrompts, TurnRequest
-from chatkeep.store import Store, deletion, leases, turn_creation, turns
+from chatkeep.store import deletion, leases, turn_creation, turns
+from chatkeep.store.database import Store
 from chatkeep.store.idempotency import KEY_MICROSECONDS, REPEAT_MICROSECONDS, DuplicateRequest
 from chatkeep.store.tables import deleted_requests
 from chatkeep.turns.recovery import LeaseKeeper

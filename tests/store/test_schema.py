@@ -16,14 +16,12 @@ from alembic.script import ScriptDirectory
 
 from chatkeep.domain.errors import StoreUnavailable
 from chatkeep.store import (
-    Store,
     branches,
     deletion,
     details,
     exports,
     idempotency,
     imports,
-    is_current,
     leases,
     messages,
     migrations,
@@ -32,6 +30,8 @@ from chatkeep.store import (
     sessions,
     usage,
 )
+from chatkeep.store.database import Store
+from chatkeep.store.migrations import is_current
 from chatkeep.store.search import active_runs, hits, index
 from chatkeep.store.tables import HIDDEN, metadata
 from chatkeep.store.tables import messages as messages_table

@@ -13,14 +13,8 @@ from chatkeep.domain.errors import (
     TurnNotStarted,
 )
 from chatkeep.domain.model import Branch, Status, TurnOptions
-from chatkeep.store import (
-    Store,
-    messages,
-    session_changes,
-    sessions,
-    turn_creation,
-    turn_records,
-)
+from chatkeep.store import messages, session_changes, sessions, turn_creation, turn_records
+from chatkeep.store.database import Store
 from chatkeep.store.search import active_runs
 from tests.store.conftest import RUNNER, accept, cancel, end, run
 

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from chatkeep.domain.errors import QueueFull
 from chatkeep.domain.model import Role, Status, TurnOptions, TurnRequest
-from chatkeep.store import Store, leases, messages, session_changes, sessions, turn_creation, turns
+from chatkeep.store import leases, messages, session_changes, sessions, turn_creation, turns
+from chatkeep.store.database import Store
 from chatkeep.store.tables import sessions as sessions_table
 from chatkeep.store.tables import tenants
 from chatkeep.store.tables import turns as turns_table

@@ -13,7 +13,7 @@ from chatkeep.domain.model import Caller
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
 from chatkeep.sessions.service import SessionService
-from chatkeep.store import Store
+from chatkeep.store.database import Store
 from chatkeep.transfer.imports import ImportService
 from chatkeep.turns.service import TurnService
 from chatkeep.turns.stream import TurnStream

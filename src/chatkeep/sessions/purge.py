@@ -5,7 +5,8 @@ import asyncio
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import ChatError
-from chatkeep.store import Store, deletion
+from chatkeep.store import deletion
+from chatkeep.store.database import Store
 from chatkeep.store.search import index
 
 logger = telemetry.logger("sessions")

@@ -9,7 +9,8 @@ from chatkeep.domain.errors import ChatError, SessionNotFound
 from chatkeep.domain.times import now
 from chatkeep.sessions.purge import TASKS, Purge
 from chatkeep.sessions.service import SessionService
-from chatkeep.store import Store, deletion
+from chatkeep.store import deletion
+from chatkeep.store.database import Store
 
 logger = telemetry.logger("sessions")
 

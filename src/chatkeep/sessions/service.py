@@ -12,7 +12,8 @@ from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
 from chatkeep.sessions.purge import TASKS, Purge
-from chatkeep.store import Store, deletion, session_changes
+from chatkeep.store import deletion, session_changes
+from chatkeep.store.database import Store
 from chatkeep.turns.finish import Outcome, RowState, TurnFinisher
 from chatkeep.turns.registry import TurnRegistry
 

@@ -12,7 +12,8 @@ from chatkeep.domain.model import Call, CallKind, Prompt
 from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
-from chatkeep.store import Store, session_changes, usage
+from chatkeep.store import session_changes, usage
+from chatkeep.store.database import Store
 from chatkeep.titles.answers import title_from_answer
 from chatkeep.titles.prompts import choice_prompt, title_prompt
 from chatkeep.titles.words import READ_CHARS

@@ -12,8 +12,9 @@ from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.model import Message, Role
 from chatkeep.domain.records import VERSION, Beginning
 from chatkeep.domain.times import rfc3339
-from chatkeep.store import Store, messages
 from chatkeep.store import exports as stored
+from chatkeep.store import messages
+from chatkeep.store.database import Store
 
 SESSIONS_AT_ONCE = 100
 """Keys of sessions that one query reads."""

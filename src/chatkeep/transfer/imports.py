@@ -12,7 +12,7 @@ from chatkeep.domain.model import Caller
 from chatkeep.domain.records import Beginning
 from chatkeep.notifications import Notifications
 from chatkeep.sessions.purge import Purge
-from chatkeep.store import Store
+from chatkeep.store.database import Store
 from chatkeep.transfer.byte_reader import ByteReader
 from chatkeep.transfer.json_items import JsonItems, NotJson, RecordLimits
 from chatkeep.transfer.parsing import BATCH_LINES, parse_conversations, parse_lines

@@ -12,7 +12,8 @@ from chatkeep.domain.records import EndLine, Line, MessageLine, SessionLine
 from chatkeep.domain.times import now, rfc3339
 from chatkeep.notifications import Notifications
 from chatkeep.sessions.purge import Purge
-from chatkeep.store import Store, imports
+from chatkeep.store import imports
+from chatkeep.store.database import Store
 from chatkeep.store.imports import CannotImport
 from chatkeep.transfer.parsing import (
     InvalidLine,

@@ -19,7 +19,8 @@ from chatkeep.domain.events import EventType, Failure, TurnEnded, end_status
 from chatkeep.domain.model import Call, Completion, Reply, Status, Turn
 from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
-from chatkeep.store import Store, turn_records, turns, usage
+from chatkeep.store import turn_records, turns, usage
+from chatkeep.store.database import Store
 from chatkeep.store.turns import Ended, RunnerConfig, StartedTurn
 from chatkeep.turns.registry import TurnRegistry
 from chatkeep.turns.stream import TurnStream

@@ -14,7 +14,8 @@ import uuid_utils
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import ChatError
-from chatkeep.store import Store, leases
+from chatkeep.store import leases
+from chatkeep.store.database import Store
 from chatkeep.store.leases import OrphanedTurn
 
 logger = telemetry.logger("lease")

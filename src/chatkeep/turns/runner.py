@@ -23,7 +23,8 @@ from chatkeep.domain.model import (
 from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers, estimated
-from chatkeep.store import Store, turns
+from chatkeep.store import turns
+from chatkeep.store.database import Store
 from chatkeep.store.leases import OrphanedTurn
 from chatkeep.store.turns import RunnerConfig, StartedTurn
 from chatkeep.turns import context

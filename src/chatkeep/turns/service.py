@@ -29,7 +29,8 @@ from chatkeep.domain.model import (
 from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
-from chatkeep.store import Store, turn_creation, turn_records
+from chatkeep.store import turn_creation, turn_records
+from chatkeep.store.database import Store
 from chatkeep.store.idempotency import DuplicateRequest
 from chatkeep.titles import provisional_title
 from chatkeep.titles.calls import TitleCalls

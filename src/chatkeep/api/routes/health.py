@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from chatkeep.api import problems
 from chatkeep.api.dependencies import StoreOf, TurnsOf
 from chatkeep.domain.errors import Draining, StoreUnavailable
-from chatkeep.store import is_current
+from chatkeep.store.migrations import is_current
 
 RETRY_SECONDS = 5
 

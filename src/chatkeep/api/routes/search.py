@@ -10,7 +10,8 @@ from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
 from chatkeep.domain.errors import InvalidRequest, SessionNotFound
 from chatkeep.domain.model import Role, SearchHit
-from chatkeep.store import Store, sessions
+from chatkeep.store import sessions
+from chatkeep.store.database import Store
 from chatkeep.store.search import hits
 from chatkeep.store.search.query import MAX_QUERY_CHARS, parse_query
 

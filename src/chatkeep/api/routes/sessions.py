@@ -17,7 +17,8 @@ from chatkeep.domain.errors import InvalidRequest, SessionNotFound
 from chatkeep.domain.model import Message, MessageRecord, Session, SessionFilter, SessionRecord
 from chatkeep.domain.records import ReplyTokens, Temperature
 from chatkeep.domain.validation import is_blank, validate_metadata, validate_title
-from chatkeep.store import Store, details, messages, sessions
+from chatkeep.store import details, messages, sessions
+from chatkeep.store.database import Store
 from chatkeep.store.session_changes import SessionChanges
 
 MAX_TITLE_CHARS = 255
