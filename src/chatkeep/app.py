@@ -12,8 +12,8 @@ from fastapi.middleware.cors import CORSMiddleware
 from chatkeep import __version__
 from chatkeep.api import error_handlers, problems
 from chatkeep.api.dependencies import Services
+from chatkeep.api.document import DocumentedAPI
 from chatkeep.api.guards import Guard
-from chatkeep.api.problems import Problem
 from chatkeep.api.responses import Responses
 from chatkeep.api.routes import (
     chat,
@@ -27,8 +27,6 @@ from chatkeep.api.routes import (
     turns,
     usage,
 )
-from chatkeep.api.routes.chat import ChatRequest
-from chatkeep.api.routes.sessions import SessionChange
 from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import ChatError
 from chatkeep.domain.model import SystemPrompts
@@ -151,7 +149,7 @@ def create_app(
 
     """
     lifecycle = _build(settings)
-    app = FastAPI(
+    app = DocumentedAPI(
         title="Chatkeep",
         version=__version__,
         summary="Conversations with a language model, kept.",
@@ -167,7 +165,6 @@ def create_app(
     app.state.page = page.Page(page_folder, image_hosts=settings.image_hosts)
     for module in ROUTES:
         app.include_router(module.router)
-    _document_bodies(app)
     error_handlers.install(app)
     _add_middleware(app, settings)
     return app
@@ -273,18 +270,3 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         refuse=problems.respond,
     )
     app.add_middleware(Responses)
-
-
-def _document_bodies(app: FastAPI) -> None:
-    """Add to the OpenAPI document the bodies that `api/bodies.py` reads by itself."""
-    schema = app.openapi()
-    schemas = schema["components"]["schemas"]
-    for body in (ChatRequest, SessionChange, Problem):
-        schemas[body.__name__] = body.model_json_schema()
-    # The framework's own 422, which it adds to every route with a parameter, is never sent.
-    for unused in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(unused, None)
-    for path in schema["paths"].values():
-        for operation in path.values():
-            if "HTTPValidationError" in str(operation["responses"].get("422")):
-                del operation["responses"]["422"]

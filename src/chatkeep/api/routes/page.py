@@ -7,6 +7,7 @@ import gzip
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
@@ -66,12 +67,20 @@ class _Variant:
     headers: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
 class _File:
-    """A file as it is, and compressed, unless that makes it no smaller: then twice the same."""
+    """A file as it is, and compressed when that is first asked for: a few milliseconds, once."""
 
-    plain: _Variant
-    compressed: _Variant
+    def __init__(self, suffix: str, content: bytes) -> None:
+        media_type = MEDIA_TYPES.get(suffix, "application/octet-stream")
+        self.plain = _Variant(content, _tag(content), {"Content-Type": media_type})
+
+    @cached_property
+    def compressed(self) -> _Variant:
+        packed = gzip.compress(self.plain.content, COMPRESSION, mtime=0)
+        if len(packed) >= len(self.plain.content):
+            return self.plain
+        headers = {**self.plain.headers, "Content-Encoding": "gzip"}
+        return _Variant(packed, _tag(packed), headers)
 
 
 class Page:
@@ -93,7 +102,7 @@ class Page:
             name, content = path.relative_to(folder).as_posix(), path.read_bytes()
             if name == INDEX:
                 content = content.replace(_IMAGE_HOSTS.format("").encode(), meta.encode())
-            self._files[name] = _file(path.suffix, content)
+            self._files[name] = _File(path.suffix, content)
 
     def answer(self, request: Request, name: str) -> Response:
         """A file as a response, compressed if the client allows it; 304 if the client has it.
@@ -126,16 +135,6 @@ async def asset(request: Request, name: str) -> Response:
     """Answer a file that the page loads."""
     page: Page = request.app.state.page
     return page.answer(request, f"assets/{name}")
-
-
-def _file(suffix: str, content: bytes) -> _File:
-    headers = {"Content-Type": MEDIA_TYPES.get(suffix, "application/octet-stream")}
-    plain = _Variant(content, _tag(content), headers)
-    packed = gzip.compress(content, COMPRESSION, mtime=0)
-    if len(packed) >= len(content):
-        return _File(plain, plain)
-    compressed = _Variant(packed, _tag(packed), {**headers, "Content-Encoding": "gzip"})
-    return _File(plain, compressed)
 
 
 def _tag(content: bytes) -> str:
