@@ -30,7 +30,10 @@ FAST, SLOW = 512, 64
 """Turns that are measured in a round: many where they are short."""
 
 MESSAGE = "A walk in the park?"
-READERS, TOKENS, RATE = 32, 200, 50
+READERS, TOKENS = 32, 200
+RATE, QUICK_RATE = 50, 200
+"""Tokens a second of those that come alone."""
+
 ADDED = ("added p50", "added p99")
 UNSYNCED = 64
 """Clients with which the tutorial is measured without syncs, too."""
@@ -127,6 +130,7 @@ def _first_turns(one: Subject, *, quick: bool) -> float:
 
 def _tokens(one: Subject, *, quick: bool) -> Figures:
     readers, repetitions = (8, 4) if quick else (READERS, 8) if one.is_fast else (READERS, 1)
+    rate = QUICK_RATE if quick else RATE
     sessions = _names(readers)
     one.drive([[session] for session in sessions], OPENING, MESSAGE)
     spent: dict[int, float] = {}
@@ -136,7 +140,7 @@ def _tokens(one: Subject, *, quick: bool) -> Figures:
             one.firsts(sessions, f"Go on. [{count} tokens]")
         spent[count] = (_cpu(one) - before) / readers / repetitions
     before = _cpu(one)
-    burst = one.firsts(sessions, f"Go on. [{TOKENS} tokens, {RATE} a second]")
+    burst = one.firsts(sessions, f"Go on. [{TOKENS} tokens, {rate} a second]")
     paced = (_cpu(one) - before) / readers
     first = [each for session in sessions for each in one.firsts([session], "Go on. [2 tokens]")]
     return {

@@ -27,12 +27,13 @@ def run(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
     folder.mkdir()
     rounds = 1 if quick else 5
     # The first is not counted: it reads what the others find in the cache.
-    starts = [_start(folder, url) for _ in range(rounds + 1)][1:]
+    uncounted = 0 if quick else 1
+    starts = [_start(folder, url) for _ in range(uncounted + rounds)][uncounted:]
     ready, ready_cpu = map(statistics.median, zip(*starts, strict=True))
     figures: dict[str, Any] = {"ready_seconds": ready, "ready_cpu_seconds": ready_cpu}
     print(f"\nstart to ready: {ready:.2f} s, {ready_cpu:.2f} s of CPU")
     for name in IMPORTED:
-        cpu = statistics.median([_import(name) for _ in range(rounds + 1)][1:])
+        cpu = statistics.median([_import(name) for _ in range(uncounted + rounds)][uncounted:])
         figures[f"import_{name}_cpu_seconds"] = cpu
         print(f"  import {name}: {cpu:.2f} s of CPU")
     return figures
