@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from chatkeep.store.database import Store
 from tests.process import Server
 from tests.upstream import Upstream, polite
 
@@ -65,6 +66,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, line in report.user_properties:
             if name == "shown" and report.when == "call":
                 terminalreporter.write_line(str(line))
+
+
+@pytest.fixture(scope="session")
+def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with nothing in it: to copy it takes a tenth of the time of all migrations."""
+    path = tmp_path_factory.mktemp("new") / "chatkeep.db"
+    store = Store(f"sqlite:///{path}", readers=1, write_queue=1)
+    store.open()
+    store.close()
+    return path
 
 
 @pytest.fixture(scope="module")

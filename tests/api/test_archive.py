@@ -3,6 +3,7 @@
 import copy
 import gzip
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from tests.upstream import Answer, Call, Upstream, polite
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, upstream: Upstream) -> Iterator[TestClient]:
+def fresh(tmp_path: Path, new_database: Path, upstream: Upstream) -> Iterator[TestClient]:
     """A server with nothing in it."""
+    shutil.copy(new_database, tmp_path)
     settings = Settings(
-        data_dir=tmp_path / "fresh",
+        data_dir=tmp_path,
         model="openai:scripted",
         max_import_record_bytes=200_000,
         max_message_chars=50_000,

@@ -1,6 +1,7 @@
 """A store on a real file, and short ways to do what a turn does."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ RUNNER = turns.RunnerConfig("test", "openai:any", SystemPrompts("Be kind."), 5)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path}/chatkeep.db", readers=2, write_queue=1_000)
+def store(tmp_path: Path, new_database: Path) -> Iterator[Store]:
+    path = shutil.copy(new_database, tmp_path)
+    opened = open_store(f"sqlite:///{path}", readers=2, write_queue=1_000)
     yield opened
     opened.close()
 
