@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from tests.faults.test_kills import import_file
-from tests.process import Server, until
+from tests.process import PATIENCE, Server, until
 from tests.storms.limits import memory_full
 from tests.storms.rows import faults
 from tests.storms.test_soak import script
@@ -18,6 +18,9 @@ from tests.upstream import Upstream
 MEGABYTE = 1024 * 1024
 SPARE = (0, 24 * MEGABYTE)
 """Memory that the server may still take: nothing, or enough for small requests."""
+
+LONGEST_SECONDS = 60
+"""How long a request is waited for, on any machine."""
 
 TIMES = 12
 AT_ONCE = 6
@@ -39,10 +42,16 @@ def huge_file() -> bytes:
 
 
 def attempt(server: Server, send: Callable[[httpx2.Client], httpx2.Response]) -> str:
-    """What a request comes to: a status, or a connection that is closed. It never hangs."""
+    """What a request comes to: a status, a connection that is closed, or nothing.
+
+    Where not even a thread can start any more, what waits for one waits for ever.
+    """
     try:
         with server.client() as http:
+            http.timeout = min(PATIENCE, LONGEST_SECONDS)
             response = send(http)
+    except httpx2.TimeoutException:
+        return "unanswered"
     except httpx2.TransportError:
         return "closed"
     return str(response.status_code)
