@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatkeep.domain.model import Role
@@ -66,6 +66,9 @@ def test_a_title_taken_from_any_answer_keeps_the_rule(answer: str, message: str)
 
 
 @given(MESSAGES)
+@example("A䷀")
+@example("฿A")
+@example("Aิ")
 def test_whatever_a_small_model_may_choose_keeps_the_rule_and_stays_as_it_is(message: str) -> None:
     for title in choices(message):
         assert broken_rules(title) == []

@@ -62,8 +62,9 @@ def plain(text: str) -> str:
 
 
 def spaceless_count(text: str) -> int:
-    """How many characters are of scripts that set no spaces between words."""
-    return len(_SPACELESS.findall(text))
+    """How many letters are of scripts that set no spaces between words."""
+    # There are signs and digits among them too: `A฿` is not a title of two characters.
+    return sum(map(str.isalpha, _SPACELESS.findall(text)))
 
 
 def is_spaceless(text: str) -> bool:
