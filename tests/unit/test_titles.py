@@ -60,6 +60,7 @@ def test_the_provisional_title_of_any_message_keeps_the_rule(message: str) -> No
 
 
 @given(answer=MESSAGES, message=MESSAGES)
+@example(answer='"Nothing" or »Title: Sorting a List`', message="?")
 def test_a_title_taken_from_any_answer_keeps_the_rule(answer: str, message: str) -> None:
     title = title_from_answer(answer, message)
     assert title is None or broken_rules(title) == []

@@ -250,7 +250,8 @@ def _title_of_line(line: str) -> str | None:
     text = _tidy(line)
     if has_form(text):
         return text
-    pieces = [_tidy(piece) for piece in (*_QUOTED.findall(line), *_SENTENCE_END.split(line)[:1])]
+    quoted = (*_QUOTED.findall(line), *_SENTENCE_END.split(line)[:1])
+    pieces = [_tidy(_without_label(piece)) for piece in quoted]
     if fitting := next((piece for piece in pieces if has_form(piece)), None):
         return fitting
     if is_spaceless(text):
