@@ -7,39 +7,84 @@ the list of sessions again.
 
 import asyncio
 import uuid
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator
 
 from chatkeep.domain.events import Event, EventsMissed, EventType, Payload
 
 Numbered = tuple[int, Event]
 
+MAX_IDLE_TENANTS = 1_000
+"""Tenants whose events are kept though nobody reads them: a server may have many users."""
+
+
+class _Feed:
+    """The newest events of a tenant, and the readers that wait for more.
+
+    Events with the number `floor` or below may have been dropped.
+    """
+
+    def __init__(self, capacity: int, floor: int) -> None:
+        self.events: deque[Numbered] = deque(maxlen=capacity)
+        self.floor = floor
+        self.waiters: set[asyncio.Future[bool]] = set()
+        self.readers = 0
+
+    def add(self, event: Numbered) -> None:
+        if len(self.events) == self.events.maxlen:
+            self.floor = self.events[0][0]
+        self.events.append(event)
+        waiters, self.waiters = self.waiters, set()
+        for waiter in waiters:
+            _resolve(waiter, True)
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait for news; false after `seconds` without."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self.waiters.add(waiter)
+        timer = loop.call_later(seconds, _resolve, waiter, False)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            self.waiters.discard(waiter)
+
 
 class Notifications:
     """The newest events of each tenant, and the readers that wait for more."""
 
-    def __init__(self, *, capacity: int) -> None:
-        """Keep at most `capacity` events of each tenant."""
+    def __init__(self, *, capacity: int, idle_tenants: int = MAX_IDLE_TENANTS) -> None:
+        """Make room for events.
+
+        Args:
+            capacity: Events that are kept of each tenant.
+            idle_tenants: Tenants without a reader whose events are kept, those with the latest.
+
+        """
         self._capacity = capacity
+        self._idle_tenants = idle_tenants
         self._run_id = uuid.uuid4().hex[:12]
         self._count = 0
-        self._events: dict[str, deque[Numbered]] = {}
-        self._waiters: dict[str, set[asyncio.Future[bool]]] = {}
+        self._read: dict[str, _Feed] = {}
+        self._idle: OrderedDict[str, _Feed] = OrderedDict()
+        self._forgotten = 0
+        """The newest event that was forgotten with its tenant."""
         self._is_closed = False
 
     def publish(self, tenant: str, event: EventType, payload: Payload) -> None:
         """Add an event. Readers are not waited for: one that is too slow misses it."""
         self._count += 1
-        events = self._events.setdefault(tenant, deque(maxlen=self._capacity))
-        events.append((self._count, Event(self._event_id(self._count), event, payload)))
-        for waiter in self._waiters.pop(tenant, ()):
-            _resolve(waiter, True)
+        feed = self._read.get(tenant) or self._idle.pop(tenant, None) or self._new_feed()
+        feed.add((self._count, Event(self._event_id(self._count), event, payload)))
+        if not feed.readers:
+            self._leave_idle(tenant, feed)
 
     def close(self) -> None:
         """End every reader's stream once it has read what there is."""
         self._is_closed = True
-        for waiters in self._waiters.values():
-            for waiter in waiters:
+        for feed in self._read.values():
+            for waiter in feed.waiters:
                 _resolve(waiter, True)
 
     async def read(
@@ -53,22 +98,43 @@ class Notifications:
             idle_seconds: After so many seconds without an event an empty `str` is yielded.
 
         """
-        number = self._count if after is None else self._number(after)
-        if after is None:
-            yield ""
-        while True:
-            events = self._events.get(tenant, deque())
-            if number is None or self._has_dropped(events, number):
-                number = self._count
-                missed = EventsMissed("Some events are gone. Read the list of sessions again.")
-                yield Event(self._event_id(number), EventType.EVENTS_MISSED, missed)
-            elif (following := _following(events, number)) is not None:
-                number = following[0]
-                yield following[1]
-            elif self._is_closed:
-                return
-            elif not await self._wait(tenant, idle_seconds):
+        feed = self._read.get(tenant) or self._idle.pop(tenant, None) or self._new_feed()
+        self._read[tenant] = feed
+        feed.readers += 1
+        try:
+            number = self._count if after is None else self._number(after)
+            if after is None:
                 yield ""
+            while True:
+                if number is None or number < feed.floor:
+                    number = self._count
+                    missed = EventsMissed("Some events are gone. Read the list of sessions again.")
+                    yield Event(self._event_id(number), EventType.EVENTS_MISSED, missed)
+                elif (following := _following(feed.events, number)) is not None:
+                    number = following[0]
+                    yield following[1]
+                elif self._is_closed:
+                    return
+                elif not await feed.wait(idle_seconds):
+                    yield ""
+        finally:
+            feed.readers -= 1
+            if not feed.readers:
+                del self._read[tenant]
+                self._leave_idle(tenant, feed)
+
+    def _new_feed(self) -> _Feed:
+        return _Feed(self._capacity, self._forgotten)
+
+    def _leave_idle(self, tenant: str, feed: _Feed) -> None:
+        """Keep the events of a tenant that nobody reads, in place of the oldest such tenant's."""
+        if not feed.events:
+            return
+        self._idle[tenant] = feed
+        self._idle.move_to_end(tenant)
+        while len(self._idle) > self._idle_tenants:
+            _, oldest = self._idle.popitem(last=False)
+            self._forgotten = max(self._forgotten, oldest.events[-1][0])
 
     def _event_id(self, number: int) -> str:
         return f"{self._run_id}-{number}"
@@ -78,24 +144,6 @@ class Notifications:
         run_id, _, number = event_id.partition("-")
         is_ours = run_id == self._run_id and number.isdecimal() and len(number) < 16
         return int(number) if is_ours and int(number) <= self._count else None
-
-    def _has_dropped(self, events: deque[Numbered], number: int) -> bool:
-        """Whether an event after `number` was dropped."""
-        return (
-            len(events) == self._capacity and number < events[0][0] - 1 and number < events[-1][0]
-        )
-
-    async def _wait(self, tenant: str, seconds: float) -> bool:
-        """Wait for news; false after `seconds` without."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
-        self._waiters.setdefault(tenant, set()).add(waiter)
-        timer = loop.call_later(seconds, _resolve, waiter, False)
-        try:
-            return await waiter
-        finally:
-            timer.cancel()
-            self._waiters.get(tenant, set()).discard(waiter)
 
 
 def _following(events: deque[Numbered], number: int) -> Numbered | None:

@@ -77,3 +77,26 @@ def test_a_silent_feed_keeps_its_connection_alive() -> None:
         await events.aclose()
 
     run(work())
+
+
+def test_tenants_that_nobody_reads_are_forgotten_and_their_readers_told_so() -> None:
+    async def work() -> None:
+        notifications = Notifications(capacity=10, idle_tenants=2)
+        run_id = notifications._run_id
+        reading = asyncio.ensure_future(read(notifications, None, tenant="read"))
+        await asyncio.sleep(0)
+        publish(notifications, "one", tenant="a")
+        for number in range(50):
+            publish(notifications, "other", tenant=f"user {number}")
+        publish(notifications, "two", tenant="read")
+        notifications.close()
+
+        assert len(notifications._idle) == 2
+        [event] = await reading
+        assert event.payload == SessionDeleted("two")
+        [missed] = await read(notifications, f"{run_id}-0", tenant="a")
+        assert missed.type is EventType.EVENTS_MISSED
+        [kept] = await read(notifications, f"{run_id}-50", tenant="user 49")
+        assert kept.payload == SessionDeleted("other")
+
+    run(work())
