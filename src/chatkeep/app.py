@@ -4,13 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import iter_route_contexts
 
-from chatkeep import __version__
+from chatkeep import __version__, telemetry
+from chatkeep.access.service import AccessService, AccessSettings
+from chatkeep.access.tenants import TenantService
+from chatkeep.addresses import is_loopback
 from chatkeep.api import error_handlers, problems
+from chatkeep.api.authentication import Authentication, TrustedProxies
 from chatkeep.api.dependencies import Services
 from chatkeep.api.document import DocumentedAPI
 from chatkeep.api.guards import Guard
@@ -19,19 +25,23 @@ from chatkeep.api.routes import (
     chat,
     events,
     health,
+    keys,
+    me,
     models,
     page,
     search,
     sessions,
+    tenants,
     transfer,
     turns,
     usage,
+    users,
 )
 from chatkeep.background import BackgroundTasks
-from chatkeep.domain.errors import ChatError
+from chatkeep.domain.errors import ChatError, UnsafeAddress
 from chatkeep.domain.model import SystemPrompts
 from chatkeep.notifications import Notifications
-from chatkeep.providers import ProviderOptions, Providers
+from chatkeep.providers import ProviderOptions, Providers, tracing
 from chatkeep.redaction import Redactor
 from chatkeep.sessions.purge import TASKS as SESSION_TASKS
 from chatkeep.sessions.purge import Purge
@@ -47,7 +57,12 @@ from chatkeep.turns.registry import TurnRegistry
 from chatkeep.turns.runner import TurnRunner, TurnSettings
 from chatkeep.turns.service import TurnService
 
-ROUTES = (chat, turns, sessions, search, transfer, events, usage, models, health, page)
+logger = telemetry.logger("app")
+
+ROUTES = (
+    *(chat, turns, sessions, search, transfer, events, usage, models),
+    *(me, users, keys, tenants, health, page),
+)
 """The modules with a `router`, in the order of the OpenAPI document."""
 
 EXPOSED_HEADERS = (
@@ -69,6 +84,8 @@ class Lifecycle:
     purge: Purge
     retention: Retention
     background: BackgroundTasks
+    may_be_keyless: bool
+    """False for an address that others can reach: then a key is needed."""
     warming: "asyncio.Task[None] | None" = None
     failure: ChatError | None = None
     """Why the server could not start."""
@@ -90,6 +107,9 @@ class Lifecycle:
         try:
             await asyncio.to_thread(self.services.store.open)
             self._is_running = True
+            await self.services.access.start()
+            if self.services.access.is_keyless and not self.may_be_keyless:
+                raise UnsafeAddress
             await self._start(answers=answers)
             yield
         except ChatError as error:
@@ -111,6 +131,7 @@ class Lifecycle:
         await self.leases.start(self.runner.recover, lambda: len(self.registry) > 0)
         self.titles.resume()
         await self.purge.resume()
+        self.background.spawn(SESSION_TASKS, self.services.tenants.resume())
         self.retention.start()
         # Whoever serves may wait for it: then the heavy packages are imported.
         self.warming = self.background.spawn("warm-up", self.services.providers.warm_up())
@@ -130,6 +151,7 @@ class Lifecycle:
             await self.titles.close()
             await self.background.cancel(SESSION_TASKS)
             services.notifications.close()
+            await services.access.close()
             await self.leases.close()
             self._is_running = False
 
@@ -148,12 +170,24 @@ def create_app(
         ModelMisconfigured: A model's name or key cannot be right.
 
     """
+    if not settings.trace_texts and (ignored := tracing.switch_off()):
+        logger.warning("tracing_is_off", variables=ignored, needs="CHATKEEP_TRACE_TEXTS=true")
     lifecycle = _build(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with lifecycle.run(answers=answers, drain_seconds=settings.drain_seconds):
+            if answers:
+                # FastAPI prepares a route when it is first asked for: no client shall wait for it.
+                prepared = asyncio.to_thread(lambda: list(iter_route_contexts(app.routes)))
+                lifecycle.background.spawn("warm-up", prepared)
+            yield
+
     app = DocumentedAPI(
         title="Chatkeep",
         version=__version__,
         summary="Conversations with a language model, kept.",
-        lifespan=lambda _: lifecycle.run(answers=answers, drain_seconds=settings.drain_seconds),
+        lifespan=lifespan,
         # Their pages load scripts from another host; /openapi.json is there for any viewer.
         docs_url=None,
         redoc_url=None,
@@ -205,8 +239,23 @@ def _build(settings: Settings) -> Lifecycle:
     session_service = SessionService(
         store, providers, registry, finisher, purge, notifications, background
     )
+    access = AccessService(
+        store,
+        background,
+        AccessSettings(
+            requires_key=settings.requires_key,
+            admin_key=settings.admin_key.get_secret_value() if settings.admin_key else None,
+            audit_days=settings.audit_days,
+        ),
+    )
     services = Services(
         store=store,
+        access=access,
+        tenants=TenantService(store, access, session_service, purge),
+        proxies=TrustedProxies(
+            [ip_network(proxy) for proxy in settings.trusted_proxies],
+            settings.trusted_user_header.lower().encode(),
+        ),
         providers=providers,
         notifications=notifications,
         turns=TurnService(
@@ -231,7 +280,10 @@ def _build(settings: Settings) -> Lifecycle:
         days=settings.retention,
         check_seconds=settings.retention_check_seconds,
     )
-    return Lifecycle(services, registry, runner, leases, titles, purge, retention, background)
+    is_open = settings.listen_without_key or is_loopback(settings.host)
+    return Lifecycle(
+        services, registry, runner, leases, titles, purge, retention, background, is_open
+    )
 
 
 def _turn_settings(settings: Settings, providers: Providers) -> TurnSettings:
@@ -251,6 +303,13 @@ def _turn_settings(settings: Settings, providers: Providers) -> TurnSettings:
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """Add what every request passes: the last one added is the first one passed."""
+    app.add_middleware(
+        Authentication,
+        service=app.state.services.access,
+        proxies=app.state.services.proxies,
+        check_seconds=settings.heartbeat_seconds,
+        refuse=problems.respond,
+    )
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -261,7 +320,9 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         )
     app.add_middleware(
         Guard,
-        hosts=(settings.host, f"[{settings.host}]", *settings.allowed_hosts),
+        own_address=settings.host,
+        hosts=settings.allowed_hosts,
+        is_keyless=lambda: app.state.services.access.is_keyless,
         origins=settings.allowed_origins,
         max_body_bytes=settings.max_body_bytes,
         uploads={"/import": settings.max_import_bytes},

@@ -3,11 +3,13 @@
 import os
 import re
 import unicodedata
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import platformdirs
 from pydantic import (
+    AliasChoices,
     BeforeValidator,
     Field,
     SecretStr,
@@ -15,6 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -23,7 +26,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from chatkeep.addresses import HOST_NAME, is_ip_address, is_loopback
+from chatkeep.addresses import HOST_NAME, is_ip_address
 from chatkeep.providers.registry import PROVIDERS, ProviderSettings
 
 PREFIX = "CHATKEEP_"
@@ -35,6 +38,8 @@ IMAGE_HOST = re.compile(rf"\*|(\*\.)?({_LABEL}\.)*{_LABEL}(:[1-9][0-9]{{0,4}})?"
 
 _AUTHORITY = rf"({HOST_NAME}|\[[0-9a-f:.]+\])(:[0-9]{{1,5}})?"
 ALLOWED_HOST = re.compile(rf"\*|{_AUTHORITY}")
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+"""A field name (RFC 9110, 5.1)."""
 ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_AUTHORITY}")
 """As a browser sends it: https://www.rfc-editor.org/rfc/rfc6454#section-6.2"""
 
@@ -70,8 +75,41 @@ class ServerSettings(BaseSettings):
         False,
         description="Listen on an address that others can reach, even though no key is required.",
     )
+    url: str = Field(
+        "", description="For commands: the address of the server that they call, if not this one."
+    )
+    api_key: SecretStr | None = Field(None, description="For commands: the key that they show.")
+    require_key: bool = Field(
+        False, description="Refuse callers without a key, even while none was ever made."
+    )
+    admin_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="A secret of at least 32 characters that is accepted as a key with the scope "
+        "`admin`.",
+    )
+    trusted_proxies: CommaSeparated = Field(
+        (),
+        description="Addresses or networks of reverse proxies whose headers are believed, "
+        "comma-separated: `127.0.0.1`, `10.0.0.0/8`.",
+    )
+    trusted_user_header: str = Field(
+        "",
+        description="Header in which those proxies name the person that they have signed in; a "
+        "key is required of everybody else.",
+    )
+    audit_days: int = Field(
+        365, ge=1, le=36_500, description="Days for which the audit log is kept."
+    )
+    trace_texts: bool = Field(
+        False,
+        description="Let LangChain send all texts to a tracing service, as its own variables "
+        "(`LANGSMITH_TRACING` …) say.",
+    )
     allowed_hosts: CommaSeparated = Field(
-        (), description="Additional host names by which the server can be reached, comma-separated."
+        (),
+        description="Additional host names by which the server can be reached, comma-separated. "
+        "While nobody needs a key there are none but its own; with keys, empty means any.",
     )
     allowed_origins: CommaSeparated = Field(
         (), description="Origins of web pages that may call the server (CORS), comma-separated."
@@ -224,7 +262,7 @@ class ServerSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let options of a command override the environment, and that the file."""
         file = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
-        return init_settings, env_settings, file
+        return init_settings, env_settings, _SecretFiles(settings_cls), file
 
     @field_validator("data_dir", mode="before")
     @classmethod
@@ -252,6 +290,25 @@ class ServerSettings(BaseSettings):
                     f"{host!r} is not a name; write chat.example.com, [::1] in brackets, or *"
                 )
         return tuple(host.lower() for host in value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            try:
+                ip_network(proxy)
+            except ValueError:
+                raise ValueError(
+                    f"{proxy!r} is not an address or a network; write 10.0.0.2 or 10.0.0.0/8"
+                ) from None
+        return value
+
+    @field_validator("trusted_user_header")
+    @classmethod
+    def _is_a_header(cls, value: str) -> str:
+        if value and not HEADER.fullmatch(value):
+            raise ValueError("it is not the name of a header; write X-Forwarded-User")
+        return value
 
     @field_validator("allowed_origins")
     @classmethod
@@ -322,14 +379,21 @@ class ServerSettings(BaseSettings):
         return value.strip() if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _is_safe_to_listen(self) -> Self:
-        if not self.listen_without_key and not is_loopback(self.host):
+    def _knows_its_proxies(self) -> Self:
+        if self.trusted_user_header and not self.trusted_proxies:
             raise ValueError(
-                f"others can reach host {self.host}, and this server does not require a key; "
-                "listen on 127.0.0.1 behind a reverse proxy that authenticates clients, or set "
-                f"{PREFIX}LISTEN_WITHOUT_KEY=true"
+                f"the setting trusted_user_header needs {PREFIX}TRUSTED_PROXIES: from whom else "
+                "the header comes, it is not believed"
             )
         return self
+
+    @property
+    def requires_key(self) -> bool:
+        """Whether callers need a key even while none was made.
+
+        So it is where a proxy signs people in: whoever passes it by is nobody.
+        """
+        return self.require_key or bool(self.trusted_user_header)
 
     @property
     def database(self) -> str:
@@ -355,6 +419,50 @@ class ServerSettings(BaseSettings):
     def models_on_offer(self) -> tuple[str, ...]:
         """Every model that a request may ask for; the default is the first."""
         return tuple(dict.fromkeys((self.model, *self.models)))
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads each secret from the file that `<variable>_FILE` names, as orchestrators mount them.
+
+    Such a file is for one process, while the environment is inherited by each child and shown by
+    many tools.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
+        """Return the content of a setting's file, without its last line end."""
+        variable = variable_of(field_name, field)
+        path = os.environ.get(f"{variable}_FILE")
+        if not path or not is_secret(field_name, field):
+            return None, field_name, False
+        if os.environ.get(variable):
+            raise ConfigurationError(f"{variable} and {variable}_FILE are both set.")
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise ConfigurationError(f"{variable}_FILE cannot be read: {reason}.") from None
+        return text.removesuffix("\n").removesuffix("\r"), field_name, False
+
+    def __call__(self) -> dict[str, object]:
+        """Return the values of all settings that have a file."""
+        values = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, _, _ = self.get_field_value(field, name)
+            if value is not None:
+                alias = field.validation_alias
+                names = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
+                values[str(names[0])] = value
+        return values
+
+
+def variable_of(name: str, field: FieldInfo) -> str:
+    """Return the environment variable of a setting: a provider's has the provider's own name."""
+    return name.upper() if field.validation_alias else PREFIX + name.upper()
+
+
+def is_secret(name: str, field: FieldInfo) -> bool:
+    """Return whether a setting holds a secret; the URL of a database may have a password in it."""
+    return name == "database_url" or "SecretStr" in str(field.annotation)
 
 
 class Settings(ProviderSettings, ServerSettings):
@@ -385,7 +493,10 @@ def config_file() -> Path | None:
 def unknown_variables() -> list[str]:
     """Variables that begin with `CHATKEEP_` and are no setting: most likely misspelt."""
     fields = Settings.model_fields.items()
-    known = {PREFIX + name.upper() for name, field in fields if field.validation_alias is None}
+    known = {variable_of(name, field) for name, field in fields}
+    known |= {
+        f"{variable_of(name, field)}_FILE" for name, field in fields if is_secret(name, field)
+    }
     # These are read by the commands that speak to a server.
-    known |= {f"{PREFIX}{name}" for name in ("CONFIG", "URL", "API_KEY", "HISTORY")}
+    known |= {f"{PREFIX}{name}" for name in ("CONFIG", "HISTORY", "TENANT", "USER")}
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

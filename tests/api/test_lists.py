@@ -21,7 +21,7 @@ def pages(client: TestClient, path: str, rel: str) -> list[list[dict[str, Any]]]
             return listed
         match = re.fullmatch(rf'<([^>]+)>; rel="{rel}"', link)
         assert match is not None
-        path = match[1]
+        path = str(response.url.join(match[1]))
 
 
 def test_sessions_are_listed_newest_activity_first(client: TestClient) -> None:

@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 def test_the_server_answers_to_its_own_names_alone(
     client: TestClient, host: str, status: int
 ) -> None:
-    assert client.get("/healthz", headers={"host": host}).status_code == status
+    assert client.get("/sessions", headers={"host": host}).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,32 @@ def test_an_allowed_page_may_read_the_answer(client: TestClient) -> None:
     for response in (before, answer):
         assert response.headers["access-control-allow-origin"] == "https://page.example"
     assert "Content-Location" in answer.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize(
+    ("path", "site", "more", "status"),
+    [
+        ("/sessions", "cross-site", {}, 403),
+        ("/sessions", "same-site", {}, 403),
+        ("/search?q=guess", "cross-site", {"sec-fetch-mode": "no-cors"}, 403),
+        ("/export", "cross-site", {"sec-fetch-dest": "document"}, 403),
+        ("/assets/app.js", "cross-site", {"sec-fetch-dest": "script"}, 403),
+        ("/", "cross-site", {"sec-fetch-dest": "iframe"}, 403),
+        ("/", "cross-site", {"sec-fetch-dest": "document"}, 200),
+        ("/sessions", "cross-site", {"origin": "https://page.example"}, 200),
+        ("/sessions", "cross-site", {"origin": "https://evil.example"}, 403),
+        ("/sessions", "same-origin", {}, 200),
+        ("/sessions", "none", {}, 200),
+    ],
+)
+def test_a_page_elsewhere_can_make_the_server_tell_nothing(
+    client: TestClient, path: str, site: str, more: dict[str, str], status: int
+) -> None:
+    """Also by a request that has no `Origin`, whose time it could take."""
+    response = client.get(path, headers={"sec-fetch-site": site, **more})
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_probe_may_call_the_server_by_any_name(client: TestClient, path: str) -> None:
+    assert client.get(path, headers={"host": "10.0.0.17:8000"}).status_code == 200

@@ -27,7 +27,11 @@ def test_a_parameter_that_a_route_does_not_have_is_refused(
     listed = DOCUMENT["paths"][path][method].get("parameters", [])
     names = [parameter["name"] for parameter in listed if parameter["in"] == "query"]
 
-    response = client.request(method, path + "?limitt=5", json={})
+    # Whoever may call every route.
+    secret = client.app.state.services.access.local_secret
+    headers = {"authorization": f"Bearer {secret}"}
+
+    response = client.request(method, path + "?limitt=5", json={}, headers=headers)
 
     assert problem(response) == (422, "invalid-request")
     (error,) = response.json()["errors"]

@@ -286,7 +286,14 @@ def test_the_doctor_shows_what_is_wrong_and_what_to_do(server: Server) -> None:
     assert well["CHATKEEP_PROT is not a setting and has no effect"] == "warning"
     assert well["openai:scripted answers"] == "ok"
     assert well[f"A server answers at {server.url}"] == "ok"
+    assert well["No key is needed, because only this machine can reach the server"] == "ok"
     assert "error" not in well.values()
+    many = states(CHATKEEP_TRUSTED_PROXIES="10.0.0.0/8")
+    assert many["16,777,216 addresses are trusted as proxies (10.0.0.0/8)"] == "warning"
+    open_to_all = states(1, CHATKEEP_HOST="0.0.0.0")
+    assert open_to_all["Without a key the server does not listen on 0.0.0.0"] == "error"
+    chatkeep(server, "keys", "create", "one")
+    assert states(CHATKEEP_HOST="0.0.0.0")["Every caller needs a key: 1 hold"] == "ok"
 
     server.stop()
     assert "error" in states(1, OPENAI_BASE_URL="http://127.0.0.1:9/v1").values()

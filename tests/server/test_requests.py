@@ -75,7 +75,7 @@ def test_what_is_no_http_is_a_problem(server: Server, request_: bytes) -> None:
 
 
 def test_an_old_client_needs_no_host_to_be_understood(server: Server) -> None:
-    status, _, body = exchange(server, b"GET /healthz HTTP/1.0\r\n\r\n")
+    status, _, body = exchange(server, b"GET /sessions HTTP/1.0\r\n\r\n")
 
     assert (status, json.loads(body)["type"]) == (403, "/problems/foreign-host")
 

@@ -17,13 +17,13 @@ def test_a_session_that_is_used_again_does_not_expire(store: Store) -> None:
         first = await accept(store, "s", "long ago", at=10)
         await end(store, first.turn.turn_id, at=11)
         params = {"tenant": "default", "before": 100}
-        assert await store.read(deletion.expired, limit=5, **params) == ["s"]
+        assert await store.read(deletion.expired, limit=5, **params) == [("default", "s")]
         second = await accept(store, "s", "in this very moment", at=200)
         with pytest.raises(SessionNotFound):
-            await store.write(deletion.soft_delete, session_id="s", at=201, **params)
+            await store.write(deletion.soft_delete, session_id="s", actor="test", at=201, **params)
         await end(store, second.turn.turn_id, at=202)
         with pytest.raises(SessionNotFound):
-            await store.write(deletion.soft_delete, session_id="s", at=203, **params)
+            await store.write(deletion.soft_delete, session_id="s", actor="test", at=203, **params)
         assert (await store.read(sessions.record, tenant="default", session_id="s")).title
 
     run(work)
@@ -33,7 +33,9 @@ def test_of_a_deleted_session_no_waiting_message_stays(store: Store) -> None:
     async def work() -> None:
         await accept(store, "s", "running")
         await accept(store, "s", "a canary that waits")
-        await store.write(deletion.soft_delete, tenant="default", session_id="s", at=5)
+        await store.write(
+            deletion.soft_delete, tenant="default", session_id="s", actor="test", at=5
+        )
 
         def inputs(conn: sa.Connection) -> list[object]:
             return list(conn.exec_driver_sql("SELECT input FROM turns").scalars())
@@ -57,7 +59,7 @@ def test_in_the_row_of_a_purged_session_nothing_is_set(store: Store) -> None:
         }
         owner = {"tenant": "default", "session_id": "s", "at": 5}
         await store.write(session_changes.change, values=changes, expected=None, **owner)
-        await store.write(deletion.soft_delete, **owner)
+        await store.write(deletion.soft_delete, actor="test", **owner)
         while await store.write(deletion.purge_rows, limit=10):
             pass
 
@@ -78,7 +80,9 @@ def test_the_turns_of_a_deleted_session_say_why_they_were_cancelled(store: Store
         await end(store, complete.turn.turn_id)
         await accept(store, "s", "running")
         await accept(store, "s", "waiting")
-        removed = await store.write(deletion.soft_delete, tenant="default", session_id="s", at=5)
+        removed = await store.write(
+            deletion.soft_delete, tenant="default", session_id="s", actor="test", at=5
+        )
         exported = await store.read(exports.lines, tenant=HIDDEN, pk=removed.session_pk)
 
         assert exported is not None

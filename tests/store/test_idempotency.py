@@ -63,7 +63,7 @@ def test_a_key_of_a_deleted_session_makes_none_for_a_day(store: Store) -> None:
         first = await post(store, keyed("k"), at=NOW)
         await end(store, first.turn.turn_id, at=NOW)
         session = {"tenant": "default", "session_id": "s"}
-        await store.write(deletion.soft_delete, **session, at=NOW + 5)
+        await store.write(deletion.soft_delete, **session, actor="test", at=NOW + 5)
         for swept in (False, True):
             if swept:
                 while await store.write(deletion.purge_rows, limit=10):
@@ -75,13 +75,13 @@ def test_a_key_of_a_deleted_session_makes_none_for_a_day(store: Store) -> None:
         other = await post(store, keyed("k", "other"), at=NOW + 7)
         assert isinstance(other, turn_creation.CreatedTurn)
         await end(store, other.turn.turn_id, at=NOW + 8)
-        await store.write(deletion.soft_delete, **session, at=NOW + 9)
+        await store.write(deletion.soft_delete, **session, actor="test", at=NOW + 9)
 
         later = NOW + 10 + KEY_MICROSECONDS
         again = await post(store, keyed("k"), at=later)
         assert isinstance(again, turn_creation.CreatedTurn)
         await end(store, again.turn.turn_id, at=later)
-        await store.write(deletion.soft_delete, **session, at=later)
+        await store.write(deletion.soft_delete, **session, actor="test", at=later)
 
         def notes(conn: sa.Connection) -> list[int]:
             return list(conn.scalars(sa.select(deleted_requests.c.created_at)))

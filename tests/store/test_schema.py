@@ -364,6 +364,8 @@ SCANS = {
     "session_changes._UNTITLED": ["SCAN sessions USING INDEX ix_sessions_title_pending"],
     "rows.ACTIVE_TURNS": ["SCAN turns USING INDEX ix_turns_unfinished"],
     "leases.OTHERS": ["SCAN turns USING INDEX uq_turns_running"],
+    # Once an hour, for all tenants together, in the index alone.
+    "deletion._EXPIRED": ["SCAN sessions USING COVERING INDEX ix_sessions_activity"],
 }
 SORTING = {
     *("messages._WINDOW", "messages._PATH", "branches._LAST_OF_BRANCH", "leases.OTHERS"),

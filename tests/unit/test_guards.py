@@ -54,7 +54,9 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 def guard(app: Any = echo, **options: Any) -> Guard:
     defaults: dict[str, Any] = {
+        "own_address": "127.0.0.1",
         "hosts": (),
+        "is_keyless": lambda: True,
         "origins": (),
         "max_body_bytes": 100,
         "uploads": {"/upload": 1_000},
@@ -122,6 +124,26 @@ def test_only_requests_for_the_servers_own_names_are_passed_on(
     hosts: tuple[str, ...], host: bytes, is_allowed: bool
 ) -> None:
     answer = run(exchange(guard(hosts=hosts), headers=[(b"host", host)]))
+
+    assert answer == (200, b"") if is_allowed else code(answer) == (403, "foreign-host")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "host", "is_allowed"),
+    [
+        ((), b"chat.example", True),
+        ((), b"192.168.1.5:8000", True),
+        (("chat.example",), b"chat.example", True),
+        (("chat.example",), b"localhost", True),
+        (("chat.example",), b"evil.example", False),
+    ],
+)
+def test_a_server_with_keys_has_any_name_unless_its_names_are_given(
+    hosts: tuple[str, ...], host: bytes, is_allowed: bool
+) -> None:
+    with_keys = guard(hosts=hosts, is_keyless=lambda: False)
+
+    answer = run(exchange(with_keys, headers=[(b"host", host)]))
 
     assert answer == (200, b"") if is_allowed else code(answer) == (403, "foreign-host")
 

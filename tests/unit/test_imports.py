@@ -22,6 +22,13 @@ class FakePurge:
         return True
 
 
+class FakeStore:
+    """Writes nothing down, not even that somebody imports."""
+
+    async def write(self, _work: object, **_params: object) -> None:
+        pass
+
+
 class Upload:
     """A file whose content arrives when `content` is set."""
 
@@ -38,10 +45,11 @@ class Upload:
 
 
 def service() -> ImportService:
-    """An import service that is never used to store anything."""
+    """An import service that stores no session."""
     unused: Any = None
+    store: Any = FakeStore()
     purge: Any = FakePurge()
-    return ImportService(unused, purge, unused, max_record_bytes=1_000, max_message_chars=1_000)
+    return ImportService(store, purge, unused, max_record_bytes=1_000, max_message_chars=1_000)
 
 
 async def start(imports: ImportService, upload: Upload) -> "asyncio.Task[ImportReport]":

@@ -53,8 +53,9 @@ def test_models_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None
         ("CHATKEEP_MODEL", "openai:"),
         ("CHATKEEP_MODELS", "openai:gpt-5,gemini:pro"),
         ("CHATKEEP_PORT", "70000"),
-        ("CHATKEEP_HOST", "0.0.0.0"),
-        ("CHATKEEP_HOST", "::"),
+        ("CHATKEEP_TRUSTED_PROXIES", "proxy.example"),
+        ("CHATKEEP_ADMIN_KEY", "short"),
+        ("CHATKEEP_TRUSTED_USER_HEADER", "X-Forwarded-User"),
         ("CHATKEEP_DATABASE_URL", "mysql://x"),
         ("CHATKEEP_MODEL_TIMEOUT", "0"),
         ("OPENAI_API_KEY", "sk-…"),
@@ -109,13 +110,26 @@ def test_what_cannot_be_meant_is_refused(
     assert not name.endswith("_BASE_URL") or value not in line
 
 
-def test_another_address_needs_a_setting_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("CHATKEEP_HOST", "0.0.0.0")
-    monkeypatch.setenv("CHATKEEP_LISTEN_WITHOUT_KEY", "true")
+def test_a_secret_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("sk-of-a-file\n")
+    monkeypatch.setenv("OPENAI_API_KEY_FILE", str(file))
+    monkeypatch.setenv("CHATKEEP_ADMIN_KEY_FILE", str(file))
+    file.write_text("a-secret-of-thirty-two-characters\n")
 
-    assert Settings().host == "0.0.0.0"
+    settings = configuration.read()
+    assert settings.admin_key is not None
+    assert settings.admin_key.get_secret_value() == "a-secret-of-thirty-two-characters"
+    assert "a-secret-of-thirty-two-characters" in settings.secrets
+    assert unknown_variables() == []
+
+    monkeypatch.setenv("CHATKEEP_ADMIN_KEY", "x" * 32)
+    with pytest.raises(ConfigurationError, match="are both set"):
+        configuration.read()
+    monkeypatch.delenv("CHATKEEP_ADMIN_KEY")
+    file.unlink()
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        configuration.read()
 
 
 def test_a_misspelt_setting_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

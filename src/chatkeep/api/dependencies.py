@@ -6,6 +6,9 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request
 
+from chatkeep.access.service import AccessService
+from chatkeep.access.tenants import TenantService
+from chatkeep.api.authentication import TrustedProxies
 from chatkeep.api.paging import MAX_LIMIT
 from chatkeep.api.sse import EventStream
 from chatkeep.domain.events import Position
@@ -26,6 +29,9 @@ class Services:
     """The parts of one server, and how patient it is with readers of streams (seconds)."""
 
     store: Store
+    access: AccessService
+    tenants: TenantService
+    proxies: TrustedProxies
     providers: Providers
     notifications: Notifications
     turns: TurnService
@@ -35,9 +41,10 @@ class Services:
     reader_timeout: float
 
 
-def caller(_request: Request) -> Caller:
-    """Who calls: the one tenant that there is while no API key exists."""
-    return Caller()
+def caller(request: Request) -> Caller:
+    """Who calls, as `authentication.py` has found out."""
+    recognised: Caller = request.scope["caller"]
+    return recognised
 
 
 def services(request: Request) -> Services:
@@ -78,6 +85,7 @@ def _dependency(part: Callable[[Request], T]) -> Any:  # noqa: ANN401  (as `Depe
     return Depends(depends)
 
 
+AccessOf = Annotated[AccessService, _dependency(lambda request: services(request).access)]
 CallerOf = Annotated[Caller, _dependency(caller)]
 ImportsOf = Annotated[ImportService, _dependency(lambda request: services(request).imports)]
 NotificationsOf = Annotated[
@@ -86,6 +94,7 @@ NotificationsOf = Annotated[
 ProvidersOf = Annotated[Providers, _dependency(lambda request: services(request).providers)]
 SessionsOf = Annotated[SessionService, _dependency(lambda request: services(request).sessions)]
 StoreOf = Annotated[Store, _dependency(lambda request: services(request).store)]
+TenantsOf = Annotated[TenantService, _dependency(lambda request: services(request).tenants)]
 TurnsOf = Annotated[TurnService, _dependency(lambda request: services(request).turns)]
 Limit = Annotated[
     int | None,

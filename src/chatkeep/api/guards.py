@@ -18,7 +18,16 @@ from chatkeep.domain.errors import (
 
 BUSY_RETRY_SECONDS = 5
 
-SINGULAR = (b"host", b"origin", b"authorization", b"content-type", b"content-length")
+PROBES = ("/healthz", "/readyz")
+"""Paths that may have any `Host`: an orchestrator probes a container by its address."""
+
+FOREIGN_SITES = (b"cross-site", b"same-site")
+"""Values of `Sec-Fetch-Site` for requests that another origin's page has caused."""
+
+SINGULAR = (
+    *(b"host", b"origin", b"authorization", b"x-api-key", b"chatkeep-tenant", b"chatkeep-user"),
+    *(b"content-type", b"content-length"),
+)
 """Headers that may not be repeated, because they decide whether and how a request is served."""
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -27,16 +36,21 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 class Guard:
     """ASGI middleware that refuses requests of foreign pages, and those that are too large or slow.
 
-    The server needs no key, so that a page elsewhere must not reach it. A browser sends the page's
-    `Origin` with whatever could change something; a page whose own name points to this machine (DNS
-    rebinding) has that name as `Host`.
+    The server may need no key, so that a page elsewhere must not reach it. A browser sends the
+    page's `Origin` with whatever could change something, and with every request whether another
+    site has caused it (`Sec-Fetch-Site`, https://www.w3.org/TR/fetch-metadata/): without that a
+    page could learn from how long an answer takes what it may not read. A page whose own name
+    points to this machine (DNS rebinding) has that name as `Host`; it has neither a key nor the
+    cookie, so that a server with keys has any name, unless its names are given.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
+        own_address: str,
         hosts: Iterable[str],
+        is_keyless: Callable[[], bool],
         origins: Iterable[str],
         max_body_bytes: int,
         uploads: Mapping[str, int],
@@ -48,8 +62,10 @@ class Guard:
 
         Args:
             app: The application.
-            hosts: The server's names beside those of the loopback, with or without a port; `*`
-                allows any.
+            own_address: The one on which the server listens.
+            hosts: The server's other names beside those of the loopback, with or without a port;
+                `*` allows any.
+            is_keyless: Whether nobody needs a key.
             origins: Origins of pages that may call the server, beside the server's own.
             max_body_bytes: Bytes of a body.
             uploads: Paths that take files, and the bytes that each may have instead.
@@ -59,7 +75,10 @@ class Guard:
 
         """
         self._app = app
-        self._hosts = {host.lower() for host in (*LOOPBACK_NAMES, *hosts)}
+        names = {host.lower() for host in hosts}
+        self._are_hosts_given = bool(names)
+        self._hosts = {*LOOPBACK_NAMES, own_address.lower(), f"[{own_address.lower()}]", *names}
+        self._is_keyless = is_keyless
         self._origins = {origin.lower().rstrip("/") for origin in origins}
         self._max_body_bytes = max_body_bytes
         self._uploads = uploads
@@ -90,19 +109,25 @@ class Guard:
         if self._requests >= self._max_requests:
             raise Overloaded("Too many requests are being served.", retry_after=BUSY_RETRY_SECONDS)
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if "*" not in self._hosts and _name(host) not in self._hosts and host not in self._hosts:
+        if scope["path"] not in PROBES and not self._is_own(host):
             raise ForeignHost(
                 "This server does not answer to that host name; CHATKEEP_ALLOWED_HOSTS can add it."
             )
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         own = {f"http://{host}", f"https://{host}"}
-        if origin and origin not in self._origins | own:
+        is_allowed = origin in self._origins | own if origin else not _is_foreign(scope, headers)
+        if not is_allowed:
             raise ForeignOrigin(
                 "That web page may not call this server; CHATKEEP_ALLOWED_ORIGINS can allow it."
             )
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > max_bytes:
             raise _too_large(max_bytes)
+
+    def _is_own(self, host: str) -> bool:
+        if not self._are_hosts_given and not self._is_keyless():
+            return True
+        return "*" in self._hosts or _name(host) in self._hosts or host in self._hosts
 
     def _limited(self, receive: Receive, path: str, max_bytes: int) -> Receive:
         """`receive` with the limits on bytes and time: `Content-Length` may be wrong or missing.
@@ -146,6 +171,17 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
     if b"host" not in headers and scope["http_version"] == "1.1":
         raise MalformedRequest("The header Host is missing.")
     return headers
+
+
+def _is_foreign(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a page of another origin has caused a request without `Origin`.
+
+    It may only lead people to the page itself, in a window of its own.
+    """
+    if headers.get(b"sec-fetch-site") not in FOREIGN_SITES:
+        return False
+    is_link = headers.get(b"sec-fetch-dest") == b"document" and scope["method"] == "GET"
+    return not (is_link and scope["path"] == "/")
 
 
 def _too_large(size: int) -> TooLarge:

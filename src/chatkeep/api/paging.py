@@ -26,16 +26,21 @@ def page(entries: Sequence[object], link: str | None) -> Response:
 def link(request: Request, rel: str, **parameters: str | int) -> str:
     """The value of a `Link` header: a relative reference, which is right behind any proxy.
 
+    It is resolved against the address of the client's own request (RFC 8288, 3.2), which may begin
+    with a path that a proxy removes, and have `%2F` where the proxy passes a slash on: so it has no
+    path where that has an id in it.
+
     Args:
-        request: Its path and its parameters are those of the link.
+        request: Its parameters are those of the link.
         rel: The relation type, `next` or `prev`.
         parameters: What is added to the request's parameters, or replaces them.
 
     """
-    path = request.scope["raw_path"].decode("ascii")
+    path = request.scope["path"].removeprefix("/")
+    name = "" if "/" in path else path
     params = request.query_params.multi_items()
     unchanged = [(name, value) for name, value in params if name not in parameters]
-    return f'<{path}?{urlencode([*unchanged, *parameters.items()])}>; rel="{rel}"'
+    return f'<{name}?{urlencode([*unchanged, *parameters.items()])}>; rel="{rel}"'
 
 
 async def whole(chunks: AsyncIterator[Sequence[object]]) -> Response:

@@ -19,15 +19,27 @@ MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[errors.ChatError], int] = {
     errors.MalformedRequest: 400,
     errors.MalformedBody: 400,
+    errors.KeyMissing: 401,
+    errors.KeyInvalid: 401,
+    errors.KeyExpired: 401,
+    errors.KeyRevoked: 401,
     errors.ForeignHost: 403,
     errors.ForeignOrigin: 403,
+    errors.NotAllowed: 403,
+    errors.AddressNotFound: 404,
+    errors.KeyNotFound: 404,
+    errors.TenantNotFound: 404,
     errors.SessionNotFound: 404,
     errors.MessageNotFound: 404,
     errors.TurnNotFound: 404,
     errors.PageMissing: 404,
+    errors.WrongMethod: 405,
     errors.NotAcceptable: 406,
     errors.BodyTooSlow: 408,
     errors.SessionBusy: 409,
+    errors.KeyEnded: 409,
+    errors.TenantErased: 409,
+    errors.TenantNeeded: 409,
     errors.SessionChanged: 412,
     errors.TurnNotStarted: 409,
     errors.TurnCancelled: 409,
@@ -50,6 +62,7 @@ STATUS: dict[type[errors.ChatError], int] = {
     errors.Overloaded: 503,
     errors.Draining: 503,
     errors.StoreUnavailable: 503,
+    errors.UnsafeAddress: 503,
     errors.ModelTimedOut: 504,
 }
 """Which status each error has. Every error is in here."""
@@ -74,6 +87,10 @@ def document(error: ChatError) -> dict[str, Any]:
         body["turn_id"] = error.turn.turn_id
         if error.turn.session_id is not None:
             body["session_id"] = error.turn.session_id
+    if isinstance(error, errors.NotAllowed):
+        body["needs"] = error.needs
+        if error.pointer is not None:
+            body["pointer"] = error.pointer
     if error.retry_after is not None:
         body["retry_after"] = error.retry_after
     if error.turn is not None:
@@ -83,12 +100,26 @@ def document(error: ChatError) -> dict[str, Any]:
 
 def respond(error: ChatError) -> Response:
     """An error as a response."""
-    headers = {}
+    headers = _challenge(error)
+    if isinstance(error, errors.WrongMethod):
+        headers["Allow"] = ", ".join(error.allowed)
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.forbids_retry:
         headers["X-Should-Retry"] = "false"
     return response(document(error), headers)
+
+
+def _challenge(error: ChatError) -> dict[str, str]:
+    """Headers that say which credential is needed (RFC 6750, section 3)."""
+    challenge = 'Bearer realm="chatkeep"'
+    if isinstance(error, errors.NotAllowed):
+        challenge += f', error="insufficient_scope", scope="{error.needs}"'
+    elif isinstance(error, errors.KeyInvalid | errors.KeyExpired | errors.KeyRevoked):
+        challenge += ', error="invalid_token"'
+    elif not isinstance(error, errors.KeyMissing):
+        return {}
+    return {"WWW-Authenticate": challenge}
 
 
 def response(body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
@@ -107,6 +138,8 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _MEANINGS = {
     400: "The body is not well-formed JSON in UTF-8.",
+    401: "The key is missing, wrong, expired or revoked.",
+    403: "The key does not allow that; `needs` says which scopes do.",
     404: "There is no such session, message or turn.",
     406: "None of the accepted media types is available.",
     408: "The body did not arrive in time.",

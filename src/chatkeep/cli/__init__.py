@@ -9,15 +9,18 @@ from typing import Annotated
 import typer
 
 from chatkeep import __version__
+from chatkeep.cli import client
 from chatkeep.cli.commands import (
     backup,
     chat,
     doctor,
+    keys,
     models,
     openapi,
     search,
     serve,
     sessions,
+    tenants,
     transfer,
     usage,
 )
@@ -44,6 +47,8 @@ for module in (
     serve,
     openapi,
     sessions,
+    keys,
+    tenants,
 ):
     cli.add_typer(module.commands)
 
@@ -95,5 +100,18 @@ def _options(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CHATKEEP_TENANT",
+            help="Whose sessions, on the server's own machine. By default `default`, or the key's.",
+        ),
+    ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CHATKEEP_USER", help="The user of the tenant whose sessions they are."
+        ),
+    ] = None,
 ) -> None:
-    pass
+    client.on_behalf_of(tenant=tenant, user=user)

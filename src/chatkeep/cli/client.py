@@ -6,6 +6,7 @@ server that has the local database open; without such a server it starts one in 
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack, cast
 from urllib.parse import quote
@@ -16,12 +17,17 @@ from chatkeep.cli import configuration
 from chatkeep.cli.errors import CommandError, NotFound
 from chatkeep.cli.process import interruptible
 from chatkeep.cli.responses import (
+    AuditEntry,
     ImportReport,
+    KeyRecord,
     MessageRecord,
     ModelList,
+    NewKeyRecord,
     SearchHit,
     SessionRecord,
+    TenantRecord,
     UsageRow,
+    UserRecord,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +54,16 @@ class _Options(TypedDict, total=False):
     content: Iterator[bytes]
 
 
+_BEHALF: ContextVar[dict[str, str]] = ContextVar("behalf", default={})  # noqa: B039  (never changed)
+"""The headers that say for whom a command calls."""
+
+
+def on_behalf_of(*, tenant: str | None, user: str | None) -> None:
+    """Let every client of this command call for a tenant, and a user of it."""
+    names = {"Chatkeep-Tenant": tenant, "Chatkeep-User": user}
+    _BEHALF.set({name: value for name, value in names.items() if value is not None})
+
+
 @contextlib.contextmanager
 def connect(url: str | None, key: str | None, *, answers: bool = False) -> Iterator["Client"]:
     """Connect to a server for the length of a `with` block, in which Ctrl-C raises.
@@ -61,6 +77,11 @@ def connect(url: str | None, key: str | None, *, answers: bool = False) -> Itera
         CommandError: The local database cannot be used.
 
     """
+    if url is None:
+        settings = configuration.settings()
+        url = settings.url or None
+        # Not for another server than the one that is set beside it.
+        key = key or (settings.api_key.get_secret_value() if settings.api_key else None)
     if url is not None:
         with interruptible(), Client(url, key) as client:
             yield client
@@ -68,9 +89,9 @@ def connect(url: str | None, key: str | None, *, answers: bool = False) -> Itera
     from chatkeep.cli.server.local import local_server
 
     with (
-        local_server(configuration.settings(), answers=answers) as address,
+        local_server(settings, answers=answers) as server,
         interruptible(),
-        Client(address, key) as client,
+        Client(server.address, key or server.secret) as client,
     ):
         yield client
 
@@ -83,13 +104,14 @@ class Client:
 
     def __init__(self, url: str, key: str | None) -> None:
         """Bind to the server at `url`. Nothing is sent yet. Raises `typer.BadParameter`."""
+        headers = {**_BEHALF.get(), **({"Authorization": f"Bearer {key}"} if key else {})}
         # Heavy: `--help` does without it.
         import httpx2
 
         try:
             self.http = httpx2.Client(
                 base_url=url,
-                headers={"Authorization": f"Bearer {key}"} if key else {},
+                headers=headers,
                 timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
             )
         except (httpx2.InvalidURL, ValueError):
@@ -153,9 +175,53 @@ class Client:
                 raise refusal(response)
             yield response.iter_bytes()
 
-    def import_records(self, pieces: Iterator[bytes]) -> ImportReport:
+    def import_records(self, pieces: Iterator[bytes], *, new_ids: bool = False) -> ImportReport:
         """Import the bytes of a file."""
-        return cast("ImportReport", self._json("POST", "/import", content=pieces))
+        params = _query({"new_ids": new_ids or None})
+        return cast("ImportReport", self._json("POST", "/import", params=params, content=pieces))
+
+    def keys(self, params: Params) -> list[KeyRecord]:
+        """List keys."""
+        return cast("list[KeyRecord]", self._json("GET", "/keys", params=_query(params)))
+
+    def create_key(self, body: Mapping[str, object]) -> NewKeyRecord:
+        """Make a key; only this response has its secret."""
+        return cast("NewKeyRecord", self._json("POST", "/keys", json=body))
+
+    def rotate_key(self, key_id: str, grace_seconds: int) -> NewKeyRecord:
+        """Give a key another secret."""
+        body = {"grace_seconds": grace_seconds}
+        path = f"/keys/{quote(key_id, safe='')}/rotate"
+        return cast("NewKeyRecord", self._json("POST", path, json=body))
+
+    def revoke_key(self, key_id: str) -> KeyRecord:
+        """End a key."""
+        return cast("KeyRecord", self._json("DELETE", f"/keys/{quote(key_id, safe='')}"))
+
+    def tenants(self, params: Params) -> list[TenantRecord]:
+        """List tenants."""
+        return cast("list[TenantRecord]", self._json("GET", "/tenants", params=_query(params)))
+
+    def create_tenant(self, tenant: str) -> bool:
+        """Make a tenant unless it is there; return whether it is new."""
+        response = self._send("PUT", f"/tenants/{quote(tenant, safe='')}")
+        return response.status_code == HTTPStatus.CREATED
+
+    def delete_tenant(self, tenant: str) -> None:
+        """Erase a tenant."""
+        self._send("DELETE", f"/tenants/{quote(tenant, safe='')}")
+
+    def users(self, params: Params) -> list[UserRecord]:
+        """List the users of the caller's tenant."""
+        return cast("list[UserRecord]", self._json("GET", "/users", params=_query(params)))
+
+    def delete_user(self, user: str) -> None:
+        """Erase a user."""
+        self._send("DELETE", f"/users/{quote(user, safe='')}")
+
+    def audit(self, params: Params) -> list[AuditEntry]:
+        """Read the audit log, newest first."""
+        return cast("list[AuditEntry]", self._json("GET", "/audit", params=_query(params)))
 
     def check_model(self, name: str) -> None:
         """Raise `CommandError` if the server lists its models and this is none of them."""
@@ -220,6 +286,8 @@ def refusal(response: "httpx2.Response") -> CommandError:
         if isinstance(problem, dict) and isinstance(problem.get("detail"), str):
             # The name of a field is enough for whoever does not see the body.
             detail = problem["detail"].removeprefix("#/")
+        if isinstance(problem, dict) and response.status_code == HTTPStatus.UNAUTHORIZED:
+            detail = f"{problem.get('title')} Set CHATKEEP_API_KEY, or use --key."
     kind = NotFound if response.status_code == HTTPStatus.NOT_FOUND else CommandError
     return kind(detail, status=response.status_code)
 

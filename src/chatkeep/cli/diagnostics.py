@@ -8,11 +8,13 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Literal
 
 import httpx2
 
 from chatkeep import __version__
+from chatkeep.addresses import is_loopback
 from chatkeep.app import make_providers
 from chatkeep.cli import configuration
 from chatkeep.cli.server.local import database_path
@@ -20,11 +22,14 @@ from chatkeep.domain.errors import ChatError
 from chatkeep.domain.model import CallKind, Prompt, PromptMessage, Role
 from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables
 from chatkeep.store import backup, database_files
-from chatkeep.store.lock import address_of_holder
+from chatkeep.store.lock import find_holder
 
 MIN_FREE_BYTES = 1_073_741_824
 MODEL_SECONDS = 120
 PROBE_TOKENS = 16
+
+MANY_ADDRESSES = 256
+"""Trusted proxies beyond which a network was meant rather than proxies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ def run(*, call_models: bool) -> list[Finding]:
     findings += _settings()
     findings += _folder(settings)
     findings += _database(settings)
+    findings += _proxies(settings)
     findings += _server(settings)
     if call_models:
         findings += asyncio.run(_models(settings))
@@ -116,18 +122,44 @@ def _database(settings: Settings) -> Iterator[Finding]:
         f"{contents.sessions:,} sessions, {contents.messages:,} messages, {contents.bytes:,} bytes"
     )
     yield Finding(f"Database {path} is intact: {size}")
+    yield _keys(settings, contents.keys)
+
+
+def _keys(settings: Settings, keys: int | None) -> Finding:
+    """Say who may call the server; `keys` as in `backup.Contents`."""
+    if keys:
+        return Finding(f"Every caller needs a key: {keys:,} hold")
+    if keys == 0 or settings.requires_key:
+        advice = "`chatkeep keys create` makes one."
+        return Finding("Every caller needs a key, and there is none that holds", "warning", advice)
+    if is_loopback(settings.host):
+        return Finding("No key is needed, because only this machine can reach the server")
+    advice = "`chatkeep keys create` makes a key; from then on everybody needs one."
+    if settings.listen_without_key:
+        what = f"Whoever reaches {settings.host} can read and delete everything without a key"
+        return Finding(what, "warning", advice)
+    return Finding(f"Without a key the server does not listen on {settings.host}", "error", advice)
+
+
+def _proxies(settings: Settings) -> Iterator[Finding]:
+    for proxy in settings.trusted_proxies:
+        network = ip_network(proxy)
+        if network.num_addresses > MANY_ADDRESSES:
+            what = f"{network.num_addresses:,} addresses are trusted as proxies ({proxy})"
+            advice = "Whoever calls from one of them can be anybody; name the proxy's own address."
+            yield Finding(what, "warning", advice)
 
 
 def _server(settings: Settings) -> Iterator[Finding]:
     try:
-        address = address_of_holder(database_path(settings))
+        holder = find_holder(database_path(settings))
     except ChatError as error:
         yield Finding(error.detail, "error", "Run this as the user that runs Chatkeep.")
         return
-    if address is None:
+    if holder is None:
         yield from _port(settings)
         return
-    if not address:
+    if not (address := holder.address):
         yield Finding("Another Chatkeep is using the database", "warning", "Is it just starting?")
         return
     try:

@@ -93,3 +93,54 @@ class ImportReport(TypedDict):
     skipped_count: int
     skipped: list[SkippedRecord]
     notes: list[ImportNote]
+
+
+class KeyRecord(TypedDict):
+    """A key of `GET /keys`."""
+
+    id: str
+    name: str
+    scope: str
+    tenant: str | None
+    user: str | None
+    models: list[str] | None
+    hints: list[str]
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+
+
+class NewKeyRecord(KeyRecord):
+    """A key with its secret, of `POST /keys`."""
+
+    key: str
+
+
+class TenantRecord(TypedDict):
+    """A tenant of `GET /tenants`."""
+
+    tenant: str
+    created_at: str
+    session_count: int
+    last_activity: str | None
+
+
+class UserRecord(TypedDict):
+    """A user of `GET /users`."""
+
+    user: str
+    created_at: str
+    session_count: int
+    last_activity: str | None
+
+
+class AuditEntry(TypedDict):
+    """An entry of `GET /audit`."""
+
+    number: int
+    at: str
+    actor: str
+    tenant: str | None
+    action: str
+    target: str | None

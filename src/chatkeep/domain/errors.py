@@ -125,6 +125,121 @@ class ForeignOrigin(ChatError):
     title = "That web page may not call this server."
 
 
+class AddressNotFound(ChatError):
+    """Raised for an address at which there is nothing, whoever calls."""
+
+    code = "not-found"
+    title = "Not Found"
+
+
+class WrongMethod(ChatError):
+    """Raised for a method that an address does not have; `allowed` are those that it has."""
+
+    code = "method-not-allowed"
+    title = "Method Not Allowed"
+
+    def __init__(self, allowed: Sequence[str] = ()) -> None:
+        """Make an error."""
+        super().__init__("Method Not Allowed.")
+        self.allowed = allowed
+
+
+class UnsafeAddress(ChatError):
+    """Raised at the start of a server that others can reach, and that requires no key."""
+
+    code = "unsafe-address"
+    title = (
+        "Others can reach this address, and the server does not require a key. Make one with "
+        "`chatkeep keys create`, or set CHATKEEP_REQUIRE_KEY=true and make it later; or listen on "
+        "127.0.0.1 alone; or set CHATKEEP_LISTEN_WITHOUT_KEY=true."
+    )
+
+
+class KeyMissing(ChatError):
+    """Raised for a request without a key, where one is needed."""
+
+    code = "key-missing"
+    title = "This server requires a key."
+
+
+class KeyInvalid(ChatError):
+    """Raised for a key, a token or a cookie that this server does not know."""
+
+    code = "key-invalid"
+    title = "The key is not valid."
+
+
+class KeyExpired(ChatError):
+    """Raised for a key or a token whose time is over. Only whoever has the secret learns that."""
+
+    code = "key-expired"
+    title = "The key has expired."
+
+
+class KeyRevoked(ChatError):
+    """Raised for a key that was revoked. Only whoever has the secret learns that."""
+
+    code = "key-revoked"
+    title = "The key was revoked."
+
+
+class NotAllowed(ChatError):
+    """Raised for what the caller's scope does not allow; `needs` are the scopes that do."""
+
+    code = "not-allowed"
+    title = "The key does not allow that."
+
+    def __init__(
+        self, detail: str | None = None, *, needs: str = "", pointer: str | None = None
+    ) -> None:
+        """Make an error.
+
+        Args:
+            detail: What is not allowed, for people.
+            needs: The scopes that would do, separated by spaces (RFC 6750, section 3).
+            pointer: The member of the body that is not allowed (RFC 6901); the request itself
+                without.
+
+        """
+        super().__init__(detail)
+        self.needs, self.pointer = needs, pointer
+
+
+class KeyNotFound(ChatError):
+    """Raised for the id of a key that does not exist."""
+
+    code = "key-not-found"
+    title = "There is no such key."
+
+
+class KeyEnded(ChatError):
+    """Raised for a revoked key that is to get another secret."""
+
+    code = "key-ended"
+    title = "The key was revoked. Make another one."
+
+
+class TenantNotFound(ChatError):
+    """Raised for a tenant, or a user of the caller's tenant, that does not exist."""
+
+    code = "tenant-not-found"
+    title = "There is no such tenant or user."
+
+
+class TenantNeeded(ChatError):
+    """Raised for the deletion of the server's own tenant."""
+
+    code = "tenant-needed"
+    title = "This tenant is the server's own."
+
+
+class TenantErased(ChatError):
+    """Raised for a new tenant with the name of one whose last traces still go."""
+
+    code = "tenant-erased"
+    title = "A tenant with that name is being erased."
+
+
 class NotAcceptable(ChatError):
     """Raised when `Accept` excludes all that a route can send (RFC 9110, 12.5.1)."""
 

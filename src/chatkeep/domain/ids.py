@@ -11,3 +11,8 @@ def turn_id() -> str:
 def message_id() -> str:
     """An id for a new message: `msg_` and a UUIDv7 (RFC 9562), which begins with the time."""
     return "msg_" + uuid_utils.uuid7().hex
+
+
+def key_id() -> str:
+    """An id for a new key: `key_` and a UUIDv7. It is public: the key's secret is another thing."""
+    return "key_" + uuid_utils.uuid7().hex

@@ -57,11 +57,55 @@ class CallKind(StrEnum):
     TITLE = "title"
 
 
+class Scope(StrEnum):
+    """What a caller may do. Which route needs which scope is in `api/access.py`."""
+
+    CHAT = "chat"
+    READ = "read"
+    USER = "user"
+    ADMIN = "admin"
+    METRICS = "metrics"
+    LOCAL = "local"
+    """The command line of the server's own machine and account, which may do everything."""
+
+
+KEY_SCOPES = (Scope.CHAT, Scope.READ, Scope.ADMIN, Scope.METRICS)
+"""The scopes that a key may have. `user` is that of a token, `local` has no key."""
+
+SERVER_SCOPES = (Scope.ADMIN, Scope.METRICS)
+"""The scopes of keys that belong to no tenant, and read no conversation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf something is done; every query names the tenant."""
+    """On whose behalf something is done; every query names the tenant.
+
+    Attributes:
+        tenant: Whose sessions they are: a tenant, or a user of one as `tenant/user`.
+        scope: What the caller may do.
+        actor: Who it is in the audit log: the id of a key, or how else it was recognised.
+        digest: Of the secret that it has shown; `None` if it needed none.
+        is_bound: True if the user is part of the credential: the caller cannot choose another.
+        models: The models that it may ask for; `None` for all that are on offer.
+
+    """
 
     tenant: str = DEFAULT_TENANT
+    scope: Scope = Scope.CHAT
+    actor: str = "keyless"
+    digest: bytes | None = None
+    is_bound: bool = False
+    models: tuple[str, ...] | None = None
+
+    @property
+    def root(self) -> str:
+        """The tenant, without the user."""
+        return self.tenant.partition("/")[0]
+
+    @property
+    def user(self) -> str | None:
+        """The user of the tenant, if it is one."""
+        return self.tenant.partition("/")[2] or None
 
 
 @dataclass(frozen=True, slots=True)

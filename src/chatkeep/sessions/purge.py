@@ -5,7 +5,7 @@ import asyncio
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import ChatError
-from chatkeep.store import deletion
+from chatkeep.store import deletion, tenants
 from chatkeep.store.database import Store
 from chatkeep.store.search import index
 
@@ -85,6 +85,8 @@ class Purge:
         for step in range(MAX_MERGES):
             if not await self._store.write(index.optimize_index, is_first=step == 0):
                 break
+        # Before the log is emptied, which holds their names too.
+        await self._store.write(tenants.finish_erasure)
         for delay in WAL_DELAYS_SECONDS:
             if await self._store.truncate_wal():
                 break

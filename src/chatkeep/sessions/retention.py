@@ -14,13 +14,14 @@ from chatkeep.store.database import Store
 
 logger = telemetry.logger("sessions")
 
-BATCH_SESSIONS = 100
+BATCH_SESSIONS = 1_000
 """Sessions that expire before the purge that follows."""
 
 DAY_MICROSECONDS = 24 * 3_600 * 1_000_000
 
 RetentionDays = Mapping[str | None, int]
-"""Days without activity after which a tenant's sessions expire; `None` is every other tenant."""
+"""Days without activity after which the sessions of a tenant and its users expire; `None` is every
+other tenant."""
 
 
 class Retention:
@@ -62,24 +63,25 @@ class Retention:
     async def _run(self) -> None:
         while True:
             try:
-                for tenant in await self._store.read(deletion.tenant_ids):
-                    await self._expire(tenant)
+                for tenant, days in self._days.items():
+                    await self._expire(tenant, days)
             except ChatError as error:
                 logger.warning("not_expired", code=error.code)
             await asyncio.sleep(self._check_seconds)
 
-    async def _expire(self, tenant: str) -> None:
-        days = self._days.get(tenant, self._days.get(None))
-        if days is None:
-            return
+    async def _expire(self, tenant: str | None, days: int) -> None:
         before = now() - days * DAY_MICROSECONDS
-        while session_ids := await self._store.read(
-            deletion.expired, tenant=tenant, before=before, limit=BATCH_SESSIONS
+        # What is said of every tenant does not hold for those that have days of their own.
+        others = [other for other in self._days if other is not None] if tenant is None else []
+        while sessions := await self._store.read(
+            deletion.expired, tenant=tenant, others=others, before=before, limit=BATCH_SESSIONS
         ):
-            for session_id in session_ids:
+            for session in sessions:
                 try:
-                    await self._sessions.soft_delete(tenant, session_id, before)
+                    await self._sessions.soft_delete(
+                        session.tenant_id, session.session_id, actor="retention", before=before
+                    )
                 except SessionNotFound:
                     continue  # deleted by somebody, or used again
             await self._purge.run()
-            logger.info("sessions_expired", count=len(session_ids))
+            logger.info("sessions_expired", count=len(sessions))

@@ -90,7 +90,7 @@ class SessionService:
 
         """
         # Shielded: a client that goes away in the middle has asked for it nevertheless.
-        task = self._background.spawn(TASKS, self._delete(caller.tenant, session_id))
+        task = self._background.spawn(TASKS, self._delete(caller, session_id))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -100,12 +100,15 @@ class SessionService:
                 "The session is deleted. Its last traces on disk are removed at the next start."
             ) from None
 
-    async def soft_delete(self, tenant: str, session_id: str, before: int | None = None) -> None:
+    async def soft_delete(
+        self, tenant: str, session_id: str, *, actor: str, before: int | None = None
+    ) -> None:
         """Hide a session from every query, and end its turns; purging its rows is the next step.
 
         Args:
             tenant: Whose session.
             session_id: Which one.
+            actor: Who deletes it, for the audit log.
             before: Only if it has had no activity since then (microseconds since 1970), and has no
                 active turn.
 
@@ -114,7 +117,12 @@ class SessionService:
 
         """
         removed = await self._store.write(
-            deletion.soft_delete, tenant=tenant, session_id=session_id, at=now(), before=before
+            deletion.soft_delete,
+            tenant=tenant,
+            session_id=session_id,
+            actor=actor,
+            at=now(),
+            before=before,
         )
         for turn_id in removed.turn_ids:
             stream = self._registry.get(turn_id)
@@ -128,6 +136,6 @@ class SessionService:
         self._notifications.publish(tenant, EventType.SESSION_DELETED, SessionDeleted(session_id))
         logger.info("session_deleted", turns=len(removed.turn_ids))
 
-    async def _delete(self, tenant: str, session_id: str) -> bool:
-        await self.soft_delete(tenant, session_id)
+    async def _delete(self, caller: Caller, session_id: str) -> bool:
+        await self.soft_delete(caller.tenant, session_id, actor=caller.actor)
         return await self._purge.run()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from chatkeep import files
 from chatkeep.domain.errors import ChatError
+from chatkeep.domain.times import now
 from chatkeep.store import database_files, migrations
 from chatkeep.store.lock import claim
 
@@ -28,11 +29,20 @@ class NoBackup(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What is in a database that is whole: `bytes` is its size with its write-ahead log."""
+    """What is in a database that is whole.
+
+    Attributes:
+        sessions: How many there are.
+        messages: Of all of them.
+        bytes: Its size, with its write-ahead log.
+        keys: How many hold; `None` if there was never one, so that nobody needs one.
+
+    """
 
     sessions: int
     messages: int
     bytes: int
+    keys: int | None
 
 
 def copy(source: Path, target: Path) -> Contents:
@@ -74,6 +84,7 @@ def check(path: Path) -> Contents:
                 "SELECT count(*) FROM sessions WHERE tenant_id <> '(hidden)'"
             ).fetchone()[0]
             messages = conn.execute("SELECT count(*) FROM messages").fetchone()[0]
+            keys = _count_keys(conn)
     except sqlite3.Error as error:
         _stop_if_interrupted(error)
         raise NoBackup(f"{path} is not a Chatkeep database: {error}.") from None
@@ -81,7 +92,18 @@ def check(path: Path) -> Contents:
         raise NoBackup(f"{path} was made by a newer version of Chatkeep.")
     wal = Path(f"{path}-wal")
     size = path.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
-    return Contents(sessions, messages, size)
+    return Contents(sessions, messages, size, keys)
+
+
+def _count_keys(conn: sqlite3.Connection) -> int | None:
+    if conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'keys'").fetchone() is None:
+        return None  # made before there were any
+    holds = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)"
+    made, hold = conn.execute(
+        f"SELECT count(*), count(*) FILTER (WHERE {holds}) FROM keys",  # noqa: S608 - constants
+        (now(),),
+    ).fetchone()
+    return hold if made else None
 
 
 def restore(source: Path, target: Path) -> tuple[Contents, Path | None]:

@@ -21,7 +21,7 @@ from sqlalchemy.pool import QueuePool
 from chatkeep import telemetry
 from chatkeep.domain.errors import ChatError, Overloaded, StoreUnavailable
 from chatkeep.store import database_files, migrations
-from chatkeep.store.lock import claim
+from chatkeep.store.lock import Holder, claim, publish
 
 logger = telemetry.logger("store")
 
@@ -154,11 +154,15 @@ class Store:
         """Whether no other process can have this database: so it is with SQLite."""
         return True
 
-    def announce(self, address: str) -> None:
-        """Publish this process's address, for a process that meets its lock on the database."""
-        lock = self._parts.lock
-        lock.write(address)
-        lock.flush()
+    def announce(self, address: str, secret: str) -> None:
+        """Publish how this process is called, for a process that meets its lock on the database.
+
+        Args:
+            address: Where it listens.
+            secret: What the command line of this account shows there.
+
+        """
+        publish(self._parts.lock, Holder(address, secret))
 
     async def write(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` in the writer's next transaction; return once that is on disk.

@@ -7,6 +7,7 @@ whole yet is hidden in the same way.
 """
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 
 from chatkeep.domain.errors import SessionNotFound, TurnCancelled
 from chatkeep.domain.model import Status
-from chatkeep.store import idempotency, rows, sessions
+from chatkeep.store import audit, idempotency, rows, sessions
 from chatkeep.store.prepared import TypedSelect
 from chatkeep.store.search import index
 from chatkeep.store.tables import (
@@ -24,7 +25,6 @@ from chatkeep.store.tables import (
     calls,
     messages,
     system_prompts,
-    tenants,
     turns,
 )
 from chatkeep.store.tables import sessions as sessions_table
@@ -56,6 +56,13 @@ class MessageToPurge(NamedTuple):
     search_key: int | None
 
 
+class ExpiredSession(NamedTuple):
+    """A session that nobody has used for so long that it is deleted."""
+
+    tenant_id: str
+    session_id: str
+
+
 def hidden_name(reason: str, tenant: str) -> str:
     """A session id that no other session has.
 
@@ -68,7 +75,13 @@ def hidden_name(reason: str, tenant: str) -> str:
 
 
 def soft_delete(
-    conn: sa.Connection, *, tenant: str, session_id: str, at: int, before: int | None = None
+    conn: sa.Connection,
+    *,
+    tenant: str,
+    session_id: str,
+    actor: str,
+    at: int,
+    before: int | None = None,
 ) -> Removed:
     """Hide a session from everybody, and cancel its turns.
 
@@ -76,6 +89,7 @@ def soft_delete(
         conn: The connection.
         tenant: Whose session.
         session_id: The session.
+        actor: Who deletes it, for the audit log.
         at: The time, in microseconds since 1970.
         before: Delete it only if it has had no activity since this time and has no turn that runs
             or waits.
@@ -94,6 +108,9 @@ def soft_delete(
     idempotency.remember_deleted(conn, tenant=tenant, session_pk=session.pk, at=at)
     hidden: SessionValues = {"tenant_id": HIDDEN, "session_id": hidden_name(DELETED, tenant)}
     rows.update_session(conn, session.pk, hidden)
+    # Its id is a name that somebody has chosen, and would outlive it in the log.
+    deleted = audit.Action.SESSION_DELETED
+    audit.add(conn, actor=actor, tenant=tenant, action=deleted, target=None, at=at)
     return Removed(session.pk, tuple(active_turns))
 
 
@@ -117,7 +134,9 @@ def purge_rows(conn: sa.Connection, *, limit: int) -> bool:
             conn,
             [index.Entry(session.search_key, session.title, tenant, session.pk, index.TITLE)],
         )
-    rows.update_session(conn, session.pk, _PURGED)
+    # Its tenant may be a user, whose id is a name.
+    anonymous = ":".join((*session.session_id.split(":")[:2], ""))
+    rows.update_session(conn, session.pk, {**_PURGED, "session_id": anonymous})
     return True
 
 
@@ -131,24 +150,35 @@ def is_pending(conn: sa.Connection) -> bool:
     return conn.execute(_ANY_HIDDEN).first() is not None
 
 
-def expired(conn: sa.Connection, *, tenant: str, before: int, limit: int) -> list[str]:
-    """The ids of sessions that may be deleted because nobody uses them, oldest activity first.
+def expired(
+    conn: sa.Connection,
+    *,
+    tenant: str | None,
+    others: Collection[str] = (),
+    before: int,
+    limit: int,
+) -> list[ExpiredSession]:
+    """Sessions that may be deleted because nobody uses them.
 
     Args:
         conn: The connection.
-        tenant: Whose sessions.
+        tenant: Whose sessions, those of its users included; `None` for every tenant.
+        others: But not those of these tenants and their users.
         before: They have had no activity since this time, in microseconds since 1970; none of
             their turns runs or waits.
         limit: Sessions at most.
 
     """
-    params = {"tenant": tenant, "before": before, "limit": limit}
-    return list(conn.scalars(_EXPIRED, params).all())
+    statement = _EXPIRED.where(*(~_of(other) for other in others))
+    if tenant is not None:
+        statement = statement.where(_of(tenant))
+    return statement.all(conn, {"before": before, "limit": limit})
 
 
-def tenant_ids(conn: sa.Connection) -> list[str]:
-    """The ids of all tenants."""
-    return list(conn.scalars(sa.select(tenants.c.id).where(tenants.c.id != HIDDEN)).all())
+def _of(tenant: str) -> sa.ColumnElement[bool]:
+    """True of the sessions of a tenant and its users, whose ids begin with the tenant's."""
+    column = sessions_table.c.tenant_id
+    return (column == tenant) | column.startswith(f"{tenant}/", autoescape=True)
 
 
 def _purge_messages(conn: sa.Connection, session: SessionRow, tenant: str, limit: int) -> bool:
@@ -243,13 +273,13 @@ _ANONYMIZE_CALLS = (
     .where(calls.c.session_pk == sa.bindparam("session"))
     .values(session_pk=None, turn_id=None)
 )
-_EXPIRED = (
-    sa.select(sessions_table.c.session_id)
+_EXPIRED = TypedSelect(
+    sa.select(sessions_table.c.tenant_id, sessions_table.c.session_id)
     .where(
-        sessions_table.c.tenant_id == sa.bindparam("tenant"),
+        sessions_table.c.tenant_id != HIDDEN,
         sessions_table.c.updated_at < sa.bindparam("before"),
         ~sa.exists().where(turns.c.session_pk == sessions_table.c.pk, _IS_ACTIVE),
     )
-    .order_by(sessions_table.c.updated_at, sessions_table.c.session_id)
-    .limit(sa.bindparam("limit", type_=sa.Integer))
+    .limit(sa.bindparam("limit", type_=sa.Integer)),
+    ExpiredSession,
 )

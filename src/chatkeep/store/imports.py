@@ -20,7 +20,7 @@ from chatkeep.domain.records import (
     TurnLine,
 )
 from chatkeep.domain.times import microseconds, rfc3339
-from chatkeep.store import deletion, messages, rows, sessions
+from chatkeep.store import audit, deletion, messages, rows, sessions, tenants
 from chatkeep.store.prepared import TypedSelect
 from chatkeep.store.tables import (
     HIDDEN,
@@ -42,6 +42,13 @@ class Counters(NamedTuple):
 
     last_seq: int | None
     turn_count: int | None
+
+
+def start(conn: sa.Connection, *, tenant: str, actor: str, at: int) -> None:
+    """Write down that somebody imports sessions for a tenant. Raises `TenantNotFound`."""
+    tenants.ensure(conn, tenant=tenant, at=at)
+    imported = audit.Action.IMPORTED
+    audit.add(conn, actor=actor, tenant=tenant, action=imported, target=None, at=at)
 
 
 def begin(conn: sa.Connection, *, tenant: str, line: SessionLine) -> int:

@@ -1,9 +1,9 @@
-"""The file beside a database by which one process holds it, and publishes its address."""
+"""The file beside a database by which one process holds it, and publishes how to call it."""
 
 import fcntl
 import os
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from chatkeep.domain.errors import StoreUnavailable
 from chatkeep.store.database_files import PRIVATE, WRITABLE_BY_OTHERS
@@ -36,11 +36,25 @@ def claim(path: Path) -> IO[str]:
     return lock
 
 
-def address_of_holder(path: Path) -> str | None:
-    """The address of the process that holds a database; `None` if none holds it.
+class Holder(NamedTuple):
+    """The process that holds a database.
 
-    Empty while that process has not published it, and where others than the lock's owner could
-    have written it.
+    Both are empty while it has not published them, and where others than the lock's owner could
+    have written them.
+    """
+
+    address: str
+    secret: str
+
+
+def publish(lock: IO[str], holder: Holder) -> None:
+    """Write into a lock how its process is called: who can read it can read the database too."""
+    lock.write("\n".join(holder))
+    lock.flush()
+
+
+def find_holder(path: Path) -> Holder | None:
+    """The process that holds a database; `None` if none holds it.
 
     Raises:
         StoreUnavailable: This user may not read the lock.
@@ -57,5 +71,6 @@ def address_of_holder(path: Path) -> str | None:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             is_private = not os.fstat(lock.fileno()).st_mode & WRITABLE_BY_OTHERS
-            return lock.read().strip() if is_private else ""
+            lines = [*(lock.read().split("\n") if is_private else ()), "", ""]
+            return Holder(*lines[:2])
     return None

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.model import Session, SessionFilter, SessionRecord, TitleSource
 from chatkeep.domain.times import rfc3339
-from chatkeep.store import rows
+from chatkeep.store import rows, tenants
 from chatkeep.store.page import Page
 from chatkeep.store.prepared import PreparedSelect, TypedSelect
 from chatkeep.store.search import index
@@ -82,6 +82,8 @@ def find(conn: sa.Connection, *, tenant: str, session_id: str) -> SessionRow | N
 def create(conn: sa.Connection, *, tenant: str, session_id: str, title: str, at: int) -> SessionRow:
     """Create a session; if another writer was first, return that one.
 
+    Raises `TenantNotFound`, if there is no such tenant.
+
     Args:
         conn: The connection.
         tenant: Whose session it is.
@@ -102,6 +104,7 @@ def create(conn: sa.Connection, *, tenant: str, session_id: str, title: str, at:
         "created_at": at,
         "updated_at": at,
     }
+    tenants.ensure(conn, tenant=tenant, at=at)
     try:
         with conn.begin_nested():
             insert(conn, values, tenant=tenant)

@@ -10,6 +10,11 @@ What a turn's model was sent is read from the tree, in which nothing ever moves:
 is how many messages it might read, `context_seq` the newest that was there, and
 `system_prompt_digest` identifies the prompt. All times are microseconds since 1970, UTC.
 
+A user of a tenant is a row of `tenants` too, with the id `tenant/user`: nothing else knows users.
+`deleted_at` marks a tenant or a user that is being erased. A key has secrets, of which only digests
+are stored: its own, and those of the tokens and the browsers that were let in with it. `audit` says
+who did what when; it has no texts.
+
 A session of the tenant `HIDDEN` was deleted and is not purged yet, or its import is not whole yet.
 No query returns it, because every query names a tenant.
 
@@ -20,11 +25,13 @@ The index of full-text search is not one of these tables: see `search/index.py`.
 of `messages.search_key` and `sessions.search_key`.
 """
 
+from collections.abc import Iterable
+from enum import StrEnum
 from typing import NamedTuple, TypedDict
 
 import sqlalchemy as sa
 
-from chatkeep.domain.model import CallKind, Role, Status, TitleSource
+from chatkeep.domain.model import KEY_SCOPES, CallKind, Role, Status, TitleSource
 
 HIDDEN = "(hidden)"
 """The tenant of hidden sessions."""
@@ -43,9 +50,7 @@ metadata = sa.MetaData(
 _Key = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
-def _one_of(
-    column: str, values: type[Role] | type[Status] | type[TitleSource] | type[CallKind]
-) -> sa.CheckConstraint:
+def _one_of(column: str, values: Iterable[StrEnum]) -> sa.CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
 
@@ -55,7 +60,121 @@ tenants = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("parent_id", sa.Text, sa.ForeignKey("tenants.id")),
+    sa.Column("deleted_at", sa.BigInteger),
+    sa.CheckConstraint("parent_id IS NULL OR id LIKE parent_id || '/_%'", name="parent_id"),
 )
+sa.Index("ix_tenants_parent", tenants.c.parent_id, tenants.c.id)
+
+
+class TenantRow(NamedTuple):
+    """A row of `tenants`."""
+
+    id: str
+    created_at: int
+    parent_id: str | None
+    deleted_at: int | None
+
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("tenant_id", sa.Text, sa.ForeignKey(tenants.c.id)),
+    sa.Column("user", sa.Text),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("models", sa.Text),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger),
+    sa.Column("revoked_at", sa.BigInteger),
+    sa.Column("last_used_at", sa.BigInteger),
+    _one_of("scope", KEY_SCOPES),
+    sa.CheckConstraint("(scope IN ('admin', 'metrics')) = (tenant_id IS NULL)", name="tenant_id"),
+    sa.CheckConstraint('"user" IS NULL OR tenant_id IS NOT NULL', name="user"),
+)
+sa.Index("ix_keys_tenant", keys.c.tenant_id)
+
+
+class KeyRow(NamedTuple):
+    """A row of `keys`."""
+
+    id: str
+    tenant_id: str | None
+    user: str | None
+    name: str
+    scope: str
+    models: str | None
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+    last_used_at: int | None
+
+
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("key_id", sa.Text, sa.ForeignKey(keys.c.id, ondelete="CASCADE"), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("user", sa.Text),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("models", sa.Text),
+    sa.Column("hint", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger),
+    sa.Column("used_at", sa.BigInteger),
+    sa.CheckConstraint("length(digest) = 32", name="digest"),
+    sa.CheckConstraint("kind IN ('ckp', 'cku', 'ckb')", name="kind"),
+)
+sa.Index("ix_secrets_key", secrets.c.key_id)
+sa.Index(
+    "ix_secrets_expiry",
+    secrets.c.expires_at,
+    sqlite_where=sa.text("expires_at IS NOT NULL"),
+    postgresql_where=sa.text("expires_at IS NOT NULL"),
+)
+
+
+class SecretRow(NamedTuple):
+    """A row of `secrets`."""
+
+    digest: bytes
+    key_id: str
+    kind: str
+    user: str | None
+    scope: str
+    models: str | None
+    hint: str
+    created_at: int
+    expires_at: int | None
+    used_at: int | None
+
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("pk", _Key, primary_key=True, autoincrement=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("tenant_id", sa.Text),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("target", sa.Text),
+)
+sa.Index("ix_audit_at", audit.c.at)
+sa.Index("ix_audit_tenant", audit.c.tenant_id, audit.c.pk)
+
+
+class AuditRow(NamedTuple):
+    """A row of `audit`."""
+
+    pk: int
+    at: int
+    actor: str
+    tenant_id: str | None
+    action: str
+    target: str | None
+
 
 sessions = sa.Table(
     "sessions",

@@ -10,11 +10,14 @@ from chatkeep import telemetry
 from chatkeep.domain.errors import Draining, InvalidRequest, Overloaded
 from chatkeep.domain.model import Caller
 from chatkeep.domain.records import Beginning
+from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
 from chatkeep.sessions.purge import Purge
+from chatkeep.store import imports
 from chatkeep.store.database import Store
 from chatkeep.transfer.byte_reader import ByteReader
 from chatkeep.transfer.json_items import JsonItems, NotJson, RecordLimits
+from chatkeep.transfer.new_ids import NewIds
 from chatkeep.transfer.parsing import BATCH_LINES, parse_conversations, parse_lines
 from chatkeep.transfer.session_importer import ImportReport, SessionImporter
 
@@ -72,7 +75,9 @@ class ImportService:
         self._is_closed = False
         self._large = asyncio.Lock()
 
-    async def run(self, caller: Caller, chunks: AsyncIterator[bytes | None]) -> ImportReport:
+    async def run(
+        self, caller: Caller, chunks: AsyncIterator[bytes | None], *, new_ids: bool = False
+    ) -> ImportReport:
         """Import a file: an export of Chatkeep, ChatGPT or Open WebUI.
 
         Sessions that were complete before an error stay imported.
@@ -80,6 +85,7 @@ class ImportService:
         Args:
             caller: Whose sessions they become.
             chunks: The file, as `ByteReader` takes it. Its errors end the import.
+            new_ids: Give turns and messages new ids, because the old ones are here already.
 
         Raises:
             InvalidRequest: The file is none of these.
@@ -97,7 +103,7 @@ class ImportService:
         self._all_ended.clear()
         try:
             async with reader:
-                return await self._import(caller, reader)
+                return await self._import(caller, reader, NewIds() if new_ids else None)
         finally:
             self._readers.remove(reader)
             if not self._readers:
@@ -117,7 +123,9 @@ class ImportService:
             async with asyncio.timeout(seconds):
                 await self._all_ended.wait()
 
-    async def _import(self, caller: Caller, reader: ByteReader) -> ImportReport:
+    async def _import(
+        self, caller: Caller, reader: ByteReader, new_ids: NewIds | None
+    ) -> ImportReport:
         report = ImportReport()
         importer = SessionImporter(
             self._store,
@@ -127,7 +135,9 @@ class ImportService:
             report,
             max_message_chars=self._max_message_chars,
             check=reader.check,
+            new_ids=new_ids,
         )
+        await self._store.write(imports.start, tenant=caller.tenant, actor=caller.actor, at=now())
         # Rows that an earlier process has left of an import have ids that may be in this file.
         await self._purge.purge_rows()
         try:

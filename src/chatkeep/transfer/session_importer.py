@@ -15,6 +15,7 @@ from chatkeep.sessions.purge import Purge
 from chatkeep.store import imports
 from chatkeep.store.database import Store
 from chatkeep.store.imports import CannotImport
+from chatkeep.transfer.new_ids import NewIds
 from chatkeep.transfer.parsing import (
     InvalidLine,
     ParsedConversation,
@@ -106,6 +107,7 @@ class SessionImporter:
         *,
         max_message_chars: int,
         check: Callable[[], None],
+        new_ids: NewIds | None = None,
     ) -> None:
         """Make an importer.
 
@@ -117,6 +119,7 @@ class SessionImporter:
             report: What is added to.
             max_message_chars: Characters that a message may have.
             check: Called before each write; raises an error when nothing more may be written.
+            new_ids: Replaces the ids of turns and messages; `None` keeps them.
 
         """
         self._store = store
@@ -126,6 +129,7 @@ class SessionImporter:
         self._report = report
         self._max_message_chars = max_message_chars
         self._check = check
+        self._new_ids = new_ids
         self._session: _Session | None = None
         # Whether the lines up to the next session belong to one that is reported already.
         self._is_skipping = False
@@ -169,7 +173,8 @@ class SessionImporter:
                 number,
             )
         else:
-            self._lines.append(self._session.adjust(line))
+            line = self._session.adjust(line)
+            self._lines.append(self._new_ids.replace(line) if self._new_ids else line)
 
     async def add_conversation(self, item: ParsedConversation | UnreadableConversation) -> None:
         """Import a conversation of another product."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from chatkeep import examples
-from chatkeep.api import accept, bodies, problems, sse
+from chatkeep.api import accept, access, bodies, problems, sse
 from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable
 from chatkeep.api.dependencies import caller, event_stream, services
 from chatkeep.api.routing import PlainRoute
@@ -196,7 +196,9 @@ async def chat(request: Request) -> Response:
     is_client_retry = count.isdecimal() and count.strip("0") != ""
     body = await bodies.read(request, ChatRequest)
     turn_request = body.to_turn_request(key=key, is_client_retry=is_client_retry)
-    turn = await services(request).turns.submit_turn(caller(request), turn_request)
+    who = caller(request)
+    access.check_members(who, body.model_dump(exclude_unset=True))
+    turn = await services(request).turns.submit_turn(who, turn_request)
     stream = turn.stream
     headers = request.state.headers = REPLAYED if turn.is_replay else {}
     if media_type == sse.MEDIA_TYPE:

@@ -8,13 +8,20 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from chatkeep.api import bodies, etags, paging, problems
+from chatkeep.api import access, bodies, etags, paging, problems
 from chatkeep.api.bodies import Storable
 from chatkeep.api.dependencies import CallerOf, Limit, SessionsOf, StoreOf
 from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
 from chatkeep.domain.errors import InvalidRequest, SessionNotFound
-from chatkeep.domain.model import Message, MessageRecord, Session, SessionFilter, SessionRecord
+from chatkeep.domain.model import (
+    Caller,
+    Message,
+    MessageRecord,
+    Session,
+    SessionFilter,
+    SessionRecord,
+)
 from chatkeep.domain.records import ReplyTokens, Temperature
 from chatkeep.domain.validation import is_blank, validate_metadata, validate_title
 from chatkeep.store import details, messages, sessions
@@ -195,7 +202,7 @@ async def read_session(
     )
     if etags.is_known(record.revision, if_none_match):
         return Response(status_code=304, headers=etags.header(record.revision))
-    return _record(record)
+    return _record(caller, record)
 
 
 @router.patch(
@@ -221,13 +228,15 @@ async def change_session(
 ) -> Response:
     """Set the title, the settings of its turns, the branch: what is given, all or nothing."""
     change = await bodies.read(request, SessionChange)
+    members = change.model_dump(exclude_unset=True)
+    access.check_members(caller, members)
     changed = await sessions.change(
         caller,
         _name(request, session_id),
-        cast("SessionChanges", change.model_dump(exclude_unset=True)),
+        cast("SessionChanges", members),
         expected=etags.expected(if_match),
     )
-    return _record(changed)
+    return _record(caller, changed)
 
 
 @router.delete(
@@ -251,9 +260,10 @@ async def delete_session(
     return Response(status_code=204 if is_gone else 202)
 
 
-def _record(record: SessionRecord) -> Response:
+def _record(caller: Caller, record: SessionRecord) -> Response:
     headers = etags.header(record.revision)
-    return Response(orjson.dumps(record), headers=headers, media_type="application/json")
+    visible = access.visible(caller, record)
+    return Response(orjson.dumps(visible), headers=headers, media_type="application/json")
 
 
 # One of two functions of the store, whose parameters `Callable` cannot name.

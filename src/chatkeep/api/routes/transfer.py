@@ -13,7 +13,10 @@ from chatkeep.api import bodies, filenames, problems
 from chatkeep.api.dependencies import CallerOf, ImportsOf, StoreOf
 from chatkeep.api.responses import StoredStream
 from chatkeep.api.routing import StrictRoute
-from chatkeep.domain.errors import MalformedBody
+from chatkeep.domain.errors import MalformedBody, NotAllowed
+from chatkeep.domain.model import Scope
+from chatkeep.domain.times import now
+from chatkeep.store import audit
 from chatkeep.transfer import exports
 from chatkeep.transfer.exports import ExportFormat
 from chatkeep.transfer.session_importer import ImportReport
@@ -79,6 +82,16 @@ async def export(
 
     The file of a single one is called after its title.
     """
+    if form == "jsonl" and caller.scope is Scope.USER:
+        raise NotAllowed("That form has prompts in it.", needs=Scope.CHAT)
+    await store.write(
+        audit.add,
+        actor=caller.actor,
+        tenant=caller.tenant,
+        action=audit.Action.EXPORTED,
+        target=None,
+        at=now(),
+    )
     file = await exports.export(store, caller.tenant, form, session_id)
     file_type = _FILE_TYPES[form]
     headers = {"Content-Disposition": filenames.attachment(file.name, file_type.suffix)}
@@ -100,14 +113,25 @@ async def export(
     },
     responses=problems.documented(400, 408, 413, 415, 422, 503),
 )
-async def import_(request: Request, caller: CallerOf, imports: ImportsOf) -> Response:
+async def import_(
+    request: Request,
+    caller: CallerOf,
+    imports: ImportsOf,
+    new_ids: Annotated[
+        bool,
+        Query(
+            description="Give turns and messages new ids: so an export comes into another tenant, "
+            "or another user, of the same server."
+        ),
+    ] = False,
+) -> Response:
     """Import an export of Chatkeep (JSON Lines), of ChatGPT (`conversations.json`) or Open WebUI.
 
     Each conversation comes in as a whole or not at all, and one that is here already is skipped;
     the report says which, and why. The file's form is found out from what is in it.
     """
     bodies.check_encoding(request)
-    report = await imports.run(caller, _chunks(request))
+    report = await imports.run(caller, _chunks(request), new_ids=new_ids)
     return Response(orjson.dumps(report), media_type="application/json")
 
 

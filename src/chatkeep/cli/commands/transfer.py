@@ -62,6 +62,13 @@ Output = Annotated[
         allow_dash=True,
     ),
 ]
+NewIds = Annotated[
+    bool,
+    typer.Option(
+        "--new-ids",
+        help="Give turns and messages new ids, because the server has them for someone else.",
+    ),
+]
 Files = Annotated[
     list[Path],
     typer.Argument(
@@ -115,15 +122,22 @@ def export(
     Examples:
       chatkeep import everything.jsonl
       chatkeep import chatgpt-export.zip
+      chatkeep --user alice import --new-ids mine.jsonl
     """,
 )
-def import_(files: Files, url: Url = None, key: Key = None, json: Json = False) -> None:
+def import_(
+    files: Files,
+    new_ids: NewIds = False,
+    url: Url = None,
+    key: Key = None,
+    json: Json = False,
+) -> None:
     reports: dict[str, ImportReport] = {}
     has_failed = False
     with connect(url, key) as client:
         for path in files:
             try:
-                reports[str(path)] = _import(client, path)
+                reports[str(path)] = _import(client, path, new_ids=new_ids)
             except CommandError as error:
                 print_error(f"{path}: {error}")
                 has_failed = True
@@ -143,7 +157,7 @@ def _is_success(reports: list[ImportReport]) -> bool:
     )
 
 
-def _import(client: Client, path: Path) -> ImportReport:
+def _import(client: Client, path: Path, *, new_ids: bool) -> ImportReport:
     with _open_input(path) as (file, size), _progress(path.name, size) as advance:
 
         def pieces() -> Iterator[bytes]:
@@ -151,7 +165,7 @@ def _import(client: Client, path: Path) -> ImportReport:
                 advance(len(piece))
                 yield piece
 
-        return client.import_records(pieces())
+        return client.import_records(pieces(), new_ids=new_ids)
 
 
 def _count(number: int, noun: str) -> str:

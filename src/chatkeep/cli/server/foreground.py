@@ -33,6 +33,8 @@ def run(settings: Settings) -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        # Its own reading of forwarded headers believes every peer on this machine.
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=int(settings.drain_seconds) + RESPONSE_SECONDS,
     )
@@ -95,7 +97,8 @@ class _ForegroundServer(Server):
             return
         if self._lifecycle.warming is not None:
             self._lifecycle.warming.add_done_callback(lambda _: gc.freeze())
-        self._lifecycle.services.store.announce(self._address)
+        services = self._lifecycle.services
+        services.store.announce(self._address, services.access.local_secret)
         print_note(f"Chatkeep answers on {self._address} with {self._settings.model}.")
         if (notice := self._lifecycle.services.providers.notice) is not None:
             print_note(notice.replace("`", ""))

@@ -8,12 +8,12 @@ from chatkeep.cli.errors import CommandError
 from chatkeep.domain.errors import StoreUnavailable
 from chatkeep.settings import Settings
 from chatkeep.store.database_files import database_file
-from chatkeep.store.lock import address_of_holder
+from chatkeep.store.lock import Holder, find_holder
 
 
 @contextlib.contextmanager
-def local_server(settings: Settings, *, answers: bool) -> Iterator[str]:
-    """Find or start the server of the local database; return its address.
+def local_server(settings: Settings, *, answers: bool) -> Iterator[Holder]:
+    """Find or start the server of the local database; yield how it is called.
 
     Args:
         settings: Of this machine.
@@ -24,19 +24,19 @@ def local_server(settings: Settings, *, answers: bool) -> Iterator[str]:
 
     """
     try:
-        address = address_of_holder(database_path(settings))
+        holder = find_holder(database_path(settings))
     except StoreUnavailable as error:
         raise CommandError(error.detail) from None
-    if address:
-        yield address
+    if holder is not None and holder.address:
+        yield holder
         return
-    if address == "":
+    if holder is not None:
         raise CommandError("Another Chatkeep is using the database, and does not answer requests.")
     # Heavy: a command beside a running server does without it.
     from chatkeep.cli.server.threaded import own_server
 
-    with own_server(settings, answers=answers) as address:
-        yield address
+    with own_server(settings, answers=answers) as own:
+        yield own
 
 
 def database_path(settings: Settings) -> Path:

@@ -13,11 +13,12 @@ from chatkeep.cli.errors import CommandError
 from chatkeep.cli.server.base import Server
 from chatkeep.domain.errors import ChatError
 from chatkeep.settings import Settings
+from chatkeep.store.lock import Holder
 
 
 @contextlib.contextmanager
-def own_server(settings: Settings, *, answers: bool) -> Iterator[str]:
-    """Run a server on a free port that only this machine reaches; yield its address.
+def own_server(settings: Settings, *, answers: bool) -> Iterator[Holder]:
+    """Run a server on a free port that only this machine reaches; yield how it is called.
 
     Args:
         settings: Of this machine.
@@ -35,7 +36,9 @@ def own_server(settings: Settings, *, answers: bool) -> Iterator[str]:
         app = create_app(settings, answers=answers)
     except ChatError as error:
         raise CommandError(error.detail) from None
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, access_log=False, proxy_headers=False
+    )
     listener = config.bind_socket()
     listener.set_inheritable(False)
     server = _ThreadedServer(config, app.state.lifecycle)
@@ -46,7 +49,8 @@ def own_server(settings: Settings, *, answers: bool) -> Iterator[str]:
         if not server.started:
             failure = server.failure
             raise CommandError(failure.detail if failure else "The database cannot be opened.")
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield Holder(address, app.state.services.access.local_secret)
     finally:
         server.should_exit = True
         thread.join()

@@ -1,0 +1,1 @@
+"""Who may call: keys, tokens, cookies, tenants and their users."""
