@@ -41,6 +41,8 @@ NOT_RUN = {
     "chatkeep serve": "it serves until it is stopped",
     "chatkeep chat\n": "it is interactive",
     "chatkeep sessions delete": "it asks for confirmation",
+    "chatkeep keys rotate": "there is no such key",
+    "CHATKEEP_TRUSTED_": "the server is started with it",
     "/events\n": "it has no end",
     "sqlite3 ": "the program need not be there",
     "-m benchmarks": "it takes a while; CI runs it by `--quick`",
@@ -113,7 +115,7 @@ def command_names(command: Any, name: str) -> Iterator[str]:
 
 def test_every_setting_problem_and_route_in_the_pages_exists(routes: list[str]) -> None:
     settings = {PREFIX + name.upper() for name in Settings.model_fields}
-    settings |= {f"CHATKEEP_{name}" for name in ("CONFIG", "URL", "API_KEY", "HISTORY")}
+    settings |= {f"CHATKEEP_{name}" for name in ("CONFIG", "HISTORY", "TENANT", "USER")}
     problems = {f"/problems/{error.code}" for error in ChatError.__subclasses__()}
     for page, text in TEXTS.items():
         assert set(re.findall(r"CHATKEEP_[A-Z_]*[A-Z]", text)) <= settings, page
@@ -424,6 +426,22 @@ def operations(reader: Reader) -> None:
     assert (reader.home / "since-the-upgrade.jsonl").is_file()
 
 
+def access(reader: Reader) -> None:
+    first, missing, keys, reply, bobs, token, history, erased, _, tenants, audit = reader.outputs
+    assert first == "[]"
+    assert json.loads(missing) == shown("guides/access.md")
+    assert [line.split("\t")[1] for line in keys.splitlines()] == ["web shop", "weekly report"]
+    assert reply == "Reply to: My cat is called Minka."
+    assert json.loads(bobs) == shown("guides/access.md", 1) == []
+    assert set(json.loads(token)) == {"token", "expires_at"}
+    assert json.loads(history)[0]["content"] == "My cat is called Minka."
+    assert erased == "[]"
+    assert [line.split("\t")[0] for line in tenants.splitlines()[1:]] == ["acme", "default"]
+    assert "Minka" not in audit
+    actions = [line.split("\t")[2] for line in audit.splitlines()]
+    assert {"key.created", "tenant.created", "user.deleted"} <= set(actions)
+
+
 OUTCOMES: dict[str, Callable[[Reader], None]] = {
     "index.md": index,
     "guides/python.md": python,
@@ -438,5 +456,6 @@ OUTCOMES: dict[str, Callable[[Reader], None]] = {
     "guides/models.md": models,
     "data-model.md": data_model,
     "operations.md": operations,
+    "guides/access.md": access,
 }
 """The checks after the examples of a page have run."""
