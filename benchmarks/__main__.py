@@ -13,7 +13,17 @@ from typing import Any
 
 import orjson
 
-from benchmarks import comparison, lengths, report, rows, searching, starting, streams, subjects
+from benchmarks import (
+    comparison,
+    keys,
+    lengths,
+    report,
+    rows,
+    searching,
+    starting,
+    streams,
+    subjects,
+)
 from benchmarks.processes import CHROMIUM, upstream
 
 Part = Callable[[Path, str, bool, bool], Any]
@@ -73,6 +83,7 @@ PARTS: dict[str, Part] = {
     "streams": lambda folder, url, quick, _: streams.turns(folder, url, quick=quick),
     "readers": lambda folder, url, quick, _: streams.readers(folder, url, quick=quick),
     "lengths": lambda folder, url, quick, _: lengths.run(folder, url, quick=quick),
+    "keys": lambda folder, url, quick, _: keys.run(folder, url, quick=quick),
     "rows": lambda folder, url, quick, _: rows.run(folder, url, quick=quick),
     "starts": lambda folder, url, quick, _: starting.run(folder, url, quick=quick),
     "searching": lambda folder, url, quick, _: searching.run(folder, url, quick=quick),

@@ -64,6 +64,15 @@ def _lengths(figures: Figures) -> dict[str, float]:
     return {"": lengths["100000"] / lengths["10"]}
 
 
+def _keys(figures: Figures) -> dict[str, float]:
+    return {
+        f"{clients} clients{', a user' if 'user' in how else ''}": ratio
+        for clients, ratios in figures["keys"].items()
+        for how, ratio in ratios.items()
+        if how.startswith("with a key")
+    }
+
+
 def _rows(figures: Figures) -> dict[str, float]:
     rows = figures["rows"]
     return {
@@ -88,6 +97,7 @@ GOALS = (
     *(Goal(f"CPU of a turn / {name}", 0.1, _cpu(DIRECT, name)) for name in RIVALS),
     Goal("turns a second at 64 clients / tutorial without sync", 3, _rate, at_least=True),
     Goal("CPU of a turn: 100,000 messages / 10", 1.1, _lengths),
+    Goal("CPU of a turn: with a key / without", 1.05, _keys),
     Goal("CPU of a page: 1,000,000 rows / 1,000", 1.5, _rows),
     Goal("500 streams: tokens that fell behind", 0, _streams("tokens_behind")),
     Goal("500 streams: KiB each", 60, _streams("kib_per_stream")),
