@@ -2,7 +2,16 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
 
 const server = process.env.CHATKEEP_URL ?? 'http://127.0.0.1:8000';
-const paths = ['/chat', '/sessions', '/history', '/turns', '/messages', '/search', '/export'];
+const paths = [
+  '/chat',
+  '/sessions',
+  '/history',
+  '/turns',
+  '/messages',
+  '/search',
+  '/export',
+  '/me',
+];
 
 export default defineConfig({
   plugins: [svelte()],
@@ -10,7 +19,10 @@ export default defineConfig({
   base: './',
   server: {
     proxy: Object.fromEntries(
-      [...paths, '/import', '/events', '/models', '/usage'].map((path) => [path, server]),
+      [...paths, '/import', '/events', '/models', '/usage', '/login', '/logout'].map((path) => [
+        path,
+        server,
+      ]),
     ),
   },
   build: {

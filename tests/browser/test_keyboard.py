@@ -27,6 +27,8 @@ def is_outlined(page: Page) -> bool:
 
 def tab_to(page: Page, wanted: Locator, *, key: str = "Tab") -> None:
     """Press Tab until the focus is there; it is always seen, and never on nothing."""
+    # What is not there yet may be the last stop: from the one before it Tab leaves the page.
+    expect(wanted.first).to_be_attached()
     for _ in range(MOST_TABS):
         page.keyboard.press(key)
         assert is_outlined(page), page.evaluate("document.activeElement.outerHTML.slice(0, 200)")

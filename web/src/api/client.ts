@@ -2,6 +2,7 @@
 
 import createClient from 'openapi-fetch';
 import { t } from '../language';
+import { request } from './request';
 import type { components, paths } from './schema';
 
 export type Session = components['schemas']['Session'];
@@ -15,12 +16,13 @@ export type SearchHit = components['schemas']['SearchHit'];
 export type Receipt = components['schemas']['Receipt'];
 export type ImportReport = components['schemas']['ImportReport'];
 export type Models = components['schemas']['Models'];
+export type Me = components['schemas']['Me'];
 export type Status = components['schemas']['Status'];
 
 /** The server's address: the page's own folder, also below a path that a proxy adds. */
 export const BASE = new URL('.', document.baseURI).href.replace(/\/$/, '');
 
-export const api = createClient<paths>({ baseUrl: BASE });
+export const api = createClient<paths>({ baseUrl: BASE, fetch: request });
 
 /** An error of the API (RFC 9457), or the reason why a turn has no complete reply. */
 export class Problem extends Error {

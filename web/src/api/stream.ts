@@ -2,6 +2,7 @@
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { BASE, Problem } from './client';
+import { request } from './request';
 
 export interface ServerEvent {
   id: string;
@@ -38,7 +39,7 @@ export async function openStream(path: string, init: RequestInit): Promise<Respo
   const timer = setTimeout(() => timeout.abort(), IDLE_TIMEOUT_MS);
   const signal = AbortSignal.any([timeout.signal, ...(init.signal ? [init.signal] : [])]);
   try {
-    const response = await fetch(BASE + path, { ...init, headers, signal, cache: 'no-store' });
+    const response = await request(BASE + path, { ...init, headers, signal, cache: 'no-store' });
     if (response.ok) return response;
     throw Problem.from(await response.json().catch(() => null), response.status);
   } finally {
@@ -101,7 +102,8 @@ export interface SubscribeOptions {
  *
  * @param path - The path below the server's address, with a leading slash.
  * @param options - See `SubscribeOptions`.
- * @throws `Problem` only if there is no such stream (404). Every other error is retried.
+ * @throws `Problem` only if there is no such stream (404). It ends when the server wants a key (401).
+ *   Every other error is retried.
  */
 export async function* subscribe(
   path: string,
@@ -125,6 +127,8 @@ export async function* subscribe(
       }
     } catch (error) {
       if (error instanceof Problem && error.status === 404) throw error;
+      // Signing in reads the page again.
+      if (error instanceof Problem && error.status === 401) return;
       if (!visible.signal.aborted && !options.signal.aborted) options.onConnectionChange?.(false);
     } finally {
       visible.stop();

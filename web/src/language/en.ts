@@ -17,6 +17,16 @@ export const en = {
       `${formatNumber(count)} conversation${count === 1 ? '' : 's'}`,
     messages: (count: number) => `${formatNumber(count)} message${count === 1 ? '' : 's'}`,
   },
+  access: {
+    title: 'Sign in to Chatkeep',
+    hint: 'This server requires a key. Ask whoever runs it for one.',
+    key: 'Key',
+    signIn: 'Sign in',
+    signOut: 'Sign out',
+    who: (name: string) => `Signed in as ${name}`,
+    readOnly: 'You can read here, but not write.',
+    chooseOne: 'Choose a conversation from the list.',
+  },
   app: {
     skip: 'Skip to the message field',
     closeList: 'Close the list',

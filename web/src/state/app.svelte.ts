@@ -10,6 +10,7 @@ import {
   type ImportReport,
   type Models,
 } from '../api/client';
+import { request } from '../api/request';
 import { subscribe } from '../api/stream';
 import { t } from '../language';
 import { Conversation, type Settings } from './conversation.svelte';
@@ -220,7 +221,7 @@ class App {
       const body = isArchive ? await conversationsInArchive(file) : file;
       const type = /\.jsonl$/i.test(file.name) ? 'application/jsonl' : 'application/json';
       const headers = { 'Content-Type': type };
-      const response = await fetch(`${BASE}/import`, { method: 'POST', headers, body });
+      const response = await request(`${BASE}/import`, { method: 'POST', headers, body });
       const report: unknown = await response.json().catch(() => null);
       if (!response.ok) throw Problem.from(report, response.status);
       this.toast(importSummary(report as ImportReport));
@@ -270,7 +271,7 @@ class App {
   async #deleteOne(sessionId: string): Promise<void> {
     const path = `${BASE}/sessions/${encodeURIComponent(sessionId)}`;
     // `keepalive`: the request is sent even if the page is being closed.
-    const response = await fetch(path, { method: 'DELETE', keepalive: true });
+    const response = await request(path, { method: 'DELETE', keepalive: true });
     if (!response.ok && response.status !== 404) {
       throw Problem.from(await response.json().catch(() => null), response.status);
     }

@@ -1,1 +1,1 @@
-import{r as e}from"./Icon.js";function t(){return/Mac|iPhone|iPad/.test(navigator.platform)?`⌘`:e.keys.control}export{t};
+import{n as e}from"./language.js";function t(){return/Mac|iPhone|iPad/.test(navigator.platform)?`⌘`:e.keys.control}export{t};
