@@ -251,7 +251,7 @@ def _build(settings: Settings) -> Lifecycle:
     services = Services(
         store=store,
         access=access,
-        tenants=TenantService(store, access, session_service, purge),
+        tenants=TenantService(store, access, session_service, purge, notifications, background),
         proxies=TrustedProxies(
             [ip_network(proxy) for proxy in settings.trusted_proxies],
             settings.trusted_user_header.lower().encode(),
@@ -322,7 +322,10 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         Guard,
         own_address=settings.host,
         hosts=settings.allowed_hosts,
-        is_keyless=lambda: app.state.services.access.is_keyless,
+        # A proxy may know people by their network: a page with any name would be theirs.
+        checks_host=lambda: (
+            app.state.services.access.is_keyless or bool(settings.trusted_user_header)
+        ),
         origins=settings.allowed_origins,
         max_body_bytes=settings.max_body_bytes,
         uploads={"/import": settings.max_import_bytes},

@@ -21,19 +21,20 @@ MAX_IDLE_TENANTS = 1_000
 class _Feed:
     """The newest events of a tenant, and the readers that wait for more.
 
-    Events with the number `floor` or below may have been dropped.
+    Events are counted from `floor` on; those with this number or below may have been dropped.
     """
 
     def __init__(self, capacity: int, floor: int) -> None:
         self.events: deque[Numbered] = deque(maxlen=capacity)
-        self.floor = floor
+        self.floor = self.count = floor
         self.waiters: set[asyncio.Future[bool]] = set()
         self.readers = 0
 
-    def add(self, event: Numbered) -> None:
+    def add(self, event_id: str, event: EventType, payload: Payload) -> None:
         if len(self.events) == self.events.maxlen:
             self.floor = self.events[0][0]
-        self.events.append(event)
+        self.count += 1
+        self.events.append((self.count, Event(f"{event_id}-{self.count}", event, payload)))
         waiters, self.waiters = self.waiters, set()
         for waiter in waiters:
             _resolve(waiter, True)
@@ -65,20 +66,29 @@ class Notifications:
         self._capacity = capacity
         self._idle_tenants = idle_tenants
         self._run_id = uuid.uuid4().hex[:12]
-        self._count = 0
         self._read: dict[str, _Feed] = {}
         self._idle: OrderedDict[str, _Feed] = OrderedDict()
         self._forgotten = 0
-        """The newest event that was forgotten with its tenant."""
+        """The highest count of a tenant whose events were forgotten: new ones go on from there."""
         self._is_closed = False
 
     def publish(self, tenant: str, event: EventType, payload: Payload) -> None:
         """Add an event. Readers are not waited for: one that is too slow misses it."""
-        self._count += 1
         feed = self._read.get(tenant) or self._idle.pop(tenant, None) or self._new_feed()
-        feed.add((self._count, Event(self._event_id(self._count), event, payload)))
+        feed.add(self._run_id, event, payload)
         if not feed.readers:
             self._leave_idle(tenant, feed)
+
+    def forget(self, tenant: str) -> None:
+        """Drop the events of a tenant that is erased, and of its users: they have titles in them.
+
+        Whoever has that name afterwards learns that events are gone.
+        """
+        for name, feed in (*self._read.items(), *self._idle.items()):
+            if name == tenant or name.startswith(f"{tenant}/"):
+                feed.events.clear()
+                feed.floor = feed.count
+                self._forgotten = max(self._forgotten, feed.count)
 
     def close(self) -> None:
         """End every reader's stream once it has read what there is."""
@@ -102,12 +112,12 @@ class Notifications:
         self._read[tenant] = feed
         feed.readers += 1
         try:
-            number = self._count if after is None else self._number(after)
+            number = feed.count if after is None else self._number(after, feed)
             if after is None:
                 yield ""
             while True:
                 if number is None or number < feed.floor:
-                    number = self._count
+                    number = feed.count
                     missed = EventsMissed("Some events are gone. Read the list of sessions again.")
                     yield Event(self._event_id(number), EventType.EVENTS_MISSED, missed)
                 elif (following := _following(feed.events, number)) is not None:
@@ -129,21 +139,22 @@ class Notifications:
     def _leave_idle(self, tenant: str, feed: _Feed) -> None:
         """Keep the events of a tenant that nobody reads, in place of the oldest such tenant's."""
         if not feed.events:
+            self._forgotten = max(self._forgotten, feed.count)
             return
         self._idle[tenant] = feed
         self._idle.move_to_end(tenant)
         while len(self._idle) > self._idle_tenants:
             _, oldest = self._idle.popitem(last=False)
-            self._forgotten = max(self._forgotten, oldest.events[-1][0])
+            self._forgotten = max(self._forgotten, oldest.count)
 
     def _event_id(self, number: int) -> str:
         return f"{self._run_id}-{number}"
 
-    def _number(self, event_id: str) -> int | None:
+    def _number(self, event_id: str, feed: _Feed) -> int | None:
         """The number in an event's id; `None` if it is not one of this run of the server."""
         run_id, _, number = event_id.partition("-")
         is_ours = run_id == self._run_id and number.isdecimal() and len(number) < 16
-        return int(number) if is_ours and int(number) <= self._count else None
+        return int(number) if is_ours and int(number) <= feed.count else None
 
 
 def _following(events: deque[Numbered], number: int) -> Numbered | None:

@@ -391,9 +391,10 @@ class ServerSettings(BaseSettings):
     def requires_key(self) -> bool:
         """Whether callers need a key even while none was made.
 
-        So it is where a proxy signs people in: whoever passes it by is nobody.
+        So it is where a proxy signs people in: whoever passes it by is nobody. And where the first
+        key is made with another secret than the command line's.
         """
-        return self.require_key or bool(self.trusted_user_header)
+        return self.require_key or bool(self.trusted_user_header or self.admin_key)
 
     @property
     def database(self) -> str:

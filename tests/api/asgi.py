@@ -27,6 +27,7 @@ async def request(
     body: bytes = b"",
     *,
     client: str = "127.0.0.1",
+    host: str = "localhost:8000",
 ) -> Response:
     """Send a request; its client goes away when the answer pauses.
 
@@ -34,9 +35,10 @@ async def request(
         app: The application, which has started.
         method: The method.
         target: Path and query, percent-encoded.
-        headers: In their order; `Host` is added.
+        headers: In their order.
         body: The whole body.
         client: The address of the client.
+        host: The `Host` header that is added to the others; empty for none.
 
     """
     parts = urlsplit(target)
@@ -52,7 +54,7 @@ async def request(
         "root_path": "",
         "query_string": parts.query.encode(),
         "headers": [
-            (b"host", b"localhost:8000"),
+            *([(b"host", host.encode())] if host else []),
             *((name.lower().encode(), value.encode("latin-1")) for name, value in headers),
         ],
         "client": (client, 50_000),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,10 +14,16 @@ import pytest
 from fastapi import FastAPI
 
 from chatkeep.access import service
+from chatkeep.access import tenants as access_tenants
 from chatkeep.app import create_app
 from chatkeep.domain import times
+from chatkeep.domain.errors import Overloaded, TenantNotFound
+from chatkeep.domain.records import SessionLine
 from chatkeep.settings import Settings
+from chatkeep.store import audit, imports, tenants
 from tests.api.asgi import Response, request
+from tests.process import PATIENCE, files_with
+from tests.upstream import Answer, Upstream, polite
 
 START_SECONDS = 1_800_000_000
 HOUR, DAY = 3_600, 24 * 3_600
@@ -220,18 +227,18 @@ def test_the_cookie_is_for_tls_alone_where_a_trusted_proxy_says_that_there_is_tl
         headers = {} if header is None else {"x-forwarded-proto": header}
         answer = await server.send("POST", "/login", headers, {"key": key["key"]}, client=client)
         cookie, *attributes = answer.headers["set-cookie"].split("; ")
+        shown = {**headers, "cookie": f'other={{"odd": [1]}}; {cookie}; more'}
         assert cookie.startswith("__Host-chatkeep=ckb_" if is_secure else "chatkeep=ckb_")
         assert {"HttpOnly", "Path=/", "SameSite=strict"} <= set(attributes)
         assert ("Secure" in attributes) is is_secure
-        assert await server.me({"cookie": cookie}) == OK
-        out = await server.send(
-            "POST",
-            "/logout",
-            {**headers, "cookie": cookie, "origin": "http://localhost:8000"},
-            client=client,
-        )
-        assert out.status == 204
-        assert await server.me({"cookie": cookie}) == (401, "key-invalid")
+        assert (await server.send("GET", "/me", shown, client=client)).status == 200
+        if is_secure:
+            # Another host of the domain can set a cookie of the other name.
+            planted = {**headers, "cookie": cookie.removeprefix("__Host-")}
+            assert (await server.send("GET", "/me", planted, client=client)).status == 401
+        leaving = {**shown, "origin": "http://localhost:8000"}
+        assert (await server.send("POST", "/logout", leaving, client=client)).status == 204
+        assert (await server.send("GET", "/me", shown, client=client)).status == 401
 
     play(tmp_path, scenario, trusted_proxies=(PROXY,))
 
@@ -258,6 +265,343 @@ def test_the_first_key_ends_what_was_let_in_without_one(tmp_path: Path) -> None:
     play(tmp_path, scenario, heartbeat_seconds=0.2)
 
 
+def test_a_cookie_changes_nothing_for_a_page_that_is_not_the_servers_own(tmp_path: Path) -> None:
+    async def scenario(server: Api) -> None:
+        key = await server.made("POST", "/keys", {})
+        answer = await server.send("POST", "/login", {}, {"key": key["key"]})
+        cookie = {"cookie": answer.headers["set-cookie"].partition(";")[0]}
+        import_ = ("POST", "/import")
+        allowed = {"origin": "https://app.example.com", "sec-fetch-site": "same-site"}
+        assert (await server.send(*import_, {**cookie, **allowed}, {})).status == 403
+        assert (await server.send(*import_, cookie, {})).status == 403
+        # With a key of its own that page may do what the key may.
+        assert (await server.send(*import_, {**bearer(key["key"]), **allowed}, {})).status == 200
+        for own in ({"origin": "http://localhost:8000"}, {"sec-fetch-site": "same-origin"}):
+            assert (await server.send(*import_, {**cookie, **own}, {})).status == 200
+
+    play(tmp_path, scenario, allowed_origins=("https://app.example.com",))
+
+
+def test_tokens_and_cookies_make_nothing_that_outlives_them(tmp_path: Path, clock: Clock) -> None:
+    async def scenario(server: Api) -> None:
+        key = await server.made("POST", "/keys", {})
+
+        async def token(shown: Headers) -> Response:
+            body = {"user": "al", "scope": "chat", "seconds": DAY}
+            return await server.send("POST", "/tokens", shown, body)
+
+        first = bearer(json.loads((await token(bearer(key["key"]))).body)["token"])
+        login = await server.send("POST", "/login", {}, {"key": key["key"]})
+        cookie = login.headers["set-cookie"].partition(";")[0]
+        browser = {"cookie": cookie, "sec-fetch-site": "same-origin"}
+        for shown in (first, browser):
+            assert (await token(shown)).status == 403
+        # A secret that is to end makes nothing that ends later.
+        await server.made("POST", f"/keys/{key['id']}/rotate", {"grace_seconds": 60})
+        late = json.loads((await token(bearer(key["key"]))).body)
+        assert late["expires_at"] == times.rfc3339((START_SECONDS + 60) * 1_000_000)
+        login = await server.send("POST", "/login", {}, {"key": key["key"]})
+        late_cookie = {"cookie": login.headers["set-cookie"].partition(";")[0]}
+        assert await server.me(late_cookie) == OK
+        clock.go_on(60)
+        for shown in (first, bearer(late["token"]), late_cookie):
+            assert await server.me(shown) == (401, "key-expired")
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-12:00", "2000-01-01T00:00:00Z", "soon"])
+def test_a_key_that_ends_at_no_time_is_not_made(tmp_path: Path, time: str) -> None:
+    async def scenario(server: Api) -> None:
+        refused = await server.send("POST", "/keys", server.local, {"expires_at": time})
+        assert refused.status == 422
+        assert await server.made("GET", "/keys") == []
+
+    play(tmp_path, scenario)
+
+
+def test_keys_are_listed_in_pages(tmp_path: Path) -> None:
+    async def scenario(server: Api) -> None:
+        made = [(await server.made("POST", "/keys", {"name": str(n)}))["id"] for n in range(5)]
+        listed: list[str] = []
+        path: str | None = "/keys?limit=2&tenant=default"
+        while path:
+            page = await server.send("GET", path, server.local)
+            listed += [key["id"] for key in json.loads(page.body)]
+            link = page.headers.get("link", "")
+            path = f"/{link[1:].partition('>')[0]}" if link else None
+        assert listed == made
+
+    play(tmp_path, scenario)
+
+
+def test_the_models_of_a_key_hold_for_its_tokens_and_for_every_turn(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async def scenario(server: Api) -> None:
+        limited = bearer((await server.made("POST", "/keys", {"models": ["openai:cheap"]}))["key"])
+        free = bearer((await server.made("POST", "/keys", {}))["key"])
+
+        async def chat(shown: Headers, **members: Any) -> tuple[int, str]:
+            body = {"session_id": "s", **members}
+            if "regenerate" not in members:
+                body["message"] = "hello there you"
+            answer = await server.send("POST", "/chat", shown, body)
+            document = json.loads(answer.body)
+            return answer.status, document.get("pointer", document.get("turn_id"))
+
+        refused = (403, "#/model")
+        assert await chat(limited, model="openai:dear") == refused
+        # The server's default is none of the key's either, whoever has chosen it.
+        assert await chat(limited) == refused
+        assert (await chat(limited, model="openai:cheap"))[0] == 200
+        _, dear = await chat(free, model="openai:dear")
+        assert await chat(limited, regenerate=dear) == refused
+        change = ("PATCH", "/sessions/s")
+        assert (await server.send(*change, limited, {"model": "openai:dear"})).status == 403
+        assert (await server.send(*change, limited, {"model": None})).status == 403
+        assert (await server.send(*change, free, {"model": "openai:dear"})).status == 200
+        assert await chat(limited) == refused
+
+        async def token(**members: Any) -> Response:
+            return await server.send("POST", "/tokens", limited, {"user": "al", **members})
+
+        assert json.loads((await token(models=["openai:dear"])).body)["pointer"] == "#/models"
+        trusted = bearer(json.loads((await token(scope="chat")).body)["token"])
+        assert await chat(trusted, model="openai:dear") == refused
+        assert (await chat(trusted, model="openai:cheap"))[0] == 200
+        # A user has what the application has decided, and can neither change nor unset it.
+        plain = bearer(json.loads((await token()).body)["token"])
+        assert await chat(plain, model="openai:cheap") == refused
+        assert (await server.send(*change, plain, {"model": None})).status == 403
+        assert (await chat(plain))[0] == 200
+
+    models = ("openai:cheap", "openai:dear")
+    play(tmp_path, scenario, models=models, OPENAI_BASE_URL=f"{upstream.url}/v1")
+
+
+def test_the_tag_of_a_session_tells_a_user_nothing_of_what_is_hidden(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async def scenario(server: Api) -> None:
+        key = bearer((await server.made("POST", "/keys", {}))["key"])
+        owner = {**key, "chatkeep-user": "al"}
+        token = json.loads((await server.send("POST", "/tokens", key, {"user": "al"})).body)
+        user = bearer(token["token"])
+        body = {"session_id": "s", "message": "hello there you"}
+        await server.send("POST", "/chat", user, body)
+        change = ("PATCH", "/sessions/s")
+        await server.send(*change, user, {"title": "Mine"})
+
+        async def tag(shown: Headers) -> str:
+            return (await server.send("GET", "/sessions/s", shown)).headers["etag"]
+
+        before, whole = await tag(user), await tag(owner)
+        assert (await server.send(*change, owner, {"max_tokens": 77})).status == 200
+        assert await tag(owner) != whole
+        assert await tag(user) == before
+        matched = await server.send(*change, {**user, "if-match": before}, {"title": "Ours"})
+        assert matched.status == 200
+        assert matched.headers["etag"] == await tag(user) != before
+
+    play(tmp_path, scenario, OPENAI_BASE_URL=f"{upstream.url}/v1")
+
+
+def test_what_was_accepted_before_a_key_ended_is_answered(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    pace = threading.Semaphore(0)
+    upstream.script = lambda call: (
+        polite(call) if call.is_title else Answer(["So ", "far."], pace=pace)
+    )
+
+    async def scenario(server: Api) -> None:
+        key = await server.made("POST", "/keys", {})
+        body = {"session_id": "s", "message": "hello there you"}
+        posting = asyncio.create_task(server.send("POST", "/chat", bearer(key["key"]), body))
+        while not upstream.calls:
+            await asyncio.sleep(0.01)
+        await server.made("DELETE", f"/keys/{key['id']}")
+        # It is looked up a few times before the model goes on.
+        await asyncio.sleep(0.5)
+        pace.release(10)
+        answer = await posting
+        assert (answer.status, json.loads(answer.body)["response"]) == (200, "So far.")
+        assert await server.me(bearer(key["key"])) == (401, "key-revoked")
+
+    play(tmp_path, scenario, heartbeat_seconds=0.1, OPENAI_BASE_URL=f"{upstream.url}/v1")
+
+
+def test_a_proxy_signs_people_in_and_lets_keys_pass(tmp_path: Path) -> None:
+    header = {"x-forwarded-user": "al"}
+
+    async def scenario(server: Api) -> None:
+        key = bearer((await server.made("POST", "/keys", {"user": "bo"}))["key"])
+
+        async def who(headers: Headers, client: str = PROXY) -> tuple[int, str | None]:
+            answer = await server.send("GET", "/me", headers, client=client)
+            return answer.status, json.loads(answer.body).get("user")
+
+        assert await who(header) == (200, "al")
+        assert await who(key) == (200, "bo")
+        # Whom the proxy names is whom it has signed in, whatever else the browser sends.
+        assert await who({**key, **header}) == (200, "al")
+        assert await who({**header, "authorization": "Basic YWw6eA=="}) == (200, "al")
+        assert (await who({}))[0] == 401
+        assert (await who({"x-forwarded-user": ""}))[0] == 401
+        assert (await who(header, "127.0.0.1"))[0] == 401
+        # The command line of the machine is there too.
+        assert (await server.send("GET", "/keys", server.local, client=PROXY)).status == 200
+
+    play(tmp_path, scenario, trusted_proxies=(PROXY,), trusted_user_header="X-Forwarded-User")
+
+
+def test_behind_a_proxy_that_signs_people_in_only_known_names_are_answered(tmp_path: Path) -> None:
+    settings = Settings(
+        data_dir=tmp_path,
+        model="openai:any",
+        OPENAI_API_KEY="-",
+        trusted_proxies=(PROXY,),
+        trusted_user_header="X-Forwarded-User",
+    )
+    app = create_app(settings)
+
+    async def scenario() -> int:
+        async with app.router.lifespan_context(app):
+            sent = [("x-forwarded-user", "al"), ("host", "evil.example")]
+            return (await request(app, "GET", "/me", sent, client=PROXY, host="")).status
+
+    assert asyncio.run(scenario()) == 403
+
+
+def test_the_key_of_the_environment_makes_the_first_key(tmp_path: Path) -> None:
+    secret = "x" * 40
+
+    async def scenario(server: Api) -> None:
+        assert await server.me({}) == (401, "key-missing")
+        made = await server.send("POST", "/keys", bearer(secret), {})
+        assert made.status == 201
+        assert (await server.send("GET", "/sessions", bearer(secret))).status == 403
+
+    play(tmp_path, scenario, admin_key=secret)
+
+
+def test_without_keys_whatever_a_client_shows_is_ignored(tmp_path: Path) -> None:
+    async def scenario(server: Api) -> None:
+        for shown in (
+            {"authorization": "Basic YWw6eA=="},
+            {"authorization": "Bearer sk-1", "x-api-key": "sk-1"},
+            {"x-api-key": "anything"},
+            {"cookie": "chatkeep=ckb_old"},
+        ):
+            assert await server.me(shown) == OK
+
+    play(tmp_path, scenario)
+
+
+def test_a_user_who_only_has_a_key_can_be_erased_and_leaves_no_name(tmp_path: Path) -> None:
+    async def scenario(server: Api) -> None:
+        for tenant in ("gone", "stays"):
+            await server.made("PUT", f"/tenants/{tenant}")
+        application = bearer((await server.made("POST", "/keys", {"tenant": "stays"}))["key"])
+        own = {
+            tenant: bearer(
+                (await server.made("POST", "/keys", {"tenant": tenant, "user": "carol@x"}))["key"]
+            )
+            for tenant in ("gone", "stays")
+        }
+        for key in own.values():
+            login = await server.send("POST", "/login", {}, {"key": key["authorization"][7:]})
+            assert login.status == 200
+        # Nothing is noted of somebody who is not there.
+        await server.send("GET", "/export", {**application, "chatkeep-user": "ghost@x"})
+
+        # A person may leave with the key that is erased along with everything else.
+        assert (await server.send("DELETE", "/users/carol@x", own["stays"])).status == 204
+        assert (await server.send("DELETE", "/users/carol@x", application)).status == 404
+        assert (await server.send("DELETE", "/tenants/gone", server.local)).status == 204
+        for key in own.values():
+            assert (await server.me(key))[0] == 401
+        for name in ("carol", "ghost"):
+            assert files_with(tmp_path, name) == []
+
+    play(tmp_path, scenario)
+
+
+def test_an_erasure_that_fails_goes_on_and_can_be_asked_for_again(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_tenants, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(access_tenants, "RETRY_SECONDS", 0.2)
+
+    async def scenario(server: Api) -> None:
+        key = bearer((await server.made("POST", "/keys", {}))["key"])
+        alice = {**key, "chatkeep-user": "alice"}
+        body = {"session_id": "s", "message": "hello there you"}
+        assert (await server.send("POST", "/chat", alice, body)).status == 200
+        sessions = server.app.state.services.sessions
+        monkeypatch.setattr(sessions, "soft_delete", failing)
+        assert (await server.send("DELETE", "/users/alice", key)).status == 202
+        assert (await server.send("DELETE", "/users/alice", key)).status == 202
+        # Meanwhile nobody lets the person in again.
+        another = {**body, "session_id": "another"}
+        for made in (
+            ("POST", "/tokens", key, {"user": "alice"}),
+            ("POST", "/chat", alice, another),
+        ):
+            assert (await server.send(*made)).status == 404
+        refused = await server.send("POST", "/keys", server.local, {"user": "alice"})
+        assert refused.status == 404
+        monkeypatch.undo()
+        async with asyncio.timeout(PATIENCE):
+            while (await server.send("DELETE", "/users/alice", key)).status == 202:
+                await asyncio.sleep(0.05)
+        assert (await server.send("POST", "/chat", alice, body)).status == 200
+
+    play(tmp_path, scenario, OPENAI_BASE_URL=f"{upstream.url}/v1")
+
+
+async def failing(*_args: Any, **_more: Any) -> None:
+    raise Overloaded
+
+
+def test_an_import_brings_nothing_to_a_user_who_is_erased_meanwhile(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async def scenario(server: Api) -> None:
+        key = bearer((await server.made("POST", "/keys", {}))["key"])
+        cy = {**key, "chatkeep-user": "cy"}
+        body = {"session_id": "s", "message": "hello there you"}
+        await server.send("POST", "/chat", cy, body)
+        export = (await server.send("GET", "/export", cy)).body
+        store = server.app.state.services.store
+        await store.write(tenants.mark_deleted, tenant="default/cy", actor="test", at=times.now())
+        lines = [json.loads(line) for line in export.splitlines()]
+        refused = await server.send("POST", "/import?new_ids=true", cy, lines[1])
+        assert refused.status in {404, 422}
+        line = SessionLine.model_validate(lines[1] | {"session_id": "another"})
+        with pytest.raises(TenantNotFound):
+            await store.write(imports.begin, tenant="default/cy", line=line)
+
+    play(tmp_path, scenario, OPENAI_BASE_URL=f"{upstream.url}/v1")
+
+
+def test_a_tenant_cannot_change_what_is_noted_of_another(tmp_path: Path) -> None:
+    async def scenario(server: Api) -> None:
+        await server.made("PUT", "/tenants/acme")
+        acme = bearer((await server.made("POST", "/keys", {"tenant": "acme"}))["key"])
+        store = server.app.state.services.store
+        entry = {"actor": "proxy:dave", "tenant": "default/dave", "target": None, "at": 1}
+        await store.write(audit.add, action=audit.Action.EXPORTED, **entry)
+        await server.send("POST", "/tokens", acme, {"user": "dave"})
+        assert (await server.send("DELETE", "/users/dave", acme)).status == 204
+        actors = {entry["actor"] for entry in await server.made("GET", "/audit")}
+        assert "proxy:dave" in actors
+        assert (await server.send("GET", f"/audit?before={10**30}", server.local)).status == 422
+
+    play(tmp_path, scenario)
+
+
 def test_what_a_bound_key_may_not_choose(tmp_path: Path) -> None:
     async def scenario(server: Api) -> None:
         for user in ("al", "bo"):
@@ -267,6 +611,6 @@ def test_what_a_bound_key_may_not_choose(tmp_path: Path) -> None:
             problem = json.loads(refused.body)
             assert (refused.status, problem["pointer"]) == (403, "#/model")
             users = await server.send("GET", "/users?limit=1", bearer(key["key"]))
-            assert json.loads(users.body) == []
+            assert [each["user"] for each in json.loads(users.body)] == [user]
 
     play(tmp_path, scenario)

@@ -36,7 +36,8 @@ def test_a_parameter_that_a_route_does_not_have_is_refused(
     assert problem(response) == (422, "invalid-request")
     (error,) = response.json()["errors"]
     assert error["parameter"] == "limitt"
-    assert error["detail"].endswith(f"which accepts: {', '.join(names) or 'none'}")
+    _, _, accepted = error["detail"].partition("which accepts: ")
+    assert set(accepted.split(", ")) == set(names or ["none"])
 
 
 @pytest.mark.parametrize(

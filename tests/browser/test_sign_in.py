@@ -140,6 +140,26 @@ def test_an_answer_is_there_after_the_key_has_ended_in_the_middle_of_it(
     expect(reply(page, "So far so good.")).to_be_visible()
 
 
+def test_what_one_person_has_typed_is_kept_for_that_person_alone(
+    context: BrowserContext, server: Server
+) -> None:
+    fay, gus = new_key(server, "--user", "fay"), new_key(server, "--user", "gus")
+    page = opened(context, fay)
+    field = page.get_by_role("textbox", name="Message")
+    for key, is_kept in ((new_key(server, "--user", "fay"), True), (gus, False)):
+        field.fill("What only fay may send")
+        expect_stored(page)
+        revoke(server, fay)
+        expect(page.get_by_role("dialog", name="Sign in to Chatkeep")).to_be_visible()
+        sign_in(page, key)
+        expect(field).to_have_value("What only fay may send" if is_kept else "")
+        fay = key
+
+
+def expect_stored(page: Page) -> None:
+    page.wait_for_function("JSON.stringify(sessionStorage).includes('only fay')")
+
+
 def test_what_a_key_does_not_allow_is_not_shown(context: BrowserContext, server: Server) -> None:
     writer = opened(context, new_key(server, "--user", "dora"))
     writer.get_by_role("textbox", name="Message").fill("hello there you")

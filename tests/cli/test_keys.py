@@ -75,6 +75,14 @@ def test_a_message_from_another_machine_takes_a_key(server: Server, tmp_path: Pa
     assert "s\t" not in at_the_server(server, "sessions", "list")
 
 
+def test_the_secret_of_this_machine_is_sent_through_no_proxy(server: Server) -> None:
+    # Where nobody listens: whoever asks there gets no answer.
+    nowhere = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
+    env = {**server.env, **nowhere, "NO_PROXY": "", "no_proxy": ""}
+    done = run_command("keys", "create", "one", env=env, folder=server.folder)
+    assert (done.returncode, done.stdout[:4]) == (0, "ckp_"), done.stderr
+
+
 def test_a_key_that_is_revoked_ends_the_answer_in_the_terminal_and_says_so(
     server: Server, upstream: Upstream
 ) -> None:

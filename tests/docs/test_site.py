@@ -21,7 +21,7 @@ from chatkeep.cli import cli
 from chatkeep.cli.chat.conversation import COMMANDS
 from chatkeep.domain.errors import ChatError
 from chatkeep.domain.events import EventType
-from chatkeep.settings import PREFIX, Settings
+from chatkeep.settings import PREFIX, Settings, is_secret
 from chatkeep.store.tables import metadata
 from tests.docs.reader import DOCS, ROOT, Reader, blocks, pages
 from tests.process import files_with
@@ -116,6 +116,8 @@ def command_names(command: Any, name: str) -> Iterator[str]:
 def test_every_setting_problem_and_route_in_the_pages_exists(routes: list[str]) -> None:
     settings = {PREFIX + name.upper() for name in Settings.model_fields}
     settings |= {f"CHATKEEP_{name}" for name in ("CONFIG", "HISTORY", "TENANT", "USER")}
+    secrets = (name for name, field in Settings.model_fields.items() if is_secret(name, field))
+    settings |= {f"{PREFIX}{name.upper()}_FILE" for name in secrets}
     problems = {f"/problems/{error.code}" for error in ChatError.__subclasses__()}
     for page, text in TEXTS.items():
         assert set(re.findall(r"CHATKEEP_[A-Z_]*[A-Z]", text)) <= settings, page

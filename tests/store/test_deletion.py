@@ -58,7 +58,9 @@ def test_in_the_row_of_a_purged_session_nothing_is_set(store: Store) -> None:
             "title": "canary",
         }
         owner = {"tenant": "default", "session_id": "s", "at": 5}
-        await store.write(session_changes.change, values=changes, expected=None, **owner)
+        await store.write(
+            session_changes.change, values=changes, expected=None, seen=lambda it: it, **owner
+        )
         await store.write(deletion.soft_delete, actor="test", **owner)
         while await store.write(deletion.purge_rows, limit=10):
             pass

@@ -40,6 +40,7 @@ async def choose(store: Store, session_id: str, message_id: str) -> Any:
         session_id=session_id,
         values={"head": message_id},
         expected=None,
+        seen=lambda record: record,
         at=9,
     )
 

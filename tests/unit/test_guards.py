@@ -56,7 +56,7 @@ def guard(app: Any = echo, **options: Any) -> Guard:
     defaults: dict[str, Any] = {
         "own_address": "127.0.0.1",
         "hosts": (),
-        "is_keyless": lambda: True,
+        "checks_host": lambda: True,
         "origins": (),
         "max_body_bytes": 100,
         "uploads": {"/upload": 1_000},
@@ -141,7 +141,7 @@ def test_only_requests_for_the_servers_own_names_are_passed_on(
 def test_a_server_with_keys_has_any_name_unless_its_names_are_given(
     hosts: tuple[str, ...], host: bytes, is_allowed: bool
 ) -> None:
-    with_keys = guard(hosts=hosts, is_keyless=lambda: False)
+    with_keys = guard(hosts=hosts, checks_host=lambda: False)
 
     answer = run(exchange(with_keys, headers=[(b"host", host)]))
 

@@ -79,6 +79,29 @@ def test_a_silent_feed_keeps_its_connection_alive() -> None:
     run(work())
 
 
+def test_events_of_an_erased_tenant_are_gone_for_whoever_has_its_name_next() -> None:
+    async def work() -> None:
+        notifications = Notifications(capacity=10)
+        run_id = notifications._run_id
+        publish(notifications, "one", "two", tenant="acme")
+        publish(notifications, "one", tenant="acme/alice")
+        publish(notifications, "one", tenant="acmes")
+        notifications.forget("acme")
+        publish(notifications, "three", tenant="acme")
+        notifications.close()
+
+        for tenant in ("acme", "acme/alice"):
+            [missed] = await read(notifications, f"{run_id}-0", tenant=tenant)
+            assert missed.type is EventType.EVENTS_MISSED
+        [event] = await read(notifications, f"{run_id}-2", tenant="acme")
+        assert event.payload == SessionDeleted("three")
+        # Each tenant's events are counted by themselves: nobody learns how many others have.
+        [event] = await read(notifications, f"{run_id}-0", tenant="acmes")
+        assert (event.id, event.payload) == (f"{run_id}-1", SessionDeleted("one"))
+
+    run(work())
+
+
 def test_tenants_that_nobody_reads_are_forgotten_and_their_readers_told_so() -> None:
     async def work() -> None:
         notifications = Notifications(capacity=10, idle_tenants=2)
@@ -96,7 +119,8 @@ def test_tenants_that_nobody_reads_are_forgotten_and_their_readers_told_so() -> 
         assert event.payload == SessionDeleted("two")
         [missed] = await read(notifications, f"{run_id}-0", tenant="a")
         assert missed.type is EventType.EVENTS_MISSED
-        [kept] = await read(notifications, f"{run_id}-50", tenant="user 49")
+        before = notifications._idle["user 49"].floor
+        [kept] = await read(notifications, f"{run_id}-{before}", tenant="user 49")
         assert kept.payload == SessionDeleted("other")
 
     run(work())

@@ -114,6 +114,8 @@ class AccessService:
         self._local_digest = credentials.digest(self.local_secret)
         self._has_keys = False
         self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
+        self._generation = 0
+        """Counts how often somebody may have been let in no more."""
         self._used: dict[str, int] = {}
         self._browsers: dict[bytes, int] = {}
         self._refused, self._last_refusal = 0, 0.0
@@ -163,7 +165,7 @@ class AccessService:
             return Caller(tenant="", scope=Scope.ADMIN, actor="admin-key", digest=digest)
         if credentials.kind_of(secret) is None:
             raise KeyInvalid
-        return await self._caller(digest)
+        return await self._caller(digest, is_use=True)
 
     async def is_valid(self, caller: Caller) -> bool:
         """Return whether what a caller has shown still holds."""
@@ -172,13 +174,15 @@ class AccessService:
         if caller.digest in {self._local_digest, self._admin_digest}:
             return True
         try:
-            await self._caller(caller.digest)
+            # An open stream is no use: a page that nobody looks at must not stay signed in.
+            await self._caller(caller.digest, is_use=False)
         except (KeyInvalid, KeyExpired, KeyRevoked):
             return False
         return True
 
     def look_up_again(self) -> None:
         """Forget what callers may do: some of them may no longer."""
+        self._generation += 1
         self._cache.clear()
 
     def refuse(self, code: str) -> None:
@@ -188,16 +192,28 @@ class AccessService:
             logger.warning("caller_refused", code=code, count=self._refused)
             self._refused, self._last_refusal = 0, moment
 
-    async def list_keys(self, tenant: str | None) -> list[KeyRecord]:
-        """List all keys, or those of one tenant, oldest first."""
-        rows = await self._store.read(keys.listed, tenant=tenant)
-        hints = await self._store.read(keys.hints)
-        return [_record(row, hints) for row in rows]
+    async def list_keys(self, tenant: str | None, *, after: str, limit: int) -> list[KeyRecord]:
+        """List keys, oldest first.
+
+        Args:
+            tenant: Whose keys; `None` for all.
+            after: The last id of the page before; empty for the first page.
+            limit: Keys at most.
+
+        """
+        rows = await self._store.read(keys.listed, tenant=tenant, after=after, limit=limit)
+        return await self._records(rows)
 
     async def read_key(self, key_id: str) -> KeyRecord:
         """Return a key. Raises `KeyNotFound`."""
-        row = await self._store.read(keys.read, key_id=key_id)
-        return _record(row, await self._store.read(keys.hints))
+        [record] = await self._records([await self._store.read(keys.read, key_id=key_id)])
+        return record
+
+    async def _records(self, rows: Sequence[KeyRow]) -> list[KeyRecord]:
+        hints: dict[str, list[str]] = {row.id: [] for row in rows}
+        for hint in await self._store.read(keys.hints, key_ids=list(hints)):
+            hints[hint.key_id].append(hint.hint)
+        return [_record(row, hints[row.id]) for row in rows]
 
     async def create_key(self, caller: Caller, key: keys.NewKey) -> NewKeyRecord:
         """Make a key.
@@ -264,20 +280,26 @@ class AccessService:
             caller: Whose key answers for it: the token ends with the key.
             user: The user of the caller's tenant.
             scope: `user` or `chat`.
-            models: The models that the token's owner may choose; `None` for the default alone.
+            models: The models that the token's owner may choose; `None` for those of the key.
             seconds: How long it holds, unless the key ends before.
 
         Raises:
-            NotAllowed: The caller has no key of its own.
+            NotAllowed: The caller has shown no key of its own, or its key does not have a model.
+            TenantNotFound: The user is being erased.
 
         """
-        key_id = self._key_of(caller)
-        secret, ends_at = credentials.new_secret(Kind.USER), now() + seconds * SECOND
-        key_ends_at = (await self._store.read(keys.read, key_id=key_id)).expires_at
-        if key_ends_at is not None:
-            ends_at = min(ends_at, key_ends_at)
-        token = _secret(secret, key_id, Kind.USER, user, scope, models, ends_at)
-        await self._store.write(keys.add_secret, secret=token, at=now())
+        key_id, parent = self._key_of(caller)
+        if models is None:
+            models = caller.models
+        elif caller.models is not None and not set(models) <= set(caller.models):
+            raise NotAllowed(
+                "The key does not allow that model.", needs=Scope.CHAT, pointer="#/models"
+            )
+        secret, at = credentials.new_secret(Kind.USER), now()
+        token = _secret(secret, key_id, Kind.USER, user, scope, models, at + seconds * SECOND)
+        ends_at = await self._store.write(
+            keys.derive, parent=parent, secret=token, tenant=f"{caller.root}/{user}", at=at
+        )
         return secret, ends_at
 
     async def sign_in(self, secret: str) -> tuple[Caller, str]:
@@ -296,37 +318,42 @@ class AccessService:
         caller = await self.authenticate(secret)
         if caller.scope in SERVER_SCOPES:
             raise NotAllowed("With this key nobody reads a conversation.", needs="chat read")
-        key_id = self._key_of(caller)
+        key_id, parent = self._key_of(caller)
         cookie, at = credentials.new_secret(Kind.BROWSER), now()
         ends_at = at + LONGEST_MICROSECONDS
         stored = _secret(
             cookie, key_id, Kind.BROWSER, caller.user, caller.scope, caller.models, ends_at
         )._replace(used_at=at)
-        await self._store.write(keys.sign_in, secret=stored, tenant=caller.tenant, at=at)
+        await self._store.write(
+            keys.derive, parent=parent, secret=stored, tenant=caller.tenant, at=at
+        )
         return replace(caller, digest=stored.digest), cookie
 
     async def sign_out(self, secret: str) -> None:
         """End the secret that a browser has in its cookie, if it is one."""
         digest = credentials.digest(secret)
         await self._store.write(keys.sign_out, digest=digest, at=now())
-        self._cache.pop(digest, None)
+        self.look_up_again()
 
-    def _key_of(self, caller: Caller) -> str:
-        if not caller.actor.startswith("key_"):
+    def _key_of(self, caller: Caller) -> tuple[str, bytes]:
+        """Return the caller's key, and the digest of what it has shown."""
+        if caller.digest is None or not caller.actor.startswith("key_"):
             raise NotAllowed("That takes a key of its own.", needs="chat")
-        return caller.actor
+        return caller.actor, caller.digest
 
-    async def _caller(self, digest: bytes) -> Caller:
+    async def _caller(self, digest: bytes, *, is_use: bool) -> Caller:
         cached = self._cache.get(digest)
         if cached is None or time.monotonic() - cached.checked_at > CACHE_SECONDS:
-            cached = await self._look_up(digest)
+            cached = await self._look_up(digest, is_use=is_use)
         moment = now()
         if cached.ends_at is not None and cached.ends_at <= moment:
             raise KeyExpired
-        self._used[cached.caller.actor] = moment
+        if is_use:
+            self._used[cached.caller.actor] = moment
         return cached.caller
 
-    async def _look_up(self, digest: bytes) -> _Cached:
+    async def _look_up(self, digest: bytes, *, is_use: bool) -> _Cached:
+        generation = self._generation
         credential = await self._store.read(keys.find, digest=digest)
         if credential is None or not hmac.compare_digest(credential.digest, digest):
             self._cache.pop(digest, None)
@@ -336,18 +363,21 @@ class AccessService:
             raise KeyRevoked
         ends = [credential.expires_at, credential.key_expires_at]
         if credential.used_at is not None:
-            ends.append(self._use_browser(digest, credential.used_at))
+            ends.append(self._idle_end(digest, credential.used_at, is_use=is_use))
         ends_at = min((end for end in ends if end is not None), default=None)
         cached = _Cached(_to_caller(credential), ends_at, time.monotonic())
+        if generation != self._generation:
+            # Meanwhile somebody was let in no more, maybe this one.
+            return cached
         self._cache[digest] = cached
         while len(self._cache) > CACHED_CALLERS:
             self._cache.popitem(last=False)
         return cached
 
-    def _use_browser(self, digest: bytes, used_at: int) -> int:
-        """Note that a browser's secret is used; return until when it holds without further use."""
+    def _idle_end(self, digest: bytes, used_at: int, *, is_use: bool) -> int:
+        """Return until when a browser's secret holds without further use, and note this use."""
         at, used_at = now(), max(used_at, self._browsers.get(digest, 0))
-        if used_at + IDLE_MICROSECONDS <= at:
+        if not is_use or used_at + IDLE_MICROSECONDS <= at:
             return used_at + IDLE_MICROSECONDS
         self._browsers[digest] = at
         return at + IDLE_MICROSECONDS
@@ -398,7 +428,7 @@ def _secret(
     return keys.NewSecret(digest, key_id, kind.value, user, scope, models, hint, ends_at)
 
 
-def _record(row: KeyRow, hints: Sequence[keys.KeyHint]) -> KeyRecord:
+def _record(row: KeyRow, hints: Sequence[str]) -> KeyRecord:
     return KeyRecord(
         id=row.id,
         name=row.name,
@@ -406,7 +436,7 @@ def _record(row: KeyRow, hints: Sequence[keys.KeyHint]) -> KeyRecord:
         tenant=row.tenant_id,
         user=row.user,
         models=keys.models_of(row.models),
-        hints=tuple(hint.hint for hint in hints if hint.key_id == row.id),
+        hints=tuple(hints),
         created_at=rfc3339(row.created_at),
         expires_at=_time(row.expires_at),
         revoked_at=_time(row.revoked_at),

@@ -105,8 +105,8 @@ def check_members(caller: Caller, members: Mapping[str, object]) -> None:
             raise NotAllowed(
                 f"{name} is not for a user to set.", needs=Scope.CHAT, pointer=f"#/{name}"
             )
-    model = members.get("model")
-    if model is not None and caller.models is not None and model not in caller.models:
+    # To unset a model is to choose the server's.
+    if caller.models is not None and "model" in members and members["model"] not in caller.models:
         raise NotAllowed("The key does not allow that model.", needs=Scope.CHAT, pointer="#/model")
 
 

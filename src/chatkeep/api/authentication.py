@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from http.cookies import CookieError, SimpleCookie
 
 from fastapi import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatkeep.access.service import AccessService
 from chatkeep.api import access
@@ -119,7 +118,7 @@ class Authentication:
         if caller is None:
             await self._app(scope, receive, send)
         else:
-            await self._while_valid(caller, self._app(scope, receive, send))
+            await self._while_valid(caller, scope, receive, send)
 
     async def _allowed(self, scope: Scope) -> Caller | None:
         """Return who calls; `None` where it does not matter. Raises `ChatError`."""
@@ -141,17 +140,20 @@ class Authentication:
         return methods[scope["method"]]
 
     async def _caller(self, scope: Scope) -> Caller:
-        headers = dict(scope["headers"])
-        if self._proxies.user_header and self._proxies.includes(scope):
+        headers, is_keyless = dict(scope["headers"]), self._service.is_keyless
+        if self._proxies.user_header in headers and self._proxies.includes(scope):
             caller = self._signed_in_by_proxy(scope)
-        elif (secret := _shown(headers)) is not None:
+        elif (secret := _shown(headers, ignores_others=is_keyless)) is not None:
             caller = await self._service.authenticate(secret)
-        elif (secret := cookie_of(headers)) is not None and not self._service.is_keyless:
+        elif (secret := self._cookie(scope, headers)) is not None and not is_keyless:
             caller = await self._service.authenticate(secret)
             _check_site(scope, headers)
         else:
             caller = await self._service.authenticate(None)
         return _chosen(caller, headers)
+
+    def _cookie(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
+        return cookies_of(headers).get(cookie_name(is_secure=self._proxies.is_secure(scope)))
 
     def _signed_in_by_proxy(self, scope: Scope) -> Caller:
         """Return the person whom the proxy names, on each request anew."""
@@ -161,44 +163,68 @@ class Authentication:
             raise KeyInvalid("The proxy has to name one person who has signed in.")
         return Caller(tenant=f"{DEFAULT_TENANT}/{user}", actor=f"proxy:{user}", is_bound=True)
 
-    async def _while_valid(self, caller: Caller, response: Awaitable[None]) -> None:
-        """Send a response, and break it off once its caller is let in no more.
+    async def _while_valid(
+        self, caller: Caller, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request, and break its response off once its caller is let in no more.
 
-        It is looked up each `check_seconds`: whoever was signed out must not read on.
+        Whoever was signed out must not read on. What has not begun to be answered was accepted
+        before, and is completed.
         """
-        loop = asyncio.get_running_loop()
-        timer: asyncio.TimerHandle | None = None
-        checks: set[asyncio.Task[None]] = set()
+        watch = _Watch(self._service, caller, self._check_seconds)
 
-        async def check() -> None:
-            nonlocal timer
-            try:
-                is_valid = await self._service.is_valid(caller)
-            except ChatError:
-                is_valid = True  # the database does not answer: it is asked again
-            if is_valid:
-                timer = loop.call_later(self._check_seconds, start)
-            else:
-                with contextlib.suppress(RuntimeError):  # the response has ended
-                    deadline.reschedule(loop.time())
+        async def sending(message: Message) -> None:
+            watch.may_end = True
+            await send(message)
 
-        def start() -> None:
-            task = loop.create_task(check())
-            checks.add(task)
-            task.add_done_callback(checks.discard)
-
-        timer = loop.call_later(self._check_seconds, start)
         try:
             async with asyncio.timeout(None) as deadline:
-                await response
+                watch.start(deadline)
+                await self._app(scope, receive, sending)
         except TimeoutError:
             # Without its last chunk: the client knows that it is incomplete (RFC 9112, 8).
             if not deadline.expired():
                 raise
         finally:
-            timer.cancel()
-            for task in checks:
-                task.cancel()
+            watch.stop()
+
+
+class _Watch:
+    """Looks up the caller of a response again and again, and ends it once it is let in no more."""
+
+    def __init__(self, service: AccessService, caller: Caller, seconds: float) -> None:
+        self.may_end = False
+        self._service = service
+        self._caller = caller
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self._look: asyncio.Task[None] | None = None
+
+    def start(self, deadline: asyncio.Timeout) -> None:
+        """Look in `seconds`: most requests are answered before, and cost a timer."""
+        loop = asyncio.get_running_loop()
+
+        def spawn() -> None:
+            self._look = loop.create_task(self._check(deadline))
+
+        self._timer = loop.call_later(self._seconds, spawn)
+
+    def stop(self) -> None:
+        """Look no more."""
+        for pending in (self._timer, self._look):
+            if pending is not None:
+                pending.cancel()
+
+    async def _check(self, deadline: asyncio.Timeout) -> None:
+        try:
+            is_valid = await self._service.is_valid(self._caller)
+        except ChatError:
+            is_valid = True  # the database does not answer: it is asked again
+        if is_valid or not self.may_end:
+            self.start(deadline)
+            return
+        with contextlib.suppress(RuntimeError):  # the response has ended
+            deadline.reschedule(asyncio.get_running_loop().time())
 
 
 def _and_head(methods: Iterable[str]) -> list[str]:
@@ -206,29 +232,34 @@ def _and_head(methods: Iterable[str]) -> list[str]:
     return [name for method in methods for name in _WITH_HEAD.get(method, (method,))]
 
 
-def cookie_of(headers: Mapping[bytes, bytes]) -> str | None:
-    """Return the secret in the page's cookie, if there is one."""
-    cookies: SimpleCookie = SimpleCookie()
-    with contextlib.suppress(CookieError):
-        cookies.load(headers.get(b"cookie", b"").decode("latin-1"))
-    for name in (SECURE_COOKIE, COOKIE):
-        if name in cookies:
-            return cookies[name].value
-    return None
+def cookie_name(*, is_secure: bool) -> str:
+    """Return the name of the page's cookie.
+
+    Over TLS it is the one that no other host of the domain can set.
+    """
+    return SECURE_COOKIE if is_secure else COOKIE
 
 
-def _shown(headers: Mapping[bytes, bytes]) -> str | None:
+def cookies_of(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Return the cookies of a request by name (RFC 6265, 5.4), whatever the values of others."""
+    pairs = headers.get(b"cookie", b"").decode("latin-1").split(";")
+    named = (pair.strip().partition("=") for pair in pairs)
+    return {name: value for name, _, value in named}
+
+
+def _shown(headers: Mapping[bytes, bytes], *, ignores_others: bool) -> str | None:
     """Return the key in the headers, if there is one.
 
     `X-Api-Key` is where Anthropic's clients put it. Raises `KeyInvalid` for another scheme than
-    `Bearer` (RFC 6750, 2.1), and for two different keys.
+    `Bearer` (RFC 6750, 2.1), unless these are ignored, and for two different keys.
     """
     shown = [headers[b"x-api-key"].decode("latin-1")] if b"x-api-key" in headers else []
     if b"authorization" in headers:
         scheme, _, secret = headers[b"authorization"].decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer":
+        if scheme.lower() == "bearer":
+            shown.append(secret.strip())
+        elif not ignores_others:
             raise KeyInvalid("A key is sent as `Authorization: Bearer <key>`.")
-        shown.append(secret.strip())
     if len(set(shown)) > 1:
         raise KeyInvalid("The request has two different keys.")
     return shown[0] if shown else None
@@ -237,9 +268,13 @@ def _shown(headers: Mapping[bytes, bytes]) -> str | None:
 def _check_site(scope: Scope, headers: Mapping[bytes, bytes]) -> None:
     """Refuse what another page makes a browser do with its cookie.
 
-    The guard has refused every other `Origin`; here a browser that says nothing is refused too.
+    The guard has refused all origins but the server's own and those that may call it; these have
+    keys of their own. A browser that says nothing is refused too.
     """
-    is_own = headers.get(b"sec-fetch-site") == b"same-origin" or b"origin" in headers
+    host = headers.get(b"host", b"").lower()
+    own = {b"http://" + host, b"https://" + host}
+    origin = headers.get(b"origin", b"").lower()
+    is_own = headers.get(b"sec-fetch-site") == b"same-origin" or origin in own
     if scope["method"] not in SAFE and not is_own:
         raise ForeignOrigin("With a cookie, only the server's own page may change anything.")
 

@@ -41,7 +41,7 @@ class Guard:
     site has caused it (`Sec-Fetch-Site`, https://www.w3.org/TR/fetch-metadata/): without that a
     page could learn from how long an answer takes what it may not read. A page whose own name
     points to this machine (DNS rebinding) has that name as `Host`; it has neither a key nor the
-    cookie, so that a server with keys has any name, unless its names are given.
+    cookie, so that a server whose callers show these has any name, unless its names are given.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Guard:
         *,
         own_address: str,
         hosts: Iterable[str],
-        is_keyless: Callable[[], bool],
+        checks_host: Callable[[], bool],
         origins: Iterable[str],
         max_body_bytes: int,
         uploads: Mapping[str, int],
@@ -65,7 +65,7 @@ class Guard:
             own_address: The one on which the server listens.
             hosts: The server's other names beside those of the loopback, with or without a port;
                 `*` allows any.
-            is_keyless: Whether nobody needs a key.
+            checks_host: Whether these are its only names, even if none is given.
             origins: Origins of pages that may call the server, beside the server's own.
             max_body_bytes: Bytes of a body.
             uploads: Paths that take files, and the bytes that each may have instead.
@@ -78,7 +78,7 @@ class Guard:
         names = {host.lower() for host in hosts}
         self._are_hosts_given = bool(names)
         self._hosts = {*LOOPBACK_NAMES, own_address.lower(), f"[{own_address.lower()}]", *names}
-        self._is_keyless = is_keyless
+        self._checks_host = checks_host
         self._origins = {origin.lower().rstrip("/") for origin in origins}
         self._max_body_bytes = max_body_bytes
         self._uploads = uploads
@@ -125,7 +125,7 @@ class Guard:
             raise _too_large(max_bytes)
 
     def _is_own(self, host: str) -> bool:
-        if not self._are_hosts_given and not self._is_keyless():
+        if not self._are_hosts_given and not self._checks_host():
             return True
         return "*" in self._hosts or _name(host) in self._hosts or host in self._hosts
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import typer
 
+from chatkeep.addresses import is_loopback
 from chatkeep.cli import configuration
 from chatkeep.cli.errors import CommandError, NotFound
 from chatkeep.cli.process import interruptible
@@ -113,6 +114,8 @@ class Client:
                 base_url=url,
                 headers=headers,
                 timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+                # The way to this machine leads through no proxy, which would see the secret.
+                trust_env=not is_loopback(httpx2.URL(url).host),
             )
         except (httpx2.InvalidURL, ValueError):
             raise typer.BadParameter(f"{url} is not the address of a server.") from None

@@ -1,7 +1,7 @@
 """What callers do with whole sessions: change one, and delete one for good."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
@@ -49,6 +49,7 @@ class SessionService:
         values: session_changes.SessionChanges,
         *,
         expected: Collection[str] | None,
+        seen: Callable[[SessionRecord], SessionRecord],
     ) -> SessionRecord:
         """Change a session, all or nothing.
 
@@ -57,6 +58,7 @@ class SessionService:
             session_id: Which one.
             values: New values by the name of a field of `SessionChange`.
             expected: Revisions, one of which the session must have; `None` for any.
+            seen: Makes of a session what the caller sees of it, whose revisions these are.
 
         Raises:
             InvalidRequest: The model is not on offer.
@@ -71,6 +73,7 @@ class SessionService:
             session_id=session_id,
             values=values,
             expected=expected,
+            seen=seen,
             at=now(),
         )
         # As it is listed: a system prompt may be long, and many events are kept in memory.

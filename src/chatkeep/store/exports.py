@@ -8,8 +8,10 @@ import orjson
 import sqlalchemy as sa
 
 from chatkeep.domain.errors import SessionNotFound
+from chatkeep.domain.model import DEFAULT_TENANT
 from chatkeep.domain.records import CallLine, MessageLine, SessionLine, TurnLine
 from chatkeep.domain.times import rfc3339
+from chatkeep.store import audit, tenants
 from chatkeep.store.prepared import TypedSelect
 from chatkeep.store.tables import (
     CallRow,
@@ -34,6 +36,13 @@ RowT = TypeVar("RowT", bound=tuple[Any, ...])
 
 Line = dict[str, object]
 """A line of an export, before it is JSON: see `domain/records.py`."""
+
+
+def note(conn: sa.Connection, *, tenant: str, actor: str, at: int) -> None:
+    """Write down that somebody exports a tenant's sessions; of nobody there is nothing to note."""
+    if tenant == DEFAULT_TENANT or tenants.find(conn, tenant=tenant) is not None:
+        exported = audit.Action.EXPORTED
+        audit.add(conn, actor=actor, tenant=tenant, action=exported, target=None, at=at)
 
 
 def pks(conn: sa.Connection, *, tenant: str, after: int, limit: int) -> list[int]:

@@ -52,7 +52,14 @@ def start(conn: sa.Connection, *, tenant: str, actor: str, at: int) -> None:
 
 
 def begin(conn: sa.Connection, *, tenant: str, line: SessionLine) -> int:
-    """Create a hidden session, and return its key. Raises `CannotImport` if its id is not free."""
+    """Create a hidden session, and return its key.
+
+    Raises:
+        CannotImport: Its id is not free.
+        TenantNotFound: The tenant or the user is being erased.
+
+    """
+    tenants.ensure(conn, tenant=tenant, at=microseconds(line.created_at))
     existing = sessions.find(conn, tenant=tenant, session_id=line.session_id)
     if existing is not None:
         is_same = rfc3339(existing.created_at) == line.created_at
@@ -120,8 +127,10 @@ def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> S
 
     Raises:
         CannotImport: Its lines do not fit together, or another session has its id by now.
+        TenantNotFound: The tenant or the user is being erased.
 
     """
+    tenants.ensure(conn, tenant=tenant, at=microseconds(line.created_at))
     counters = _COUNTERS.one(conn, {"session": pk})
     if conn.execute(_TURN_WITHOUT_MESSAGE, {"session": pk}).first() is not None:
         raise CannotImport("a turn refers to a message that is missing")

@@ -1,17 +1,17 @@
 """Keys, and the secrets that prove them. Only digests of secrets are stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain.errors import KeyEnded, KeyNotFound, TenantNotFound
+from chatkeep.domain.errors import KeyEnded, KeyInvalid, KeyNotFound, NotAllowed
 from chatkeep.domain.model import Scope
-from chatkeep.store import audit
+from chatkeep.store import audit, tenants
 from chatkeep.store.audit import Action
 from chatkeep.store.prepared import PreparedSelect, TypedSelect
-from chatkeep.store.tables import KeyRow, keys, secrets, tenants
+from chatkeep.store.tables import KeyRow, keys, secrets
 
 
 class Credential(NamedTuple):
@@ -66,9 +66,10 @@ class KeyHint(NamedTuple):
 
 
 def create(conn: sa.Connection, *, key: NewKey, secret: NewSecret, actor: str, at: int) -> KeyRow:
-    """Store a key with its secret. Raises `TenantNotFound`."""
-    if key.tenant_id is not None and not _is_tenant(conn, key.tenant_id):
-        raise TenantNotFound(f"There is no tenant {key.tenant_id}.")
+    """Store a key with its secret. Raises `TenantNotFound`, also while one is being erased."""
+    if key.tenant_id is not None:
+        owner = f"{key.tenant_id}/{key.user}" if key.user else key.tenant_id
+        tenants.ensure(conn, tenant=owner, at=at)
     values = {**key._asdict(), "scope": key.scope.value, "models": _json(key.models)}
     conn.execute(keys.insert(), {**values, "created_at": at})
     add_secret(conn, secret=secret, at=at)
@@ -129,10 +130,37 @@ def add_secret(conn: sa.Connection, *, secret: NewSecret, at: int) -> None:
     conn.execute(secrets.insert(), {**values, "created_at": at})
 
 
-def sign_in(conn: sa.Connection, *, secret: NewSecret, tenant: str, at: int) -> None:
-    """Store the secret of a browser."""
-    add_secret(conn, secret=secret, at=at)
-    _note(conn, secret.key_id, tenant, secret.key_id, Action.LOGIN, at)
+def derive(conn: sa.Connection, *, parent: bytes, secret: NewSecret, tenant: str, at: int) -> int:
+    """Store a token or the secret of a browser, which a key's own secret was shown for.
+
+    Args:
+        conn: The connection.
+        parent: The digest of what was shown.
+        secret: The new one; it ends with what was shown, if not before.
+        tenant: Whose sessions it is for.
+        at: The time, in microseconds since 1970.
+
+    Returns:
+        When it ends, in microseconds since 1970.
+
+    Raises:
+        NotAllowed: What was shown is itself a token or a browser's.
+        KeyInvalid: It does not exist any more.
+        TenantNotFound: The tenant or the user is being erased.
+
+    """
+    shown = find(conn, digest=parent)
+    if shown is None or shown.revoked_at is not None:
+        raise KeyInvalid
+    if shown.kind != "ckp":
+        raise NotAllowed("Only a key itself can do that, no token and no cookie.", needs="chat")
+    tenants.ensure(conn, tenant=tenant, at=at)
+    ends = (secret.expires_at, shown.expires_at, shown.key_expires_at)
+    ends_at = min(end for end in ends if end is not None)
+    add_secret(conn, secret=secret._replace(expires_at=ends_at), at=at)
+    if secret.kind == "ckb":
+        _note(conn, secret.key_id, tenant, secret.key_id, Action.LOGIN, at)
+    return ends_at
 
 
 def sign_out(conn: sa.Connection, *, digest: bytes, at: int) -> None:
@@ -163,14 +191,23 @@ def read(conn: sa.Connection, *, key_id: str) -> KeyRow:
     return row
 
 
-def listed(conn: sa.Connection, *, tenant: str | None) -> list[KeyRow]:
-    """All keys, or those of one tenant, oldest first."""
-    return (_ALL if tenant is None else _ALL.where(keys.c.tenant_id == tenant)).all(conn, {})
+def listed(conn: sa.Connection, *, tenant: str | None, after: str, limit: int) -> list[KeyRow]:
+    """The keys, or those of one tenant, oldest first.
+
+    Args:
+        conn: The connection.
+        tenant: Whose keys; `None` for all.
+        after: The last id of the page before; empty for the first page.
+        limit: Keys at most.
+
+    """
+    rows = _ALL if tenant is None else _ALL.where(keys.c.tenant_id == tenant)
+    return TypedSelect(rows.statement.limit(limit), KeyRow).all(conn, {"after": after})
 
 
-def hints(conn: sa.Connection) -> list[KeyHint]:
-    """What people may see of the keys' own secrets, oldest first."""
-    return _HINTS.all(conn, {})
+def hints(conn: sa.Connection, *, key_ids: Sequence[str]) -> list[KeyHint]:
+    """What people may see of these keys' own secrets, oldest first."""
+    return _HINTS.all(conn, {"ids": key_ids})
 
 
 def note_use(
@@ -213,11 +250,6 @@ def _json(models: tuple[str, ...] | None) -> str | None:
     return None if models is None else orjson.dumps(models).decode()
 
 
-def _is_tenant(conn: sa.Connection, tenant: str) -> bool:
-    is_one = sa.and_(tenants.c.id == tenant, tenants.c.deleted_at.is_(None))
-    return conn.execute(sa.select(tenants.c.id).where(is_one)).first() is not None
-
-
 _BY_DIGEST = PreparedSelect(
     sa.select(
         secrets.c.digest,
@@ -238,10 +270,13 @@ _BY_DIGEST = PreparedSelect(
 )
 _ANY = sa.select(keys.c.id).limit(1)
 _BY_ID = TypedSelect(sa.select(keys).where(keys.c.id == sa.bindparam("id")), KeyRow)
-_ALL = TypedSelect(sa.select(keys).order_by(keys.c.created_at, keys.c.id), KeyRow)
+# Ids are in the order of their creation.
+_ALL = TypedSelect(
+    sa.select(keys).where(keys.c.id > sa.bindparam("after")).order_by(keys.c.id), KeyRow
+)
 _HINTS = TypedSelect(
     sa.select(secrets.c.key_id, secrets.c.hint, secrets.c.created_at, secrets.c.expires_at)
-    .where(secrets.c.kind == "ckp")
+    .where(secrets.c.kind == "ckp", secrets.c.key_id.in_(sa.bindparam("ids", expanding=True)))
     .order_by(secrets.c.created_at),
     KeyHint,
 )

@@ -3,7 +3,7 @@
 What a title may be is not known here.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict
 
@@ -62,6 +62,7 @@ def change(
     session_id: str,
     values: SessionChanges,
     expected: Collection[str] | None,
+    seen: Callable[[SessionRecord], SessionRecord],
     at: int,
 ) -> SessionRecord:
     """Change a session, all or nothing.
@@ -72,6 +73,7 @@ def change(
         session_id: The session.
         values: What is to be set.
         expected: Revisions of which the session must have one; `None` if it may have changed.
+        seen: Makes of a session what the caller sees of it, whose revisions these are.
         at: The time of a change of `head`, in microseconds since 1970.
 
     Raises:
@@ -84,7 +86,7 @@ def change(
     session = stored.find(conn, tenant=tenant, session_id=session_id)
     if session is None:
         raise SessionNotFound
-    if expected is not None and stored.of_row(conn, session).revision not in expected:
+    if expected is not None and seen(stored.of_row(conn, session)).revision not in expected:
         raise SessionChanged
     if "head" in values:
         _choose_branch(conn, session, values["head"], at)

@@ -92,23 +92,24 @@ def listed(
 def mark_deleted(conn: sa.Connection, *, tenant: str, actor: str, at: int) -> None:
     """Begin to erase a tenant with its users, or one user: from now on nothing lets them in.
 
-    Raises:
-        TenantNotFound: There is none, or it is being erased already.
-
+    Once is enough. Raises `TenantNotFound`.
     """
     row = find(conn, tenant=tenant)
-    if row is None or row.deleted_at is not None:
+    if row is None:
         raise TenantNotFound
+    if row.deleted_at is not None:
+        return
     of_it = (tenants.c.id == tenant) | (tenants.c.parent_id == tenant)
     conn.execute(tenants.update().where(of_it).values(deleted_at=at))
     parent, _, user = tenant.partition("/")
-    its_keys = keys.c.tenant_id == parent
+    its_keys: list[sa.ColumnElement[bool]] = [keys.c.tenant_id == parent]
+    of_key = sa.select(keys.c.id).where(*its_keys)
+    its_secrets: list[sa.ColumnElement[bool]] = [secrets.c.key_id.in_(of_key)]
     if user:
-        of_key = sa.select(keys.c.id).where(its_keys)
-        its_secrets = secrets.c.key_id.in_(of_key) & (secrets.c.user == user)
-        conn.execute(secrets.delete().where(its_secrets))
-        its_keys &= keys.c.user == user
-    conn.execute(keys.update().where(its_keys, keys.c.revoked_at.is_(None)).values(revoked_at=at))
+        its_keys.append(keys.c.user == user)
+        its_secrets.append(secrets.c.user == user)
+    conn.execute(secrets.delete().where(*its_secrets))
+    conn.execute(keys.update().where(*its_keys, keys.c.revoked_at.is_(None)).values(revoked_at=at))
     # Its name would outlive it in the log.
     action = Action.USER_DELETED if user else Action.TENANT_DELETED
     audit.add(conn, actor=actor, tenant=parent, action=action, target=None, at=at)
@@ -145,6 +146,9 @@ def finish_erasure(conn: sa.Connection) -> None:
             conn.execute(calls.delete().where(calls.c.tenant_id == tenant))
             # They count as keys that were made: without any, nobody would need one.
             conn.execute(keys.update().where(keys.c.tenant_id == tenant).values(_ANONYMOUS_KEY))
+            # Its users' names are in them.
+            of_users = audit_table.c.tenant_id.startswith(f"{tenant}/", autoescape=True)
+            conn.execute(audit_table.update().where(of_users).values(tenant_id=tenant))
         conn.execute(tenants.delete().where(tenants.c.id == tenant))
 
 
@@ -156,8 +160,10 @@ def _forget_user(conn: sa.Connection, parent: str, user: str) -> None:
     conn.execute(calls.update().where(calls.c.tenant_id == tenant).values(tenant_id=parent))
     entries = audit_table.update().where(audit_table.c.tenant_id == tenant)
     conn.execute(entries.values(tenant_id=parent))
-    by_user = audit_table.update().where(audit_table.c.actor == f"proxy:{user}")
-    conn.execute(by_user.values(actor="proxy"))
+    if parent == DEFAULT_TENANT:
+        # A proxy signs people in to this tenant alone.
+        by_user = audit_table.update().where(audit_table.c.actor == f"proxy:{user}")
+        conn.execute(by_user.values(actor="proxy"))
 
 
 def _is_there(row: TenantRow | None) -> bool:

@@ -1,13 +1,20 @@
 """Before a turn runs: create it, unless the request made it before, or cancel it in the queue."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chatkeep.domain.errors import MessageNotFound, QueueFull, SessionBusy, TurnNotFound, TurnRef
+from chatkeep.domain.errors import (
+    MessageNotFound,
+    NotAllowed,
+    QueueFull,
+    SessionBusy,
+    TurnNotFound,
+    TurnRef,
+)
 from chatkeep.domain.ids import message_id, turn_id
-from chatkeep.domain.model import OnBusy, Session, Status, Turn, TurnOptions, TurnRequest
+from chatkeep.domain.model import OnBusy, Scope, Session, Status, Turn, TurnOptions, TurnRequest
 from chatkeep.store import idempotency, rows, sessions
 from chatkeep.store.rows import QueueState, TurnWithSession
 from chatkeep.store.tables import SessionRow, SessionValues
@@ -64,6 +71,7 @@ def create_turn(
     max_queued: int,
     make_title: Callable[[str, int], str],
     at: int,
+    models: Collection[str] | None = None,
 ) -> CreatedTurn | idempotency.DuplicateRequest:
     """Store a turn, creating its session where needed, and start it if none runs or waits.
 
@@ -75,6 +83,7 @@ def create_turn(
         max_queued: Turns of a session that may wait.
         make_title: Makes the provisional title from the message and the time.
         at: The time, in microseconds since 1970.
+        models: The models that the caller's key may use; `None` for any.
 
     Returns:
         The turn, or with `DuplicateRequest` the one that the same request made before.
@@ -86,6 +95,7 @@ def create_turn(
         TurnNotFound: The turn to regenerate is not in the session.
         IdempotencyKeyReused: The key belongs to another request.
         SessionNotFound: The session of the same request was deleted.
+        NotAllowed: The turn's model is none of `models`, whoever has chosen it.
 
     """
     session = sessions.find(conn, tenant=tenant, session_id=request.session_id)
@@ -101,6 +111,10 @@ def create_turn(
     queue = rows.queue_state(conn, session.pk)
     _check_queue(queue, session, request, max_queued)
     turn = _queued_turn(session, request, target, runner)
+    if models is not None and turn.model not in models:
+        raise NotAllowed(
+            "The key does not allow the turn's model.", needs=Scope.CHAT, pointer="#/model"
+        )
     new = NewTurn(
         tenant=tenant,
         session_pk=session.pk,

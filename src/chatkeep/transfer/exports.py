@@ -8,13 +8,16 @@ from typing import Literal
 
 import orjson
 
-from chatkeep.domain.errors import SessionNotFound
-from chatkeep.domain.model import Message, Role
+from chatkeep import telemetry
+from chatkeep.domain.errors import ChatError, SessionNotFound
+from chatkeep.domain.model import Caller, Message, Role
 from chatkeep.domain.records import VERSION, Beginning
-from chatkeep.domain.times import rfc3339
+from chatkeep.domain.times import now, rfc3339
 from chatkeep.store import exports as stored
 from chatkeep.store import messages
 from chatkeep.store.database import Store
+
+logger = telemetry.logger("transfer")
 
 SESSIONS_AT_ONCE = 100
 """Keys of sessions that one query reads."""
@@ -42,6 +45,14 @@ class ExportFile:
 
     name: str
     content: AsyncIterator[bytes]
+
+
+async def note(store: Store, caller: Caller) -> None:
+    """Write down that somebody exports sessions; one that cannot be noted is not held up."""
+    try:
+        await store.write(stored.note, tenant=caller.tenant, actor=caller.actor, at=now())
+    except ChatError as error:
+        logger.warning("export_not_noted", code=error.code)
 
 
 async def export(

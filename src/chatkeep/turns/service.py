@@ -20,6 +20,7 @@ from chatkeep.domain.model import (
     OnBusy,
     Receipt,
     Reply,
+    Scope,
     SentMessage,
     SessionDefaults,
     Status,
@@ -211,6 +212,8 @@ class TurnService:
             max_queued=self._settings.max_queued_turns,
             make_title=provisional_title,
             at=now(),
+            # What a user's session or the server has set, the application has decided.
+            models=None if caller.scope is Scope.USER else caller.models,
         )
         if isinstance(created, DuplicateRequest):
             return created

@@ -166,7 +166,9 @@ export interface paths {
         };
         /**
          * List keys
-         * @description List all keys, also those that were revoked, in the order of their creation.
+         * @description List keys, also those that were revoked, in the order of their creation, at most 1,000.
+         *
+         *     The `Link` leads to the next page.
          */
         get: operations["list_keys_keys_get"];
         put?: never;
@@ -1339,7 +1341,7 @@ export interface components {
         TokenRequest: {
             /**
              * Models
-             * @description The models that may be chosen; null for none but the session's with `user`, for all with `chat`.
+             * @description The models that may be chosen; null for none but the session's with `user`, for those of the key with `chat`.
              * @default null
              */
             models?: string[] | null;
@@ -2040,6 +2042,10 @@ export interface operations {
     list_keys_keys_get: {
         parameters: {
             query?: {
+                /** @description From the `Link` of a page before. */
+                after?: string | null;
+                /** @description Entries on a page; without it, all of them. */
+                limit?: number | null;
                 /** @description Only keys of this tenant. */
                 tenant?: string | null;
             };
@@ -3308,6 +3314,15 @@ export interface operations {
             };
             /** @description The key does not allow that. Scopes that do: `chat`. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such session, message or turn. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -6,6 +6,9 @@ import { request, whenUnauthorized } from '../api/request';
 /** Tabs of the same browser share a cookie: what one tab does with it, the others do too. */
 const CHANNEL = 'chatkeep.access';
 
+/** Whose words the tab has stored that are not sent yet. */
+const PERSON = 'chatkeep.person';
+
 class Access {
   /** Who the caller is; null until the server has said so. */
   me = $state.raw<Me | null>(null);
@@ -23,13 +26,19 @@ class Access {
   /** Ask who the caller is, and watch for refusals. Call it once, before the page is mounted. */
   start(): void {
     whenUnauthorized(() => (this.needsKey = true));
-    this.#otherTabs.onmessage = () => location.reload();
+    this.#otherTabs.onmessage = ({ data }: MessageEvent<string>) => {
+      forgetWordsOf(data);
+      location.reload();
+    };
     // The browser may show a page of before: whoever has signed out must not see it again.
     addEventListener('pageshow', (event) => {
       if (event.persisted && this.me?.is_signed_in) location.reload();
     });
     api.GET('/me').then(
-      (result) => (this.me = result.data ?? null),
+      ({ data }) => {
+        this.me = data ?? null;
+        if (data !== undefined) store(PERSON, personOf(data));
+      },
       () => {},
     );
   }
@@ -48,22 +57,45 @@ class Access {
     if (!response.ok) {
       throw Problem.from(await response.json().catch(() => null), response.status);
     }
-    this.#reload();
+    this.#reload(personOf((await response.json()) as Me));
   }
 
-  /** End the cookie, and forget what was written and not sent. */
-  async signOut(): Promise<void> {
+  /**
+   * End the cookie, and forget what was written and not sent.
+   *
+   * @param finish - Sends what the person has decided, and could still undo.
+   */
+  async signOut(finish: () => Promise<unknown>): Promise<void> {
+    await finish();
     const response = await request(`${BASE}/logout`, { method: 'POST' });
     if (!response.ok) {
       throw Problem.from(await response.json().catch(() => null), response.status);
     }
-    sessionStorage.clear();
-    this.#reload();
+    this.#reload('');
   }
 
-  #reload(): void {
-    this.#otherTabs.postMessage('');
+  /** Read every tab's page again, as the person who is signed in now. */
+  #reload(person: string): void {
+    forgetWordsOf(person);
+    this.#otherTabs.postMessage(person);
     location.reload();
+  }
+}
+
+function personOf({ tenant, user }: Me): string {
+  return `${tenant ?? ''}/${user ?? ''}`;
+}
+
+/** Forget what the tab has stored, unless it is this person's: nobody sends another's words. */
+function forgetWordsOf(person: string): void {
+  if (sessionStorage.getItem(PERSON) !== person) sessionStorage.clear();
+}
+
+function store(name: string, value: string): void {
+  try {
+    sessionStorage.setItem(name, value);
+  } catch {
+    // Without storage there are no words of anybody in it either.
   }
 }
 

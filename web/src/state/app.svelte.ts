@@ -88,9 +88,12 @@ class App {
       const other = new Conversation(body.session_id);
       void other.load().then(() => other.detach());
     }
-    addEventListener('pagehide', () => {
-      for (const id of this.#pendingDeletions) void this.#deleteNow([id]);
-    });
+    addEventListener('pagehide', () => void this.finishDeletions());
+  }
+
+  /** Delete on the server what could still be undone. */
+  async finishDeletions(): Promise<void> {
+    await Promise.all([...this.#pendingDeletions].map((id) => this.#deleteNow([id])));
   }
 
   /** Show a session; a new one if `sessionId` is null. */

@@ -197,7 +197,7 @@ async def chat(request: Request) -> Response:
     body = await bodies.read(request, ChatRequest)
     turn_request = body.to_turn_request(key=key, is_client_retry=is_client_retry)
     who = caller(request)
-    access.check_members(who, body.model_dump(exclude_unset=True))
+    access.check_members(who, body.model_dump(exclude_none=True))
     turn = await services(request).turns.submit_turn(who, turn_request)
     stream = turn.stream
     headers = request.state.headers = REPLAYED if turn.is_replay else {}

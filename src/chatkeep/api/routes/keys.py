@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chatkeep.access.service import KeyRecord, NewKeyRecord
-from chatkeep.api import bodies, problems
+from chatkeep.api import bodies, paging, problems
 from chatkeep.api.bodies import Storable
-from chatkeep.api.dependencies import AccessOf, CallerOf
+from chatkeep.api.dependencies import AccessOf, CallerOf, Limit
 from chatkeep.api.routing import StrictRoute
 from chatkeep.domain import ids
 from chatkeep.domain.model import DEFAULT_TENANT, SERVER_SCOPES, Scope
@@ -26,6 +26,8 @@ KeyName = Annotated[Storable, Field(max_length=100)]
 JSON = "application/json"
 MAX_MODELS = 100
 YEAR_SECONDS = 366 * 24 * 3_600
+LAST_YEAR = 9_000
+"""A later time might be none any more, once it is in UTC."""
 
 
 class KeyRequest(BaseModel):
@@ -56,6 +58,8 @@ class KeyRequest(BaseModel):
             raise ValueError("a key with this scope belongs to no tenant")
         if self.expires_at is not None and self.expires_at.tzinfo is None:
             raise ValueError("expires_at needs a time zone, such as Z")
+        if self.expires_at is not None and self.expires_at.year > LAST_YEAR:
+            raise ValueError(f"expires_at is after the year {LAST_YEAR}")
         if self.expires_at is not None and from_datetime(self.expires_at) <= now():
             raise ValueError("expires_at is in the past")
         return self
@@ -108,14 +112,27 @@ def request_body(schema: str) -> dict[str, Any]:
     responses=problems.documented(422),
 )
 async def list_keys(
+    request: Request,
     _caller: CallerOf,
     access: AccessOf,
     tenant: Annotated[
         str | None, Query(max_length=40, description="Only keys of this tenant.")
     ] = None,
+    limit: Limit = None,
+    after: Annotated[
+        str | None, Query(max_length=200, description="From the `Link` of a page before.")
+    ] = None,
 ) -> Response:
-    """List all keys, also those that were revoked, in the order of their creation."""
-    return Response(orjson.dumps(await access.list_keys(tenant)), media_type=JSON)
+    """List keys, also those that were revoked, in the order of their creation, at most 1,000.
+
+    The `Link` leads to the next page.
+    """
+    size = limit or paging.MAX_LIMIT
+    records = await access.list_keys(tenant, after=after or "", limit=size + 1)
+    has_more = len(records) > size
+    last = records[size - 1].id if has_more else ""
+    link = paging.link(request, "next", limit=size, after=last) if has_more else None
+    return paging.page(records[:size], link)
 
 
 @router.post(

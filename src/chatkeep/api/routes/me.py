@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chatkeep.access.service import LONGEST_MICROSECONDS, SECOND
 from chatkeep.api import bodies, problems
-from chatkeep.api.authentication import COOKIE, SECURE_COOKIE, cookie_of
+from chatkeep.api.authentication import COOKIE, SECURE_COOKIE, cookie_name, cookies_of
 from chatkeep.api.dependencies import AccessOf, CallerOf, services
 from chatkeep.api.routing import StrictRoute
 from chatkeep.domain.errors import ChatError
@@ -80,9 +80,10 @@ async def login(request: Request, access: AccessOf) -> Response:
 )
 async def logout(request: Request, access: AccessOf) -> Response:
     """Sign a browser out. Its cookie is worth nothing from then on, wherever it was copied to."""
-    secret = cookie_of(dict(request.scope["headers"]))
-    if secret is not None:
-        await access.sign_out(secret)
+    cookies = cookies_of(dict(request.scope["headers"]))
+    for name in (SECURE_COOKIE, COOKIE):
+        if name in cookies:
+            await access.sign_out(cookies[name])
     # What the page has stored in the browser is somebody's words.
     response = Response(status_code=204, headers={"Clear-Site-Data": '"storage"'})
     _set_cookie(request, response, "", seconds=0)
@@ -95,20 +96,24 @@ def _me(request: Request, caller: Caller) -> Response:
         user=caller.user,
         scope=caller.scope,
         key=caller.actor if caller.actor.startswith("key_") else None,
-        is_signed_in=cookie_of(dict(request.scope["headers"])) is not None,
+        is_signed_in=_cookie_name(request) in cookies_of(dict(request.scope["headers"])),
     )
     return Response(orjson.dumps(me.model_dump()), media_type="application/json")
 
 
+def _cookie_name(request: Request) -> str:
+    return cookie_name(is_secure=services(request).proxies.is_secure(request.scope))
+
+
 def _set_cookie(request: Request, response: Response, secret: str, *, seconds: int) -> None:
     """Set the page's cookie, which no other site's page can make a browser send."""
-    is_secure = services(request).proxies.is_secure(request.scope)
+    name = _cookie_name(request)
     response.set_cookie(
-        SECURE_COOKIE if is_secure else COOKIE,
+        name,
         secret,
         max_age=seconds,
         path="/",
-        secure=is_secure,
+        secure=name == SECURE_COOKIE,
         httponly=True,
         samesite="strict",
     )

@@ -1,6 +1,7 @@
 """`/sessions` and `/history/{session_id}`: the sessions, what is set of them, their messages."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Annotated, Self, cast
 from urllib.parse import unquote_to_bytes
 
@@ -15,7 +16,6 @@ from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
 from chatkeep.domain.errors import InvalidRequest, SessionNotFound
 from chatkeep.domain.model import (
-    Caller,
     Message,
     MessageRecord,
     Session,
@@ -200,9 +200,10 @@ async def read_session(
     record = await store.read(
         sessions.record, tenant=caller.tenant, session_id=_name(request, session_id)
     )
+    record = access.visible(caller, record)
     if etags.is_known(record.revision, if_none_match):
         return Response(status_code=304, headers=etags.header(record.revision))
-    return _record(caller, record)
+    return _record(record)
 
 
 @router.patch(
@@ -235,8 +236,9 @@ async def change_session(
         _name(request, session_id),
         cast("SessionChanges", members),
         expected=etags.expected(if_match),
+        seen=partial(access.visible, caller),
     )
-    return _record(caller, changed)
+    return _record(access.visible(caller, changed))
 
 
 @router.delete(
@@ -260,10 +262,10 @@ async def delete_session(
     return Response(status_code=204 if is_gone else 202)
 
 
-def _record(caller: Caller, record: SessionRecord) -> Response:
+def _record(record: SessionRecord) -> Response:
+    """A session as its caller sees it: a tag of more would tell what is hidden to who guesses."""
     headers = etags.header(record.revision)
-    visible = access.visible(caller, record)
-    return Response(orjson.dumps(visible), headers=headers, media_type="application/json")
+    return Response(orjson.dumps(record), headers=headers, media_type="application/json")
 
 
 # One of two functions of the store, whose parameters `Callable` cannot name.

@@ -125,7 +125,7 @@ async def read_audit(
     ] = None,
     limit: Limit = None,
     before: Annotated[
-        int | None, Query(ge=1, description="From the `Link` of a page before.")
+        int | None, Query(ge=1, le=2**63 - 1, description="From the `Link` of a page before.")
     ] = None,
 ) -> Response:
     """List the newest entries first, at most 1,000; the `Link` leads to older ones."""

@@ -15,8 +15,6 @@ from chatkeep.api.responses import StoredStream
 from chatkeep.api.routing import StrictRoute
 from chatkeep.domain.errors import MalformedBody, NotAllowed
 from chatkeep.domain.model import Scope
-from chatkeep.domain.times import now
-from chatkeep.store import audit
 from chatkeep.transfer import exports
 from chatkeep.transfer.exports import ExportFormat
 from chatkeep.transfer.session_importer import ImportReport
@@ -60,6 +58,7 @@ _FILE_TYPES: dict[ExportFormat, _FileType] = {
     },
 )
 async def export(
+    request: Request,
     caller: CallerOf,
     store: StoreOf,
     form: Annotated[
@@ -84,15 +83,9 @@ async def export(
     """
     if form == "jsonl" and caller.scope is Scope.USER:
         raise NotAllowed("That form has prompts in it.", needs=Scope.CHAT)
-    await store.write(
-        audit.add,
-        actor=caller.actor,
-        tenant=caller.tenant,
-        action=audit.Action.EXPORTED,
-        target=None,
-        at=now(),
-    )
     file = await exports.export(store, caller.tenant, form, session_id)
+    if request.method != "HEAD":
+        await exports.note(store, caller)
     file_type = _FILE_TYPES[form]
     headers = {"Content-Disposition": filenames.attachment(file.name, file_type.suffix)}
     return StoredStream(file.content, headers=headers, media_type=file_type.media_type)

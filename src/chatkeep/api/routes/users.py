@@ -38,7 +38,7 @@ class TokenRequest(BaseModel):
         None,
         max_length=MAX_MODELS,
         description="The models that may be chosen; null for none but the session's with `user`, "
-        "for all with `chat`.",
+        "for those of the key with `chat`.",
     )
     seconds: int = Field(
         DEFAULT_SECONDS,
@@ -70,7 +70,7 @@ class User(BaseModel):
     status_code=201,
     response_model=Token,
     openapi_extra=request_body("TokenRequest"),
-    responses=problems.documented(400, 413, 415, 422),
+    responses=problems.documented(400, 404, 413, 415, 422),
 )
 async def create_token(request: Request, caller: CallerOf, access: AccessOf) -> Response:
     """Make a short-lived token with which a browser calls the server as one user, and no other."""
@@ -81,7 +81,7 @@ async def create_token(request: Request, caller: CallerOf, access: AccessOf) -> 
         caller,
         user=body.user,
         scope=Scope(body.scope),
-        models=_models(body),
+        models=() if body.models is None and body.scope == "user" else _tuple(body.models),
         seconds=body.seconds,
     )
     token = Token(token=secret, expires_at=rfc3339(ends_at))
@@ -146,7 +146,5 @@ async def delete_user(caller: CallerOf, tenants: TenantsOf, user: str) -> Respon
     return Response(status_code=204 if is_gone else 202)
 
 
-def _models(body: TokenRequest) -> tuple[str, ...] | None:
-    if body.models is not None:
-        return tuple(body.models)
-    return () if body.scope == "user" else None
+def _tuple(models: list[str] | None) -> tuple[str, ...] | None:
+    return None if models is None else tuple(models)
