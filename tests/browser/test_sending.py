@@ -103,6 +103,8 @@ def test_an_answer_that_is_stopped_before_its_first_word_can_be_retried(
     upstream.script = only_first(Answer(["Never"], pace=pace.semaphore))
     send(page, "hello")
     expect(page.get_by_label("The model is thinking")).to_be_visible()
+    # Stopped before it was asked, the model would give that answer to the next request.
+    until(lambda: upstream.replies)
     button(page, "Stop").click()
     expect(page.get_by_text("Stopped.")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
