@@ -15,7 +15,7 @@ from tests.browser.session_list import (
     record_requests,
     store,
 )
-from tests.process import Server
+from tests.process import Server, until
 from tests.upstream import Upstream
 
 NOW = datetime(2026, 6, 17, 12, tzinfo=UTC)
@@ -97,9 +97,7 @@ def test_the_end_key_reaches_the_last_session_page_by_page(page: Page) -> None:
         page.keyboard.press("End")
         expect(link(page, name(known - 1))).to_be_focused()
         assert links(page).count() < MOST_LINKS
-        page.wait_for_function(
-            "before => document.querySelector('nav .sessions').scrollHeight > before", arg=before
-        )
+        until(lambda before=before: height(page) > before)
     page.keyboard.press("End")
     expect(link(page, name(COUNT - 1))).to_be_focused()
     expect(link(page, name(COUNT - 1))).to_be_in_viewport()

@@ -8,7 +8,7 @@ from tests.browser.conftest import OpenPage, Pace
 from tests.browser.page import answers, button, replying, send, wait_until_answered
 from tests.browser.session_list import StoredSession, store
 from tests.browser.test_access import AccessibilityReport
-from tests.process import Server
+from tests.process import Server, until
 from tests.upstream import Answer, Upstream
 
 DETAILS = """\
@@ -277,7 +277,7 @@ def test_the_brackets_of_a_matrix_grow_with_it_in_a_font_of_the_pages_own(
     page.goto("#/matrix")
     bracket = answers(page).locator("mo").first
     expect(bracket).to_have_text("(")
-    page.wait_for_function("document.fonts.check('1rem \"STIX Two Math\"')")
+    until(lambda: page.evaluate("document.fonts.check('1rem \"STIX Two Math\"')"))
     assert [url for url in fonts if url.endswith("/assets/stix-two-math.woff2")]
     table = answers(page).locator("mtable")
     height = "element => element.getBoundingClientRect().height"

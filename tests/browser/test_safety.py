@@ -274,6 +274,6 @@ def test_an_image_of_a_trusted_host_is_shown(
             page.goto(f"{server.url}/#/images")
             image = answers(page).get_by_role("img", name="ours")
             expect(image).to_be_visible()
-            page.wait_for_function("document.querySelector('article img').naturalWidth === 1")
+            until(lambda: image.evaluate("image => image.naturalWidth") == 1)
             expect(answers(page).get_by_role("link")).to_have_text("Image: others (evil.test)")
     assert requested == ["https://images.example.com/a.png"]

@@ -6,7 +6,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import OpenPage, Pace
 from tests.browser.long_sessions import MESSAGES, import_long_session
 from tests.browser.page import answers, button, hold, replying, send, wait_until_answered
-from tests.process import Server
+from tests.process import Server, until
 from tests.upstream import Answer, Upstream
 
 LONG, SHORTER = "two thousand", "three hundred"
@@ -98,10 +98,7 @@ def test_older_messages_that_are_loaded_move_nothing(open_page: OpenPage) -> Non
     assert len(before) > 2
     height = view(page).evaluate("view => view.scrollHeight")
     routes[0].fallback()
-    page.wait_for_function(
-        "height => document.querySelector('[aria-label=Messages]').scrollHeight > height + 1000",
-        arg=height,
-    )
+    until(lambda: view(page).evaluate("view => view.scrollHeight") > height + 1_000)
     settle(page)
     for number, position in before.items():
         assert abs(top(message(page, number)) - position) <= STILL, number

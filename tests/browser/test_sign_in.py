@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser.conftest import new_context
 from tests.browser.test_access import AccessibilityReport
-from tests.process import Server, run_command
+from tests.process import Server, run_command, until
 from tests.upstream import Answer, Call, Upstream, polite
 
 
@@ -157,7 +157,7 @@ def test_what_one_person_has_typed_is_kept_for_that_person_alone(
 
 
 def expect_stored(page: Page) -> None:
-    page.wait_for_function("JSON.stringify(sessionStorage).includes('only fay')")
+    until(lambda: page.evaluate("JSON.stringify(sessionStorage).includes('only fay')"))
 
 
 def test_what_a_key_does_not_allow_is_not_shown(context: BrowserContext, server: Server) -> None:

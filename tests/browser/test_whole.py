@@ -210,10 +210,11 @@ def test_keys_that_are_typed_at_once_after_the_shortcut_are_searched_for(
     open_page: OpenPage,
 ) -> None:
     page = open_page("other")
-    name = page.wait_for_function(
-        "() => performance.getEntriesByType('resource')"
+    loaded = (
+        "performance.getEntriesByType('resource')"
         ".map(({ name }) => name).find((name) => name.includes('SearchDialog.js'))"
     )
+    name = until(lambda: page.evaluate(loaded))
     # It has arrived; this waits until it has run.
     page.evaluate("name => import(name).then(() => null)", name)
     page.keyboard.press("Control+k")
