@@ -293,7 +293,7 @@ def test_the_doctor_shows_what_is_wrong_and_what_to_do(server: Server) -> None:
     open_to_all = states(1, CHATKEEP_HOST="0.0.0.0")
     assert open_to_all["Without a key the server does not listen on 0.0.0.0"] == "error"
     chatkeep(server, "keys", "create", "one")
-    assert states(CHATKEEP_HOST="0.0.0.0")["Every caller needs a key: 1 hold"] == "ok"
+    assert states(CHATKEEP_HOST="0.0.0.0")["Every caller needs a key (1 valid)"] == "ok"
 
     server.stop()
     assert "error" in states(1, OPENAI_BASE_URL="http://127.0.0.1:9/v1").values()

@@ -128,7 +128,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
 def _keys(settings: Settings, keys: int | None) -> Finding:
     """Say who may call the server; `keys` as in `backup.Contents`."""
     if keys:
-        return Finding(f"Every caller needs a key: {keys:,} hold")
+        return Finding(f"Every caller needs a key ({keys:,} valid)")
     if keys == 0 or settings.requires_key:
         advice = "`chatkeep keys create` makes one."
         return Finding("Every caller needs a key, and there is none that holds", "warning", advice)
