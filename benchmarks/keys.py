@@ -4,12 +4,13 @@ import os
 import statistics
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from benchmarks.driver import Request, turns
 from benchmarks.processes import cpu_seconds, server
-from benchmarks.subjects import chat, chat_request
+from benchmarks.subjects import chat_request
 
 CLIENTS = (1, 16)
 MESSAGE = "A walk in the park?"
@@ -19,18 +20,19 @@ WITHOUT, WITH, AS_USER = "without a key", "with a key", "with a key, for a user"
 def run(folder: Path, url: str, *, quick: bool) -> dict[str, Any]:
     """How many times the CPU of a turn without a key, for each number of clients.
 
-    Two servers run at the same time, and each is measured in turn, forwards and backwards.
+    Three servers run at the same time, so that each has the same number of turns, and each is
+    measured in turn, forwards and backwards.
     """
     rounds, repetitions = (2, 96) if quick else (10, 960)
     figures: dict[str, Any] = {}
-    with server(folder / "open", url) as open_one, server(folder / "guarded", url) as guarded:
-        ports = [client.base_url.port or 0 for client, _ in (open_one, guarded)]
-        bearer = {"Authorization": f"Bearer {_key(folder / 'guarded')}"}
-        racing: list[tuple[str, int, int, Request]] = [
-            (WITHOUT, ports[0], open_one[1], chat),
-            (WITH, ports[1], guarded[1], chat_request("/chat", **bearer)),
-            (AS_USER, ports[1], guarded[1], chat_request("/chat", **bearer, Chatkeep_User="al")),
-        ]
+    with ExitStack() as stack:
+        racing: list[tuple[str, int, int, Request]] = []
+        for name in (WITHOUT, WITH, AS_USER):
+            client, pid = stack.enter_context(server(folder / name, url))
+            user = {"Chatkeep_User": "al"} if name == AS_USER else {}
+            key = {} if name == WITHOUT else {"Authorization": f"Bearer {_key(folder / name)}"}
+            request = chat_request("/chat", **key, **user)
+            racing.append((name, client.base_url.port or 0, pid, request))
         print(f"\n{'CPU of a turn / without a key':49}{WITH:>24}{AS_USER:>24}")
         for clients in CLIENTS:
             spent: dict[str, list[float]] = {name: [] for name, *_ in racing}

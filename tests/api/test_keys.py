@@ -21,6 +21,7 @@ from chatkeep.domain.errors import Overloaded, TenantNotFound
 from chatkeep.domain.records import SessionLine
 from chatkeep.settings import Settings
 from chatkeep.store import audit, imports, tenants
+from chatkeep.store import keys as stored_keys
 from tests.api.asgi import Response, request
 from tests.process import PATIENCE, files_with
 from tests.upstream import Answer, Upstream, polite
@@ -559,6 +560,74 @@ def test_an_erasure_that_fails_goes_on_and_can_be_asked_for_again(
         assert (await server.send("POST", "/chat", alice, body)).status == 200
 
     play(tmp_path, scenario, OPENAI_BASE_URL=f"{upstream.url}/v1")
+
+
+def test_an_erasure_that_a_crash_has_cut_short_is_completed_at_the_next_start(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    keys: list[Headers] = []
+
+    async def crash(server: Api) -> None:
+        keys.append(bearer((await server.made("POST", "/keys", {}))["key"]))
+        body = {"session_id": "s", "message": "hello there you, says mallory"}
+        alice = {**keys[0], "chatkeep-user": "alice"}
+        assert (await server.send("POST", "/chat", alice, body)).status == 200
+        # What is committed before anything else of it is done.
+        store = server.app.state.services.store
+        owner = {"tenant": "default/alice", "actor": "test", "at": times.now()}
+        await store.write(tenants.mark_deleted, **owner)
+
+    async def look(server: Api) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while (await server.send("DELETE", "/users/alice", keys[0])).status != 404:
+                await asyncio.sleep(0.05)
+        assert files_with(tmp_path, "mallory") == files_with(tmp_path, "alice") == []
+
+    play(tmp_path, crash, OPENAI_BASE_URL=f"{upstream.url}/v1")
+    play(tmp_path, look)
+
+
+def test_a_page_that_is_open_and_not_used_does_not_stay_signed_in(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async def scenario(server: Api) -> None:
+        key = await server.made("POST", "/keys", {})
+        login = await server.send("POST", "/login", {}, {"key": key["key"]})
+        cookie = login.headers["set-cookie"].partition(";")[0]
+        access = server.app.state.services.access
+        caller = await access.authenticate(cookie.partition("=")[2])
+        for _ in range(11):
+            # What is done for a stream of events at each heartbeat.
+            clock.go_on(HOUR)
+            assert await access.is_valid(caller)
+        clock.go_on(HOUR)
+        assert not await access.is_valid(caller)
+        assert await server.me({"cookie": cookie}) == (401, "key-expired")
+
+    play(tmp_path, scenario)
+
+
+def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_kept_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(server: Api) -> None:
+        key = await server.made("POST", "/keys", {})
+        store = server.app.state.services.store
+        read = store.read
+
+        async def slow(work: Any, **more: Any) -> Any:
+            found = await read(work, **more)
+            if work is stored_keys.find:
+                monkeypatch.setattr(store, "read", read)
+                await server.made("DELETE", f"/keys/{key['id']}")
+            return found
+
+        monkeypatch.setattr(store, "read", slow)
+        # This request was first, the next one is not.
+        assert await server.me(bearer(key["key"])) == OK
+        assert await server.me(bearer(key["key"])) == (401, "key-revoked")
+
+    play(tmp_path, scenario)
 
 
 async def failing(*_args: Any, **_more: Any) -> None:

@@ -2,13 +2,16 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import orjson
 from fastapi import Request, Response
 
 from chatkeep.api.responses import StoredStream
+
+EntryT = TypeVar("EntryT")
 
 MAX_LIMIT = 1_000
 """Entries of a page."""
@@ -21,6 +24,29 @@ def page(entries: Sequence[object], link: str | None) -> Response:
     """A page as a JSON array, with the `Link` to the next one, if there is one."""
     headers = {"Link": link} if link else None
     return Response(orjson.dumps(entries), headers=headers, media_type="application/json")
+
+
+def cut(
+    request: Request,
+    rel: str,
+    entries: Sequence[EntryT],
+    size: int,
+    cursor: Callable[[EntryT], Mapping[str, str | int]],
+) -> Response:
+    """A page of entries, of which one more was read, to know whether another page follows.
+
+    Args:
+        request: The request for the page.
+        rel: The relation type of the page that follows, `next` or `prev`.
+        entries: At most `size` and one more.
+        size: Entries of a page.
+        cursor: Makes of the page's last entry the parameters with which the next one begins.
+
+    """
+    shown = entries[:size]
+    has_more = len(entries) > size
+    following = link(request, rel, limit=size, **cursor(shown[-1])) if has_more else None
+    return page(shown, following)
 
 
 def link(request: Request, rel: str, **parameters: str | int) -> str:

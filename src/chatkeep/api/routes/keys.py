@@ -129,10 +129,7 @@ async def list_keys(
     """
     size = limit or paging.MAX_LIMIT
     records = await access.list_keys(tenant, after=after or "", limit=size + 1)
-    has_more = len(records) > size
-    last = records[size - 1].id if has_more else ""
-    link = paging.link(request, "next", limit=size, after=last) if has_more else None
-    return paging.page(records[:size], link)
+    return paging.cut(request, "next", records, size, lambda last: {"after": last.id})
 
 
 @router.post(

@@ -70,11 +70,9 @@ async def list_tenants(
             session_count=row.session_count,
             last_activity=None if row.last_activity is None else rfc3339(row.last_activity),
         ).model_dump()
-        for row in rows[:size]
+        for row in rows
     ]
-    has_more = len(rows) > size
-    link = paging.link(request, "next", limit=size, after=rows[size - 1].id) if has_more else None
-    return paging.page(entries, link)
+    return paging.cut(request, "next", entries, size, lambda last: {"after": last["tenant"]})
 
 
 @router.put(
@@ -140,8 +138,6 @@ async def read_audit(
             action=audit.Action(row.action),
             target=row.target,
         ).model_dump()
-        for row in rows[:size]
+        for row in rows
     ]
-    has_more = len(rows) > size
-    link = paging.link(request, "prev", limit=size, before=rows[size - 1].pk) if has_more else None
-    return paging.page(entries, link)
+    return paging.cut(request, "prev", entries, size, lambda last: {"before": last["number"]})

@@ -118,14 +118,10 @@ async def list_users(
             created_at=rfc3339(row.created_at),
             session_count=row.session_count,
             last_activity=None if row.last_activity is None else rfc3339(row.last_activity),
-        )
+        ).model_dump()
         for row in rows
     ]
-    has_more = len(users) > size
-    link = (
-        paging.link(request, "next", limit=size, after=users[size - 1].user) if has_more else None
-    )
-    return paging.page([user.model_dump() for user in users[:size]], link)
+    return paging.cut(request, "next", users, size, lambda last: {"after": last["user"]})
 
 
 @router.delete(
