@@ -48,7 +48,7 @@ def ensure(conn: sa.Connection, *, tenant: str, at: int) -> None:
         return
     parent, _, user = tenant.partition("/")
     if not _is_there(find(conn, tenant=parent)):
-        raise TenantNotFound
+        raise TenantNotFound(f"There is no tenant {parent}.")
     if not user:
         return
     row = find(conn, tenant=tenant)
