@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from chatkeep.store.database import Store
+from chatkeep.store.opening import make_store
 from chatkeep.store.search import index
 from chatkeep.store.tables import messages, sessions
 
@@ -30,7 +31,7 @@ def fill(
 
     Sessions of the same length have a number behind it. `texts` are the messages' contents.
     """
-    store = Store(f"sqlite:///{path}", readers=1, write_queue=10)
+    store = make_store(f"sqlite:///{path}", readers=1, write_queue=10)
     store.open()
     asyncio.run(_fill(store, histories, listed, texts or itertools.repeat(TEXT)))
     store.close()

@@ -3,13 +3,15 @@
 One server serves a whole module: each test takes a session of its own.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from chatkeep.store.database import Store
+from chatkeep.store.opening import make_store
+from tests.postgres import Cluster, name_of
 from tests.process import Server
 from tests.upstream import Upstream, polite
 
@@ -72,10 +74,60 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with nothing in it: to copy it takes a tenth of the time of all migrations."""
     path = tmp_path_factory.mktemp("new") / "chatkeep.db"
-    store = Store(f"sqlite:///{path}", readers=1, write_queue=1)
+    store = make_store(f"sqlite:///{path}", readers=1, write_queue=1)
     store.open()
     store.close()
     return path
+
+
+class Databases:
+    """Makes databases that have this program's schema, and nothing in them."""
+
+    def __init__(self, folder: Path, sqlite: Path) -> None:
+        self._folder = folder
+        self._sqlite = sqlite
+        self._cluster: Cluster | None = None
+        self._template = ""
+        self._count = 0
+
+    def create(self, kind: str) -> str:
+        """The URL of a new one, `sqlite` or `postgresql`."""
+        self._count += 1
+        if kind == "sqlite":
+            folder = self._folder / str(self._count)
+            folder.mkdir(mode=0o700)
+            return f"sqlite:///{shutil.copy(self._sqlite, folder)}"
+        if self._cluster is None:
+            self._cluster = Cluster()
+            url = self._cluster.create()
+            store = make_store(url, readers=1, write_queue=1)
+            store.open()
+            store.close()
+            self._template = name_of(url)
+        return self._cluster.create(self._template)
+
+    def drop(self, url: str) -> None:
+        if self._cluster is not None and not url.startswith("sqlite:"):
+            self._cluster.drop(url)
+
+    def close(self) -> None:
+        if self._cluster is not None:
+            self._cluster.remove()
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory, new_database: Path) -> Iterator[Databases]:
+    made = Databases(tmp_path_factory.mktemp("databases"), new_database)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """The URL of a new database; each test runs with both kinds."""
+    url = databases.create(request.param)
+    yield url
+    databases.drop(url)
 
 
 @pytest.fixture(scope="module")

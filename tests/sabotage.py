@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from chatkeep import cli
 from chatkeep.domain.events import Position
 from chatkeep.domain.model import Reply, Role
-from chatkeep.store import database, idempotency, imports, leases, messages, rows
+from chatkeep.store import idempotency, imports, leases, messages, rows, sqlite
 from chatkeep.store.prepared import PreparedSelect
 from chatkeep.store.search import index
 from chatkeep.store.tables import SessionValues, TurnRow
@@ -26,7 +26,7 @@ from chatkeep.turns.runner import TASKS, TurnRunner
 def no_sync() -> None:
     """The database leaves it to the system when it writes."""
 
-    make = database._sqlite
+    make = sqlite._sqlite
 
     def relaxed(path: Path, readers: int) -> sa.Engine:
         engine = make(path, readers)
@@ -37,7 +37,7 @@ def no_sync() -> None:
 
         return engine
 
-    database._sqlite = relaxed
+    sqlite._sqlite = relaxed
 
 
 def early_answer() -> None:
@@ -56,7 +56,7 @@ def early_answer() -> None:
 
 def two_commits() -> None:
     """A turn's end is not one transaction: the reply is committed before the rest."""
-    insert, commit = messages.insert, database.Store._commit
+    insert, commit = messages.insert, sqlite.SqliteStore._commit
 
     def commit_reply(conn: sa.Connection, *, role: Role, **values: Any) -> None:
         insert(conn, role=role, **values)
@@ -65,13 +65,13 @@ def two_commits() -> None:
             driver.execute("COMMIT")
             driver.execute("BEGIN IMMEDIATE")
 
-    def commit_each(self: database.Store, batch: list[Any]) -> None:
+    def commit_each(self: sqlite.SqliteStore, batch: list[Any]) -> None:
         # No savepoint is around a write that is alone.
         for write in batch:
             commit(self, [write])
 
     messages.insert = commit_reply
-    database.Store._commit = commit_each  # type: ignore[method-assign]  # that is what sabotage is
+    sqlite.SqliteStore._commit = commit_each  # type: ignore[method-assign]  # that is what sabotage is
 
 
 def forgotten_turns() -> None:
@@ -122,7 +122,7 @@ def hasty_stop() -> None:
     """Turns get no time to end when the server stops, and no stream announces it."""
     TurnRunner.close = lambda self, _seconds: _cancel(self)  # type: ignore[method-assign]  # the same
     recovery.LeaseKeeper.close = _nothing  # type: ignore[method-assign]  # that is what sabotage is
-    database.Store.close = lambda _self: None  # type: ignore[method-assign]  # the same
+    sqlite.SqliteStore.close = lambda _self: None  # type: ignore[method-assign]  # the same
     leases.take_all = lambda _conn, **_: []
 
 
@@ -133,7 +133,7 @@ def remembered_words() -> None:
 
 def kept_log() -> None:
     """The write-ahead log is not emptied after a deletion."""
-    database.Store._truncate_wal = lambda _self: True  # type: ignore[method-assign]  # the same
+    sqlite.SqliteStore._truncate_wal = lambda _self: True  # type: ignore[method-assign]  # the same
 
 
 def seen_at_once() -> None:

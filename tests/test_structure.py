@@ -15,7 +15,7 @@ LAYERS = (
     ("background",),
     ("store", "providers", "notifications"),
     # The settings of providers are in the providers' files.
-    ("settings",),
+    ("settings", "leases"),
     ("titles",),
     ("turns",),
     ("sessions",),
@@ -30,13 +30,15 @@ LAYERS = (
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 STORE_LAYERS = (
-    ("database_files", "page", "prepared", "tables", "search.query"),
-    ("lock", "migrations"),
-    ("backup", "database"),
-    ("audit",),
+    ("signals",),
+    ("database", "database_files", "functions", "page", "prepared", "tables", "search.query"),
+    ("lock", "migrations", "search.words"),
+    ("backup", "postgres", "sqlite", "search.fts5", "search.tsvector"),
+    ("opening", "audit"),
     ("tenants",),
-    ("branches", "exports", "keys", "rows", "usage", "search.active_runs", "search.index"),
-    ("idempotency", "leases", "messages", "sessions", "search.hits"),
+    ("branches", "exchange", "exports", "keys", "leases", "rows", "usage"),
+    ("search.active_runs", "search.index"),
+    ("idempotency", "messages", "sessions", "search.hits"),
     ("deletion", "session_changes", "turn_records", "turns"),
     ("details", "imports", "turn_creation"),
     ("__init__",),

@@ -40,6 +40,7 @@ from chatkeep.api.routes import (
 from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import ChatError, UnsafeAddress
 from chatkeep.domain.model import SystemPrompts
+from chatkeep.leases import LeaseKeeper
 from chatkeep.notifications import Notifications
 from chatkeep.providers import ProviderOptions, Providers, tracing
 from chatkeep.redaction import Redactor
@@ -48,12 +49,13 @@ from chatkeep.sessions.purge import Purge
 from chatkeep.sessions.retention import Retention
 from chatkeep.sessions.service import SessionService
 from chatkeep.settings import Settings
-from chatkeep.store.database import Store
+from chatkeep.store.opening import make_store
 from chatkeep.titles.calls import TitleCalls, TitleSettings
 from chatkeep.transfer.imports import ImportService
 from chatkeep.turns.finish import TurnFinisher
-from chatkeep.turns.recovery import LeaseKeeper
 from chatkeep.turns.registry import TurnRegistry
+from chatkeep.turns.remote_readers import RemoteReaders
+from chatkeep.turns.remote_turns import RemoteTurns
 from chatkeep.turns.runner import TurnRunner, TurnSettings
 from chatkeep.turns.service import TurnService
 
@@ -79,6 +81,8 @@ class Lifecycle:
     services: Services
     registry: TurnRegistry
     runner: TurnRunner
+    remote_turns: RemoteTurns
+    remote_readers: RemoteReaders
     leases: LeaseKeeper
     titles: TitleCalls
     purge: Purge
@@ -127,9 +131,11 @@ class Lifecycle:
         """
         if not answers:
             self.services.turns.stop_accepting()
+            if not self.services.store.is_exclusive:
+                await self.leases.start(_nothing, lambda: None)
             return
-        await self.leases.start(self.runner.recover, lambda: len(self.registry) > 0)
-        self.titles.resume()
+        await self.leases.start(self.runner.recover, self.titles.resume)
+        self.remote_readers.start(self.runner.take_over)
         await self.purge.resume()
         self.background.spawn(SESSION_TASKS, self.services.tenants.resume())
         self.retention.start()
@@ -148,6 +154,8 @@ class Lifecycle:
                 return
             await self.background.cancel("warm-up")
             await asyncio.gather(services.imports.close(seconds), self.runner.close(seconds))
+            await self.remote_turns.close()
+            await self.remote_readers.close()
             await self.titles.close()
             await self.background.cancel(SESSION_TASKS)
             services.notifications.close()
@@ -222,22 +230,29 @@ def _build(settings: Settings) -> Lifecycle:
     """Make the parts of a server. Nothing is opened, and nothing runs."""
     background = BackgroundTasks()
     providers = make_providers(settings)
-    store = Store(
-        settings.database, readers=settings.reader_threads, write_queue=settings.write_queue
+    store = make_store(
+        settings.database,
+        readers=settings.reader_threads,
+        write_queue=settings.write_queue,
+        connections=settings.database_connections,
+        listen_url=settings.database_listen_url,
     )
     notifications = Notifications(capacity=settings.max_feed_events)
     title_settings = TitleSettings(settings.title_model or settings.model, settings.title_timeout)
-    titles = TitleCalls(store, providers, notifications, background, title_settings)
-    registry = TurnRegistry()
-    finisher = TurnFinisher(store, registry, notifications)
     leases = LeaseKeeper(store, background, seconds=settings.lease_seconds)
+    titles = TitleCalls(store, providers, leases, notifications, background, title_settings)
+    registry = TurnRegistry()
     limits = _turn_settings(settings, providers)
+    remote_turns = RemoteTurns(store, registry, leases, background, title_wait=limits.title_wait)
+    remote_readers = RemoteReaders(store, leases, background)
+    finisher = TurnFinisher(store, registry, remote_turns, notifications)
     runner = TurnRunner(
-        store, providers, leases, registry, finisher, notifications, background, limits
+        *(store, providers, leases, registry, remote_turns, remote_readers, finisher),
+        *(notifications, background, limits),
     )
     purge = Purge(store, background)
     session_service = SessionService(
-        store, providers, registry, finisher, purge, notifications, background
+        store, providers, registry, remote_readers, finisher, purge, notifications, background
     )
     access = AccessService(
         store,
@@ -259,13 +274,15 @@ def _build(settings: Settings) -> Lifecycle:
         providers=providers,
         notifications=notifications,
         turns=TurnService(
-            store, providers, titles, registry, runner, finisher, notifications, background, limits
+            *(store, providers, titles, registry, remote_turns, remote_readers, runner),
+            *(finisher, notifications, background, limits),
         ),
         sessions=session_service,
         imports=ImportService(
             store,
             purge,
             notifications,
+            leases,
             max_record_bytes=settings.max_import_record_bytes,
             max_message_chars=max(settings.max_reply_chars, settings.max_message_chars),
         ),
@@ -282,8 +299,13 @@ def _build(settings: Settings) -> Lifecycle:
     )
     is_open = settings.listen_without_key or is_loopback(settings.host)
     return Lifecycle(
-        services, registry, runner, leases, titles, purge, retention, background, is_open
+        *(services, registry, runner, remote_turns, remote_readers, leases),
+        *(titles, purge, retention, background, is_open),
     )
+
+
+async def _nothing() -> None:
+    """Recover no turn: for a process that runs none."""
 
 
 def _turn_settings(settings: Settings, providers: Providers) -> TurnSettings:

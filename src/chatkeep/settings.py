@@ -6,6 +6,7 @@ import unicodedata
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 from pydantic import (
@@ -30,6 +31,9 @@ from chatkeep.addresses import HOST_NAME, is_ip_address
 from chatkeep.providers.registry import PROVIDERS, ProviderSettings
 
 PREFIX = "CHATKEEP_"
+
+POSTGRES = ("postgresql://", "postgres://")
+"""How the URL of a PostgreSQL database begins (libpq, 34.1.1.2)."""
 EMBEDDED_MODEL = "local:smollm2-135m-instruct"
 
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
@@ -124,7 +128,21 @@ class ServerSettings(BaseSettings):
         description="The folder for the server's files.",
     )
     database_url: str = Field(
-        "", description="`sqlite:///path`; if empty, `chatkeep.db` in the data folder."
+        "",
+        description="`sqlite:///path` or `postgresql://user:password@host/name`; if empty, "
+        "`chatkeep.db` in the data folder.",
+    )
+    database_connections: int = Field(
+        8,
+        ge=2,
+        le=200,
+        description="Connections of a process to PostgreSQL for requests and turns; it has two "
+        "more for what processes tell each other.",
+    )
+    database_listen_url: str = Field(
+        "",
+        description="Where PostgreSQL's `LISTEN` works, if it does not at `database_url`: behind a "
+        "pooler, the address of the server itself.",
     )
     reader_threads: int = Field(4, ge=1, le=64, description="Threads that read from the database.")
     write_queue: int = Field(
@@ -202,10 +220,10 @@ class ServerSettings(BaseSettings):
         description="Seconds after which a client that does not read its stream is disconnected.",
     )
     lease_seconds: Seconds = Field(
-        30,
-        ge=0.01,
-        description="Seconds without a sign of life after which a process that runs turns is "
-        "presumed dead.",
+        4,
+        ge=0.1,
+        description="Seconds without a sign of life after which another process at the same "
+        "PostgreSQL takes over the turns of one.",
     )
     max_queued_turns: int = Field(
         16, ge=0, le=100_000, description="Maximum number of queued turns in one session."
@@ -356,11 +374,22 @@ class ServerSettings(BaseSettings):
                 raise ValueError(f"{entry!r} is not a number of days; write 365 or tenant=365")
         return value
 
+    @field_validator("database_listen_url")
+    @classmethod
+    def _is_of_postgres(cls, value: str) -> str:
+        if value and not value.startswith(POSTGRES):
+            raise ValueError("write postgresql://user:password@host/name")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _names_a_database(cls, value: str) -> str:
+        if value.startswith(POSTGRES):
+            if not urlsplit(value).path.strip("/"):
+                raise ValueError("write postgresql://user:password@host/name, with its name")
+            return value
         if value and not value.startswith("sqlite:///"):
-            raise ValueError("only sqlite:///path is supported so far")
+            raise ValueError("write sqlite:///path or postgresql://user:password@host/name")
         file = value.removeprefix("sqlite:///")
         if file == ":memory:":
             raise ValueError("conversations are stored in a file, not in memory")
@@ -414,7 +443,16 @@ class ServerSettings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """The values of all settings that nobody may see."""
         values = (getattr(self, name) for name in type(self).model_fields)
-        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+        secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        for url in (self.database_url, self.database_listen_url):
+            if url.startswith(POSTGRES) and (password := urlsplit(url).password):
+                secrets += {password, unquote(password)}
+        return tuple(secrets)
+
+    @property
+    def uses_postgres(self) -> bool:
+        """Whether the database is PostgreSQL, which other processes may have too."""
+        return self.database_url.startswith(POSTGRES)
 
     @property
     def models_on_offer(self) -> tuple[str, ...]:

@@ -8,14 +8,19 @@ from starlette.testclient import TestClient
 
 from chatkeep.app import create_app
 from chatkeep.settings import Settings
+from tests.conftest import Databases
 from tests.upstream import Upstream
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def running_client(
-    tmp_path_factory: pytest.TempPathFactory, running_upstream: Upstream
+    request: pytest.FixtureRequest,
+    databases: Databases,
+    tmp_path_factory: pytest.TempPathFactory,
+    running_upstream: Upstream,
 ) -> Iterator[TestClient]:
     settings = Settings(
+        database_url=databases.create(request.param),
         data_dir=tmp_path_factory.mktemp("data"),
         model="openai:scripted",
         allowed_hosts=("chat.example",),

@@ -650,7 +650,7 @@ def test_an_import_brings_nothing_to_a_user_who_is_erased_meanwhile(
         assert refused.status in {404, 422}
         line = SessionLine.model_validate(lines[1] | {"session_id": "another"})
         with pytest.raises(TenantNotFound):
-            await store.write(imports.begin, tenant="default/cy", line=line)
+            await store.write(imports.begin, tenant="default/cy", line=line, owner="me")
 
     play(tmp_path, scenario, OPENAI_BASE_URL=f"{upstream.url}/v1")
 

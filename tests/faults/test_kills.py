@@ -389,10 +389,10 @@ def test_a_migration_that_is_killed_at_any_write_is_made_whole_by_the_next_start
 
 MIGRATE = """
 import sys
-from chatkeep.store.database import Store
+from chatkeep.store.opening import make_store
 print("ready", flush=True)
 sys.stdin.readline()
-store = Store(sys.argv[1], readers=1, write_queue=1)
+store = make_store(sys.argv[1], readers=1, write_queue=1)
 store.open()
 store.close()
 """

@@ -1,9 +1,7 @@
 """A store on a real file, and short ways to do what a turn does."""
 
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,20 +9,20 @@ import pytest
 from chatkeep.domain.model import Completion, Status, SystemPrompts, TurnRequest
 from chatkeep.store import idempotency, turn_creation, turns
 from chatkeep.store.database import Store
+from chatkeep.store.opening import make_store
 
 RUNNER = turns.RunnerConfig("test", "openai:any", SystemPrompts("Be kind."), 5)
 
 
 @pytest.fixture
-def store(tmp_path: Path, new_database: Path) -> Iterator[Store]:
-    path = shutil.copy(new_database, tmp_path)
-    opened = open_store(f"sqlite:///{path}", readers=2, write_queue=1_000)
+def store(database: str) -> Iterator[Store]:
+    opened = open_store(database, readers=4, write_queue=1_000)
     yield opened
     opened.close()
 
 
 def open_store(url: str, *, readers: int = 1, write_queue: int = 10) -> Store:
-    store = Store(url, readers=readers, write_queue=write_queue)
+    store = make_store(url, readers=readers, write_queue=write_queue)
     store.open()
     return store
 
@@ -75,16 +73,22 @@ async def end(
     text: str = "An answer.",
     status: Status = Status.COMPLETED,
     at: int = 1,
+    attempt: int = 1,
 ) -> turns.Ended | None:
     outcome = turns.TurnEnd(status, text, Completion())
     return await store.write(
-        turns.finish_turn, turn_id=turn_id, outcome=outcome, runner=RUNNER, at=at
+        turns.finish_turn,
+        turn_id=turn_id,
+        attempt=attempt,
+        outcome=outcome,
+        runner=RUNNER,
+        at=at,
     )
 
 
 async def cancel(store: Store, turn_id: str) -> Status:
     return await store.write(
-        turn_creation.cancel_queued,
+        turn_creation.cancel,
         tenant="default",
         turn_id=turn_id,
         error_code="turn-cancelled",

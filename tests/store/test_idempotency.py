@@ -1,19 +1,16 @@
 """Requests that come twice, by whatever clock; and the turns of a process that has died."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound
-from chatkeep.domain.model import Status, SystemPrompts, TurnRequest
-from chatkeep.store import deletion, leases, turn_creation, turns
+from chatkeep.domain.model import TurnRequest
+from chatkeep.store import deletion, turn_creation
 from chatkeep.store.database import Store
 from chatkeep.store.idempotency import KEY_MICROSECONDS, REPEAT_MICROSECONDS, DuplicateRequest
 from chatkeep.store.tables import deleted_requests
-from chatkeep.turns.recovery import LeaseKeeper
 from tests.store.conftest import accept, end, open_store, post, run
 
 NOW = 1_700_000_000_000_000
@@ -111,80 +108,6 @@ def test_a_marked_repeat_joins_the_newest_turn_with_the_same_body_for_a_minute(
         assert isinstance(late, turn_creation.CreatedTurn)
         elsewhere = await post(store, repeat("hello", "t"), at=NOW + 8)
         assert isinstance(elsewhere, turn_creation.CreatedTurn)
-
-    run(work)
-
-
-@pytest.fixture
-def other(store: Store) -> LeaseKeeper:
-    """To its watch, a lease stands still at once."""
-    return LeaseKeeper(store, BackgroundTasks(), seconds=0)
-
-
-def test_one_process_takes_over_the_turns_of_a_lease_that_is_not_renewed(
-    store: Store, other: LeaseKeeper
-) -> None:
-    async def work() -> None:
-        await store.write(leases.claim, owner="test")
-        running = await accept(store, "s", "one")
-        await accept(store, "s", "two")
-        patient = LeaseKeeper(store, BackgroundTasks(), seconds=3_600)
-
-        assert await patient.take_over_abandoned() == []
-        # Both have seen it stand still before either takes over.
-        (dead,) = await store.read(leases.others, owner=other.owner)
-        owners = (other.owner, patient.owner)
-        taken = await asyncio.gather(
-            *(store.write(leases.take_over, owner=owner, dead=dead) for owner in owners)
-        )
-
-        assert sorted(len(claimed) for claimed in taken) == [0, 1]
-        (claimed,) = [left for part in taken for left in part]
-        assert claimed.turn.turn_id == running.turn.turn_id
-        # Who was thought dead ends nothing any more: the turn is run by another.
-        assert await end(store, running.turn.turn_id, "too late") is None
-        assert not await store.write(leases.beat, owner="test")
-
-    run(work)
-
-
-def test_a_lease_that_moves_is_left_alone(store: Store) -> None:
-    async def work() -> None:
-        alive = LeaseKeeper(store, BackgroundTasks(), seconds=3_600)
-        await store.write(leases.claim, owner=alive.owner)
-        runner = turns.RunnerConfig(alive.owner, "openai:any", SystemPrompts(""), 5)
-        request = TurnRequest("s", b"x", "one")
-        await store.write(
-            turn_creation.create_turn,
-            tenant="default",
-            request=request,
-            runner=runner,
-            max_queued=1,
-            make_title=lambda _message, _at: "Title here now",
-            at=1,
-        )
-        (before,) = await store.read(leases.others, owner="me")
-        await alive.renew()
-
-        assert await store.write(leases.take_over, owner="me", dead=before) == []
-        (after,) = await store.read(leases.others, owner="me")
-        assert after.beat == before.beat + 1
-
-        await store.write(leases.release, owner=alive.owner)
-        (released,) = await store.read(leases.others, owner="me")
-        taken = await store.write(leases.take_over, owner="me", dead=released)
-        assert [claimed.turn.status for claimed in taken] == [Status.RUNNING]
-
-    run(work)
-
-
-def test_a_process_whose_lease_was_taken_over_gets_a_new_one(store: Store) -> None:
-    async def work() -> None:
-        lease = LeaseKeeper(store, BackgroundTasks(), seconds=1)
-        before = lease.owner
-        await lease.renew()
-        assert lease.owner != before
-        assert await store.write(leases.beat, owner=lease.owner)
 
     run(work)
 

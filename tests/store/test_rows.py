@@ -82,12 +82,13 @@ def test_what_is_set_are_columns(values: type[dict[str, Any]], table: sa.Table) 
         (
             records.SessionLine,
             tables.sessions,
-            {"pk", "tenant_id", "last_seq", "message_count", "turn_count", "search_key"},
+            {"pk", "tenant_id", "last_seq", "message_count", "turn_count", "search_key"}
+            | {"title_owner"},
         ),
         (
             records.TurnLine,
             tables.turns,
-            {"tenant_id", "session_pk", "idempotency_key", "request_digest", "owner"},
+            {"tenant_id", "session_pk", "idempotency_key", "request_digest", "owner", "stop"},
         ),
         (records.MessageLine, tables.messages, {"session_pk", "depth", "search_key"}),
         (records.CallLine, tables.calls, {"pk", "tenant_id", "session_pk"}),
@@ -103,5 +104,5 @@ def test_an_export_has_every_column_but_those_that_an_import_makes_anew(
 def test_a_row_type_with_another_column_is_refused() -> None:
     statement = sa.select(tables.leases.c.owner, tables.leases.c.beat.label("beats"))
     for make in (TypedSelect, PreparedSelect):
-        with pytest.raises(TypeError, match="OwnerRow"):
-            make(statement, leases.OwnerRow)
+        with pytest.raises(TypeError, match="Lease"):
+            make(statement, leases.Lease)

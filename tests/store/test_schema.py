@@ -1,8 +1,9 @@
-"""The schema: migrations make it, a kill in the middle leaves nothing, and its indexes are used."""
+"""The schema in SQLite: migrations make it, a kill leaves nothing, and its indexes are used."""
 
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import stat
 from pathlib import Path
@@ -31,13 +32,20 @@ from chatkeep.store import (
     usage,
 )
 from chatkeep.store.database import Store
-from chatkeep.store.migrations import is_current
+from chatkeep.store.migrations import is_usable
+from chatkeep.store.opening import make_store
 from chatkeep.store.search import active_runs, hits, index
 from chatkeep.store.tables import HIDDEN, metadata
 from chatkeep.store.tables import messages as messages_table
 from tests.store.conftest import accept, open_store, run
 
 FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def database(new_database: Path, tmp_path: Path) -> str:
+    """A new database of SQLite alone."""
+    return f"sqlite:///{shutil.copy(new_database, tmp_path)}"
 
 
 def test_migrations_make_what_the_tables_say(store: Store, tmp_path: Path) -> None:
@@ -68,27 +76,39 @@ def _parts(sql: str) -> list[str]:
 def test_a_second_start_finds_the_schema_current(tmp_path: Path) -> None:
     for _ in range(2):
         store = open_store(f"sqlite:///{tmp_path}/chatkeep.db")
-        assert run(lambda: store.read(is_current))  # noqa: B023  (run before the next round)
+        assert run(lambda: store.read(is_usable))  # noqa: B023  (run before the next round)
         store.close()
 
 
-def test_a_database_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
+def test_a_newer_schema_is_used_as_long_as_it_says_that_this_program_can(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/chatkeep.db"
     open_store(url).close()
-    engine = sa.create_engine(url)
-    with engine.begin() as conn:
-        conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    engine.dispose()
+    become(url, "9999", oldest=migrations.head())
+    store = open_store(url)
+    assert run(lambda: store.read(is_usable))
+    run(lambda: accept(store, "s", "hello"))
+    store.close()
+
+    become(url, "9999", oldest="9998")
     with pytest.raises(StoreUnavailable, match="newer version"):
         open_store(url)
 
 
+def become(url: str, revision: str, *, oldest: str) -> None:
+    """Make a database as a newer program may leave it."""
+    engine = sa.create_engine(url)
+    with engine.begin() as conn:
+        conn.execute(sa.text(f"UPDATE alembic_version SET version_num = '{revision}'"))
+        conn.execute(sa.text(f"UPDATE compatibility SET revision = '{oldest}'"))
+    engine.dispose()
+
+
 def test_a_store_touches_nothing_on_disk_before_it_is_opened(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path}/new/chatkeep.db", readers=1, write_queue=10)
+    store = make_store(f"sqlite:///{tmp_path}/new/chatkeep.db", readers=1, write_queue=10)
     with pytest.raises(StoreUnavailable, match="not open"):
-        run(lambda: store.read(is_current))
+        run(lambda: store.read(is_usable))
     with pytest.raises(StoreUnavailable, match="not open"):
-        run(lambda: store.write(is_current))
+        run(lambda: store.write(is_usable))
     store.close()
     assert not store.is_open
     assert list(tmp_path.iterdir()) == []
@@ -96,7 +116,7 @@ def test_a_store_touches_nothing_on_disk_before_it_is_opened(tmp_path: Path) -> 
 
 def test_a_store_that_could_not_be_opened_can_be_opened_later(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/chatkeep.db"
-    first, second = open_store(url), Store(url, readers=1, write_queue=10)
+    first, second = open_store(url), make_store(url, readers=1, write_queue=10)
     with pytest.raises(StoreUnavailable, match="Another Chatkeep"):
         second.open()
     assert not second.is_open
@@ -105,7 +125,7 @@ def test_a_store_that_could_not_be_opened_can_be_opened_later(tmp_path: Path) ->
 
     second.open()
     assert second.is_open
-    assert run(lambda: second.read(is_current))
+    assert run(lambda: second.read(is_usable))
     second.close()
 
 
@@ -225,7 +245,7 @@ def test_a_migration_that_is_killed_at_any_statement_is_made_whole_by_the_next_s
         assert child.exitcode == -signal.SIGKILL
         kills += 1
         store = open_store(url)
-        assert run(lambda: store.read(is_current))  # noqa: B023  (run before the next round)
+        assert run(lambda: store.read(is_usable))  # noqa: B023  (run before the next round)
         store.close()
     assert child.exitcode == 0
     assert kills > 10
@@ -362,15 +382,17 @@ def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -
 # Each of these indexes has no other rows than those that are wanted.
 SCANS = {
     "session_changes._UNTITLED": ["SCAN sessions USING INDEX ix_sessions_title_pending"],
-    "rows.ACTIVE_TURNS": ["SCAN turns USING INDEX ix_turns_unfinished"],
-    "leases.OTHERS": ["SCAN turns USING INDEX uq_turns_running"],
+    # It has a row for each process.
+    "leases._OTHERS": ["SCAN leases"],
+    "leases.ORPHANS": ["SCAN turns USING INDEX uq_turns_running"],
+    "leases.STALLED": ["SCAN turns USING INDEX ix_turns_waiting"],
     # Once an hour, for all tenants together, in the index alone.
     "deletion._EXPIRED": ["SCAN sessions USING COVERING INDEX ix_sessions_activity"],
 }
 SORTING = {
-    *("messages._WINDOW", "messages._PATH", "branches._LAST_OF_BRANCH", "leases.OTHERS"),
-    # It sorts the keys of a tenant, not its rows.
-    "exports._PKS",
+    *("messages._WINDOW", "messages._PATH", "branches._LAST_OF_BRANCH"),
+    # It sorts the keys of a tenant, not its rows; or those of sessions in which turns wait.
+    *("exports._PKS", "leases.STALLED"),
 }
 # A purge and an export read every message; of the counters, each is the last entry of an index.
 READING_WHOLE = {"deletion._NEWEST_MESSAGES", "exports._MESSAGES", "imports._COUNTERS"}

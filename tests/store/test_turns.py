@@ -159,17 +159,20 @@ def test_the_turns_of_a_dead_process_restart_with_the_same_context(
         await end(store, first.turn.turn_id)
         running = await accept(store, "s", "two")
         waiting = await accept(store, "s", "three")
-        left = await store.write(leases.take_all, owner="test")
-        assert [turn.turn.turn_id for turn in left] == [
-            running.turn.turn_id,
-            waiting.turn.turn_id,
-        ]
+        (orphan,) = await store.read(leases.orphans, limit=10)
+        assert (orphan.id, orphan.attempt) == (running.turn.turn_id, 1)
+        # What waits for it is nobody's to start.
+        assert await store.read(leases.stalled, limit=10) == []
+        assert waiting.started is None
 
-        again = await store.write(turns.restart_turn, turn_id=running.turn.turn_id, runner=RUNNER)
+        again = await store.write(turns.take_over, orphan=orphan, runner=RUNNER, max_attempts=3)
 
         assert running.started is not None
         assert again.turn.attempt == 2
         assert (again.context, again.message) == (running.started.context, running.started.message)
+        assert (
+            await store.write(turns.take_over, orphan=orphan, runner=RUNNER, max_attempts=3) is None
+        )
 
     run(work)
 

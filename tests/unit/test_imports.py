@@ -49,7 +49,10 @@ def service() -> ImportService:
     unused: Any = None
     store: Any = FakeStore()
     purge: Any = FakePurge()
-    return ImportService(store, purge, unused, max_record_bytes=1_000, max_message_chars=1_000)
+    leases: Any = type("Leases", (), {"owner": "me"})()
+    return ImportService(
+        store, purge, unused, leases, max_record_bytes=1_000, max_message_chars=1_000
+    )
 
 
 async def start(imports: ImportService, upload: Upload) -> "asyncio.Task[ImportReport]":

@@ -38,11 +38,14 @@ from chatkeep.domain.model import (
 )
 from chatkeep.notifications import Notifications
 from chatkeep.store import turn_records, turns, usage
-from chatkeep.store.leases import OrphanedTurn
-from chatkeep.store.turns import Ended, StartedTurn
+from chatkeep.store.leases import Orphan
+from chatkeep.store.signals import Signals
+from chatkeep.store.turns import Ended, ExhaustedTurn, StartedTurn
 from chatkeep.turns import finish
 from chatkeep.turns.finish import Outcome, RowState, TurnFinisher
 from chatkeep.turns.registry import TurnRegistry
+from chatkeep.turns.remote_readers import RemoteReaders
+from chatkeep.turns.remote_turns import RemoteTurns
 from chatkeep.turns.runner import MAX_ATTEMPTS, TurnRunner, TurnSettings
 from chatkeep.turns.service import TurnService
 from chatkeep.turns.stream import TurnStream
@@ -104,9 +107,12 @@ class Models:
 class Rows:
     """A database that answers each function of the store as it is scripted, and notes the calls."""
 
+    is_exclusive = True
+
     def __init__(self, **script: Any) -> None:
         self.script = script
         self.calls: list[str] = []
+        self.signals = Signals(None)
 
     async def write(self, function: Callable[..., Any], **values: Any) -> Any:
         self.calls.append(function.__name__)
@@ -117,7 +123,7 @@ class Rows:
             raise result
         return result
 
-    read = write
+    read = exchange = write
 
 
 class Part:
@@ -131,16 +137,18 @@ class Part:
         self.registry = TurnRegistry()
         self.notifications = Notifications(capacity=100)
         self.background = BackgroundTasks()
-        self.finisher = TurnFinisher(store, self.registry, self.notifications)
+        remote_turns = RemoteTurns(store, self.registry, leases, self.background, title_wait=60)
+        remote_readers = RemoteReaders(store, leases, self.background)
+        self.finisher = TurnFinisher(store, self.registry, remote_turns, self.notifications)
         self.settings = TurnSettings(SystemPrompts(""), 5, seconds, 60, 100, 10, 2)
         self.runner = TurnRunner(
-            store, models, leases, self.registry, self.finisher, self.notifications,
-            self.background, self.settings,
+            store, models, leases, self.registry, remote_turns, remote_readers, self.finisher,
+            self.notifications, self.background, self.settings,
         )  # fmt: skip
         titles: Any = None
         self.service = TurnService(
-            store, models, titles, self.registry, self.runner, self.finisher,
-            self.notifications, self.background, self.settings,
+            store, models, titles, self.registry, remote_turns, remote_readers, self.runner,
+            self.finisher, self.notifications, self.background, self.settings,
         )  # fmt: skip
         self.stream: TurnStream | None = None
 
@@ -370,48 +378,47 @@ def test_orphaned_turns_run_again_and_those_that_failed_too_often_end() -> None:
             ends.append((values["turn_id"], values["outcome"].status, len(values["outcome"].calls)))
             return Ended("A title", None)
 
-        restarted = started(replace(TURN, attempt=2))
-        part = Part(finish_turn=end, restart_turn=restarted, start_next_turn=None)
-        worn_out = replace(NEXT, attempt=MAX_ATTEMPTS)
-        queued = replace(TURN, turn_id="turn_3", status=Status.QUEUED, attempt=0)
-        await part.runner.recover(
-            [
-                OrphanedTurn(1, "default", TURN),
-                OrphanedTurn(1, "default", queued),
-                OrphanedTurn(2, "default", worn_out),
-            ]
+        exhausted = replace(NEXT, attempt=MAX_ATTEMPTS)
+        stopped = replace(TURN, turn_id="turn_3")
+        taken = {
+            TURN.turn_id: started(replace(TURN, attempt=2)),
+            exhausted.turn_id: ExhaustedTurn(exhausted, None),
+            stopped.turn_id: ExhaustedTurn(stopped, "Somebody has stopped it."),
+            "turn_4": None,
+        }
+        found = [Orphan(turn_id, "default", 1, "dead", 1) for turn_id in taken]
+        looks = iter([found, found[-1:]])
+        part = Part(
+            finish_turn=end,
+            orphans=lambda **_: next(looks),
+            stalled=lambda **_: [],
+            take_over=lambda **values: taken[values["orphan"].id],
         )
-        # In a session where one runs, the next waits for its end.
-        assert "start_next_turn" not in part.rows.calls
-        assert part.registry.get("turn_3") is not None
+        await part.runner.recover()
         await part.background.drain("turns", 60)
-        # The lost attempts are counted beside the one that answered.
+        # The lost attempts are counted beside the one that answered; another took the fourth.
         assert sorted(ends) == [
             ("turn_1", Status.COMPLETED, 2),
             ("turn_2", Status.INTERRUPTED, MAX_ATTEMPTS),
+            ("turn_3", Status.CANCELLED, 1),
         ]
 
     run(work())
 
 
-@pytest.mark.parametrize(
-    ("outcome", "published"),
-    [
-        (Outcome(TurnCancelled(), row=RowState.CLOSED), [EventType.TURN_ENDED]),
-        (Outcome(Draining(), row=RowState.ELSEWHERE), []),
-    ],
-)
-def test_a_queued_turn_ends_without_its_row_being_touched(
-    outcome: Outcome, published: list[EventType]
-) -> None:
+def test_a_queued_turn_ends_without_its_row_being_touched() -> None:
     async def work() -> None:
-        part = Part()
-        stream = part.registry.open(replace(TURN, status=Status.QUEUED), "default")
-        await part.finisher.finish(stream, outcome)
-        assert type(await error_of(stream)) is type(outcome.error)
-        assert part.rows.calls == []
-        assert len(part.registry) == 0
-        assert await part.types() == published
+        for error, published in ((TurnCancelled(), [EventType.TURN_ENDED]), (Draining(), [])):
+            part = Part()
+            stream = part.registry.open(replace(TURN, status=Status.QUEUED), "default")
+            if isinstance(error, Draining):
+                await part.finisher.finish(stream, Outcome(error, row=RowState.ELSEWHERE))
+            else:
+                part.finisher.finish_queued("default", TURN.turn_id, "s", error)
+            assert type(await error_of(stream)) is type(error)
+            assert part.rows.calls == []
+            assert len(part.registry) == 0
+            assert await part.types() == published
 
     run(work())
 

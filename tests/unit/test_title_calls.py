@@ -24,8 +24,9 @@ def test_a_slow_model_does_not_pile_up_title_calls() -> None:
         store: Any = None
         models: Any = Slow()
         settings = TitleSettings(model="any", timeout=3_600)
+        leases: Any = None
         title_calls = TitleCalls(
-            store, models, Notifications(capacity=1), BackgroundTasks(), settings
+            store, models, leases, Notifications(capacity=1), BackgroundTasks(), settings
         )
         calls = [
             title_calls.start("default", number, "x" * 99_999) for number in range(MAX_CALLS + 9)

@@ -87,11 +87,16 @@ class Purge:
                 break
         # Before the log is emptied, which holds their names too.
         await self._store.write(tenants.finish_erasure)
-        for delay in WAL_DELAYS_SECONDS:
-            if await self._store.truncate_wal():
+        delays = WAL_DELAYS_SECONDS if self._store.erases_files else ()
+        for delay in delays:
+            if await self._store.erase():
                 break
             await asyncio.sleep(delay)
         else:
+            if not delays:
+                # Its administrator erases the files.
+                await self._store.write(deletion.finish_purge)
+                return True
             # The marks stay, so that the next start goes on where this process does not.
             logger.warning("log_not_emptied")
             return False

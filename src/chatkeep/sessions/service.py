@@ -7,15 +7,16 @@ from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import Draining, TurnCancelled
 from chatkeep.domain.events import EventType, SessionDeleted
-from chatkeep.domain.model import Caller, Session, SessionRecord, Status
+from chatkeep.domain.model import Caller, Session, SessionRecord
 from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
 from chatkeep.sessions.purge import TASKS, Purge
 from chatkeep.store import deletion, session_changes
 from chatkeep.store.database import Store
-from chatkeep.turns.finish import Outcome, RowState, TurnFinisher
+from chatkeep.turns.finish import TurnFinisher
 from chatkeep.turns.registry import TurnRegistry
+from chatkeep.turns.remote_readers import RemoteReaders
 
 logger = telemetry.logger("sessions")
 
@@ -28,6 +29,7 @@ class SessionService:
         store: Store,
         providers: Providers,
         registry: TurnRegistry,
+        remote_readers: RemoteReaders,
         finisher: TurnFinisher,
         purge: Purge,
         notifications: Notifications,
@@ -37,6 +39,7 @@ class SessionService:
         self._store = store
         self._providers = providers
         self._registry = registry
+        self._remote_readers = remote_readers
         self._finisher = finisher
         self._purge = purge
         self._notifications = notifications
@@ -127,17 +130,16 @@ class SessionService:
             at=now(),
             before=before,
         )
-        for turn_id in removed.turn_ids:
+        for turn_id in removed.running:
             stream = self._registry.get(turn_id)
-            if stream is None:
-                continue
-            reason = TurnCancelled("The session was deleted.")
-            if stream.turn.status is Status.QUEUED:
-                await self._finisher.finish(stream, Outcome(reason, row=RowState.CLOSED))
-            else:
-                stream.stop(reason)
+            if stream is not None and self._remote_readers.is_running(turn_id):
+                stream.stop(TurnCancelled(deletion.CANCELLED_DETAIL))
+        for turn_id in removed.queued:
+            reason = TurnCancelled(deletion.CANCELLED_DETAIL)
+            self._finisher.finish_queued(tenant, turn_id, session_id, reason)
+        await self._remote_readers.signal_others(*removed.running, *removed.queued)
         self._notifications.publish(tenant, EventType.SESSION_DELETED, SessionDeleted(session_id))
-        logger.info("session_deleted", turns=len(removed.turn_ids))
+        logger.info("session_deleted", turns=len(removed.running + removed.queued))
 
     async def _delete(self, caller: Caller, session_id: str) -> bool:
         await self.soft_delete(caller.tenant, session_id, actor=caller.actor)

@@ -23,6 +23,7 @@ from chatkeep.store.tables import (
     SessionRow,
     SessionValues,
     calls,
+    leases,
     messages,
     system_prompts,
     turns,
@@ -41,10 +42,11 @@ CANCELLED_DETAIL = "The session was deleted."
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A session that was deleted, and its turns that had not ended."""
+    """A session that was deleted, and its turns that ran or waited."""
 
     session_pk: int
-    turn_ids: tuple[str, ...]
+    running: tuple[str, ...]
+    queued: tuple[str, ...]
 
 
 class MessageToPurge(NamedTuple):
@@ -56,6 +58,13 @@ class MessageToPurge(NamedTuple):
     search_key: int | None
 
 
+class ActiveTurn(NamedTuple):
+    """A turn that runs or waits."""
+
+    id: str
+    status: str
+
+
 class ExpiredSession(NamedTuple):
     """A session that nobody has used for so long that it is deleted."""
 
@@ -63,15 +72,16 @@ class ExpiredSession(NamedTuple):
     session_id: str
 
 
-def hidden_name(reason: str, tenant: str) -> str:
+def hidden_name(reason: str, tenant: str, owner: str = "") -> str:
     """A session id that no other session has.
 
     Args:
         reason: `DELETED` or `IMPORTED`.
         tenant: Whose session it was, or will be.
+        owner: The process that imports it, by its lease.
 
     """
-    return f"{reason}:{uuid.uuid4().hex}:{tenant}"
+    return f"{reason}:{owner}{uuid.uuid4().hex}:{tenant}"
 
 
 def soft_delete(
@@ -101,7 +111,7 @@ def soft_delete(
     session = sessions.find(conn, tenant=tenant, session_id=session_id)
     if session is None:
         raise SessionNotFound
-    active_turns = conn.scalars(_ACTIVE_TURNS, {"session": session.pk}).all()
+    active_turns = _ACTIVE_TURNS.all(conn, {"session": session.pk})
     if before is not None and (session.updated_at >= before or active_turns):
         raise SessionNotFound
     conn.execute(_CANCEL_TURNS, {"session": session.pk, "at": max(at, session.updated_at)})
@@ -111,11 +121,16 @@ def soft_delete(
     # Its id is a name that somebody has chosen, and would outlive it in the log.
     deleted = audit.Action.SESSION_DELETED
     audit.add(conn, actor=actor, tenant=tenant, action=deleted, target=None, at=at)
-    return Removed(session.pk, tuple(active_turns))
+    running = Status.RUNNING.value
+    return Removed(
+        session.pk,
+        running=tuple(turn.id for turn in active_turns if turn.status == running),
+        queued=tuple(turn.id for turn in active_turns if turn.status != running),
+    )
 
 
 def give_up_imports(conn: sa.Connection) -> None:
-    """Delete every session whose import is not whole: for a start, when no import runs."""
+    """Delete every session whose import is not whole, and that no living process imports."""
     conn.execute(_GIVE_UP_IMPORTS)
 
 
@@ -205,7 +220,9 @@ def _purge_turns(conn: sa.Connection, session: SessionRow, limit: int) -> bool:
 
 _OF_SESSION = turns.c.session_pk == sa.bindparam("session")
 _IS_ACTIVE = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
-_ACTIVE_TURNS = sa.select(turns.c.id).where(_OF_SESSION, _IS_ACTIVE)
+_ACTIVE_TURNS = TypedSelect(
+    sa.select(turns.c.id, turns.c.status).where(_OF_SESSION, _IS_ACTIVE), ActiveTurn
+)
 _CANCEL_TURNS = (
     turns.update()
     .where(_OF_SESSION, _IS_ACTIVE)
@@ -240,7 +257,9 @@ _NEXT_TO_PURGE = TypedSelect(
         sessions_table.c.session_id.startswith(f"{DELETED}:"),
         ~_IS_PURGED,
     )
-    .limit(1),
+    .limit(1)
+    # Another process may be at work on it.
+    .with_for_update(skip_locked=True),
     SessionRow,
 )
 _GIVE_UP_IMPORTS = (
@@ -248,6 +267,9 @@ _GIVE_UP_IMPORTS = (
     .where(
         sessions_table.c.tenant_id == HIDDEN,
         sessions_table.c.session_id.startswith(f"{IMPORTED}:"),
+        ~sa.exists().where(
+            sessions_table.c.session_id.startswith(sa.literal(f"{IMPORTED}:") + leases.c.owner)
+        ),
     )
     .values(session_id=DELETED + sa.func.substr(sessions_table.c.session_id, len(IMPORTED) + 1))
 )

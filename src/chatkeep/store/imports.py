@@ -51,8 +51,14 @@ def start(conn: sa.Connection, *, tenant: str, actor: str, at: int) -> None:
     audit.add(conn, actor=actor, tenant=tenant, action=imported, target=None, at=at)
 
 
-def begin(conn: sa.Connection, *, tenant: str, line: SessionLine) -> int:
+def begin(conn: sa.Connection, *, tenant: str, line: SessionLine, owner: str) -> int:
     """Create a hidden session, and return its key.
+
+    Args:
+        conn: The connection.
+        tenant: Whose session it will be.
+        line: The line that it begins with.
+        owner: The process that imports it, by its lease.
 
     Raises:
         CannotImport: Its id is not free.
@@ -66,7 +72,7 @@ def begin(conn: sa.Connection, *, tenant: str, line: SessionLine) -> int:
         raise CannotImport("is here already" if is_same else "another session has this id")
     values: SessionValues = {
         "tenant_id": HIDDEN,
-        "session_id": deletion.hidden_name(deletion.IMPORTED, tenant),
+        "session_id": deletion.hidden_name(deletion.IMPORTED, tenant, owner),
         "title": line.title,
         "title_source": line.title_source.value,
         "title_pending": line.title_pending,
@@ -84,7 +90,10 @@ def begin(conn: sa.Connection, *, tenant: str, line: SessionLine) -> int:
         "created_at": microseconds(line.created_at),
         "updated_at": microseconds(line.updated_at),
     }
-    return sessions.insert(conn, values, tenant=tenant)
+    pk = sessions.insert(conn, values, tenant=tenant)
+    if pk is None:
+        raise CannotImport("another session has this id")
+    return pk
 
 
 def add(conn: sa.Connection, *, tenant: str, pk: int, lines: Iterable[Line]) -> None:

@@ -1,67 +1,83 @@
-"""Leases: which processes run turns, whether they are alive, and the turns of those that are not.
+"""Leases: which processes are alive, and the turns of those that are not.
 
-A lease is a count that its owner raises. No clock is in it: each process that watches one measures
-by its own.
+A lease is a count that its owner raises. No clock is in it: each process that watches one counts
+its own looks.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from chatkeep.domain.model import Status, Turn
-from chatkeep.store import rows
 from chatkeep.store.prepared import TypedSelect
-from chatkeep.store.rows import ActiveTurn
-from chatkeep.store.tables import leases, turns
+from chatkeep.store.tables import WAITING, leases, turns
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """An owner of running turns, and how often it has renewed its lease; -1 without a lease."""
+class Lease(NamedTuple):
+    """The lease of a process, and how often that has renewed it."""
 
     owner: str
     beat: int
 
 
-@dataclass(frozen=True, slots=True)
-class OrphanedTurn:
-    """A turn that a process which is gone has left behind."""
+class Orphan(NamedTuple):
+    """A turn that runs for an owner without a lease, and which of its attempts that is."""
 
+    id: str
+    tenant_id: str
     session_pk: int
-    tenant: str
-    turn: Turn
+    owner: str | None
+    attempt: int
 
 
-class OwnerRow(NamedTuple):
-    """An owner of running turns, and its lease's count if it has one."""
+class Stalled(NamedTuple):
+    """A session in which turns wait, though none runs."""
 
-    owner: str
-    beat: int | None
+    tenant_id: str
+    session_pk: int
 
 
 _OF = leases.c.owner == sa.bindparam("who")
 _BEAT = leases.update().where(_OF).values(beat=leases.c.beat + 1)
 _DELETE = leases.delete().where(_OF)
 _DELETE_STILL = _DELETE.where(leases.c.beat == sa.bindparam("still"))
+_OTHERS = TypedSelect(
+    sa.select(leases.c.owner, leases.c.beat).where(leases.c.owner != sa.bindparam("who")), Lease
+)
 _RUNNING = turns.c.status == sa.literal_column("'running'")
-OTHERS = TypedSelect(
-    sa.select(turns.c.owner, leases.c.beat)
-    .outerjoin(leases, leases.c.owner == turns.c.owner)
-    .where(_RUNNING, turns.c.owner != sa.bindparam("who"))
-    .distinct(),
-    OwnerRow,
+_LIMIT = sa.bindparam("limit", type_=sa.Integer)
+ORPHANS = TypedSelect(
+    sa.select(*(turns.c.id, turns.c.tenant_id, turns.c.session_pk, turns.c.owner, turns.c.attempt))
+    .where(_RUNNING, ~sa.exists().where(leases.c.owner == turns.c.owner))
+    .limit(_LIMIT),
+    Orphan,
+)
+_other = turns.alias("other")
+STALLED = TypedSelect(
+    sa.select(turns.c.tenant_id, turns.c.session_pk)
+    .where(
+        turns.c.status == sa.literal_column("'queued'"),
+        sa.text(f"({WAITING})"),
+        ~sa.exists().where(
+            _other.c.session_pk == turns.c.session_pk,
+            _other.c.status == sa.literal_column("'running'"),
+        ),
+    )
+    .order_by(turns.c.session_pk)
+    .distinct()
+    .limit(_LIMIT),
+    Stalled,
 )
 
 
-def claim(conn: sa.Connection, *, owner: str) -> None:
-    """Begin a lease of a new owner."""
+def claim(conn: sa.Connection, *, owner: str, is_alone: bool) -> None:
+    """Begin a lease of a new owner; who holds the database alone ends all others."""
+    if is_alone:
+        conn.execute(leases.delete())
     conn.execute(leases.insert(), {"owner": owner, "beat": 0})
 
 
 def beat(conn: sa.Connection, *, owner: str) -> bool:
-    """Renew a lease. False if there is none any more: another process has taken it over."""
+    """Renew a lease. False if there is none any more: another process has ended it."""
     return conn.execute(_BEAT, {"who": owner}).rowcount == 1
 
 
@@ -71,44 +87,30 @@ def release(conn: sa.Connection, *, owner: str) -> None:
 
 
 def others(conn: sa.Connection, *, owner: str) -> list[Lease]:
-    """The other owners of running turns."""
-    return [
-        Lease(row.owner, -1 if row.beat is None else row.beat)
-        for row in OTHERS.all(conn, {"who": owner})
-    ]
+    """The leases of the other processes."""
+    return _OTHERS.all(conn, {"who": owner})
 
 
-def take_over(conn: sa.Connection, *, owner: str, dead: Lease) -> list[OrphanedTurn]:
-    """Take over the turns of a lease that is not renewed; none if it has been since.
-
-    Of several processes that try this, one succeeds.
-
-    Args:
-        conn: The connection.
-        owner: Whose the turns become.
-        dead: The lease as it was seen last.
-
-    """
-    if dead.beat >= 0:
-        ended = conn.execute(_DELETE_STILL, {"who": dead.owner, "still": dead.beat})
-        if ended.rowcount != 1:
-            return []
-    active_turns = rows.ACTIVE_TURNS.all(conn, {})
-    return _take(conn, owner, [row for row in active_turns if row.owner == dead.owner])
+def end(conn: sa.Connection, *, lease: Lease) -> bool:
+    """End a lease unless it was renewed; of several processes that try this, one succeeds."""
+    return conn.execute(_DELETE_STILL, {"who": lease.owner, "still": lease.beat}).rowcount == 1
 
 
-def take_all(conn: sa.Connection, *, owner: str) -> list[OrphanedTurn]:
-    """Take over every turn that has not ended: for a process that holds the database alone."""
-    conn.execute(leases.delete().where(leases.c.owner != owner))
-    return _take(conn, owner, rows.ACTIVE_TURNS.all(conn, {}))
+def is_alive(conn: sa.Connection, *, owner: str) -> bool:
+    """True if an owner has a lease."""
+    return conn.scalar(sa.select(leases.c.beat).where(leases.c.owner == owner)) is not None
 
 
-def _take(
-    conn: sa.Connection, owner: str, active_turns: Iterable[ActiveTurn]
-) -> list[OrphanedTurn]:
-    orphaned = []
-    for row in active_turns:
-        if row.status == Status.RUNNING.value:
-            rows.update_turn(conn, row.id, {"owner": owner})
-        orphaned.append(OrphanedTurn(row.session_pk, row.tenant_id, rows.turn(row, row.session_id)))
-    return orphaned
+def is_eldest(conn: sa.Connection, *, owner: str) -> bool:
+    """True if no living process is older: owners are made of the time at which they began."""
+    return bool(conn.scalar(sa.select(sa.func.min(leases.c.owner))) == owner)
+
+
+def orphans(conn: sa.Connection, *, limit: int) -> list[Orphan]:
+    """Turns that run, as far as their rows say, but in no process that is alive."""
+    return ORPHANS.all(conn, {"limit": limit})
+
+
+def stalled(conn: sa.Connection, *, limit: int) -> list[Stalled]:
+    """Sessions whose next turn nobody has begun."""
+    return STALLED.all(conn, {"limit": limit})

@@ -167,7 +167,8 @@ class _Sql:
         }
         self._inward = [(name, convert) for name, convert in processors.items() if convert]
         self.outward: list[tuple[int, Convert]] = []
-        if isinstance(statement, sa.Select):
+        # What psycopg returns has the types of SQLAlchemy's columns already.
+        if isinstance(statement, sa.Select) and dialect.name == "sqlite":
             self.outward = [
                 (index, convert)
                 for index, column in enumerate(statement.selected_columns)

@@ -53,39 +53,17 @@ class TurnWithSession(NamedTuple):
     title_source: str
 
 
-class ActiveTurn(NamedTuple):
-    """A turn that is queued or running, with its session's id."""
-
-    id: str
-    tenant_id: str
-    session_pk: int
-    status: str
-    attempt: int
-    model: str
-    options: str
-    owner: str | None
-    user_message_id: str
-    message_id: str
-    session_id: str
-
-
 class RunningTurn(NamedTuple):
-    """A turn that was started, with its session and the depth of the message that it answers.
-
-    `turn_tenant` owns the turn; `tenant_id` owns the session, and is `HIDDEN` if it was deleted.
-    """
+    """A turn that was started, with the depth of the message that it answers."""
 
     session_pk: int
+    tenant_id: str
     status: str
     owner: str | None
+    attempt: int
     regenerates: str | None
     message_id: str
     user_seq: int
-    turn_tenant: str
-    tenant_id: str
-    title: str
-    last_seq: int
-    updated_at: int
     depth: int
 
 
@@ -136,7 +114,6 @@ class _Content(NamedTuple):
 
 
 # Written out, not bound: only so does a planner see that the partial index fits.
-_IS_ACTIVE = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
 _QUEUED = turns.c.status == sa.literal_column("'queued'")
 _RUNNING = turns.c.status == sa.literal_column("'running'")
 _WAITING = sa.text(f"({WAITING})")
@@ -144,9 +121,7 @@ _OF_SESSION = turns.c.session_pk == sa.bindparam("session")
 
 _INSERT = PreparedStatement(turns.insert())
 _UPDATE_TURN = PreparedStatement(turns.update().where(turns.c.id == sa.bindparam("turn")))
-BY_ID = PreparedSelect(
-    sa.select(turns).where(turns.c.id == sa.bindparam("turn")).with_for_update(), TurnRow
-)
+BY_ID = PreparedSelect(sa.select(turns).where(turns.c.id == sa.bindparam("turn")), TurnRow)
 OF_TENANT = PreparedSelect(
     sa.select(
         *(turns.c.id, turns.c.session_pk, turns.c.seq, turns.c.status, turns.c.attempt),
@@ -201,31 +176,40 @@ _QUEUE_STATE = PreparedSelect(
     QueueState,
 )
 _SESSION = PreparedSelect(
-    sa.select(sessions).where(sessions.c.pk == sa.bindparam("key")).with_for_update(), SessionRow
+    sa.select(sessions).where(sessions.c.pk == sa.bindparam("key")).with_for_update(key_share=True),
+    SessionRow,
+)
+_FREE_SESSION = PreparedSelect(
+    sa.select(sessions)
+    .where(sessions.c.pk == sa.bindparam("key"))
+    .with_for_update(key_share=True, skip_locked=True),
+    SessionRow,
 )
 _UPDATE_SESSION = PreparedStatement(sessions.update().where(sessions.c.pk == sa.bindparam("key")))
+_SESSION_OF_TURN = PreparedSelect(
+    sa.select(sessions)
+    .join(turns, turns.c.session_pk == sessions.c.pk)
+    .where(turns.c.id == sa.bindparam("turn"))
+    .with_for_update(of=sessions, key_share=True),
+    SessionRow,
+)
 RUNNING = PreparedSelect(
     sa.select(
         turns.c.session_pk,
+        turns.c.tenant_id,
         turns.c.status,
         turns.c.owner,
+        turns.c.attempt,
         turns.c.regenerates,
         turns.c.message_id,
         turns.c.user_seq,
-        turns.c.tenant_id.label("turn_tenant"),
-        sessions.c.tenant_id,
-        sessions.c.title,
-        sessions.c.last_seq,
-        sessions.c.updated_at,
         messages.c.depth,
     )
-    .join(sessions, sessions.c.pk == turns.c.session_pk)
     .join(
         messages,
         sa.and_(messages.c.session_pk == turns.c.session_pk, messages.c.seq == turns.c.user_seq),
     )
-    .where(turns.c.id == sa.bindparam("turn"))
-    .with_for_update(of=[turns, sessions]),
+    .where(turns.c.id == sa.bindparam("turn")),
     RunningTurn,
 )
 
@@ -250,19 +234,6 @@ _SYSTEM_PROMPT = PreparedSelect(
     _Content,
 )
 _INSERT_SYSTEM_PROMPT = PreparedStatement(system_prompts.insert())
-
-ACTIVE_TURNS = PreparedSelect(
-    sa.select(
-        *(turns.c.id, turns.c.tenant_id, turns.c.session_pk, turns.c.status, turns.c.attempt),
-        *(turns.c.model, turns.c.options, turns.c.owner),
-        *(turns.c.user_message_id, turns.c.message_id, sessions.c.session_id),
-    )
-    .join(sessions, sessions.c.pk == turns.c.session_pk)
-    .where(_IS_ACTIVE)
-    .order_by(turns.c.session_pk, turns.c.seq),
-    ActiveTurn,
-)
-"""Every turn that has not ended, session by session, in the order of their arrival."""
 
 
 def insert_turn(conn: sa.Connection, turn: Turn, values: TurnValues) -> None:
@@ -317,6 +288,20 @@ def session(conn: sa.Connection, pk: int) -> SessionRow:
     return _SESSION.one(conn, {"key": pk})
 
 
+def free_session(conn: sa.Connection, pk: int) -> SessionRow | None:
+    """A session, locked as by `session`; `None` if there is none, or another has locked it."""
+    return _FREE_SESSION.first(conn, {"key": pk})
+
+
+def session_of_turn(conn: sa.Connection, turn_id: str) -> SessionRow | None:
+    """The session of a turn, locked against other writers until the transaction ends.
+
+    Every transaction locks its session first, and reads of turns after that: so two of one session
+    come one after the other, and see what the other has done.
+    """
+    return _SESSION_OF_TURN.first(conn, {"turn": turn_id})
+
+
 def message_by_seq(conn: sa.Connection, *, session_pk: int, seq: int) -> TreeMessage | None:
     """A session's message by its number."""
     return _MESSAGE_BY_SEQ.first(conn, {"session": session_pk, "at_seq": seq})
@@ -358,7 +343,7 @@ def update_turn(conn: sa.Connection, turn_id: str, values: TurnValues) -> None:
 
 
 def turn(
-    row: TurnRow | TurnWithSession | ActiveTurn,
+    row: TurnRow | TurnWithSession,
     session_id: str,
     *,
     status: Status | None = None,

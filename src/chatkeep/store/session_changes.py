@@ -16,7 +16,7 @@ from chatkeep.store import branches, rows
 from chatkeep.store import sessions as stored
 from chatkeep.store.prepared import TypedSelect
 from chatkeep.store.search import index
-from chatkeep.store.tables import HIDDEN, SessionRow, SessionValues, messages, sessions
+from chatkeep.store.tables import HIDDEN, SessionRow, SessionValues, leases, messages, sessions
 
 
 class SessionChanges(TypedDict, total=False):
@@ -121,8 +121,23 @@ def settle_title(conn: sa.Connection, *, tenant: str, pk: int, title: str | None
     return session.session_id
 
 
+def claim_title(conn: sa.Connection, *, tenant: str, pk: int, owner: str) -> bool:
+    """Make a title a process's to make; false if another one makes it, or nobody needs to."""
+    session = _BY_KEY.first(conn, {"tenant": tenant, "key": pk})
+    if session is None or not session.title_pending:
+        return False
+    return stored.claim_title(conn, session, owner)
+
+
+def release_title(conn: sa.Connection, *, tenant: str, pk: int, owner: str) -> None:
+    """Let others make a session's title that a process could not make."""
+    session = _BY_KEY.first(conn, {"tenant": tenant, "key": pk})
+    if session is not None and session.title_owner == owner:
+        rows.update_session(conn, pk, {"title_owner": None})
+
+
 def untitled(conn: sa.Connection, *, limit: int) -> list[Untitled]:
-    """Sessions whose title call has not succeeded yet: every tenant's, its oldest first."""
+    """Sessions whose title nobody has made or makes: every tenant's, its oldest first."""
     return [
         Untitled(row.tenant_id, row.pk, row.content)
         for row in _UNTITLED.all(conn, {"limit": limit})
@@ -183,13 +198,17 @@ def _choose_branch(conn: sa.Connection, session: SessionRow, message_id: str, at
 _BY_KEY = TypedSelect(
     sa.select(sessions)
     .where(sessions.c.pk == sa.bindparam("key"), sessions.c.tenant_id == sa.bindparam("tenant"))
-    .with_for_update(),
+    .with_for_update(key_share=True),
     SessionRow,
 )
 _UNTITLED = TypedSelect(
     sa.select(sessions.c.tenant_id, sessions.c.pk, messages.c.content)
     .join(messages, sa.and_(messages.c.session_pk == sessions.c.pk, messages.c.seq == 1))
-    .where(sessions.c.tenant_id != HIDDEN, sessions.c.title_pending)
+    .where(
+        sessions.c.tenant_id != HIDDEN,
+        sessions.c.title_pending,
+        ~sa.exists().where(leases.c.owner == sessions.c.title_owner),
+    )
     .order_by(sessions.c.tenant_id, sessions.c.pk)
     .limit(sa.bindparam("limit", type_=sa.Integer)),
     FirstMessage,

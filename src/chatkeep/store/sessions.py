@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.model import Session, SessionFilter, SessionRecord, TitleSource
 from chatkeep.domain.times import rfc3339
-from chatkeep.store import rows, tenants
+from chatkeep.store import leases, rows, tenants
+from chatkeep.store.functions import LowerCase
 from chatkeep.store.page import Page
 from chatkeep.store.prepared import PreparedSelect, TypedSelect
 from chatkeep.store.search import index
@@ -47,9 +49,17 @@ class ListedSession(NamedTuple):
 _BY_ID = sa.select(sessions).where(
     sessions.c.tenant_id == sa.bindparam("tenant"), sessions.c.session_id == sa.bindparam("name")
 )
-_FIND = PreparedSelect(_BY_ID.with_for_update(), SessionRow)
+_FIND = PreparedSelect(_BY_ID.with_for_update(key_share=True), SessionRow)
 _READ = PreparedSelect(_BY_ID, SessionRow)
-_INSERT = sessions.insert()
+_NAME = (sessions.c.tenant_id, sessions.c.session_id)
+_INSERT = {
+    "sqlite": sqlite.insert(sessions)
+    .on_conflict_do_nothing(index_elements=_NAME)
+    .returning(sessions.c.pk),
+    "postgresql": postgresql.insert(sessions)
+    .on_conflict_do_nothing(index_elements=_NAME)
+    .returning(sessions.c.pk),
+}
 _BY_ACTIVITY = (sessions.c.updated_at.desc(), sessions.c.session_id.desc())
 _OF_TENANT = sessions.c.tenant_id == sa.bindparam("tenant")
 _LISTED = (
@@ -79,7 +89,17 @@ def find(conn: sa.Connection, *, tenant: str, session_id: str) -> SessionRow | N
     return _FIND.first(conn, {"tenant": tenant, "name": session_id})
 
 
-def create(conn: sa.Connection, *, tenant: str, session_id: str, title: str, at: int) -> SessionRow:
+def pk_of(conn: sa.Connection, *, tenant: str, session_id: str) -> int:
+    """The key of a tenant's session, which is not locked. Raises `SessionNotFound`."""
+    row = _READ.first(conn, {"tenant": tenant, "name": session_id})
+    if row is None:
+        raise SessionNotFound
+    return row.pk
+
+
+def create(
+    conn: sa.Connection, *, tenant: str, session_id: str, title: str, owner: str, at: int
+) -> SessionRow:
     """Create a session; if another writer was first, return that one.
 
     Raises `TenantNotFound`, if there is no such tenant.
@@ -89,6 +109,7 @@ def create(conn: sa.Connection, *, tenant: str, session_id: str, title: str, at:
         tenant: Whose session it is.
         session_id: Its id.
         title: Its provisional title.
+        owner: The process that makes the other title.
         at: The time, in microseconds since 1970.
 
     """
@@ -98,6 +119,7 @@ def create(conn: sa.Connection, *, tenant: str, session_id: str, title: str, at:
         "title": title,
         "title_source": TitleSource.PROVISIONAL.value,
         "title_pending": True,
+        "title_owner": owner,
         "last_seq": 0,
         "message_count": 0,
         "turn_count": 0,
@@ -105,19 +127,16 @@ def create(conn: sa.Connection, *, tenant: str, session_id: str, title: str, at:
         "updated_at": at,
     }
     tenants.ensure(conn, tenant=tenant, at=at)
-    try:
-        with conn.begin_nested():
-            insert(conn, values, tenant=tenant)
-    except sa.exc.IntegrityError:
-        pass  # two first posts met; the row read next is the one that won
+    # Where two first posts meet, the row that is read next is the one that won.
+    insert(conn, values, tenant=tenant)
     row = find(conn, tenant=tenant, session_id=session_id)
     if row is None:
         raise SessionNotFound
     return row
 
 
-def insert(conn: sa.Connection, values: SessionValues, *, tenant: str) -> int:
-    """Add a session's row, index its title, and return its key.
+def insert(conn: sa.Connection, values: SessionValues, *, tenant: str) -> int | None:
+    """Add a session's row, index its title, and return its key; `None` if its name is taken.
 
     Args:
         conn: The connection.
@@ -126,10 +145,21 @@ def insert(conn: sa.Connection, values: SessionValues, *, tenant: str) -> int:
 
     """
     key = index.title_key(conn, values["created_at"])
-    inserted = conn.execute(_INSERT, {**values, "search_key": key}).inserted_primary_key
-    pk = int(inserted[0]) if inserted is not None else 0
-    index.add(conn, [index.Entry(key, values["title"], tenant, pk, index.TITLE)])
+    inserts = _INSERT[conn.dialect.name].values(**values, search_key=key)
+    pk: int | None = conn.execute(inserts).scalar()
+    if pk is not None:
+        index.add(conn, [index.Entry(key, values["title"], tenant, pk, index.TITLE)])
     return pk
+
+
+def claim_title(conn: sa.Connection, session: SessionRow, owner: str) -> bool:
+    """Make a session's title a process's to make; false if another one that lives makes it."""
+    if session.title_owner == owner:
+        return True
+    if session.title_owner is not None and leases.is_alive(conn, owner=session.title_owner):
+        return False
+    rows.update_session(conn, session.pk, {"title_owner": owner})
+    return True
 
 
 def page(
@@ -217,8 +247,7 @@ def _criteria(only: SessionFilter) -> list[sa.ColumnElement[bool]]:
     if only.updated_since is not None:
         criteria.append(sessions.c.updated_at >= only.updated_since)
     if only.title is not None:
-        # `lower` knows all letters: see `database.py`.
-        folded = sa.func.lower(sessions.c.title)
+        folded = LowerCase(sessions.c.title)
         criteria.append(folded.contains(only.title.lower(), autoescape=True))
     return criteria
 

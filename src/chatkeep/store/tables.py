@@ -200,6 +200,7 @@ sessions = sa.Table(
     sa.Column("search_key", sa.BigInteger),
     sa.Column("temperature", sa.Float),
     sa.Column("max_tokens", sa.Integer),
+    sa.Column("title_owner", sa.Text),
     sa.UniqueConstraint("tenant_id", "session_id"),
     sa.CheckConstraint("length(session_id) BETWEEN 1 AND 255", name="session_id"),
     sa.CheckConstraint("title <> ''", name="title"),
@@ -246,6 +247,7 @@ class SessionRow(NamedTuple):
     search_key: int | None
     temperature: float | None
     max_tokens: int | None
+    title_owner: str | None
 
 
 class SessionValues(TypedDict, total=False):
@@ -271,6 +273,7 @@ class SessionValues(TypedDict, total=False):
     search_key: int | None
     temperature: float | None
     max_tokens: int | None
+    title_owner: str | None
 
 
 turns = sa.Table(
@@ -304,6 +307,7 @@ turns = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("started_at", sa.BigInteger),
     sa.Column("ended_at", sa.BigInteger),
+    sa.Column("stop", sa.Text),
     sa.UniqueConstraint("session_pk", "seq"),
     sa.UniqueConstraint("tenant_id", "idempotency_key"),
     sa.CheckConstraint("attempt >= 0", name="attempt"),
@@ -323,6 +327,12 @@ sa.Index(
     "uq_turns_running",
     turns.c.session_pk,
     unique=True,
+    sqlite_where=sa.text("status = 'running'"),
+    postgresql_where=sa.text("status = 'running'"),
+)
+sa.Index(
+    "ix_turns_owner",
+    turns.c.owner,
     sqlite_where=sa.text("status = 'running'"),
     postgresql_where=sa.text("status = 'running'"),
 )
@@ -383,6 +393,7 @@ class TurnRow(NamedTuple):
     created_at: int
     started_at: int | None
     ended_at: int | None
+    stop: str | None
 
 
 class TurnValues(TypedDict, total=False):
@@ -416,6 +427,7 @@ class TurnValues(TypedDict, total=False):
     created_at: int
     started_at: int | None
     ended_at: int | None
+    stop: str | None
 
 
 deleted_requests = sa.Table(
@@ -432,6 +444,11 @@ leases = sa.Table(
     sa.Column("owner", sa.Text, primary_key=True),
     sa.Column("beat", sa.BigInteger, nullable=False),
 )
+
+compatibility = sa.Table(
+    "compatibility", metadata, sa.Column("revision", sa.Text, primary_key=True)
+)
+"""The oldest revision whose program can use this schema too."""
 
 system_prompts = sa.Table(
     "system_prompts",

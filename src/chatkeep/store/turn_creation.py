@@ -27,6 +27,9 @@ from chatkeep.store.turns import (
     start_turn,
 )
 
+INTERRUPTED = "A newer message interrupted this turn."
+"""Why a turn is stopped by a message that does not want to wait for it."""
+
 QUEUE_RETRY_SECONDS = 5
 """After how long a client may try again whose session's queue is full."""
 
@@ -104,9 +107,13 @@ def create_turn(
         return duplicate
     target = _target(conn, tenant, session, request)
     if session is None:
-        title = make_title(request.message or "", at)
         session = sessions.create(
-            conn, tenant=tenant, session_id=request.session_id, title=title, at=at
+            conn,
+            tenant=tenant,
+            session_id=request.session_id,
+            title=make_title(request.message or "", at),
+            owner=runner.owner,
+            at=at,
         )
     queue = rows.queue_state(conn, session.pk)
     _check_queue(queue, session, request, max_queued)
@@ -125,23 +132,25 @@ def create_turn(
         regenerates=target.original.id if target.original else None,
         created_at=max(at, session.updated_at),
     )
+    if queue.running and request.on_busy is OnBusy.INTERRUPT:
+        rows.update_turn(conn, queue.running, {"stop": INTERRUPTED})
     if queue.running or queue.waiting:
         started = _enqueue(conn, session, turn, request.message, new, runner, queue)
     else:
         started = start_turn(conn, session, turn, request.message, new, runner)
         turn = started.turn
-    first_message = _first_message(conn, session, request.message)
+    first_message = _first_message(conn, session, request.message, runner.owner)
     is_new = session.turn_count == 0
     listed = sessions.listed(conn, tenant=tenant, pk=session.pk) if is_new else None
     return CreatedTurn(turn, session.pk, started, queue.running, listed, first_message)
 
 
-def cancel_queued(
+def cancel(
     conn: sa.Connection, *, tenant: str, turn_id: str, error_code: str, error_detail: str, at: int
 ) -> Status:
-    """Cancel a queued turn; any other is left as it is.
+    """Cancel a queued turn, and have one that runs stopped by whoever runs it.
 
-    Its message stays, and moves into the tree when the turn would have started.
+    The message of a queued one stays, and moves into the tree when the turn would have started.
 
     Args:
         conn: The connection.
@@ -158,8 +167,10 @@ def cancel_queued(
         TurnNotFound: The tenant has no such turn.
 
     """
+    # First its session: another process may be starting the turn.
+    session = rows.session_of_turn(conn, turn_id)
     row = rows.turn_of_tenant(conn, tenant=tenant, turn_id=turn_id)
-    if row is None:
+    if session is None or row is None:
         raise TurnNotFound
     if row.status == Status.QUEUED.value:
         rows.update_turn(
@@ -172,6 +183,8 @@ def cancel_queued(
                 "ended_at": max(at, row.created_at),
             },
         )
+    elif row.status == Status.RUNNING.value:
+        rows.update_turn(conn, turn_id, {"stop": error_detail})
     return Status(row.status)
 
 
@@ -252,9 +265,11 @@ def _queued_turn(
     )
 
 
-def _first_message(conn: sa.Connection, session: SessionRow, message: str | None) -> str | None:
-    """What the session's title is made from, if it has none of a model yet."""
-    if not session.title_pending:
+def _first_message(
+    conn: sa.Connection, session: SessionRow, message: str | None, owner: str
+) -> str | None:
+    """What the session's title is made from, if it has none of a model yet, and nobody makes it."""
+    if not session.title_pending or not sessions.claim_title(conn, session, owner):
         return None
     first = rows.message_by_seq(conn, session_pk=session.pk, seq=1)
     return message if first is None else first.content

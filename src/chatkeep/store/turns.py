@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from chatkeep.domain.model import Call, Completion, PromptMessage, Role, Status, SystemPrompts, Turn
 from chatkeep.store import messages, rows, usage
+from chatkeep.store.leases import Orphan
 from chatkeep.store.rows import RunningTurn, TreeMessage
 from chatkeep.store.tables import SessionRow, SessionValues, TurnRow, TurnValues
 
@@ -21,13 +22,15 @@ ROOT = 0
 class RunnerConfig:
     """Who runs turns, and with what, where neither the turn nor its session has anything set.
 
-    `owner` is the lease of the process; `context_messages` how many messages a model reads.
+    `owner` is the lease of the process; `context_messages` how many messages a model reads;
+    `starts_next` is false if turns that wait are left to others.
     """
 
     owner: str
     model: str
     system_prompts: SystemPrompts
     context_messages: int
+    starts_next: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,14 @@ class Ended:
 
     title: str
     following: StartedTurn | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExhaustedTurn:
+    """A turn that was taken over only to be ended; `stop` is why, if somebody has stopped it."""
+
+    turn: Turn
+    stop: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,87 +209,146 @@ def start_next_turn(
     return None
 
 
-def restart_turn(conn: sa.Connection, *, turn_id: str, runner: RunnerConfig) -> StartedTurn:
-    """Count another attempt of a running turn, and read again what its model is sent.
+def start_stalled(
+    conn: sa.Connection, *, session_pk: int, runner: RunnerConfig, at: int
+) -> StartedTurn | None:
+    """Start the turn that waits longest, if none of its session runs.
 
     Args:
         conn: The connection.
-        turn_id: A turn that is running.
-        runner: Who runs it from now on.
+        session_pk: The session. If another process is at work on it, it is left to that.
+        runner: Who runs the turn.
+        at: The time, in microseconds since 1970; the session's own if that is later.
 
     """
-    row = rows.BY_ID.one(conn, {"turn": turn_id})
-    session = rows.session(conn, row.session_pk)
+    session = rows.free_session(conn, session_pk)
+    if session is None or rows.queue_state(conn, session_pk).running is not None:
+        return None
+    return start_next_turn(conn, session_pk=session_pk, runner=runner, at=at)
+
+
+def take_over(
+    conn: sa.Connection, *, orphan: Orphan, runner: RunnerConfig, max_attempts: int
+) -> StartedTurn | ExhaustedTurn | None:
+    """Take a turn from an owner that is dead, and count another attempt of it.
+
+    Args:
+        conn: The connection.
+        orphan: The turn, as it was seen. If another process is at work on its session, or has taken
+            it, it is left to that.
+        runner: Who runs it from now on.
+        max_attempts: After so many it is not to run again.
+
+    Returns:
+        What the turn needs to run again, or that it is to be ended by its new owner.
+
+    """
+    session = rows.free_session(conn, orphan.session_pk)
+    row = rows.BY_ID.first(conn, {"turn": orphan.id})
+    if session is None or row is None or row.status != Status.RUNNING.value:
+        return None
+    if (row.owner, row.attempt) != (orphan.owner, orphan.attempt):
+        return None
+    if row.stop is not None or row.attempt >= max_attempts:
+        rows.update_turn(conn, row.id, {"owner": runner.owner})
+        return ExhaustedTurn(rows.turn(row, session.session_id), row.stop)
     turn = rows.turn(row, session.session_id, attempt=row.attempt + 1)
     user_message = _answered_message(conn, session, turn)
     context = _turn_context(conn, session, turn, runner)
-    rows.update_turn(conn, turn_id, {**context.values, "attempt": turn.attempt})
+    rows.update_turn(conn, row.id, {**context.values, "attempt": turn.attempt})
     return _started(conn, session, turn, user_message, context)
 
 
 def finish_turn(
-    conn: sa.Connection, *, turn_id: str, outcome: TurnEnd, runner: RunnerConfig, at: int
+    conn: sa.Connection,
+    *,
+    turn_id: str,
+    attempt: int,
+    outcome: TurnEnd,
+    runner: RunnerConfig,
+    at: int,
 ) -> Ended | None:
     """Finish a running turn and start the one that waits for it, all or nothing.
 
     Args:
         conn: The connection.
         turn_id: The turn.
+        attempt: Which attempt of it ended.
         outcome: How it ended; its text becomes the reply.
         runner: Who ran it, and runs the next.
         at: The time, in microseconds since 1970; the session's own if that is later.
 
     Returns:
         `None`, changing nothing, if the turn does not exist any more, has ended before, or belongs
-        to another runner by now.
+        to another runner or another attempt by now.
 
     """
+    session = rows.session_of_turn(conn, turn_id)
     row = rows.RUNNING.first(conn, {"turn": turn_id})
-    if row is None or row.status != Status.RUNNING.value or row.owner != runner.owner:
+    if session is None or row is None or not _is_of(row, runner, attempt):
         return None
-    at = max(at, row.updated_at)
-    _store_reply(conn, row, turn_id, outcome, at)
+    at = max(at, session.updated_at)
+    _store_reply(conn, session, row, turn_id, outcome, at)
+    _close_turn(conn, row, turn_id, outcome, at)
+    if not runner.starts_next:
+        return Ended(session.title, None)
+    return Ended(
+        session.title, start_next_turn(conn, session_pk=row.session_pk, runner=runner, at=at)
+    )
+
+
+def _close_turn(
+    conn: sa.Connection, row: RunningTurn, turn_id: str, outcome: TurnEnd, at: int
+) -> None:
+    """Store how a turn ended, and what it cost."""
     # A reply that is regenerated in vain leaves the status that the first gave its message.
     if row.regenerates is None or outcome.status is Status.COMPLETED:
         messages.set_status(
             conn, session_pk=row.session_pk, seq=row.user_seq, status=outcome.status
         )
-    rows.update_turn(
-        conn,
-        turn_id,
-        {
-            "status": outcome.status.value,
-            "input_tokens": outcome.completion.usage.input_tokens,
-            "output_tokens": outcome.completion.usage.output_tokens,
-            "finish_reason": outcome.completion.finish_reason,
-            "error_code": outcome.error_code,
-            "error_detail": outcome.error_detail,
-            "ended_at": at,
-        },
-    )
+    values: TurnValues = {
+        "status": outcome.status.value,
+        "input_tokens": outcome.completion.usage.input_tokens,
+        "output_tokens": outcome.completion.usage.output_tokens,
+        "finish_reason": outcome.completion.finish_reason,
+        "error_code": outcome.error_code,
+        "error_detail": outcome.error_detail,
+        "ended_at": at,
+    }
+    rows.update_turn(conn, turn_id, values)
     usage.add(
         conn,
-        tenant=row.turn_tenant,
+        tenant=row.tenant_id,
         session_pk=row.session_pk,
         turn_id=turn_id,
         made=outcome.calls,
         at=at,
     )
-    return Ended(row.title, start_next_turn(conn, session_pk=row.session_pk, runner=runner, at=at))
+
+
+def _is_of(row: RunningTurn, runner: RunnerConfig, attempt: int) -> bool:
+    """Whether a turn still runs for who ends it: another process may have taken it over."""
+    is_running = row.status == Status.RUNNING.value
+    return is_running and (row.owner, row.attempt) == (runner.owner, attempt)
 
 
 def _store_reply(
-    conn: sa.Connection, row: RunningTurn, turn_id: str, outcome: TurnEnd, at: int
+    conn: sa.Connection,
+    session: SessionRow,
+    row: RunningTurn,
+    turn_id: str,
+    outcome: TurnEnd,
+    at: int,
 ) -> None:
     """Store what a turn's model has written, if anything, and that its session was active."""
     if not outcome.text:
         # An end without text is activity too: what expires without any must not go at once.
         rows.update_session(conn, row.session_pk, {"updated_at": at})
         return
-    seq, depth = row.last_seq + 1, row.depth + 1
+    seq, depth = session.last_seq + 1, row.depth + 1
     messages.insert(
         conn,
-        tenant=row.tenant_id,
+        tenant=session.tenant_id,
         session_pk=row.session_pk,
         seq=seq,
         parent_seq=row.user_seq,

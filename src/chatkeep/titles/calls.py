@@ -10,6 +10,7 @@ from chatkeep.domain.errors import ChatError, ContextTooLong, ModelMisconfigured
 from chatkeep.domain.events import EventType, SessionTitled
 from chatkeep.domain.model import Call, CallKind, Prompt
 from chatkeep.domain.times import now
+from chatkeep.leases import LeaseKeeper
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
 from chatkeep.store import session_changes, usage
@@ -51,6 +52,7 @@ class TitleCalls:
         self,
         store: Store,
         providers: Providers,
+        leases: LeaseKeeper,
         notifications: Notifications,
         background: BackgroundTasks,
         settings: TitleSettings,
@@ -58,6 +60,7 @@ class TitleCalls:
         """Take the parts of the server that a title needs."""
         self._store = store
         self._providers = providers
+        self._leases = leases
         self._notifications = notifications
         self._background = background
         self._settings = settings
@@ -70,7 +73,8 @@ class TitleCalls:
     ) -> asyncio.Task[str | None] | None:
         """Start a session's title call unless one is under way; the task's result is the title.
 
-        Returns `None` while too many are under way: the session's next turn tries again.
+        The title must be this process's to make. Returns `None` while too many are under way: the
+        session's next turn tries again.
         """
         call = self._calls.get(session_pk)
         if call is None:
@@ -83,7 +87,7 @@ class TitleCalls:
         return call
 
     def resume(self) -> None:
-        """Try again, one by one, for the sessions that an earlier process left without a title."""
+        """Try again, one by one, for the sessions that a dead process has left without a title."""
         self._background.spawn(TASKS, self._resume())
 
     async def close(self) -> None:
@@ -92,6 +96,11 @@ class TitleCalls:
 
     async def _resume(self) -> None:
         for session in await self._store.read(session_changes.untitled, limit=RESUMED_AT_START):
+            owner = self._leases.owner
+            if not await self._store.write(
+                session_changes.claim_title, tenant=session.tenant, pk=session.pk, owner=owner
+            ):
+                continue
             call = self.start(session.tenant, session.pk, session.first_message)
             if call is not None:
                 await asyncio.wait({call})
@@ -104,6 +113,12 @@ class TitleCalls:
             if prompt is not None:
                 answer = await self._counted_answer(prompt, tenant, session_pk)
                 if answer is None:
+                    await self._store.write(
+                        session_changes.release_title,
+                        tenant=tenant,
+                        pk=session_pk,
+                        owner=self._leases.owner,
+                    )
                     return None
                 title = title_from_answer(answer, message)
             session_id = await self._store.write(

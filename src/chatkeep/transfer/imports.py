@@ -11,6 +11,7 @@ from chatkeep.domain.errors import Draining, InvalidRequest, Overloaded
 from chatkeep.domain.model import Caller
 from chatkeep.domain.records import Beginning
 from chatkeep.domain.times import now
+from chatkeep.leases import LeaseKeeper
 from chatkeep.notifications import Notifications
 from chatkeep.sessions.purge import Purge
 from chatkeep.store import imports
@@ -49,6 +50,7 @@ class ImportService:
         store: Store,
         purge: Purge,
         notifications: Notifications,
+        leases: LeaseKeeper,
         *,
         max_record_bytes: int,
         max_message_chars: int,
@@ -59,6 +61,7 @@ class ImportService:
             store: Where sessions are stored.
             purge: Removes what is left of sessions that were not imported completely.
             notifications: Where each imported session is announced.
+            leases: Whose this process is, for whoever finds what it has not finished.
             max_record_bytes: Bytes of a line, or of a conversation of another product.
             max_message_chars: Characters of a message: while a long one is indexed, all other
                 writes wait.
@@ -67,6 +70,7 @@ class ImportService:
         self._store = store
         self._purge = purge
         self._notifications = notifications
+        self._leases = leases
         self._limits = RecordLimits(max_record_bytes)
         self._max_message_chars = max_message_chars
         self._readers: set[ByteReader] = set()
@@ -133,6 +137,7 @@ class ImportService:
             self._notifications,
             caller.tenant,
             report,
+            owner=self._leases.owner,
             max_message_chars=self._max_message_chars,
             check=reader.check,
             new_ids=new_ids,

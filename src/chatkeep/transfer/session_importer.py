@@ -105,6 +105,7 @@ class SessionImporter:
         tenant: str,
         report: ImportReport,
         *,
+        owner: str,
         max_message_chars: int,
         check: Callable[[], None],
         new_ids: NewIds | None = None,
@@ -117,6 +118,7 @@ class SessionImporter:
             notifications: Where each imported session is announced.
             tenant: Whose sessions they become.
             report: What is added to.
+            owner: This process, by its lease: with that ends what it has not imported wholly.
             max_message_chars: Characters that a message may have.
             check: Called before each write; raises an error when nothing more may be written.
             new_ids: Replaces the ids of turns and messages; `None` keeps them.
@@ -127,6 +129,7 @@ class SessionImporter:
         self._notifications = notifications
         self._tenant = tenant
         self._report = report
+        self._owner = owner
         self._max_message_chars = max_message_chars
         self._check = check
         self._new_ids = new_ids
@@ -215,7 +218,9 @@ class SessionImporter:
         future = _future_times(line, latest)
         line = line.model_copy(update=future)
         try:
-            pk = await self._store.write(imports.begin, tenant=self._tenant, line=line)
+            pk = await self._store.write(
+                imports.begin, tenant=self._tenant, line=line, owner=self._owner
+            )
         except CannotImport as error:
             self._report.skip(line.session_id, str(error), number)
             self._is_skipping = True

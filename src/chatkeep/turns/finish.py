@@ -23,6 +23,7 @@ from chatkeep.store import turn_records, turns, usage
 from chatkeep.store.database import Store
 from chatkeep.store.turns import Ended, RunnerConfig, StartedTurn
 from chatkeep.turns.registry import TurnRegistry
+from chatkeep.turns.remote_turns import RemoteTurns
 from chatkeep.turns.stream import TurnStream
 
 logger = telemetry.logger("turns")
@@ -39,6 +40,8 @@ class RowState(Enum):
     """It says that the turn runs: `finish` stores the end."""
     CLOSED = auto()
     """It was ended by the transaction that cancelled the turn, or deleted its session."""
+    TAKEN = auto()
+    """It is another process's by now, or its session was deleted: the stream follows the row."""
     ELSEWHERE = auto()
     """It is not this process's to end: the turn is left to another process or the next start."""
 
@@ -69,10 +72,17 @@ class Outcome:
 class TurnFinisher:
     """Ends turns."""
 
-    def __init__(self, store: Store, registry: TurnRegistry, notifications: Notifications) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: TurnRegistry,
+        remote_turns: RemoteTurns,
+        notifications: Notifications,
+    ) -> None:
         """Take where ends are stored, and who learns of them."""
         self._store = store
         self._registry = registry
+        self._remote_turns = remote_turns
         self._notifications = notifications
 
     async def finish(
@@ -97,10 +107,13 @@ class TurnFinisher:
             if runner is None:
                 raise ValueError("an open row needs its runner")
             ended = await self._store_end(stream, outcome, text, runner)
-            if ended is None:
-                outcome = await self._outcome_of_lost_row(stream, outcome)
+        if outcome.row is RowState.TAKEN or (outcome.row is RowState.OPEN and ended is None):
+            outcome = await self._outcome_of_lost_row(stream, outcome)
+        if outcome.row is RowState.TAKEN:
+            self._remote_turns.follow(stream)
+            return None
         if ended is None:
-            self._registry.remove(stream)
+            self._forget(stream)
         turn = stream.turn
         ref = TurnRef(turn.turn_id, turn.session_id)
         error = outcome.error and outcome.error.as_outcome_of(ref)
@@ -111,24 +124,49 @@ class TurnFinisher:
         stream.end(_result(turn, outcome, text if ended is not None else "", title))
         if ended is None:
             stream.settle_title(None)
-        self._announce(stream, outcome)
+        self._announce(stream.tenant, turn.turn_id, turn.session_id, outcome, model=turn.model)
         if outcome.row is RowState.CLOSED and outcome.calls:
             await self._count(stream, outcome)
         return ended.following if ended is not None else None
 
-    def _announce(self, stream: TurnStream, outcome: Outcome) -> None:
-        turn, usage_ = stream.turn, outcome.completion.usage
+    def finish_queued(self, tenant: str, turn_id: str, session_id: str, error: ChatError) -> None:
+        """End a turn that has waited, whose row was closed by the transaction that cancelled it.
+
+        Args:
+            tenant: Whose turn it was.
+            turn_id: The turn.
+            session_id: Its session.
+            error: Why it was cancelled.
+
+        """
+        error = error.as_outcome_of(TurnRef(turn_id, session_id))
+        outcome = Outcome(error, row=RowState.CLOSED)
+        stream = self._registry.get(turn_id)
+        if stream is not None:
+            self._forget(stream)
+            stream.end(Failure(error, ""))
+            stream.settle_title(None)
+        self._announce(tenant, turn_id, session_id, outcome, model=None)
+
+    def _forget(self, stream: TurnStream) -> None:
+        self._registry.remove(stream)
+        self._remote_turns.release(stream.turn.turn_id)
+
+    def _announce(
+        self, tenant: str, turn_id: str, session_id: str, outcome: Outcome, *, model: str | None
+    ) -> None:
+        used = outcome.completion.usage
         logger.info(
             "turn_ended",
-            turn_id=turn.turn_id,
+            turn_id=turn_id,
             status=outcome.status.value,
-            model=turn.model,
+            model=model,
             error=outcome.error.code if outcome.error else None,
-            input_tokens=usage_.input_tokens,
-            output_tokens=usage_.output_tokens,
+            input_tokens=used.input_tokens,
+            output_tokens=used.output_tokens,
         )
-        ended = TurnEnded(turn.turn_id, turn.session_id, outcome.status)
-        self._notifications.publish(stream.tenant, EventType.TURN_ENDED, ended)
+        ended = TurnEnded(turn_id, session_id, outcome.status)
+        self._notifications.publish(tenant, EventType.TURN_ENDED, ended)
 
     async def _outcome_of_lost_row(self, stream: TurnStream, outcome: Outcome) -> Outcome:
         """What to make of a row that was not there to be ended, or not ours."""
@@ -143,8 +181,7 @@ class TurnFinisher:
             return replace(outcome, error=reason, row=RowState.CLOSED)
         except ChatError as failure:
             logger.warning("turn_not_read", turn_id=stream.turn.turn_id, code=failure.code)
-        error = outcome.error or InternalError("The turn was ended by another process.")
-        return replace(outcome, error=error, row=RowState.ELSEWHERE)
+        return replace(outcome, row=RowState.TAKEN)
 
     async def _count(self, stream: TurnStream, outcome: Outcome) -> None:
         """Count the calls of a turn whose session is deleted: its tokens were used."""
@@ -176,7 +213,12 @@ class TurnFinisher:
         for failures in itertools.count():
             try:
                 return await self._store.write(
-                    turns.finish_turn, turn_id=turn.turn_id, outcome=stored, runner=runner, at=now()
+                    turns.finish_turn,
+                    turn_id=turn.turn_id,
+                    attempt=turn.attempt,
+                    outcome=stored,
+                    runner=runner,
+                    at=now(),
                 )
             except (StoreUnavailable, Overloaded) as failure:
                 logger.error("turn_end_not_stored", turn_id=turn.turn_id, failures=failures + 1)

@@ -1,6 +1,6 @@
 """Runs turns: each in a task of its own, from its start to its end, followed by the next."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
@@ -9,6 +9,7 @@ from chatkeep.domain.errors import (
     Draining,
     InternalError,
     ModelTimedOut,
+    TurnCancelled,
     TurnInterrupted,
 )
 from chatkeep.domain.events import EventType
@@ -21,22 +22,27 @@ from chatkeep.domain.model import (
     Turn,
 )
 from chatkeep.domain.times import now
+from chatkeep.leases import LeaseKeeper
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers, estimated
-from chatkeep.store import turns
+from chatkeep.store import leases, turns
 from chatkeep.store.database import Store
-from chatkeep.store.leases import OrphanedTurn
+from chatkeep.store.leases import Orphan, Stalled
 from chatkeep.store.turns import RunnerConfig, StartedTurn
 from chatkeep.turns import context
 from chatkeep.turns.finish import Outcome, RowState, TurnFinisher
-from chatkeep.turns.recovery import LeaseKeeper
 from chatkeep.turns.registry import TurnRegistry
+from chatkeep.turns.remote_readers import RemoteReaders
+from chatkeep.turns.remote_turns import RemoteTurns
 from chatkeep.turns.stream import TurnStream, started_event
 
 logger = telemetry.logger("turns")
 
 TASKS = "turns"
 """The runs among the background tasks, and what must not be cut off before it has started one."""
+
+RECOVERED_AT_ONCE = 50
+"""Turns of dead processes that are looked at together."""
 
 MAX_ATTEMPTS = 3
 """How often a turn is run in all, when the process dies in the middle of it."""
@@ -73,8 +79,10 @@ class TurnRunner:
         self,
         store: Store,
         providers: Providers,
-        leases: LeaseKeeper,
+        keeper: LeaseKeeper,
         registry: TurnRegistry,
+        remote_turns: RemoteTurns,
+        remote_readers: RemoteReaders,
         finisher: TurnFinisher,
         notifications: Notifications,
         background: BackgroundTasks,
@@ -83,57 +91,67 @@ class TurnRunner:
         """Take the parts of the server that a run needs."""
         self._store = store
         self._providers = providers
-        self._leases = leases
+        self._leases = keeper
         self._registry = registry
+        self._remote_turns = remote_turns
+        self._remote_readers = remote_readers
         self._finisher = finisher
         self._notifications = notifications
         self._background = background
         self._settings = settings
+        self._is_closing = False
 
     @property
     def runner(self) -> RunnerConfig:
         """Who runs turns from now on, and with what by default."""
         settings, model = self._settings, self._providers.default
         return RunnerConfig(
-            self._leases.owner, model, settings.system_prompts, settings.context_messages
+            *(self._leases.owner, model, settings.system_prompts, settings.context_messages),
+            # Whoever stops leaves them to the other processes, if there may be any.
+            starts_next=not self._is_closing or self._store.is_exclusive,
         )
 
-    def start(self, started: StartedTurn, tenant: str) -> TurnStream:
-        """Run a turn that has been started in the database."""
+    def start(self, started: StartedTurn, tenant: str, *, has_waited: bool = False) -> TurnStream:
+        """Run a turn that has been started in the database.
+
+        Args:
+            started: The turn.
+            tenant: Whose turn it is.
+            has_waited: Whether others may have known of it before.
+
+        """
         stream = self._registry.open(started.turn, tenant)
+        self._remote_turns.release(started.turn.turn_id)
         stream.set_running(started.turn)
+        self._remote_readers.add(stream, has_waited=has_waited)
         self._notifications.publish(tenant, EventType.TURN_STARTED, started_event(started.turn))
         self._background.spawn(TASKS, self._run(stream, started, self.runner))
         return stream
 
-    async def recover(self, orphans: list[OrphanedTurn]) -> None:
-        """Go on with turns of a dead process: run them again, or end those that failed too often.
+    async def recover(self) -> None:
+        """Take over, turn by turn, what no living process runs; run it again or end it.
 
-        Each has its stream at once, so that its readers are served. In a session where one runs,
-        the others wait for it.
+        Other processes may do the same: of each turn, one becomes the owner.
         """
-        for orphan in orphans:
-            self._registry.open(orphan.turn, orphan.tenant)
-        busy = {orphan.session_pk for orphan in orphans if orphan.turn.status is Status.RUNNING}
-        for orphan in orphans:
-            if orphan.turn.status is Status.RUNNING:
-                await self._retry(orphan)
-            elif orphan.session_pk not in busy:
-                busy.add(orphan.session_pk)
-                started = await self._store.write(
-                    turns.start_next_turn,
-                    session_pk=orphan.session_pk,
-                    runner=self.runner,
-                    at=now(),
-                )
-                if started is not None:
-                    self.start(started, orphan.tenant)
+        is_more = True
+        while is_more:
+            orphans = await self._store.read(leases.orphans, limit=RECOVERED_AT_ONCE)
+            taken = [
+                await self.take_over(orphan)
+                for orphan in orphans
+                # What this process still runs, though its lease was ended, it ends as lost.
+                if not self._remote_readers.is_running(orphan.id)
+            ]
+            stalled = await self._store.read(leases.stalled, limit=RECOVERED_AT_ONCE)
+            taken += [await self._start_stalled(session) for session in stalled]
+            is_more = any(taken)
 
     async def close(self, drain_seconds: float) -> None:
         """Wait at most `drain_seconds` for running turns; leave the rest to the next start.
 
         Clients that still wait then get `Draining`.
         """
+        self._is_closing = True
         logger.info("draining", turns=len(self._registry), seconds=drain_seconds)
         for stream in self._registry:
             stream.comment("The server is stopping. Resume from the last event when it is back.")
@@ -146,30 +164,47 @@ class TurnRunner:
             )
             await self._finisher.finish(stream, Outcome(draining, row=RowState.ELSEWHERE))
 
-    async def _retry(self, orphan: OrphanedTurn) -> None:
-        turn = orphan.turn
-        logger.warning("turn_taken_up", turn_id=turn.turn_id, attempt=turn.attempt)
-        if turn.attempt < MAX_ATTEMPTS:
-            started = await self._store.write(
-                turns.restart_turn, turn_id=turn.turn_id, runner=self.runner
-            )
-            self.start(started, orphan.tenant)
-            return
-        stream = self._registry.open(turn, orphan.tenant)
+    async def take_over(self, orphan: Orphan) -> bool:
+        """Make an orphan this process's. False if another was faster."""
+        runner = self.runner
+        taken = await self._store.write(
+            turns.take_over, orphan=orphan, runner=runner, max_attempts=MAX_ATTEMPTS
+        )
+        if taken is None:
+            return False
+        turn = taken.turn
+        logger.warning("turn_taken_over", turn_id=turn.turn_id, attempt=turn.attempt)
+        if isinstance(taken, StartedTurn):
+            self.start(taken, orphan.tenant_id, has_waited=True)
+            return True
+        stream = self._registry.open(turn, orphan.tenant_id)
         calls = _interrupted_calls(turn, turn.attempt, input_tokens=0)
-        outcome = Outcome(TurnInterrupted(), calls=calls)
-        await self._finish(stream, outcome, self.runner)
+        error = TurnInterrupted() if taken.stop is None else TurnCancelled(taken.stop)
+        ending = self._finish(stream, Outcome(error, calls=calls), runner)
+        self._background.spawn(TASKS, ending)
+        return True
+
+    async def _start_stalled(self, session: Stalled) -> bool:
+        """Start what waits in a session for nobody. False if another process was faster."""
+        started = await self._store.write(
+            turns.start_stalled, session_pk=session.session_pk, runner=self.runner, at=now()
+        )
+        if started is not None:
+            self.start(started, session.tenant_id, has_waited=True)
+        return started is not None
 
     async def _run(self, stream: TurnStream, started: StartedTurn, runner: RunnerConfig) -> None:
         with telemetry.bound(turn_id=started.turn.turn_id):
-            outcome = await self._answer(stream, started)
             try:
+                outcome = await self._answer(stream, started)
                 await self._finish(stream, outcome, runner)
             except Exception:
                 # Waiting clients must get an answer; the next start ends the turn.
                 logger.exception("turn_not_ended")
                 crashed = Outcome(InternalError(), row=RowState.ELSEWHERE)
                 await self._finisher.finish(stream, crashed)
+            finally:
+                await self._remote_readers.remove(stream, started.turn.attempt)
 
     async def _answer(self, stream: TurnStream, started: StartedTurn) -> Outcome:
         """Ask the model, and say how that ended: the same way whether it answered or not."""
@@ -198,13 +233,19 @@ class TurnRunner:
         except Exception:
             logger.exception("turn_crashed")
             error = InternalError()
-        return Outcome(error, completion, tuple(calls))
+        row = RowState.TAKEN if stream.is_lost else RowState.OPEN
+        return Outcome(error, completion, tuple(calls), row)
 
     async def _finish(self, stream: TurnStream, outcome: Outcome, runner: RunnerConfig) -> None:
         """End a turn, start the next, and keep the stream until its title is there."""
+        attempt = stream.attempt
+        runner = replace(runner, starts_next=self.runner.starts_next)
         following = await self._finisher.finish(stream, outcome, runner)
         if following is not None:
-            self.start(following, stream.tenant)
+            self.start(following, stream.tenant, has_waited=True)
+        await self._remote_readers.remove(stream, attempt)
+        if self._remote_turns.is_followed(stream.turn.turn_id):
+            return
         if stream.has_ended:
             await stream.wait_closed(self._settings.title_wait)
         stream.settle_title(None)

@@ -8,18 +8,15 @@ from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import (
     Draining,
     Overloaded,
-    StoreUnavailable,
     TooLarge,
     TurnCancelled,
     TurnRef,
 )
-from chatkeep.domain.events import EventType, Failure, TurnQueued
+from chatkeep.domain.events import EventType, TurnQueued
 from chatkeep.domain.model import (
     Caller,
-    Completion,
     OnBusy,
     Receipt,
-    Reply,
     Scope,
     SentMessage,
     SessionDefaults,
@@ -33,17 +30,17 @@ from chatkeep.providers import Providers
 from chatkeep.store import turn_creation, turn_records
 from chatkeep.store.database import Store
 from chatkeep.store.idempotency import DuplicateRequest
+from chatkeep.store.turn_creation import INTERRUPTED
 from chatkeep.titles import provisional_title
 from chatkeep.titles.calls import TitleCalls
-from chatkeep.turns.finish import Outcome, RowState, TurnFinisher
+from chatkeep.turns.finish import TurnFinisher
 from chatkeep.turns.registry import TurnRegistry
+from chatkeep.turns.remote_readers import RemoteReaders
+from chatkeep.turns.remote_turns import RemoteTurns, result
 from chatkeep.turns.runner import TASKS, TurnRunner, TurnSettings
 from chatkeep.turns.stream import TurnStream, stored_stream
 
 BUSY_RETRY_SECONDS = 5
-
-FIND_SECONDS = 1.75
-"""How long a turn that is stored, and not ended, may take to become active in this process."""
 
 CANCEL_SECONDS = 30
 """How long a cancelled turn may take to be stored as such."""
@@ -66,6 +63,8 @@ class TurnService:
         providers: Providers,
         titles: TitleCalls,
         registry: TurnRegistry,
+        remote_turns: RemoteTurns,
+        remote_readers: RemoteReaders,
         runner: TurnRunner,
         finisher: TurnFinisher,
         notifications: Notifications,
@@ -77,6 +76,8 @@ class TurnService:
         self._providers = providers
         self._titles = titles
         self._registry = registry
+        self._remote_turns = remote_turns
+        self._remote_readers = remote_readers
         self._runner = runner
         self._finisher = finisher
         self._notifications = notifications
@@ -131,9 +132,10 @@ class TurnService:
     async def find_stream(self, caller: Caller, turn_id: str) -> TurnStream:
         """The stream of a turn: the active one, or one made from the rows of a turn that has ended.
 
+        One that another process runs, or nobody yet, is fed from the database.
+
         Raises:
             TurnNotFound: There is no such turn.
-            StoreUnavailable: The turn has not ended, and is not active in this process.
             Draining: The server is stopping.
 
         """
@@ -141,27 +143,20 @@ class TurnService:
         if stream is not None and stream.tenant == caller.tenant:
             return stream
         stored = await self._read(caller, turn_id)
-        if not stored.record.status.is_end:
-            # It was stored a moment ago, or a dead process has left it and it is being recovered.
-            seconds = FIND_SECONDS if self._is_accepting else 0
-            stream = await self._registry.wait(turn_id, seconds)
-            if stream is not None:
-                return stream
-            stored = await self._read(caller, turn_id)
         if stored.record.status.is_end:
             return stored_stream(
                 stored.turn,
                 caller.tenant,
                 text=stored.reply,
-                end=_result(stored),
+                end=result(stored),
                 title=stored.title if stored.is_titled else None,
             )
-        turn = TurnRef(turn_id)
         if not self._is_accepting:
-            raise Draining(retry_after=BUSY_RETRY_SECONDS, turn=turn)
-        raise StoreUnavailable(
-            "No server is running this turn right now.", retry_after=BUSY_RETRY_SECONDS, turn=turn
-        )
+            raise Draining(retry_after=BUSY_RETRY_SECONDS, turn=TurnRef(turn_id))
+        stream = self._registry.open(stored.turn, caller.tenant)
+        if not self._remote_readers.is_running(turn_id):
+            self._remote_turns.follow(stream)
+        return stream
 
     async def read_turn(self, caller: Caller, turn_id: str) -> TurnRecord:
         """A turn as it is stored. Raises `TurnNotFound`."""
@@ -174,20 +169,29 @@ class TurnService:
         """
         reason = TurnCancelled()
         status_before = await self._store.write(
-            turn_creation.cancel_queued,
+            turn_creation.cancel,
             tenant=caller.tenant,
             turn_id=turn_id,
             error_code=reason.code,
             error_detail=reason.detail,
             at=now(),
         )
-        stream = self._registry.get(turn_id)
-        if stream is not None and status_before is Status.QUEUED:
-            await self._finisher.finish(stream, Outcome(reason, row=RowState.CLOSED))
-        elif stream is not None and status_before is Status.RUNNING:
+        if status_before is Status.RUNNING:
+            await self._stop(caller, turn_id, reason)
+        record = await self.read_turn(caller, turn_id)
+        if status_before is Status.QUEUED:
+            self._finisher.finish_queued(caller.tenant, turn_id, record.session_id, reason)
+            await self._remote_readers.signal_others(turn_id)
+        return record
+
+    async def _stop(self, caller: Caller, turn_id: str, reason: TurnCancelled) -> None:
+        """Stop a turn that runs, here or elsewhere, and wait a while until its end is stored."""
+        stream = await self.find_stream(caller, turn_id)
+        if self._remote_readers.is_running(turn_id):
             stream.stop(reason)
-            await stream.wait_ended(CANCEL_SECONDS)
-        return await self.read_turn(caller, turn_id)
+        else:
+            await self._remote_readers.signal_others(turn_id)
+        await stream.wait_ended(CANCEL_SECONDS)
 
     async def read_receipt(self, caller: Caller, turn_id: str) -> Receipt:
         """What a turn's model was sent, and what not. Raises as `store.turn_records.receipt`."""
@@ -228,14 +232,20 @@ class TurnService:
             if call is not None:
                 _announce_title(call, stream, awaited=created.new_session is not None)
         if created.started is not None:
-            self._runner.start(created.started, caller.tenant)
-        else:
+            has_waited = created.started.turn.turn_id != turn.turn_id
+            self._runner.start(created.started, caller.tenant, has_waited=has_waited)
+        if not self._remote_readers.is_running(turn.turn_id):
+            if not self._store.is_exclusive:
+                # Whoever ends the turn before it begins it.
+                self._remote_turns.follow(stream)
             queued = TurnQueued(turn.turn_id, turn.session_id)
             self._notifications.publish(caller.tenant, EventType.TURN_QUEUED, queued)
         if created.running is not None and request.on_busy is OnBusy.INTERRUPT:
             running = self._registry.get(created.running)
-            if running is not None:
-                running.stop(TurnCancelled("A newer message interrupted this turn."))
+            if running is not None and self._remote_readers.is_running(created.running):
+                running.stop(TurnCancelled(INTERRUPTED))
+            else:
+                self._background.spawn(TASKS, self._remote_readers.signal_others(created.running))
         return stream
 
 
@@ -252,11 +262,3 @@ def _announce_title(call: "asyncio.Task[str | None]", stream: TurnStream, *, awa
     if awaited:
         stream.await_title()
     call.add_done_callback(settle)
-
-
-def _result(stored: turn_records.StoredTurn) -> Reply | Failure:
-    """How a turn ended, as its stream said then."""
-    if stored.failure is not None:
-        return Failure(stored.failure, stored.reply)
-    completion = Completion(stored.record.usage, stored.record.finish_reason)
-    return Reply.to(stored.turn, text=stored.reply, title=stored.title, completion=completion)

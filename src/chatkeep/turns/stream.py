@@ -37,7 +37,8 @@ class TurnStream:
 
     __slots__ = (
         "__weakref__", "_awaits_title", "_blank", "_comment", "_detached", "_detaches_streams",
-        "_end", "_stop_reason", "_text", "_time_limit", "_title", "_waiters", "tenant", "turn",
+        "_end", "_is_lost", "_stop_reason", "_text", "_time_limit", "_title",
+        "_waiters", "tenant", "turn",
     )  # fmt: skip
 
     def __init__(self, turn: Turn, tenant: str) -> None:
@@ -46,6 +47,7 @@ class TurnStream:
         self.tenant = tenant
         self._comment = ""
         self._stop_reason: ChatError | None = None
+        self._is_lost = False
         self._text = TextBuffer()
         self._blank: list[str] = []
         self._title: str | None = None
@@ -81,9 +83,38 @@ class TurnStream:
         """Why the run was stopped from outside; `None` if it was not."""
         return self._stop_reason
 
+    @property
+    def reached(self) -> tuple[int, int]:
+        """The attempt that the text is of, and how many characters there are."""
+        return self.attempt, self._text.length
+
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody waits for what comes next."""
+        return bool(self._waiters)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the run was stopped because another process runs the turn, or nobody."""
+        return self._is_lost
+
     def set_running(self, turn: Turn) -> None:
-        """Replace the queued turn by the same turn with its running attempt."""
+        """Replace the turn by the same turn with another attempt: the text of the last is void."""
+        if max(1, turn.attempt) != self.attempt:
+            self._text = TextBuffer()
+            self._blank.clear()
+        self._is_lost = False
         self.turn = turn
+        self._wake()
+
+    def text_since(self, offset: int) -> str:
+        """The text after so many characters."""
+        return self._text.since(offset, self._text.length)
+
+    def append_rest(self, text: str) -> None:
+        """Add what the reply has beyond the text so far, if it begins with that."""
+        if text.startswith(self.text) and len(text) > self._text.length:
+            self.append(text[self._text.length :])
 
     def append(self, text: str) -> None:
         """Add a piece of the reply, as the model has just sent it."""
@@ -134,13 +165,21 @@ class TurnStream:
     def stop(self, reason: ChatError) -> None:
         """Stop the run. The first reason counts; the turn ends once the runner has stored it."""
         self._stop_reason = self._stop_reason or reason
+        self._stop_run()
+
+    def lose(self) -> None:
+        """Stop the run, because the turn is not this process's any more."""
+        self._is_lost = True
+        self._stop_run()
+
+    def _stop_run(self) -> None:
         if self._time_limit is not None:
             with contextlib.suppress(RuntimeError):  # the run has just ended
                 self._time_limit.reschedule(asyncio.get_running_loop().time())
 
     def time_limit(self, seconds: float) -> asyncio.Timeout:
         """A context for the run, which raises `TimeoutError` after `seconds` or on `stop`."""
-        self._time_limit = asyncio.timeout(0 if self._stop_reason else seconds)
+        self._time_limit = asyncio.timeout(0 if self._stop_reason or self._is_lost else seconds)
         return self._time_limit
 
     async def result(self, *, title: bool) -> Reply:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 
-BLOCK_PIECES = 16
+BLOCK_CHUNKS = 16
 """Pieces that are joined, for a small string takes ten times the memory of its text."""
 
 
@@ -27,7 +27,7 @@ class TextBuffer:
         """Add a piece."""
         self.length += len(piece)
         self._pieces.append(piece)
-        if len(self._pieces) == BLOCK_PIECES:
+        if len(self._pieces) == BLOCK_CHUNKS:
             self._blocks.append("".join(self._pieces))
             self._ends.append(self.length)
             self._pieces.clear()

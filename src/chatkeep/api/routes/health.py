@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from chatkeep.api import problems
 from chatkeep.api.dependencies import StoreOf, TurnsOf
 from chatkeep.domain.errors import Draining, StoreUnavailable
-from chatkeep.store.migrations import is_current
+from chatkeep.store.migrations import is_usable
 
 RETRY_SECONDS = 5
 
@@ -29,7 +29,7 @@ async def readyz(turns: TurnsOf, store: StoreOf) -> dict[str, str]:
     """
     if not turns.is_accepting:
         raise Draining(retry_after=RETRY_SECONDS)
-    if not await store.read(is_current):
+    if not await store.read(is_usable):
         raise StoreUnavailable("The database's schema is not current.", retry_after=RETRY_SECONDS)
     await store.try_write()
     return {"status": "ready"}

@@ -8,7 +8,7 @@ from chatkeep.api import paging, problems
 from chatkeep.api.dependencies import CallerOf, StoreOf
 from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
-from chatkeep.domain.errors import InvalidRequest, SessionNotFound
+from chatkeep.domain.errors import InvalidRequest
 from chatkeep.domain.model import Role, SearchHit
 from chatkeep.store import sessions
 from chatkeep.store.database import Store
@@ -92,10 +92,7 @@ async def _session_pk(store: Store, tenant: str, session_id: str | None) -> int 
     """The key of the session to search in; `None` for all. Raises `SessionNotFound`."""
     if session_id is None:
         return None
-    row = await store.read(sessions.find, tenant=tenant, session_id=session_id)
-    if row is None:
-        raise SessionNotFound
-    return row.pk
+    return await store.read(sessions.pk_of, tenant=tenant, session_id=session_id)
 
 
 def _encode(cursor: hits.SearchCursor) -> str:

@@ -24,7 +24,8 @@ def local_server(settings: Settings, *, answers: bool) -> Iterator[Holder]:
 
     """
     try:
-        holder = find_holder(database_path(settings))
+        # At PostgreSQL a command is one more process beside the servers.
+        holder = None if settings.uses_postgres else find_holder(database_path(settings))
     except StoreUnavailable as error:
         raise CommandError(error.detail) from None
     if holder is not None and holder.address:
@@ -40,5 +41,9 @@ def local_server(settings: Settings, *, answers: bool) -> Iterator[Holder]:
 
 
 def database_path(settings: Settings) -> Path:
-    """Return the file of the local database."""
+    """Return the file of the local database. Raises `CommandError` if it is in no file."""
+    if settings.uses_postgres:
+        raise CommandError(
+            "The database is PostgreSQL: use pg_dump and pg_restore, which come with it."
+        )
     return database_file(settings.database)

@@ -15,8 +15,8 @@ from chatkeep.domain.times import rfc3339
 from chatkeep.store.page import Page
 from chatkeep.store.prepared import TypedSelect
 from chatkeep.store.search import active_runs
-from chatkeep.store.search.index import NEAR, TITLE, tenant_word
-from chatkeep.store.search.query import READ_CHARS, Finder, Term, match_expression
+from chatkeep.store.search.index import TITLE, first_key, newest_keys, tenant_word
+from chatkeep.store.search.query import READ_CHARS, Finder, Term
 from chatkeep.store.tables import messages, sessions
 
 WINDOW = 200
@@ -26,8 +26,8 @@ TITLE_WEIGHT = 2.0
 """How much more a word counts in a title than in a message."""
 
 _NEVER = 2**62
-_SHIFTED = 16 * NEAR
-"""Milliseconds that a key may be after its time: what is read by key is compared by time too."""
+_SHIFTED = 16_000_000
+"""Microseconds that a key may be after its time: what is read by key is compared by time too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,20 +187,16 @@ def _newest_keys(
     conn: sa.Connection, tenant: str, query: Query, before: int, *, titles: bool
 ) -> Sequence[int]:
     """The keys of the newest matches before a key, newest first."""
-    since = 0 if query.since is None else query.since // 1_000 * 2
-    until = _NEVER if query.until is None else (query.until // 1_000 + _SHIFTED) * 2
+    since = 0 if query.since is None else first_key(conn, query.since)
+    until = _NEVER if query.until is None else first_key(conn, query.until + _SHIFTED)
     if not query.terms or before == 0:
         return []
-    kinds = [TITLE] if titles else list(query.roles)
-    filters = [tenant_word(tenant)]
-    if kinds:
-        filters.append(f"({' OR '.join(f'r{kind}' for kind in kinds)})")
+    scope = [tenant_word(tenant)]
     if query.session_pk is not None:
-        filters.append(f"s{query.session_pk}")
-    terms = [match_expression(term) for term in query.terms]
-    match = " AND ".join([*terms, f"scope : ({' AND '.join(filters)})"])
-    params = {"match": match, "since": since, "before": min(before, until), "limit": WINDOW}
-    return conn.scalars(_NEWEST, params | {"titles": int(titles)}).all()
+        scope.append(f"s{query.session_pk}")
+    params = {"since": since, "before": min(before, until), "limit": WINDOW, "titles": int(titles)}
+    kinds = [TITLE] if titles else list(query.roles)
+    return newest_keys(conn, query.terms, scope, kinds, params)
 
 
 def _search_hits(conn: sa.Connection, hits: Sequence[_Hit], finder: Finder) -> list[SearchHit]:
@@ -239,10 +235,6 @@ def _message_hit(row: MessageMatch, finder: Finder, runs: Sequence[range]) -> Se
     )
 
 
-_NEWEST = sa.text(
-    "SELECT rowid FROM search WHERE search MATCH :match AND rowid >= :since AND rowid < :before "
-    "AND rowid % 2 = :titles ORDER BY rowid DESC LIMIT :limit"
-)
 # In a function, so that many keys do not make a planner go through all of a tenant's sessions.
 _OF_TENANT = sa.func.coalesce(sessions.c.tenant_id, "") == sa.bindparam("tenant")
 _MESSAGES = TypedSelect(

@@ -1,9 +1,8 @@
 """The index of full-text search: what goes into it, and how it is taken out again.
 
-The one module that is written for one database: SQLite's FTS5. The index stores no text of its own.
-A row's number is its time in milliseconds, doubled, and one more for a title: so the newest come
-first by themselves, and a stretch of time is a stretch of rows. Its `scope` has a word each for
-the tenant, the session and the role.
+The index stores no text of its own. An entry's key begins with its time, and is odd for a title: so
+the newest come first by themselves, and a stretch of time is a stretch of keys. Its scope has a
+word each for the tenant, the session and the role.
 """
 
 import random
@@ -13,18 +12,19 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from chatkeep.store.prepared import PreparedSelect, PreparedStatement
-from chatkeep.store.search.query import index_text
+from chatkeep.store.prepared import PreparedSelect
+from chatkeep.store.search import fts5, tsvector
+from chatkeep.store.search.query import Term
 from chatkeep.store.tables import messages, sessions
-
-MERGED_PAGES = 500
-"""Pages of the index that one step of `optimize_index` writes: some 30 ms of work."""
 
 TITLE = "title"
 """The kind of an entry that is a session's title."""
 
 NEAR = 1_000
-"""Milliseconds after its time within which the first other keys of an entry are tried."""
+"""How many of the keys of a kind, from its time on, an entry tries first."""
+
+MICROSECOND_BITS = 10
+"""Bits of a key below its time, where others choose one at the same time and are not seen."""
 
 
 class Entry(NamedTuple):
@@ -36,95 +36,82 @@ class Entry(NamedTuple):
     session_pk: int
     kind: str
 
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The words of its tenant, its session and its kind."""
+        return (tenant_word(self.tenant), f"s{self.session_pk}", f"r{self.kind}")
+
 
 class _Key(NamedTuple):
     search_key: int
 
 
-def create(conn: sa.Connection) -> None:
-    """Make the index."""
-    conn.exec_driver_sql(
-        "CREATE VIRTUAL TABLE search USING fts5(body, scope, content='', columnsize=0, "
-        "tokenize=\"unicode61 remove_diacritics 2 categories 'L* N* M* Co'\")"
-    )
+def first_key(conn: sa.Connection, at: int) -> int:
+    """The first key of a time, in microseconds since 1970."""
+    return at << MICROSECOND_BITS if _is_postgres(conn) else at // 1_000 * 2
 
 
 def message_key(conn: sa.Connection, at: int) -> int:
     """A free key for a message of this time, in microseconds since 1970."""
-    return _free_key(conn, _MESSAGE_KEY, at // 1_000 * 2)
+    return _free_key(conn, _MESSAGE_KEY, first_key(conn, at))
 
 
 def title_key(conn: sa.Connection, at: int) -> int:
     """A free key for the title of a session that was created then, in microseconds since 1970."""
-    return _free_key(conn, _TITLE_KEY, at // 1_000 * 2 + 1)
+    return _free_key(conn, _TITLE_KEY, first_key(conn, at) + 1)
 
 
 def add(conn: sa.Connection, entries: Sequence[Entry]) -> None:
     """Index texts."""
-    _run_for_each(conn, _ADD, entries)
+    work = tsvector.add if _is_postgres(conn) else fts5.add
+    for entry in entries:
+        work(conn, entry.key, entry.text, entry.scope)
 
 
 def remove(conn: sa.Connection, entries: Sequence[Entry]) -> None:
     """Take texts out of the index; each entry must be as it was when it was added."""
-    _run_for_each(conn, _REMOVE, entries)
+    work = tsvector.remove if _is_postgres(conn) else fts5.remove
+    for entry in entries:
+        work(conn, entry.key, entry.text, entry.scope)
+
+
+def newest_keys(
+    conn: sa.Connection,
+    terms: Sequence[Term],
+    scope: Sequence[str],
+    kinds: Sequence[str],
+    params: dict[str, int],
+) -> Sequence[int]:
+    """The newest keys of entries with all terms: see `fts5.newest`."""
+    work = tsvector.newest if _is_postgres(conn) else fts5.newest
+    return work(conn, terms, scope, [f"r{kind}" for kind in kinds], params)
 
 
 def optimize_index(conn: sa.Connection, *, is_first: bool) -> bool:
-    """Do one step of merging the index, after which what was removed is nowhere in it.
-
-    FTS5 merges its segments into one, without what was removed, when it gets a negative number of
-    pages, and continues with a positive one.
-
-    Args:
-        conn: The connection.
-        is_first: True to begin a merge, false to continue it.
-
-    Returns:
-        True if there is more to do.
-
-    """
-    before = _total_changes(conn)
-    conn.execute(_MERGE, {"pages": -MERGED_PAGES if is_first else MERGED_PAGES})
-    return is_first or _total_changes(conn) - before >= 2
+    """Do one step of cleaning the index; true if there is more to do. See `fts5.optimize`."""
+    work = tsvector.optimize if _is_postgres(conn) else fts5.optimize
+    return work(conn, is_first=is_first)
 
 
 def tenant_word(tenant: str) -> str:
-    """The word of a tenant in the column `scope`."""
+    """The word of a tenant in the scope of an entry."""
     return "t" + blake2b(tenant.encode(), digest_size=8).hexdigest()
+
+
+def _is_postgres(conn: sa.Connection) -> bool:
+    return bool(conn.dialect.name == "postgresql")
 
 
 def _free_key(conn: sa.Connection, same_key: PreparedSelect[_Key], wanted: int) -> int:
     key, within = wanted, NEAR
+    if _is_postgres(conn):
+        key += 2 * random.getrandbits(MICROSECOND_BITS - 1)
     while same_key.first(conn, {"wanted": key}) is not None:
         # Somewhere near: many messages of an import may claim the same second.
         key, within = wanted + 2 * random.randrange(within), within * 2  # noqa: S311  (no secret)
     return key
 
 
-def _run_for_each(
-    conn: sa.Connection, statement: PreparedStatement, entries: Sequence[Entry]
-) -> None:
-    for entry in entries:
-        scope = f"{tenant_word(entry.tenant)} s{entry.session_pk} r{entry.kind}"
-        body = index_text(entry.text)
-        statement.run(conn, {"key": entry.key, "body": body, "scope": scope})
-
-
-def _total_changes(conn: sa.Connection) -> int:
-    driver = conn.connection.driver_connection
-    changes: int = driver.total_changes if driver is not None else 0
-    return changes
-
-
-_ADD = PreparedStatement(
-    sa.text("INSERT INTO search (rowid, body, scope) VALUES (:key, :body, :scope)")
-)
-_REMOVE = PreparedStatement(
-    sa.text(
-        "INSERT INTO search (search, rowid, body, scope) VALUES ('delete', :key, :body, :scope)"
-    )
-)
-_MERGE = sa.text("INSERT INTO search (search, rank) VALUES ('merge', :pages)")
 _MESSAGE_KEY = PreparedSelect(
     sa.select(messages.c.search_key).where(messages.c.search_key == sa.bindparam("wanted")), _Key
 )

@@ -74,7 +74,7 @@ def _length(text: str) -> int:
 def match_expression(term: Term) -> str:
     """A term in the query language of FTS5, quoted so that nothing in it is an operator."""
     pieces = []
-    for run, other in _runs(term.text):
+    for run, other in runs(term.text):
         if other:
             pieces += [_quoted(other)] if _length(other) else []
         elif len(run) == 1:
@@ -86,7 +86,7 @@ def match_expression(term: Term) -> str:
     return " AND ".join(f"body : {piece}" for piece in pieces) + star
 
 
-def _runs(text: str) -> list[tuple[str, str]]:
+def runs(text: str) -> list[tuple[str, str]]:
     """The text as runs: (of unspaced script, "") or ("", of anything else)."""
     runs, end = [], 0
     for match in _UNSPACED.finditer(text):
@@ -100,7 +100,8 @@ def _quoted(text: str) -> str:
     return '"' + _SPECIAL.sub(" ", text) + '"'
 
 
-def _without_marks(text: str) -> str:
+def without_marks(text: str) -> str:
+    """The text without the accents of Latin, Greek and Cyrillic letters."""
     if text.isascii():
         return text
     split = unicodedata.normalize("NFKD", text)
@@ -164,7 +165,7 @@ def _pattern(term: Term) -> str:
 
 
 def _fold(text: str) -> str:
-    return text.lower() if text.isascii() else _without_marks(text).casefold()
+    return text.lower() if text.isascii() else without_marks(text).casefold()
 
 
 def _folded(text: str) -> tuple[str, Sequence[int]]:

@@ -83,8 +83,10 @@ def upgrade() -> None:
     op.bulk_insert(tenants, [{"id": _HIDDEN, "created_at": 0}])
     conn = op.get_bind()
     conn.exec_driver_sql(_COUNTED)
-    conn.exec_driver_sql(_SEARCH)
-    _index(conn)
+    if conn.dialect.name == "sqlite":
+        # No release before 0009 could have another database.
+        conn.exec_driver_sql(_SEARCH)
+        _index(conn)
 
 
 def _index(conn: sa.Connection) -> None:

@@ -1,0 +1,116 @@
+"""Which processes are alive: each renews a lease, and ends those that the dead have left.
+
+A lease is a counter in the database that its owner increments. One that stands still is judged by
+the looks of whoever watches, each of which has read the database: so no clock plays a part, and
+neither an outage of the database nor a pause of the watcher makes the living look dead.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import uuid_utils
+
+from chatkeep import telemetry
+from chatkeep.background import BackgroundTasks
+from chatkeep.domain.errors import ChatError
+from chatkeep.store import exchange, leases
+from chatkeep.store.database import Store
+from chatkeep.store.leases import Lease
+from chatkeep.store.signals import Channel
+
+logger = telemetry.logger("lease")
+
+LOOKS = 4
+"""After how many looks in a row at which it stood still a lease is ended."""
+
+TASKS = "leases"
+
+Recover = Callable[[], Awaitable[None]]
+
+
+class LeaseKeeper:
+    """This process's lease, and its watch over the others'."""
+
+    def __init__(self, store: Store, background: BackgroundTasks, *, seconds: float) -> None:
+        """Take where leases are, and for how many `seconds` one may stand still."""
+        self.owner = uuid_utils.uuid7().hex
+        self._store = store
+        self._background = background
+        self._pause = seconds / LOOKS
+        self._seen: dict[Lease, int] = {}
+        self._is_open = False
+
+    async def start(self, recover: Recover, inherit: Callable[[], None]) -> None:
+        """Begin the lease, recover what nobody runs, and go on so while others may be there.
+
+        Args:
+            recover: Takes over the turns of no lease, as far as this process does that; it is
+                called at every look.
+            inherit: Begins what else a dead process may have left; it is called when one is found.
+
+        """
+        await self._store.write(leases.claim, owner=self.owner, is_alone=self._store.is_exclusive)
+        self._is_open = True
+        self._store.signals.open(self.owner)
+        await recover()
+        inherit()
+        if not self._store.is_exclusive:
+            self._background.spawn(TASKS, self._watch(recover, inherit))
+
+    async def close(self) -> None:
+        """Stop watching, and end the lease: what still runs may be taken over at once."""
+        if not self._is_open:
+            return
+        await self._background.cancel(TASKS)
+        self._store.signals.close()
+        try:
+            await self._store.write(leases.release, owner=self.owner)
+        except ChatError as error:
+            logger.warning("lease_not_released", code=error.code)
+
+    async def renew(self) -> None:
+        """Renew the lease. If another process has ended it, begin a new one."""
+        if not await self._store.exchange(leases.beat, owner=self.owner):
+            logger.warning("lease_lost", owner=self.owner)
+            owner = uuid_utils.uuid7().hex
+            await self._store.exchange(leases.claim, owner=owner, is_alone=False)
+            self.owner = owner
+            self._store.signals.open(owner)
+
+    async def look(self) -> bool:
+        """Look at the other leases, end those that have stood still; true if one was gone."""
+        try:
+            others = await self._store.exchange(leases.others, owner=self.owner)
+        except ChatError:
+            # Nothing is known of the meantime: their owners may have been as blind.
+            self._seen.clear()
+            raise
+        before = {lease.owner for lease in self._seen}
+        self._seen = {lease: self._seen.get(lease, -1) + 1 for lease in others}
+        is_gone = bool(before - {lease.owner for lease in others})
+        for lease, looks in self._seen.items():
+            if looks >= LOOKS and await self._store.exchange(leases.end, lease=lease):
+                logger.warning("lease_ended", owner=lease.owner)
+        return is_gone
+
+    async def _watch(self, recover: Recover, inherit: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(self._pause)
+            try:
+                await self.renew()
+                await self._test_signals()
+                is_gone = await self.look()
+                await recover()
+                if is_gone:
+                    inherit()
+            except ChatError as error:
+                logger.warning("lease_not_moved", code=error.code)
+            except Exception:
+                logger.exception("lease_watch_failed")
+
+    async def _test_signals(self) -> None:
+        """Signal this process itself: one that does not receive that receives none."""
+        self._store.signals.expect()
+        await self._store.exchange(
+            exchange.signal_channel, channel=Channel.TURNS.name_for(self.owner)
+        )

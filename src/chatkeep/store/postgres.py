@@ -1,0 +1,296 @@
+"""PostgreSQL's threads: each with a connection of its own, and transactions beside each other.
+
+Every write locks its session's row first, so that what happens to one session happens in one order
+(`rows.py`); reads see one snapshot. `psycopg` is an extra (`chatkeep[postgres]`).
+"""
+
+import asyncio
+import importlib.util
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.pool import QueuePool
+
+from chatkeep import telemetry
+from chatkeep.domain.errors import ChatError, Overloaded, StoreUnavailable
+from chatkeep.store import migrations
+from chatkeep.store.database import StoreFunction
+from chatkeep.store.signals import Signals
+
+logger = telemetry.logger("store")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OLDEST_VERSION = 140_000
+"""PostgreSQL 14, as `server_version_num` has it."""
+
+ATTEMPTS = 5
+"""How often a transaction is tried that others have made impossible."""
+
+AGAIN = {
+    "40001",  # serialization_failure
+    "40P01",  # deadlock_detected
+    "55P03",  # lock_not_available
+}
+"""SQLSTATEs of transactions that may succeed when they are run once more."""
+
+CONSTRAINTS_AGAIN = {
+    "uq_turns_tenant_id_idempotency_key",
+    "uq_sessions_tenant_id_session_id",
+    "uq_sessions_search_key",
+    "uq_messages_search_key",
+    "pk_tenants",
+}
+"""Constraints that two transactions may violate at once: the second then finds what is there."""
+
+TRUSTED_SECONDS = 60
+"""For how long after a write succeeded the next is expected to."""
+
+CONNECT_SECONDS = 10
+LOCK_SECONDS = 10
+IDLE_IN_TRANSACTION_SECONDS = 5
+"""How long a process that was paused may hold a lock that others wait for."""
+
+UNANSWERED_SECONDS = 20
+"""How long a network may swallow what is sent before its connection counts as lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    engine: sa.Engine
+    threads: ThreadPoolExecutor
+    exchange: sa.Engine
+    """For one short transaction at a time, on a thread of its own."""
+
+    exchange_thread: ThreadPoolExecutor
+
+
+class PostgresStore:
+    """A database that other processes may have at the same time. See `Store`."""
+
+    is_exclusive = False
+    erases_files = False
+
+    def __init__(
+        self, url: str, *, connections: int, write_queue: int, listen_url: str = ""
+    ) -> None:
+        """Describe a store; nothing is connected before `open`.
+
+        Args:
+            url: `postgresql://…`.
+            connections: Threads, each with a connection.
+            write_queue: Writes that may wait for one; one more raises `Overloaded`.
+            listen_url: Where `LISTEN` works, if it does not at `url` because of a pooler.
+
+        """
+        self._url = _psycopg(url)
+        self.signals = Signals(_connection(_psycopg(listen_url or url)))
+        self._connections = connections
+        self._max_writes = connections + write_queue
+        self._writes = 0
+        # By the steady clock; `None` after a write that failed.
+        self._written_at: float | None = None
+        self._opened: _Opened | None = None
+
+    def open(self) -> None:
+        """Connect, and bring the database to this program's schema. See `Store.open`."""
+        if importlib.util.find_spec("psycopg") is None:
+            raise StoreUnavailable("PostgreSQL needs `pip install 'chatkeep[postgres]'`.")
+        try:
+            engine = _engine(self._url, self._connections)
+            exchange = _engine(self._url, 1, "-c synchronous_commit=off")
+            with engine.connect() as conn:
+                _check_server(conn)
+                migrations.upgrade(conn)
+        except sa.exc.DBAPIError as error:
+            raise StoreUnavailable(f"The database cannot be opened: {_reason(error)}.") from error
+        self._written_at = time.monotonic()
+        threads = ThreadPoolExecutor(self._connections, thread_name_prefix="store")
+        one = ThreadPoolExecutor(1, thread_name_prefix="store-exchange")
+        self._opened = _Opened(engine, threads, exchange, one)
+
+    @property
+    def is_open(self) -> bool:
+        """True from the end of `open` to the end of `close`."""
+        return self._opened is not None
+
+    def announce(self, address: str, secret: str) -> None:
+        """Do nothing: a command is one more process at the database."""
+
+    async def write(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(conn, …)` in a transaction. See `Store.write`."""
+        if self._writes >= self._max_writes:
+            raise Overloaded("Too many writes are waiting for the database.", retry_after=1)
+        self._writes += 1
+        try:
+            opened = self._parts
+            result = await self._run(
+                opened.threads, _writing, opened.engine, lambda conn: work(conn, *args, **kwargs)
+            )
+        except StoreUnavailable:
+            self._written_at = None
+            raise
+        finally:
+            self._writes -= 1
+        self._written_at = time.monotonic()
+        return result
+
+    async def read(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(conn, …)` in one snapshot. See `Store.read`."""
+        opened = self._parts
+        return await self._run(
+            opened.threads, _reading, opened.engine, lambda conn: work(conn, *args, **kwargs)
+        )
+
+    async def exchange(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(conn, …)` on the connection that no turn waits for. See `Store.exchange`."""
+        opened = self._parts
+        return await self._run(
+            opened.exchange_thread,
+            _writing,
+            opened.exchange,
+            lambda conn: work(conn, *args, **kwargs),
+        )
+
+    async def try_write(self) -> None:
+        """Check that the database can be written to. See `Store.try_write`."""
+        written_at = self._written_at
+        if written_at is None or time.monotonic() - written_at > TRUSTED_SECONDS:
+            await self.write(_trial)
+
+    async def erase(self) -> bool:
+        """Return false: only the database's administrator can empty its files."""
+        return False
+
+    def close(self) -> None:
+        """Finish the transactions that run, and disconnect. See `Store.close`."""
+        opened = self._opened
+        if opened is None:
+            return
+        for threads, engine in (
+            (opened.threads, opened.engine),
+            (opened.exchange_thread, opened.exchange),
+        ):
+            threads.shutdown()
+            engine.dispose()
+        self._opened = None
+
+    @property
+    def _parts(self) -> _Opened:
+        if self._opened is None:
+            raise StoreUnavailable("The database is not open.")
+        return self._opened
+
+    async def _run(
+        self,
+        threads: ThreadPoolExecutor,
+        run: Callable[[sa.Engine, Callable[[sa.Connection], T]], T],
+        engine: sa.Engine,
+        work: Callable[[sa.Connection], T],
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(threads, run, engine, work)
+        except sa.exc.DBAPIError as error:
+            raise _unavailable(error) from error
+
+
+def _writing(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+    """Run a transaction, again where another one was in its way."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with engine.connect() as conn, conn.begin():
+                return work(conn)
+        except sa.exc.DBAPIError as error:
+            if attempt == ATTEMPTS or not _may_succeed(error):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _reading(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+    reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    with reading.connect() as conn, conn.begin():
+        return work(conn)
+
+
+def _may_succeed(error: sa.exc.DBAPIError) -> bool:
+    reason: Any = error.orig
+    state = getattr(reason, "sqlstate", None)
+    if state == "23505":
+        return reason.diag.constraint_name in CONSTRAINTS_AGAIN
+    return state in AGAIN
+
+
+def _trial(conn: sa.Connection) -> None:
+    """Do what takes a transaction of its own, and writes nothing that stays."""
+    conn.exec_driver_sql("SELECT pg_current_xact_id()")
+
+
+def _check_server(conn: sa.Connection) -> None:
+    version = int(conn.exec_driver_sql("SHOW server_version_num").scalar_one())
+    encoding = conn.exec_driver_sql("SHOW server_encoding").scalar_one()
+    conn.rollback()
+    if version < OLDEST_VERSION:
+        raise StoreUnavailable("PostgreSQL 14 or newer is needed.")
+    if encoding != "UTF8":
+        raise StoreUnavailable(f"The database's encoding must be UTF8, not {encoding}.")
+
+
+def _psycopg(url: str) -> sa.URL:
+    """The URL for SQLAlchemy, which has no short form of the scheme."""
+    url = url.replace("postgres://", "postgresql://", 1)
+    return sa.make_url(url).set(drivername="postgresql+psycopg")
+
+
+def _connection(url: sa.URL, more: str = "") -> dict[str, Any]:
+    """The driver's parameters, with limits on what holds others up.
+
+    Args:
+        url: Where the database is.
+        more: More options of the server's session.
+
+    """
+    options = (
+        f"-c lock_timeout={LOCK_SECONDS}s "
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s {more}"
+    )
+    limits = {
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": UNANSWERED_SECONDS // 2,
+        "keepalives_interval": UNANSWERED_SECONDS // 4,
+        "keepalives_count": 2,
+        "tcp_user_timeout": UNANSWERED_SECONDS * 1_000,
+        "application_name": "chatkeep",
+        "options": options.strip(),
+    }
+    where = url.translate_connect_args(database="dbname", username="user")
+    return limits | dict(url.query) | where
+
+
+def _engine(url: sa.URL, connections: int, more: str = "") -> sa.Engine:
+    return sa.create_engine(
+        url.set(query={}),
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        connect_args=_connection(url, more),
+    )
+
+
+def _reason(error: sa.exc.DBAPIError) -> str:
+    """What the server said, without its detail, which may quote what somebody has written."""
+    reason: Any = error.orig
+    primary = getattr(getattr(reason, "diag", None), "message_primary", None)
+    return primary or str(reason).strip().split("\n", 1)[0]
+
+
+def _unavailable(error: sa.exc.DBAPIError) -> ChatError:
+    reason: Any = error.orig
+    state = getattr(reason, "sqlstate", None)
+    logger.error("database_failed", error=_reason(error), sqlstate=state, statement=error.statement)
+    return StoreUnavailable(retry_after=1)

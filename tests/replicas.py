@@ -1,0 +1,79 @@
+"""Several servers at one PostgreSQL."""
+
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+from tests.process import Server, until
+from tests.sse import STREAM, Event, parse
+from tests.upstream import Upstream
+
+LEASE_SECONDS = 1
+
+
+class Replicas:
+    """Servers that share a database, and nothing else."""
+
+    def __init__(
+        self, folder: Path, database: str, upstream: Upstream, count: int = 3, **env: str
+    ) -> None:
+        self.env = {
+            **upstream.env,
+            "CHATKEEP_MODEL": "openai:scripted",
+            "CHATKEEP_DATABASE_URL": database,
+            "CHATKEEP_LEASE_SECONDS": str(LEASE_SECONDS),
+            **env,
+        }
+        self.servers = [Server(folder / f"replica{number}", self.env) for number in range(count)]
+
+    def __enter__(self) -> Self:
+        for server in self.servers:
+            server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self.servers:
+            server.__exit__()
+
+
+class Reader:
+    """Reads a turn's stream in a thread of its own."""
+
+    def __init__(self, server: Server, method: str, path: str, **more: object) -> None:
+        self.events: list[Event] = []
+        self.has_ended = threading.Event()
+        self._thread = threading.Thread(target=self._read, args=(server, method, path, more))
+        self._thread.start()
+
+    def _read(self, server: Server, method: str, path: str, more: dict[str, Any]) -> None:
+        headers = {**STREAM, **more.pop("headers", {})}
+        with (
+            server.client() as client,
+            client.stream(method, path, headers=headers, **more) as response,
+        ):
+            assert response.status_code == 200, response.read()
+            block: list[str] = []
+            for line in response.iter_lines():
+                block.append(line)
+                if not line:
+                    self.events += parse(block)
+                    block = []
+        self.has_ended.set()
+
+    def wait(self) -> list[Event]:
+        until(self.has_ended.is_set)
+        self._thread.join()
+        return self.events
+
+    @property
+    def text(self) -> str:
+        return "".join(e.data["text"] for e in self.events if e.name == "message.delta")
+
+
+def post(server: Server, session: str, message: str = "hello", **more: object) -> Reader:
+    body = {"session_id": session, "message": message, **more}
+    return Reader(server, "POST", "/chat", json=body)
+
+
+def turn_of(reader: Reader) -> str:
+    return str(until(lambda: reader.events, "no event came")[0].data["turn_id"])

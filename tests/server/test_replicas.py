@@ -1,0 +1,181 @@
+"""Any of several servers at one PostgreSQL answers anything, as if there was only one."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+import pytest
+
+from tests.conftest import Databases
+from tests.process import Server, until
+from tests.replicas import Reader, Replicas, post, turn_of
+from tests.upstream import Answer, Call, Upstream, polite
+
+WORDS = [f"word{number} " for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+def replicas(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, running_upstream: Upstream
+) -> Iterator[Replicas]:
+    url = databases.create("postgresql")
+    with Replicas(tmp_path_factory.mktemp("replicas"), url, running_upstream) as running:
+        yield running
+    databases.drop(url)
+
+
+@pytest.fixture
+def one(replicas: Replicas, upstream: Upstream) -> Server:
+    assert upstream.calls == []
+    return replicas.servers[0]
+
+
+@pytest.fixture
+def other(replicas: Replicas) -> Server:
+    return replicas.servers[1]
+
+
+@pytest.fixture
+def third(replicas: Replicas) -> Server:
+    return replicas.servers[2]
+
+
+def paced(upstream: Upstream) -> threading.Semaphore:
+    """Let the model answer by one word for each release."""
+    pace = threading.Semaphore(0)
+    upstream.script = lambda call: polite(call) if call.is_title else Answer(WORDS, pace=pace)
+    return pace
+
+
+def release(pace: threading.Semaphore, count: int = 1_000) -> None:
+    """Let so many words go, or all there are."""
+    pace.release(count)
+
+
+def test_a_stream_is_read_through_every_replica_while_it_grows(
+    one: Server, other: Server, third: Server, upstream: Upstream, session: str
+) -> None:
+    pace = paced(upstream)
+    first = post(one, session, "Feeding black cats")
+    turn = turn_of(first)
+    release(pace, 10)
+    readers = [Reader(server, "GET", f"/turns/{turn}/events") for server in (other, third)]
+    for reader in readers:
+        until(lambda reader=reader: reader.text == "".join(WORDS[:10]))
+    release(pace)
+    for reader in (first, *readers):
+        events = reader.wait()
+        assert reader.text == "".join(WORDS)
+        assert events[-1].name == "turn.completed"
+        assert [e.id for e in events] == [e.id for e in {e.id: e for e in events}.values()]
+    assert len([call for call in upstream.calls if not call.is_title]) == 1
+    titled = [[e.data["title"] for e in r.events if e.name == "session.titled"] for r in readers]
+    assert titled == [["Feeding black cats"]] * 2
+
+
+def test_a_turn_is_stopped_through_another_replica(
+    one: Server, other: Server, third: Server, upstream: Upstream, session: str
+) -> None:
+    pace = paced(upstream)
+    first = post(one, session)
+    turn = turn_of(first)
+    release(pace, 5)
+    until(lambda: first.text == "".join(WORDS[:5]))
+    with other.client() as client:
+        record = client.post(f"/turns/{turn}/cancel").json()
+    assert record["status"] == "cancelled"
+    assert first.wait()[-1].name == "turn.cancelled"
+    assert third.contents(session) == ["hello", "".join(WORDS[:5])]
+
+
+def test_a_turn_is_interrupted_through_another_replica(
+    one: Server, other: Server, upstream: Upstream, session: str
+) -> None:
+    pace = paced(upstream)
+    first = post(one, session)
+    turn_of(first)
+    release(pace, 5)
+    until(lambda: first.text == "".join(WORDS[:5]))
+    second = post(other, session, "stop it", on_busy="interrupt")
+    assert first.wait()[-1].name == "turn.cancelled"
+    release(pace)
+    assert second.wait()[-1].name == "turn.completed"
+    assert other.contents(session) == ["hello", "".join(WORDS[:5]), "stop it", "".join(WORDS)]
+
+
+def test_a_session_is_deleted_through_another_replica(
+    one: Server, other: Server, third: Server, upstream: Upstream, session: str
+) -> None:
+    pace = paced(upstream)
+    running = post(one, session)
+    turn = turn_of(running)
+    release(pace, 5)
+    waiting = post(third, session, "next")
+    turn_of(waiting)
+    follower = Reader(third, "GET", f"/turns/{turn}/events")
+    until(lambda: follower.text == "".join(WORDS[:5]))
+    with other.client() as client:
+        assert client.delete(f"/sessions/{session}").status_code in {202, 204}
+    for reader in (running, waiting, follower):
+        assert reader.wait()[-1].name == "turn.cancelled"
+    gone = [call.ended for call in upstream.calls if not call.is_title]
+    assert len(gone) == 1
+
+
+def test_a_repeated_post_gets_its_answer_from_another_replica(
+    one: Server, other: Server, upstream: Upstream, session: str
+) -> None:
+    pace = paced(upstream)
+    body = {"session_id": session, "message": "hello"}
+    headers = {"Idempotency-Key": "one-key"}
+    first = Reader(one, "POST", "/chat", json=body, headers=headers)
+    turn = turn_of(first)
+    with ThreadPoolExecutor() as pool, other.client(headers=headers) as client:
+        again = pool.submit(client.post, "/chat", json=body)
+        release(pace)
+        response: httpx2.Response = again.result()
+    assert response.headers["Idempotent-Replayed"] == "true"
+    assert (response.json()["turn_id"], response.json()["response"]) == (turn, "".join(WORDS))
+    first.wait()
+    assert len(other.contents(session)) == 2
+
+
+def test_turns_of_one_session_run_in_the_order_in_which_the_replicas_took_them(
+    one: Server, other: Server, third: Server, upstream: Upstream, session: str
+) -> None:
+    pace = paced(upstream)
+    readers = []
+    for number, server in enumerate((one, other, third, one, other, third)):
+        reader = post(server, session, f"message {number}")
+        turn_of(reader)
+        readers.append(reader)
+    release(pace)
+    for reader in readers:
+        reader.wait()
+        assert reader.text == "".join(WORDS)
+    messages = [m for m in other.contents(session) if m.startswith("message")]
+    assert messages == [f"message {number}" for number in range(6)]
+    prompts = [call.messages[-1][1] for call in upstream.calls if not call.is_title]
+    assert prompts == messages
+
+
+def test_a_title_is_asked_for_once_by_all_replicas(
+    one: Server, other: Server, third: Server, upstream: Upstream, session: str
+) -> None:
+    gate = threading.Event()
+
+    def script(call: Call) -> Answer:
+        return Answer(["Some fine title"], gate=gate) if call.is_title else polite(call)
+
+    upstream.script = script
+    servers = (one, other, third)
+    readers = []
+    for number, server in enumerate(servers):
+        readers.append(post(server, session, f"message {number}"))
+        until(lambda: len([c for c in upstream.calls if not c.is_title]) > number)  # noqa: B023  (run at once)
+    gate.set()
+    for reader in readers:
+        reader.wait()
+    until(lambda: one.sessions()[session]["title"] == "Some fine title")
+    assert len([call for call in upstream.calls if call.is_title]) == 1
