@@ -22,6 +22,7 @@ class Replicas:
             "CHATKEEP_MODEL": "openai:scripted",
             "CHATKEEP_DATABASE_URL": database,
             "CHATKEEP_LEASE_SECONDS": str(LEASE_SECONDS),
+            "CHATKEEP_HEARTBEAT_SECONDS": "1",
             **env,
         }
         self.servers = [Server(folder / f"replica{number}", self.env) for number in range(count)]
@@ -41,7 +42,9 @@ class Reader:
 
     def __init__(self, server: Server, method: str, path: str, **more: object) -> None:
         self.events: list[Event] = []
+        self.has_begun = threading.Event()
         self.has_ended = threading.Event()
+        self._is_leaving = False
         self._thread = threading.Thread(target=self._read, args=(server, method, path, more))
         self._thread.start()
 
@@ -52,13 +55,23 @@ class Reader:
             client.stream(method, path, headers=headers, **more) as response,
         ):
             assert response.status_code == 200, response.read()
+            if path != "/events":
+                self.has_begun.set()
             block: list[str] = []
             for line in response.iter_lines():
+                # The first line of `/events` is a comment: from there on nothing is missed.
+                self.has_begun.set()
+                if self._is_leaving:
+                    return
                 block.append(line)
                 if not line:
                     self.events += parse(block)
                     block = []
         self.has_ended.set()
+
+    def leave(self) -> None:
+        """Go away with the next line."""
+        self._is_leaving = True
 
     def wait(self) -> list[Event]:
         until(self.has_ended.is_set)

@@ -15,7 +15,7 @@ LAYERS = (
     ("background",),
     ("store", "providers", "notifications"),
     # The settings of providers are in the providers' files.
-    ("settings", "leases"),
+    ("settings", "leases", "shared_notifications"),
     ("titles",),
     ("turns",),
     ("sessions",),
@@ -36,7 +36,7 @@ STORE_LAYERS = (
     ("backup", "postgres", "sqlite", "search.fts5", "search.tsvector"),
     ("opening", "audit"),
     ("tenants",),
-    ("branches", "exchange", "exports", "keys", "leases", "rows", "usage"),
+    ("branches", "events", "exchange", "exports", "keys", "leases", "rows", "usage"),
     ("search.active_runs", "search.index"),
     ("idempotency", "messages", "sessions", "search.hits"),
     ("deletion", "session_changes", "turn_records", "turns"),

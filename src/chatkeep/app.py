@@ -49,6 +49,8 @@ from chatkeep.sessions.purge import Purge
 from chatkeep.sessions.retention import Retention
 from chatkeep.sessions.service import SessionService
 from chatkeep.settings import Settings
+from chatkeep.shared_notifications import SharedNotifications
+from chatkeep.store.database import Store
 from chatkeep.store.opening import make_store
 from chatkeep.titles.calls import TitleCalls, TitleSettings
 from chatkeep.transfer.imports import ImportService
@@ -129,18 +131,30 @@ class Lifecycle:
 
         With `answers` false no turn is taken, and those of an earlier process are left alone.
         """
+        self.services.notifications.start()
         if not answers:
             self.services.turns.stop_accepting()
             if not self.services.store.is_exclusive:
-                await self.leases.start(_nothing, lambda: None)
+                await self.leases.start(_nothing, self._inherit_events)
             return
-        await self.leases.start(self.runner.recover, self.titles.resume)
+        await self.leases.start(self.runner.recover, self._inherit)
         self.remote_readers.start(self.runner.take_over)
-        await self.purge.resume()
         self.background.spawn(SESSION_TASKS, self.services.tenants.resume())
         self.retention.start()
         # Whoever serves may wait for it: then the heavy packages are imported.
         self.warming = self.background.spawn("warm-up", self.services.providers.warm_up())
+
+    async def _inherit(self, is_ended_here: bool) -> None:
+        """Begin what a dead process has left, other than its turns."""
+        self.titles.resume()
+        await self.purge.resume()
+        if is_ended_here:
+            await self._inherit_events(is_ended_here)
+            await self.remote_readers.tidy()
+
+    async def _inherit_events(self, is_ended_here: bool) -> None:
+        if is_ended_here:
+            await self.services.notifications.miss()
 
     async def drain(self, seconds: float) -> None:
         """Take no more turns, wait at most `seconds` for those that run, and stop everything.
@@ -158,7 +172,7 @@ class Lifecycle:
             await self.remote_readers.close()
             await self.titles.close()
             await self.background.cancel(SESSION_TASKS)
-            services.notifications.close()
+            await services.notifications.close()
             await services.access.close()
             await self.leases.close()
             self._is_running = False
@@ -237,7 +251,7 @@ def _build(settings: Settings) -> Lifecycle:
         connections=settings.database_connections,
         listen_url=settings.database_listen_url,
     )
-    notifications = Notifications(capacity=settings.max_feed_events)
+    notifications = _notifications(store, background, settings)
     title_settings = TitleSettings(settings.title_model or settings.model, settings.title_timeout)
     leases = LeaseKeeper(store, background, seconds=settings.lease_seconds)
     titles = TitleCalls(store, providers, leases, notifications, background, title_settings)
@@ -293,6 +307,7 @@ def _build(settings: Settings) -> Lifecycle:
         store,
         session_service,
         purge,
+        leases,
         background,
         days=settings.retention,
         check_seconds=settings.retention_check_seconds,
@@ -302,6 +317,13 @@ def _build(settings: Settings) -> Lifecycle:
         *(services, registry, runner, remote_turns, remote_readers, leases),
         *(titles, purge, retention, background, is_open),
     )
+
+
+def _notifications(store: Store, background: BackgroundTasks, settings: Settings) -> Notifications:
+    capacity = settings.max_feed_events
+    if store.is_exclusive:
+        return Notifications(capacity=capacity)
+    return SharedNotifications(store, background, capacity=capacity)
 
 
 async def _nothing() -> None:

@@ -7,6 +7,7 @@ neither an outage of the database nor a pause of the watcher makes the living lo
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import uuid_utils
 
@@ -26,6 +27,14 @@ LOOKS = 4
 TASKS = "leases"
 
 Recover = Callable[[], Awaitable[None]]
+Inherit = Callable[[bool], Awaitable[None]]
+
+
+class Gone(NamedTuple):
+    """Whether another process is gone, and whether it was this one that has ended its lease."""
+
+    is_any: bool
+    is_ended_here: bool
 
 
 class LeaseKeeper:
@@ -40,22 +49,29 @@ class LeaseKeeper:
         self._seen: dict[Lease, int] = {}
         self._is_open = False
 
-    async def start(self, recover: Recover, inherit: Callable[[], None]) -> None:
+    async def start(self, recover: Recover, inherit: Inherit) -> None:
         """Begin the lease, recover what nobody runs, and go on so while others may be there.
 
         Args:
             recover: Takes over the turns of no lease, as far as this process does that; it is
                 called at every look.
-            inherit: Begins what else a dead process may have left; it is called when one is found.
+            inherit: Begins what else a dead process may have left; it is called when one is gone,
+                with true if this process has ended its lease, which one of all does.
 
         """
         await self._store.write(leases.claim, owner=self.owner, is_alone=self._store.is_exclusive)
         self._is_open = True
         self._store.signals.open(self.owner)
         await recover()
-        inherit()
+        await inherit(False)
         if not self._store.is_exclusive:
             self._background.spawn(TASKS, self._watch(recover, inherit))
+
+    async def is_eldest(self) -> bool:
+        """Whether this process does what one of all must do from time to time."""
+        if self._store.is_exclusive:
+            return True
+        return await self._store.exchange(leases.is_eldest, owner=self.owner)
 
     async def close(self) -> None:
         """Stop watching, and end the lease: what still runs may be taken over at once."""
@@ -77,8 +93,8 @@ class LeaseKeeper:
             self.owner = owner
             self._store.signals.open(owner)
 
-    async def look(self) -> bool:
-        """Look at the other leases, end those that have stood still; true if one was gone."""
+    async def look(self) -> Gone:
+        """Look at the other leases, and end those that have stood still for too long."""
         try:
             others = await self._store.exchange(leases.others, owner=self.owner)
         except ChatError:
@@ -88,21 +104,24 @@ class LeaseKeeper:
         before = {lease.owner for lease in self._seen}
         self._seen = {lease: self._seen.get(lease, -1) + 1 for lease in others}
         is_gone = bool(before - {lease.owner for lease in others})
-        for lease, looks in self._seen.items():
+        is_ended_here = False
+        for lease, looks in list(self._seen.items()):
             if looks >= LOOKS and await self._store.exchange(leases.end, lease=lease):
                 logger.warning("lease_ended", owner=lease.owner)
-        return is_gone
+                is_ended_here = True
+                del self._seen[lease]
+        return Gone(is_gone or is_ended_here, is_ended_here)
 
-    async def _watch(self, recover: Recover, inherit: Callable[[], None]) -> None:
+    async def _watch(self, recover: Recover, inherit: Inherit) -> None:
         while True:
             await asyncio.sleep(self._pause)
             try:
                 await self.renew()
                 await self._test_signals()
-                is_gone = await self.look()
+                gone = await self.look()
                 await recover()
-                if is_gone:
-                    inherit()
+                if gone.is_any:
+                    await inherit(gone.is_ended_here)
             except ChatError as error:
                 logger.warning("lease_not_moved", code=error.code)
             except Exception:

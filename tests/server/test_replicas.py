@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import Databases
 from tests.process import Server, until
 from tests.replicas import Reader, Replicas, post, turn_of
+from tests.sse import Event
 from tests.upstream import Answer, Call, Upstream, polite
 
 WORDS = [f"word{number} " for number in range(40)]
@@ -179,3 +180,38 @@ def test_a_title_is_asked_for_once_by_all_replicas(
         reader.wait()
     until(lambda: one.sessions()[session]["title"] == "Some fine title")
     assert len([call for call in upstream.calls if call.is_title]) == 1
+
+
+def watch(server: Server, after: str = "") -> Reader:
+    """Read the events of a server; when this returns, none is missed."""
+    reader = Reader(server, "GET", "/events", params={"after": after} if after else {})
+    until(reader.has_begun.is_set)
+    return reader
+
+
+def until_ended(watcher: Reader, count: int) -> list[Event]:
+    until(lambda: len([e for e in watcher.events if e.name == "turn.ended"]) >= count)
+    return list(watcher.events)
+
+
+def test_every_replica_sends_the_same_events_in_the_same_order(
+    one: Server, other: Server, third: Server, upstream: Upstream, session: str
+) -> None:
+    upstream.script = polite
+    servers = (one, other, third)
+    post(one, f"{session} first").wait()
+    watchers = [watch(server) for server in servers]
+    for number in range(9):
+        post(servers[number % 3], f"{session} {number // 2}", "Feeding black cats").wait()
+    seen = [until_ended(watcher, 9) for watcher in watchers]
+    length = min(map(len, seen))
+    assert seen[0][:length] == seen[1][:length] == seen[2][:length]
+    numbers = [int(e.id.rpartition("-")[2]) for e in seen[0]]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    # Whoever comes back to another replica misses nothing, and gets nothing twice.
+    middle = seen[0][length // 2]
+    again = watch(third, after=middle.id)
+    until(lambda: len(again.events) >= length - length // 2 - 1)
+    assert again.events[: length - length // 2 - 1] == seen[0][length // 2 + 1 : length]
+    for watcher in (*watchers, again):
+        watcher.leave()

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import StoreUnavailable
 from chatkeep.domain.model import Status, SystemPrompts
-from chatkeep.leases import LOOKS, LeaseKeeper
+from chatkeep.leases import LOOKS, Gone, LeaseKeeper
 from chatkeep.store import leases, turns
 from chatkeep.store.database import Store
 from chatkeep.store.turns import ExhaustedTurn, StartedTurn
@@ -40,14 +40,16 @@ def test_a_lease_that_stands_still_is_ended_after_so_many_looks_in_a_row(store: 
             await claimed(store, owner)
         watcher = keeper(store)
         for _ in range(LOOKS):
-            assert not await watcher.look()
+            assert not (await watcher.look()).is_any
             await store.write(leases.beat, owner="living")
         assert await owners(store) == ["dead", "living"]
-        await watcher.look()
+        other = keeper(store)
+        await other.look()
+        assert await watcher.look() == Gone(is_any=True, is_ended_here=True)
         assert await owners(store) == ["living"]
-        # That something was inherited is seen by whoever did not end it too.
-        assert await watcher.look()
-        assert not await watcher.look()
+        # Whoever did not end it sees that it is gone too.
+        assert await other.look() == Gone(is_any=True, is_ended_here=False)
+        assert not (await watcher.look()).is_any
 
     run(work)
 

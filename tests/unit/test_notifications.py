@@ -30,7 +30,7 @@ def test_a_reader_gets_what_follows_its_position_and_nothing_of_other_tenants() 
         await asyncio.sleep(0)
         publish(notifications, "one", "two")
         publish(notifications, "secret", tenant="b")
-        notifications.close()
+        await notifications.close()
         events = await reading
         assert [event.payload for event in events] == [SessionDeleted("one"), SessionDeleted("two")]
         assert await read(notifications, events[0].id) == events[1:]
@@ -43,7 +43,7 @@ def test_a_reader_whose_position_was_dropped_is_told_so_and_goes_on_from_now() -
         notifications = Notifications(capacity=3)
         publish(notifications, *"abc")
         run_id = notifications._run_id
-        notifications.close()
+        await notifications.close()
         # The first of what is there is the very next event: nothing is missing.
         assert len(await read(notifications, f"{run_id}-0")) == 3
         publish(notifications, "d")
@@ -60,7 +60,7 @@ def test_a_position_of_another_run_of_the_server_is_not_there() -> None:
     async def work() -> None:
         notifications = Notifications(capacity=3)
         publish(notifications, "a")
-        notifications.close()
+        await notifications.close()
         for after in ("0123456789ab-1", "nonsense", f"{notifications._run_id}-2"):
             assert [e.type for e in await read(notifications, after)] == [EventType.EVENTS_MISSED]
 
@@ -88,7 +88,7 @@ def test_events_of_an_erased_tenant_are_gone_for_whoever_has_its_name_next() -> 
         publish(notifications, "one", tenant="acmes")
         notifications.forget("acme")
         publish(notifications, "three", tenant="acme")
-        notifications.close()
+        await notifications.close()
 
         for tenant in ("acme", "acme/alice"):
             [missed] = await read(notifications, f"{run_id}-0", tenant=tenant)
@@ -112,7 +112,7 @@ def test_tenants_that_nobody_reads_are_forgotten_and_their_readers_told_so() -> 
         for number in range(50):
             publish(notifications, "other", tenant=f"user {number}")
         publish(notifications, "two", tenant="read")
-        notifications.close()
+        await notifications.close()
 
         assert len(notifications._idle) == 2
         [event] = await reading

@@ -35,11 +35,14 @@ from chatkeep.domain.model import (
     Turn,
     TurnOptions,
     TurnRequest,
+    Usage,
 )
 from chatkeep.notifications import Notifications
 from chatkeep.store import turn_records, turns, usage
+from chatkeep.store.exchange import TurnState
 from chatkeep.store.leases import Orphan
 from chatkeep.store.signals import Signals
+from chatkeep.store.turn_records import StoredTurn
 from chatkeep.store.turns import Ended, ExhaustedTurn, StartedTurn
 from chatkeep.turns import finish
 from chatkeep.turns.finish import Outcome, RowState, TurnFinisher
@@ -158,7 +161,7 @@ class Part:
 
     async def published(self) -> list[Event]:
         """What was published so far; nothing can be published afterwards."""
-        self.notifications.close()
+        await self.notifications.close()
         after = f"{self.notifications._run_id}-0"
         events = self.notifications.read("default", after, idle_seconds=60)
         return [event async for event in events if isinstance(event, Event)]
@@ -305,16 +308,20 @@ def test_a_turn_of_a_deleted_session_is_cancelled_announced_and_counted() -> Non
     run(work())
 
 
-def test_a_turn_that_another_process_has_taken_is_left_to_it() -> None:
+def test_the_readers_of_a_turn_that_another_process_has_taken_get_what_that_stores() -> None:
     async def work() -> None:
-        part = Part(finish_turn=None, find="another process's row")
-        error = await error_of(part.start())
-        assert isinstance(error, InternalError)
+        taken = replace(TURN, attempt=2)
+        record: Any = type("Record", (), {"status": Status.COMPLETED, "usage": Usage()})()
+        record.finish_reason = "stop"
+        stored = StoredTurn(taken, record, "Another answer", None, "A title", is_titled=False)
+        state = TurnState("turn_1", "completed", 2, "other", 2, "A title", "model", False)
+        part = Part(finish_turn=None, find=stored, states=lambda **_: [state])
+        stream = part.start()
+        reply = await stream.result(title=False)
+        assert (reply.response, stream.attempt) == ("Another answer", 2)
         await part.background.drain("turns", 60)
-        # Nothing is announced, and streams end without an end: their readers come back.
+        # Whoever has ended it has announced that.
         assert await part.types() == [EventType.TURN_STARTED]
-        assert part.stream is not None
-        assert not part.stream.has_ended
         assert len(part.registry) == 0
 
     run(work())

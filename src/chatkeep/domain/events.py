@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Self
 
+import orjson
+
 from chatkeep.domain.errors import ChatError, InvalidRequest, TurnCancelled, TurnInterrupted
 from chatkeep.domain.model import Reply, Session, Status
 
@@ -120,6 +122,8 @@ Payload = (
     | TurnQueued
     | TurnEnded
     | EventsMissed
+    # The JSON of an event that another process has published.
+    | orjson.Fragment
 )
 
 

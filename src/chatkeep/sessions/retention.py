@@ -7,6 +7,7 @@ from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import ChatError, SessionNotFound
 from chatkeep.domain.times import now
+from chatkeep.leases import LeaseKeeper
 from chatkeep.sessions.purge import TASKS, Purge
 from chatkeep.sessions.service import SessionService
 from chatkeep.store import deletion
@@ -32,6 +33,7 @@ class Retention:
         store: Store,
         sessions: SessionService,
         purge: Purge,
+        leases: LeaseKeeper,
         background: BackgroundTasks,
         *,
         days: RetentionDays,
@@ -43,6 +45,7 @@ class Retention:
             store: Where sessions are.
             sessions: Deletes them.
             purge: Removes what is deleted.
+            leases: Says which of several processes does it.
             background: Where this runs.
             days: By tenant.
             check_seconds: Pause between looks.
@@ -51,6 +54,7 @@ class Retention:
         self._store = store
         self._sessions = sessions
         self._purge = purge
+        self._leases = leases
         self._background = background
         self._days = days
         self._check_seconds = check_seconds
@@ -63,8 +67,9 @@ class Retention:
     async def _run(self) -> None:
         while True:
             try:
-                for tenant, days in self._days.items():
-                    await self._expire(tenant, days)
+                if await self._leases.is_eldest():
+                    for tenant, days in self._days.items():
+                        await self._expire(tenant, days)
             except ChatError as error:
                 logger.warning("not_expired", code=error.code)
             await asyncio.sleep(self._check_seconds)

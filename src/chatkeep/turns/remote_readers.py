@@ -113,6 +113,11 @@ class RemoteReaders:
         except ChatError as error:
             logger.warning("others_not_signalled", code=error.code)
 
+    async def tidy(self) -> None:
+        """Delete the text that dead processes have written for the followers of their turns."""
+        if not self._store.is_exclusive:
+            await self._store.exchange(exchange.forget_orphaned)
+
     async def _watch(self) -> None:
         while True:
             try:

@@ -104,6 +104,8 @@ class RemoteTurns:
                         await self._update([self._followed[turn_id] for turn_id in turn_ids])
                 except ChatError as error:
                     logger.warning("remote_turns_not_read", code=error.code)
+                except Exception:
+                    logger.exception("remote_turns_failed")
                 await self._subscription.wait(POLL_SECONDS, at_least=PACE_SECONDS)
         finally:
             self._is_running = False

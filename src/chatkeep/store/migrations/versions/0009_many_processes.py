@@ -52,14 +52,16 @@ POSTGRES = (
     )""",
     """CREATE UNLOGGED TABLE event_counters (
         tenant_id text COLLATE "C" PRIMARY KEY,
-        epoch text NOT NULL,
+        run_id text NOT NULL,
         last bigint NOT NULL
     )""",
     """CREATE UNLOGGED TABLE events (
         tenant_id text COLLATE "C" NOT NULL,
         seq bigint NOT NULL,
         name text NOT NULL,
+        session_id text COLLATE "C" NOT NULL,
         data text NOT NULL,
         PRIMARY KEY (tenant_id, seq)
     )""",
+    "CREATE INDEX ix_events_session ON events (tenant_id, session_id)",
 )
