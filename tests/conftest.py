@@ -97,6 +97,11 @@ class Databases:
             folder = self._folder / str(self._count)
             folder.mkdir(mode=0o700)
             return f"sqlite:///{shutil.copy(self._sqlite, folder)}"
+        return self.cluster.create(self._template)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The PostgreSQL that they are in, started when it is first needed."""
         if self._cluster is None:
             self._cluster = Cluster()
             url = self._cluster.create()
@@ -104,7 +109,7 @@ class Databases:
             store.open()
             store.close()
             self._template = name_of(url)
-        return self._cluster.create(self._template)
+        return self._cluster
 
     def drop(self, url: str) -> None:
         if self._cluster is not None and not url.startswith("sqlite:"):

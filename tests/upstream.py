@@ -70,6 +70,8 @@ class Answer:
     wire: Wire | None = None
     gate: threading.Event | None = None
     pace: threading.Semaphore | None = None
+    pause: float = 0
+    """Seconds before each piece."""
 
 
 Script = Callable[[Call], Answer]
@@ -190,6 +192,7 @@ class Upstream:
             # The first chunk of every dialect but Ollama's only opens the message.
             while number and answer.pace is not None and not answer.pace.acquire(blocking=False):
                 await asyncio.sleep(0.001)
+            await asyncio.sleep(answer.pause)
             writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             await writer.drain()
         writer.write(b"0\r\n\r\n")

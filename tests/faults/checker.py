@@ -28,8 +28,13 @@ class Exchange:
 
 @dataclass
 class RunRecord:
-    """All that was seen from outside."""
+    """All that was seen from outside.
 
+    `attempts` are how often questions were sent to the model, as the server counts it, where that
+    is more than once: after the death of a process.
+    """
+
+    attempts: dict[str, int] = field(default_factory=dict)
     exchanges: list[Exchange] = field(default_factory=list)
     prompts: list[list[tuple[str, str]]] = field(default_factory=list)
     histories: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
@@ -108,7 +113,7 @@ def _wrong_prompts(record: RunRecord) -> Iterator[str]:
             before[text] = history[max(0, index - CONTEXT) : index]
     for prompt in record.prompts:
         question = prompt[-1][1]
-        if calls[question] > 1:
+        if calls[question] > record.attempts.get(question, 1):
             yield f"doubled: the model was sent {question!r} {calls[question]} times"
         if prompt[:-1] != before.get(question):
             yield f"wrong context: {question!r} was sent after {prompt[:-1]}"

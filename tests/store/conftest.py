@@ -60,6 +60,7 @@ async def post(
         turn_creation.create_turn,
         tenant=tenant,
         request=request,
+        ids=turn_creation.NewIds(),
         runner=RUNNER,
         max_queued=max_queued,
         make_title=lambda _message, _at: "Some first title",

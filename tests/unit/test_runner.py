@@ -126,6 +126,11 @@ class Rows:
             raise result
         return result
 
+    async def write_once(
+        self, function: Callable[..., Any], _is_done: Callable[..., bool], **values: Any
+    ) -> Any:
+        return await self.write(function, **values)
+
     read = exchange = write
 
 

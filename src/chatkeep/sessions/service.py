@@ -122,8 +122,9 @@ class SessionService:
             SessionNotFound: There is none, or `before` does not hold.
 
         """
-        removed = await self._store.write(
+        removed = await self._store.write_once(
             deletion.soft_delete,
+            deletion.is_deleted,
             tenant=tenant,
             session_id=session_id,
             actor=actor,

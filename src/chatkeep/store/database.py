@@ -14,6 +14,7 @@ from chatkeep.store.signals import Signals
 P = ParamSpec("P")
 T = TypeVar("T")
 StoreFunction = Callable[Concatenate[sa.Connection, P], T]
+IsDone = Callable[[sa.Connection, T], bool]
 
 
 class Store(Protocol):
@@ -61,6 +62,27 @@ class Store(Protocol):
         Args:
             work: A function of the store; it runs on another thread.
             args: Its arguments after `conn`.
+            kwargs: The same by name.
+
+        Raises:
+            StoreUnavailable: The database failed, or is not open.
+            Overloaded: Too many writes wait.
+
+        """
+
+    async def write_once(
+        self, work: StoreFunction[P, T], is_done: IsDone[T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `work(conn, …)` as `write` does, and find out what happened if nobody says so.
+
+        Where the connection is lost before the answer to the commit, `is_done` decides on another
+        one: whether the first transaction took effect, or has to be run again. So `work` must make
+        no ids of its own: a second run beside the first must violate a unique key.
+
+        Args:
+            work: A function of the store.
+            is_done: Called as `is_done(conn, result)` with what `work` has returned.
+            args: The arguments of `work` after `conn`.
             kwargs: The same by name.
 
         Raises:

@@ -129,6 +129,12 @@ def soft_delete(
     )
 
 
+def is_deleted(conn: sa.Connection, removed: Removed) -> bool:
+    """True if the transaction that returned this took effect: see `Store.write_once`."""
+    row = rows.free_session(conn, removed.session_pk)
+    return row is None or row.tenant_id == HIDDEN
+
+
 def give_up_imports(conn: sa.Connection) -> None:
     """Delete every session whose import is not whole, and that no living process imports."""
     conn.execute(_GIVE_UP_IMPORTS)

@@ -5,12 +5,13 @@ Every write locks its session's row first, so that what happens to one session h
 """
 
 import asyncio
+import contextlib
 import importlib.util
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
@@ -18,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 from chatkeep import telemetry
 from chatkeep.domain.errors import ChatError, Overloaded, StoreUnavailable
 from chatkeep.store import migrations
-from chatkeep.store.database import StoreFunction
+from chatkeep.store.database import IsDone, StoreFunction
 from chatkeep.store.signals import Signals
 
 logger = telemetry.logger("store")
@@ -29,8 +30,25 @@ T = TypeVar("T")
 OLDEST_VERSION = 140_000
 """PostgreSQL 14, as `server_version_num` has it."""
 
-ATTEMPTS = 5
-"""How often a transaction is tried that others have made impossible."""
+CONFLICTS = 4
+"""How often a transaction is run again that others have made impossible."""
+
+PATIENCE_SECONDS = 10
+"""For how long what needs the database waits for it to come back."""
+
+RECONNECT_SECONDS = 0.1
+
+UNIQUE_VIOLATION = "23505"
+
+LOST = {
+    "25006",  # read_only_sql_transaction: it is no primary any more
+    "25P03",  # idle_in_transaction_session_timeout
+    "53300",  # too_many_connections
+    "57P01",  # admin_shutdown
+    "57P02",  # crash_shutdown
+    "57P03",  # cannot_connect_now
+}
+"""SQLSTATEs of connections that are of no use any more, beside those that begin with 08."""
 
 AGAIN = {
     "40001",  # serialization_failure
@@ -89,7 +107,7 @@ class PostgresStore:
 
         """
         self._url = _psycopg(url)
-        self.signals = Signals(_connection(_psycopg(listen_url or url)))
+        self.signals = Signals(_connection(_psycopg(listen_url or url), "signals"))
         self._connections = connections
         self._max_writes = connections + write_queue
         self._writes = 0
@@ -103,7 +121,7 @@ class PostgresStore:
             raise StoreUnavailable("PostgreSQL needs `pip install 'chatkeep[postgres]'`.")
         try:
             engine = _engine(self._url, self._connections)
-            exchange = _engine(self._url, 1, "-c synchronous_commit=off")
+            exchange = _engine(self._url, 1, "exchange", "-c synchronous_commit=off")
             with engine.connect() as conn:
                 _check_server(conn)
                 migrations.upgrade(conn)
@@ -124,14 +142,21 @@ class PostgresStore:
 
     async def write(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` in a transaction. See `Store.write`."""
+        return await self._write(_Transaction(lambda conn: work(conn, *args, **kwargs)))
+
+    async def write_once(
+        self, work: StoreFunction[P, T], is_done: IsDone[T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `work(conn, …)`, and find out about a lost commit. See `Store.write_once`."""
+        return await self._write(_Transaction(lambda conn: work(conn, *args, **kwargs), is_done))
+
+    async def _write(self, transaction: "_Transaction[T]") -> T:
         if self._writes >= self._max_writes:
             raise Overloaded("Too many writes are waiting for the database.", retry_after=1)
         self._writes += 1
         try:
             opened = self._parts
-            result = await self._run(
-                opened.threads, _writing, opened.engine, lambda conn: work(conn, *args, **kwargs)
-            )
+            result = await self._run(opened.threads, transaction.run, opened.engine)
         except StoreUnavailable:
             self._written_at = None
             raise
@@ -143,19 +168,14 @@ class PostgresStore:
     async def read(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` in one snapshot. See `Store.read`."""
         opened = self._parts
-        return await self._run(
-            opened.threads, _reading, opened.engine, lambda conn: work(conn, *args, **kwargs)
-        )
+        reading = _Reading(lambda conn: work(conn, *args, **kwargs))
+        return await self._run(opened.threads, reading.run, opened.engine)
 
     async def exchange(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` on the connection that no turn waits for. See `Store.exchange`."""
         opened = self._parts
-        return await self._run(
-            opened.exchange_thread,
-            _writing,
-            opened.exchange,
-            lambda conn: work(conn, *args, **kwargs),
-        )
+        transaction = _Transaction(lambda conn: work(conn, *args, **kwargs), patience=0)
+        return await self._run(opened.exchange_thread, transaction.run, opened.exchange)
 
     async def try_write(self) -> None:
         """Check that the database can be written to. See `Store.try_write`."""
@@ -189,41 +209,141 @@ class PostgresStore:
     async def _run(
         self,
         threads: ThreadPoolExecutor,
-        run: Callable[[sa.Engine, Callable[[sa.Connection], T]], T],
+        run: Callable[[sa.Engine], T],
         engine: sa.Engine,
-        work: Callable[[sa.Connection], T],
     ) -> T:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(threads, run, engine, work)
+            return await loop.run_in_executor(threads, run, engine)
         except sa.exc.DBAPIError as error:
             raise _unavailable(error) from error
 
 
-def _writing(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
-    """Run a transaction, again where another one was in its way."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with engine.connect() as conn, conn.begin():
-                return work(conn)
-        except sa.exc.DBAPIError as error:
-            if attempt == ATTEMPTS or not _may_succeed(error):
-                raise
-    raise AssertionError("unreachable")
+class _Attempts:
+    """How often, and for how long, something is tried that the database does not do."""
+
+    def __init__(self, patience: float) -> None:
+        self._deadline = time.monotonic() + patience
+        self._conflicts = 0
+
+    def after_loss(self, engine: sa.Engine, error: sa.exc.DBAPIError) -> None:
+        """Return when a new connection may be tried; raise the error once that is in vain."""
+        # The pool's other connections are of the same age.
+        engine.dispose()
+        if time.monotonic() >= self._deadline:
+            raise error
+        time.sleep(RECONNECT_SECONDS)
+
+    def after_conflict(self, error: sa.exc.DBAPIError) -> None:
+        """Return if the next run may succeed, else raise the error."""
+        self._conflicts += 1
+        if self._conflicts > CONFLICTS:
+            raise error
 
 
-def _reading(engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
-    reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    with reading.connect() as conn, conn.begin():
-        return work(conn)
+class _Reading(Generic[T]):
+    """A transaction that changes nothing, and is run again where its connection is lost."""
+
+    def __init__(self, work: Callable[[sa.Connection], T]) -> None:
+        self._work = work
+        self._attempts = _Attempts(PATIENCE_SECONDS)
+
+    def run(self, engine: sa.Engine) -> T:
+        snapshot = engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        while True:
+            try:
+                with snapshot.connect() as conn, conn.begin():
+                    return self._work(conn)
+            except sa.exc.DBAPIError as error:
+                if not _is_lost(error):
+                    raise
+                self._attempts.after_loss(engine, error)
 
 
-def _may_succeed(error: sa.exc.DBAPIError) -> bool:
-    reason: Any = error.orig
-    state = getattr(reason, "sqlstate", None)
-    if state == "23505":
+class _Transaction(Generic[T]):
+    """A transaction that is run until it is known to be committed, or known to be impossible.
+
+    Without `is_done`, one whose commit was sent and not answered is an error.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[sa.Connection], T],
+        is_done: IsDone[T] | None = None,
+        *,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._work = work
+        self._is_done = is_done
+        self._attempts = _Attempts(patience)
+        self._is_committing = False
+        # What the run has returned whose commit was not answered, and may yet take effect.
+        self._unanswered: list[T] = []
+
+    def run(self, engine: sa.Engine) -> T:
+        while True:
+            self._is_committing = False
+            try:
+                return self._run_once(engine)
+            except sa.exc.DBAPIError as error:
+                if _is_lost(error):
+                    if self._is_committing and self._is_done is None:
+                        raise
+                    self._attempts.after_loss(engine, error)
+                elif _is_conflict(error) or (self._unanswered and _is_duplicate(error)):
+                    self._attempts.after_conflict(error)
+                else:
+                    raise
+
+    def _run_once(self, engine: sa.Engine) -> T:
+        with engine.connect() as conn:
+            if self._unanswered and (done := self._committed(conn)):
+                return done[0]
+            with conn.begin():
+                result = self._work(conn)
+                if result is None and (done := self._committed(conn)):
+                    # The first run took effect in the meantime.
+                    return done[0]
+                if self._is_done is not None:
+                    self._unanswered = [result]
+                self._is_committing = True
+        return result
+
+    def _committed(self, conn: sa.Connection) -> list[T]:
+        """What was returned by a run that has taken effect, if there is one."""
+        is_done = self._is_done
+        if is_done is None:
+            return []
+        with contextlib.nullcontext() if conn.in_transaction() else conn.begin():
+            return [result for result in self._unanswered if is_done(conn, result)]
+
+
+def _state(error: sa.exc.DBAPIError) -> str | None:
+    """The SQLSTATE of an error; `None` if the server did not send one."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state
+
+
+def _is_lost(error: sa.exc.DBAPIError) -> bool:
+    """True if the connection is gone, or was never made."""
+    state = _state(error)
+    if state is None:
+        return isinstance(error, sa.exc.OperationalError)
+    return state.startswith("08") or state in LOST
+
+
+def _is_duplicate(error: sa.exc.DBAPIError) -> bool:
+    return _state(error) == UNIQUE_VIOLATION
+
+
+def _is_conflict(error: sa.exc.DBAPIError) -> bool:
+    """True if another transaction was in the way, so that the next run may succeed."""
+    if _is_duplicate(error):
+        reason: Any = error.orig
         return reason.diag.constraint_name in CONSTRAINTS_AGAIN
-    return state in AGAIN
+    return _state(error) in AGAIN
 
 
 def _trial(conn: sa.Connection) -> None:
@@ -247,11 +367,12 @@ def _psycopg(url: str) -> sa.URL:
     return sa.make_url(url).set(drivername="postgresql+psycopg")
 
 
-def _connection(url: sa.URL, more: str = "") -> dict[str, Any]:
+def _connection(url: sa.URL, purpose: str = "", more: str = "") -> dict[str, Any]:
     """The driver's parameters, with limits on what holds others up.
 
     Args:
         url: Where the database is.
+        purpose: What the connection is for, if not for requests and turns.
         more: More options of the server's session.
 
     """
@@ -265,20 +386,20 @@ def _connection(url: sa.URL, more: str = "") -> dict[str, Any]:
         "keepalives_interval": UNANSWERED_SECONDS // 4,
         "keepalives_count": 2,
         "tcp_user_timeout": UNANSWERED_SECONDS * 1_000,
-        "application_name": "chatkeep",
+        "application_name": f"chatkeep {purpose}".strip(),
         "options": options.strip(),
     }
     where = url.translate_connect_args(database="dbname", username="user")
     return limits | dict(url.query) | where
 
 
-def _engine(url: sa.URL, connections: int, more: str = "") -> sa.Engine:
+def _engine(url: sa.URL, connections: int, purpose: str = "", more: str = "") -> sa.Engine:
     return sa.create_engine(
         url.set(query={}),
         poolclass=QueuePool,
         pool_size=connections,
         max_overflow=0,
-        connect_args=_connection(url, more),
+        connect_args=_connection(url, purpose, more),
     )
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool
 from chatkeep import telemetry
 from chatkeep.domain.errors import ChatError, Overloaded, StoreUnavailable
 from chatkeep.store import database_files, migrations
-from chatkeep.store.database import StoreFunction
+from chatkeep.store.database import IsDone, StoreFunction
 from chatkeep.store.lock import Holder, claim, publish
 from chatkeep.store.signals import Signals
 
@@ -181,6 +181,16 @@ class SqliteStore:
         self._enqueue(write)
         result: T = await write.future
         return result
+
+    async def write_once(
+        self,
+        work: StoreFunction[P, T],
+        is_done: IsDone[T],  # noqa: ARG002  (the answer to a commit is never lost here)
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Write: no answer of a file is lost. See `Store.write_once`."""
+        return await self.write(work, *args, **kwargs)
 
     async def read(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` on a reader's thread, in one snapshot of the database.

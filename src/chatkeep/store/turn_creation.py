@@ -1,7 +1,7 @@
 """Before a turn runs: create it, unless the request made it before, or cancel it in the queue."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -65,11 +65,21 @@ class _Target:
     original: TurnWithSession | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NewIds:
+    """The ids of a turn and its messages, made before the transaction, which may run twice."""
+
+    turn: str = field(default_factory=turn_id)
+    user_message: str = field(default_factory=message_id)
+    message: str = field(default_factory=message_id)
+
+
 def create_turn(
     conn: sa.Connection,
     *,
     tenant: str,
     request: TurnRequest,
+    ids: NewIds,
     runner: RunnerConfig,
     max_queued: int,
     make_title: Callable[[str, int], str],
@@ -82,6 +92,7 @@ def create_turn(
         conn: The connection.
         tenant: Whose session it is.
         request: What was posted.
+        ids: Those of the turn.
         runner: Who runs the turn, or the one that waits longest.
         max_queued: Turns of a session that may wait.
         make_title: Makes the provisional title from the message and the time.
@@ -117,7 +128,7 @@ def create_turn(
         )
     queue = rows.queue_state(conn, session.pk)
     _check_queue(queue, session, request, max_queued)
-    turn = _queued_turn(session, request, target, runner)
+    turn = _queued_turn(session, request, ids, target, runner)
     if models is not None and turn.model not in models:
         raise NotAllowed(
             "The key does not allow the turn's model.", needs=Scope.CHAT, pointer="#/model"
@@ -143,6 +154,13 @@ def create_turn(
     is_new = session.turn_count == 0
     listed = sessions.listed(conn, tenant=tenant, pk=session.pk) if is_new else None
     return CreatedTurn(turn, session.pk, started, queue.running, listed, first_message)
+
+
+def is_created(conn: sa.Connection, result: CreatedTurn | idempotency.DuplicateRequest) -> bool:
+    """True if the transaction that returned this took effect: see `Store.write_once`."""
+    if isinstance(result, idempotency.DuplicateRequest):
+        return False
+    return rows.BY_ID.first(conn, {"turn": result.turn.turn_id}) is not None
 
 
 def cancel(
@@ -239,14 +257,18 @@ def _enqueue(
 
 
 def _queued_turn(
-    session: SessionRow, request: TurnRequest, target: _Target, runner: RunnerConfig
+    session: SessionRow,
+    request: TurnRequest,
+    ids: NewIds,
+    target: _Target,
+    runner: RunnerConfig,
 ) -> Turn:
     """A turn that waits. What the request leaves open is as its session has it set.
 
     One that regenerates has the options of the original, whatever has been set since.
     """
     if target.original is None:
-        model, user_message_id = session.model or runner.model, message_id()
+        model, user_message_id = session.model or runner.model, ids.user_message
         settings = TurnOptions(temperature=session.temperature, max_tokens=session.max_tokens)
     else:
         original = rows.turn(target.original, session.session_id)
@@ -254,13 +276,13 @@ def _queued_turn(
         settings = original.options
     options = request.options.over(settings)
     return Turn(
-        turn_id=turn_id(),
+        turn_id=ids.turn,
         session_id=session.session_id,
         status=Status.QUEUED,
         attempt=0,
         model=options.model or model,
         user_message_id=user_message_id,
-        message_id=message_id(),
+        message_id=ids.message,
         options=options,
     )
 

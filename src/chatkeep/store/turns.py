@@ -297,6 +297,22 @@ def finish_turn(
     )
 
 
+def is_finished(conn: sa.Connection, ended: Ended | None, *, turn_id: str, attempt: int) -> bool:
+    """True if the `finish_turn` that returned `ended` took effect: see `Store.write_once`."""
+    row = rows.BY_ID.first(conn, {"turn": turn_id})
+    if ended is None or row is None:
+        return False
+    return Status(row.status).is_end and row.attempt == attempt
+
+
+def is_taken(conn: sa.Connection, taken: StartedTurn | ExhaustedTurn | None, *, owner: str) -> bool:
+    """True if the start or the take-over that returned this took effect: see `Store.write_once`."""
+    row = None if taken is None else rows.BY_ID.first(conn, {"turn": taken.turn.turn_id})
+    if taken is None or row is None or row.status != Status.RUNNING.value:
+        return False
+    return (row.owner, row.attempt) == (owner, taken.turn.attempt)
+
+
 def _close_turn(
     conn: sa.Connection, row: RunningTurn, turn_id: str, outcome: TurnEnd, at: int
 ) -> None:

@@ -1,6 +1,7 @@
 """The one way in which a turn ends, whatever ends it: its row, then its stream, then the news."""
 
 import asyncio
+import functools
 import itertools
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -210,10 +211,12 @@ class TurnFinisher:
             error_detail=outcome.error.detail if outcome.error else None,
             calls=_counted(outcome),
         )
+        is_done = functools.partial(turns.is_finished, turn_id=turn.turn_id, attempt=turn.attempt)
         for failures in itertools.count():
             try:
-                return await self._store.write(
+                return await self._store.write_once(
                     turns.finish_turn,
+                    is_done,
                     turn_id=turn.turn_id,
                     attempt=turn.attempt,
                     outcome=stored,

@@ -1,5 +1,6 @@
 """Runs turns: each in a task of its own, from its start to its end, followed by the next."""
 
+import functools
 from dataclasses import dataclass, replace
 
 from chatkeep import telemetry
@@ -167,8 +168,9 @@ class TurnRunner:
     async def take_over(self, orphan: Orphan) -> bool:
         """Make an orphan this process's. False if another was faster."""
         runner = self.runner
-        taken = await self._store.write(
-            turns.take_over, orphan=orphan, runner=runner, max_attempts=MAX_ATTEMPTS
+        is_done = functools.partial(turns.is_taken, owner=runner.owner)
+        taken = await self._store.write_once(
+            turns.take_over, is_done, orphan=orphan, runner=runner, max_attempts=MAX_ATTEMPTS
         )
         if taken is None:
             return False
@@ -186,8 +188,10 @@ class TurnRunner:
 
     async def _start_stalled(self, session: Stalled) -> bool:
         """Start what waits in a session for nobody. False if another process was faster."""
-        started = await self._store.write(
-            turns.start_stalled, session_pk=session.session_pk, runner=self.runner, at=now()
+        runner = self.runner
+        is_done = functools.partial(turns.is_taken, owner=runner.owner)
+        started = await self._store.write_once(
+            turns.start_stalled, is_done, session_pk=session.session_pk, runner=runner, at=now()
         )
         if started is not None:
             self.start(started, session.tenant_id, has_waited=True)

@@ -208,10 +208,12 @@ class TurnService:
         return await self._store.read(turn_records.find, tenant=caller.tenant, turn_id=turn_id)
 
     async def _create(self, caller: Caller, request: TurnRequest) -> TurnStream | DuplicateRequest:
-        created = await self._store.write(
+        created = await self._store.write_once(
             turn_creation.create_turn,
+            turn_creation.is_created,
             tenant=caller.tenant,
             request=request,
+            ids=turn_creation.NewIds(),
             runner=self._runner.runner,
             max_queued=self._settings.max_queued_turns,
             make_title=provisional_title,
