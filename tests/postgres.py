@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -31,13 +32,18 @@ def is_installed() -> bool:
 class Cluster:
     """A server that listens on a socket in its own folder."""
 
-    def __init__(self, *, is_safe: bool = False) -> None:
+    def __init__(self, *, is_safe: bool = False, primary: "Cluster | None" = None) -> None:
+        """Make a server, or a standby of another one."""
         self.folder = Path(tempfile.mkdtemp(prefix="pg"))
         shutil.chown(self.folder, USER)
         self.data = self.folder / "data"
         self._settings = SETTINGS if is_safe else SETTINGS | UNSAFE
         self._numbers = itertools.count()
-        self._run("initdb", "-N", "-E", "UTF8", "--locale=C", "-A", "trust", "-D", str(self.data))
+        data = str(self.data)
+        if primary is None:
+            self._run("initdb", "-N", "-E", "UTF8", "--locale=C", "-A", "trust", "-D", data)
+        else:
+            self._run("pg_basebackup", "-h", str(primary.folder), "-D", data, "-R", "-c", "fast")
         self.start()
 
     def start(self) -> None:
@@ -48,6 +54,19 @@ class Cluster:
 
     def stop(self, mode: str = "immediate") -> None:
         self._run("pg_ctl", "stop", "-m", mode, "-D", str(self.data))
+
+    def kill(self) -> None:
+        """End the server and its connections without a warning, as a power failure does."""
+        pid = int((self.data / "postmaster.pid").read_text().split()[0])
+        children = subprocess.run(
+            ["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False
+        ).stdout.split()
+        for each in (pid, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+
+    def promote(self) -> None:
+        self._run("pg_ctl", "promote", "-w", "-D", str(self.data))
 
     def remove(self) -> None:
         with contextlib.suppress(subprocess.CalledProcessError):

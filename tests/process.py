@@ -137,6 +137,8 @@ class Server:
         self.program = program
         self.patience = patience
         self.process: Process | None = None
+        self.port = 0
+        """Where it listens; 0 for any free port."""
         self.url = ""
         self.log = folder / "server.log"
 
@@ -153,7 +155,7 @@ class Server:
         before = self.log.stat().st_size if self.log.exists() else 0
         self.log.touch()
         self.process = _Command(
-            [*self.program, "serve", "--port", "0"],
+            [*self.program, "serve", "--port", str(self.port)],
             self.env,
             self.folder,
             output=Path(os.devnull),

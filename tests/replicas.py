@@ -23,6 +23,7 @@ class Replicas:
             "CHATKEEP_DATABASE_URL": database,
             "CHATKEEP_LEASE_SECONDS": str(LEASE_SECONDS),
             "CHATKEEP_HEARTBEAT_SECONDS": "1",
+            "CHATKEEP_SHUTDOWN_DELAY": "0",
             **env,
         }
         self.servers = [Server(folder / f"replica{number}", self.env) for number in range(count)]

@@ -95,6 +95,8 @@ class Lifecycle:
     warming: "asyncio.Task[None] | None" = None
     failure: ChatError | None = None
     """Why the server could not start."""
+    is_leaving: bool = False
+    """Whether it will stop soon: it is not ready any more, but still takes requests."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _is_running: bool = False
 
@@ -155,6 +157,11 @@ class Lifecycle:
     async def _inherit_events(self, is_ended_here: bool) -> None:
         if is_ended_here:
             await self.services.notifications.miss()
+
+    def leave(self) -> None:
+        """Let balancers and clients go elsewhere: the server stops soon."""
+        self.is_leaving = True
+        self.services.turns.is_ready = False
 
     async def drain(self, seconds: float) -> None:
         """Take no more turns, wait at most `seconds` for those that run, and stop everything.
@@ -377,4 +384,5 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         max_requests=settings.max_requests,
         refuse=problems.respond,
     )
-    app.add_middleware(Responses)
+    lifecycle: Lifecycle = app.state.lifecycle
+    app.add_middleware(Responses, is_leaving=lambda: lifecycle.is_leaving)

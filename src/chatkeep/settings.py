@@ -34,6 +34,10 @@ PREFIX = "CHATKEEP_"
 
 POSTGRES = ("postgresql://", "postgres://")
 """How the URL of a PostgreSQL database begins (libpq, 34.1.1.2)."""
+
+POSTGRES_LEAVING_SECONDS = 5
+"""For how long a server that stops is still sent requests, if a balancer is in front of it."""
+
 EMBEDDED_MODEL = "local:smollm2-135m-instruct"
 
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
@@ -233,6 +237,16 @@ class ServerSettings(BaseSettings):
     )
     drain_seconds: Seconds = Field(
         30, ge=0, description="Seconds that running turns get to finish when the server stops."
+    )
+    shutdown_delay: Seconds | None = Field(
+        None,
+        ge=0,
+        description="Seconds from SIGTERM, when `/readyz` begins to answer 503, until the server "
+        "takes no more requests: a balancer needs them to notice. By default 5 with PostgreSQL, "
+        "else 0.",
+    )
+    workers: int = Field(
+        1, ge=1, le=256, description="Processes that serve; more than one need PostgreSQL."
     )
 
     retention_days: CommaSeparated = Field(
@@ -448,6 +462,13 @@ class ServerSettings(BaseSettings):
             if url.startswith(POSTGRES) and (password := urlsplit(url).password):
                 secrets += {password, unquote(password)}
         return tuple(secrets)
+
+    @property
+    def leaving_seconds(self) -> float:
+        """How long a server that stops still takes requests."""
+        if self.shutdown_delay is not None:
+            return self.shutdown_delay
+        return POSTGRES_LEAVING_SECONDS if self.uses_postgres else 0
 
     @property
     def uses_postgres(self) -> bool:

@@ -257,7 +257,9 @@ def test_every_name_that_a_session_can_have_can_be_read_changed_and_deleted(
     hits = client.get("/search", params={"q": "a", "session_id": odd}).json()
     assert {hit["session_id"] for hit in hits} == {odd}
     assert client.get("/export", params={"session_id": odd}).is_success
-    assert client.delete(path).status_code == 204
+    # The files of PostgreSQL keep what is deleted for a while, and a server cannot change that.
+    is_sqlite = client.app.state.services.store.erases_files  # type: ignore[attr-defined]  # Starlette's type
+    assert client.delete(path).status_code == (204 if is_sqlite else 202)
     assert client.get(path).status_code == 404
     assert odd not in listed(client)
 

@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.conftest import Databases
-from tests.process import Server, until
+from tests.postgres import query
+from tests.process import Server, run_command, until
 from tests.replicas import Reader, Replicas, post, turn_of
 from tests.sse import Event
 from tests.upstream import Answer, Call, Upstream, polite
@@ -215,3 +217,65 @@ def test_every_replica_sends_the_same_events_in_the_same_order(
     assert again.events[: length - length // 2 - 1] == seen[0][length // 2 + 1 : length]
     for watcher in (*watchers, again):
         watcher.leave()
+
+
+def test_the_first_key_closes_every_replica_and_a_revoked_one_opens_none(
+    tmp_path: Path, databases: Databases, upstream: Upstream
+) -> None:
+    url = databases.create("postgresql")
+    with Replicas(tmp_path, url, upstream, count=2) as replicas:
+        one, other = replicas.servers
+        assert one.get("/sessions") == other.get("/sessions") == []
+        made = run_command("keys", "create", "first", env=one.env, folder=tmp_path)
+        key = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        key_id = made.stderr.split(":")[0]
+        for server in replicas.servers:
+            with server.client() as client:
+                until(lambda client=client: client.get("/sessions").status_code == 401)
+                assert client.get("/sessions", headers=key).status_code == 200
+        assert (
+            run_command("keys", "revoke", "--yes", key_id, env=one.env, folder=tmp_path).returncode
+            == 0
+        )
+        for server in replicas.servers:
+            with server.client() as client:
+                until(lambda client=client: client.get("/sessions", headers=key).status_code == 401)
+    databases.drop(url)
+
+
+def test_a_file_is_imported_through_one_replica_while_others_start(
+    tmp_path: Path, databases: Databases, upstream: Upstream
+) -> None:
+    """A process that starts gives up what the dead have not imported wholly, and nothing else."""
+    url = databases.create("postgresql")
+    with Replicas(tmp_path, url, upstream, count=2) as replicas:
+        one, other = replicas.servers
+        # More than is read at once.
+        names = [f"s{number:02}" for number in range(30)]
+        for name in names:
+            one.chat(name, f"hello {name} " * 8_000)
+        with one.client() as client:
+            archive = client.get("/export").content
+            for name in names:
+                client.delete(f"/sessions/{name}")
+        half = archive.index(b"\n", len(archive) // 2) + 1
+        goes_on = threading.Event()
+
+        def upload() -> Iterator[bytes]:
+            yield archive[:half]
+            goes_on.wait()
+            yield archive[half:]
+
+        with ThreadPoolExecutor() as pool, one.client() as client:
+            kind = {"Content-Type": "application/x-ndjson"}
+            importing = pool.submit(client.post, "/import", content=upload(), headers=kind)
+            try:
+                until(lambda: query(url, "SELECT 1 FROM sessions WHERE session_id LIKE 'import:%'"))
+                other.stop()
+                other.start()
+            finally:
+                goes_on.set()
+            response: httpx2.Response = importing.result()
+        assert response.json()["imported"] == len(names), response.text
+        assert sorted(other.sessions()) == names
+    databases.drop(url)

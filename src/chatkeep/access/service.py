@@ -35,6 +35,9 @@ CACHED_CALLERS = 10_000
 CACHE_SECONDS = 5
 """How long a caller is not looked up again: a key that another process revokes ends after that."""
 
+KEYLESS_SECONDS = 1
+"""How long after the first key was made by another process this one still needs none."""
+
 WRITE_SECONDS = 60
 """Pause between writes of when keys were used: one for each request would cost as much as that."""
 
@@ -113,6 +116,8 @@ class AccessService:
         self.local_secret = credentials.new_secret(Kind.LOCAL)
         self._local_digest = credentials.digest(self.local_secret)
         self._has_keys = False
+        # When it was last looked whether there is a key, by the steady clock.
+        self._keyless_since = 0.0
         self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
         self._generation = 0
         """Counts how often somebody may have been let in no more."""
@@ -156,7 +161,7 @@ class AccessService:
         digest = None if secret is None else credentials.digest(secret)
         if digest is not None and hmac.compare_digest(digest, self._local_digest):
             return Caller(scope=Scope.LOCAL, actor="local", digest=digest)
-        if self.is_keyless:
+        if self.is_keyless and not await self._finds_first_key():
             # Stock clients insist on sending a key.
             return Caller()
         if secret is None or digest is None:
@@ -170,7 +175,8 @@ class AccessService:
     async def is_valid(self, caller: Caller) -> bool:
         """Return whether what a caller has shown still holds."""
         if caller.digest is None:
-            return self.is_keyless or caller.actor.startswith("proxy:")
+            is_keyless = self.is_keyless and not await self._finds_first_key()
+            return is_keyless or caller.actor.startswith("proxy:")
         if caller.digest in {self._local_digest, self._admin_digest}:
             return True
         try:
@@ -179,6 +185,14 @@ class AccessService:
         except (KeyInvalid, KeyExpired, KeyRevoked):
             return False
         return True
+
+    async def _finds_first_key(self) -> bool:
+        """Look from time to time whether another process has made the first key."""
+        moment = time.monotonic()
+        if not self._store.is_exclusive and moment - self._keyless_since > KEYLESS_SECONDS:
+            self._has_keys = await self._store.read(keys.is_any)
+            self._keyless_since = moment
+        return self._has_keys
 
     def look_up_again(self) -> None:
         """Forget what callers may do: some of them may no longer."""

@@ -70,7 +70,8 @@ class TenantService:
         # On its own: whoever asked for it may have erased the very key that was shown for it.
         erasing = self._background.spawn(TASKS, self.resume())
         await asyncio.wait({erasing}, timeout=WAIT_SECONDS)
-        return erasing.done() and not erasing.cancelled() and erasing.result()
+        is_removed = erasing.done() and not erasing.cancelled() and erasing.result()
+        return is_removed and self._store.erases_files
 
     async def resume(self) -> bool:
         """Go on with what was to be erased, also by an earlier process; returns as `erase`."""

@@ -1,5 +1,7 @@
 """What every response has in common: default headers, and no content for HEAD."""
 
+from collections.abc import Callable
+
 from fastapi.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,12 +18,16 @@ DEFAULTS = {
 }
 """Headers of every response that does not set them itself."""
 
+CLOSE = (b"connection", b"close")
+
 
 class Responses:
     """ASGI middleware that sets the default headers, and answers HEAD as GET without content."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, is_leaving: Callable[[], bool]) -> None:
+        """Take the application, and whether clients shall use other connections from now on."""
         self._app = app
+        self._is_leaving = is_leaving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and its response back."""
@@ -34,7 +40,8 @@ class Responses:
 
         async def respond(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = _with_defaults(message.get("headers", ()))
+                headers = _with_defaults(message.get("headers", ()))
+                message["headers"] = [*headers, CLOSE] if self._is_leaving() else headers
                 await send(message)
                 if is_head:
                     # The response is complete (RFC 9110, 9.3.2), which ends a stream.

@@ -46,7 +46,7 @@ class Purge:
             self._background.spawn(TASKS, self.run())
 
     async def run(self) -> bool:
-        """Purge, and return whether no file holds anything that is deleted.
+        """Purge, and return whether all is removed that this process can remove.
 
         Callers that come while a purge is under way share the next one. One that could not be
         completed is tried again in the background.
@@ -87,18 +87,17 @@ class Purge:
                 break
         # Before the log is emptied, which holds their names too.
         await self._store.write(tenants.finish_erasure)
-        delays = WAL_DELAYS_SECONDS if self._store.erases_files else ()
-        for delay in delays:
-            if await self._store.erase():
-                break
-            await asyncio.sleep(delay)
-        else:
-            if not delays:
-                # Its administrator erases the files.
-                await self._store.write(deletion.finish_purge)
-                return True
+        if self._store.erases_files and not await self._erase():
             # The marks stay, so that the next start goes on where this process does not.
             logger.warning("log_not_emptied")
             return False
         await self._store.write(deletion.finish_purge)
         return True
+
+    async def _erase(self) -> bool:
+        """Remove from the files what is deleted. False if a reader holds it up for too long."""
+        for delay in WAL_DELAYS_SECONDS:
+            if await self._store.erase():
+                return True
+            await asyncio.sleep(delay)
+        return False

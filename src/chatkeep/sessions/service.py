@@ -144,4 +144,5 @@ class SessionService:
 
     async def _delete(self, caller: Caller, session_id: str) -> bool:
         await self.soft_delete(caller.tenant, session_id, actor=caller.actor)
-        return await self._purge.run()
+        is_removed = await self._purge.run()
+        return is_removed and self._store.erases_files

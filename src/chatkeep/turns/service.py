@@ -84,6 +84,8 @@ class TurnService:
         self._background = background
         self._settings = settings
         self._is_accepting = True
+        self.is_ready = True
+        """Whether turns should be submitted here: not if the server stops soon."""
 
     @property
     def defaults(self) -> SessionDefaults:
@@ -98,7 +100,7 @@ class TurnService:
 
     def stop_accepting(self) -> None:
         """Refuse further turns with `Draining`; those that were accepted go on."""
-        self._is_accepting = False
+        self._is_accepting = self.is_ready = False
 
     async def submit_turn(self, caller: Caller, request: TurnRequest) -> SubmittedTurn:
         """Accept a turn: when this returns, it is on disk, and runs or waits.

@@ -27,7 +27,7 @@ async def readyz(turns: TurnsOf, store: StoreOf) -> dict[str, str]:
 
     Query parameters are ignored.
     """
-    if not turns.is_accepting:
+    if not turns.is_ready:
         raise Draining(retry_after=RETRY_SECONDS)
     if not await store.read(is_usable):
         raise StoreUnavailable("The database's schema is not current.", retry_after=RETRY_SECONDS)

@@ -5,17 +5,21 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from socket import IPPROTO_TCP, socket
+from types import FrameType
 
 import uvicorn
 
+from chatkeep import telemetry
 from chatkeep.app import Lifecycle, create_app
 from chatkeep.cli.configuration import fail
 from chatkeep.cli.errors import ExitCode
 from chatkeep.cli.output import print_note
 from chatkeep.cli.server.base import Server
 from chatkeep.domain.errors import ChatError
+from chatkeep.redaction import Redactor
 from chatkeep.settings import Settings
 
 RESPONSE_SECONDS = 5
@@ -25,9 +29,58 @@ GC_THRESHOLD = (10_000, 20, 50)
 """A turn makes few cycles, and there are half a million objects of libraries to look through."""
 
 
+def log(settings: Settings) -> None:
+    """Write the log of this process as the settings say, and never their secrets."""
+    redact = Redactor(settings.secrets).redact
+    telemetry.configure(level=settings.log_level, form=settings.log_format, redact=redact)
+
+
 def run(settings: Settings) -> None:
     """Serve until a signal ends the process. Exits with an error if the server cannot start."""
-    config = uvicorn.Config(
+    # Bound before anything else: a second server on this port must not touch the data.
+    listener = bind(settings)
+
+    def announce(notice: str | None) -> None:
+        print_note(f"Chatkeep answers on {address_of(listener)} with {settings.model}.")
+        if notice is not None:
+            print_note(notice.replace("`", ""))
+
+    serve(settings, listener, announce)
+
+
+def serve(settings: Settings, listener: socket, announce: Callable[[str | None], None]) -> None:
+    """Serve on a socket until a signal ends the process.
+
+    Args:
+        settings: Of the server.
+        listener: A socket that listens.
+        announce: Called when the server is ready, with what users should know of its model.
+
+    """
+    gc.set_threshold(*GC_THRESHOLD)
+    config = _config(settings)
+    try:
+        config.app = app = create_app(settings)
+        if find_spec("httptools") is not None:  # else uvicorn reads HTTP with h11, and its limits
+            from chatkeep.cli.server.protocol import bounded_protocol
+
+            config.http = bounded_protocol(settings.body_timeout)
+        server = _ForegroundServer(config, app.state.lifecycle, settings, listener, announce)
+        server.run(sockets=[listener])
+    except ChatError as error:
+        fail(error.detail)
+    except SystemExit:  # uvicorn has logged why
+        sys.exit(ExitCode.FAILED)
+
+
+def address_of(listener: socket) -> str:
+    """Return the URL at which a socket listens."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _config(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         "unused",
         host=settings.host,
         port=settings.port,
@@ -38,28 +91,15 @@ def run(settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=int(settings.drain_seconds) + RESPONSE_SECONDS,
     )
-    gc.set_threshold(*GC_THRESHOLD)
-    # Bound before anything else: a second server on this port must not touch the data.
-    listener = _bind(config, settings)
+
+
+def bind(settings: Settings) -> socket:
+    """Listen at the address of the settings. Exits with an error if that is impossible."""
     try:
-        config.app = app = create_app(settings)
-        if find_spec("httptools") is not None:  # else uvicorn reads HTTP with h11, and its limits
-            from chatkeep.cli.server.protocol import bounded_protocol
-
-            config.http = bounded_protocol(settings.body_timeout)
-        _ForegroundServer(config, app.state.lifecycle, settings, listener).run(sockets=[listener])
-    except ChatError as error:
-        fail(error.detail)
-    except SystemExit:  # uvicorn has logged why
-        sys.exit(ExitCode.FAILED)
-
-
-def _bind(config: uvicorn.Config, settings: Settings) -> socket:
-    try:
-        listener = config.bind_socket()
+        listener = _config(settings).bind_socket()
     except SystemExit:  # uvicorn has logged why
         fail(f"Cannot listen on {settings.host}:{settings.port}; choose another port with --port.")
-    # uvicorn makes it inheritable, for workers that it does not have here.
+    # uvicorn makes it inheritable, for workers of its own.
     listener.set_inheritable(False)
     if sys.platform == "linux":  # macOS has no such option
         from socket import TCP_USER_TIMEOUT
@@ -78,11 +118,13 @@ class _ForegroundServer(Server):
         lifecycle: Lifecycle,
         settings: Settings,
         listener: socket,
+        announce: Callable[[str | None], None],
     ) -> None:
         super().__init__(config, lifecycle)
         self._settings = settings
-        host, port = listener.getsockname()[:2]
-        self._address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._address = address_of(listener)
+        self._announce = announce
+        self._is_leaving = False
         signal.signal(signal.SIGTERM, self._exit_unless_started)
         signal.signal(signal.SIGINT, self._exit_unless_started)
 
@@ -95,13 +137,24 @@ class _ForegroundServer(Server):
         await super().startup(sockets)
         if not self.started:
             return
+        self._loop = asyncio.get_running_loop()
         if self._lifecycle.warming is not None:
             self._lifecycle.warming.add_done_callback(lambda _: gc.freeze())
         services = self._lifecycle.services
         services.store.announce(self._address, services.access.local_secret)
-        print_note(f"Chatkeep answers on {self._address} with {self._settings.model}.")
-        if (notice := self._lifecycle.services.providers.notice) is not None:
-            print_note(notice.replace("`", ""))
+        self._announce(services.providers.notice)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, after a delay in which a balancer notices; a second signal stops at once."""
+        delay = self._settings.leaving_seconds
+        if sig != signal.SIGTERM or self._is_leaving or not delay:
+            super().handle_exit(sig, frame)
+            return
+        self._is_leaving = True
+        self._loop.call_soon_threadsafe(self._lifecycle.leave)
+        self._loop.call_soon_threadsafe(
+            self._loop.call_later, delay, super().handle_exit, sig, frame
+        )
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         # Beside uvicorn's own wait: the responses of running turns end when these do.
