@@ -12,13 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from chatkeep import cli
+from chatkeep import leases as keeper
 from chatkeep.domain.events import Position
 from chatkeep.domain.model import Reply, Role
 from chatkeep.store import idempotency, imports, leases, messages, rows, sqlite
 from chatkeep.store.prepared import PreparedSelect
 from chatkeep.store.search import index
 from chatkeep.store.tables import SessionValues, TurnRow
-from chatkeep.turns import recovery, stream, text_buffer
+from chatkeep.turns import stream, text_buffer
 from chatkeep.turns.finish import TurnFinisher
 from chatkeep.turns.runner import TASKS, TurnRunner
 
@@ -76,7 +77,7 @@ def two_commits() -> None:
 
 def forgotten_turns() -> None:
     """Turns of a dead process are not recovered."""
-    leases.take_all = lambda _conn, **_: []
+    leases.orphans = lambda _conn, **_: []
 
 
 def forgotten_repeats() -> None:
@@ -121,9 +122,9 @@ def newest_first() -> None:
 def hasty_stop() -> None:
     """Turns get no time to end when the server stops, and no stream announces it."""
     TurnRunner.close = lambda self, _seconds: _cancel(self)  # type: ignore[method-assign]  # the same
-    recovery.LeaseKeeper.close = _nothing  # type: ignore[method-assign]  # that is what sabotage is
+    keeper.LeaseKeeper.close = _nothing  # type: ignore[method-assign]  # that is what sabotage is
     sqlite.SqliteStore.close = lambda _self: None  # type: ignore[method-assign]  # the same
-    leases.take_all = lambda _conn, **_: []
+    leases.orphans = lambda _conn, **_: []
 
 
 def remembered_words() -> None:
@@ -140,8 +141,8 @@ def seen_at_once() -> None:
     """A session that is imported is visible before it is whole."""
     begin = imports.begin
 
-    def visible(conn: sa.Connection, *, tenant: str, line: Any) -> int:
-        pk = begin(conn, tenant=tenant, line=line)
+    def visible(conn: sa.Connection, *, tenant: str, line: Any, owner: str) -> int:
+        pk = begin(conn, tenant=tenant, line=line, owner=owner)
         values: SessionValues = {"tenant_id": tenant, "session_id": line.session_id}
         rows.update_session(conn, pk, values)
         return pk

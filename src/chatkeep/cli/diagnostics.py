@@ -7,22 +7,22 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from ipaddress import ip_network
-from typing import Literal
+from ipaddress import ip_address, ip_network
 
 import httpx2
 
 from chatkeep import __version__
-from chatkeep.addresses import is_loopback
+from chatkeep.addresses import is_ip_address, is_loopback
 from chatkeep.app import make_providers
-from chatkeep.cli import configuration
+from chatkeep.cli import configuration, postgres_diagnostics
+from chatkeep.cli.findings import Finding
 from chatkeep.cli.server.local import database_path
 from chatkeep.domain.errors import ChatError
 from chatkeep.domain.model import CallKind, Prompt, PromptMessage, Role
 from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables
 from chatkeep.store import backup, database_files
 from chatkeep.store.lock import find_holder
+from chatkeep.store.server_checks import Schema
 
 MIN_FREE_BYTES = 1_073_741_824
 MODEL_SECONDS = 120
@@ -30,15 +30,6 @@ PROBE_TOKENS = 16
 
 MANY_ADDRESSES = 256
 """Trusted proxies beyond which a network was meant rather than proxies."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was checked, with which result, and what to do about it."""
-
-    what: str
-    state: Literal["ok", "warning", "error"] = "ok"
-    advice: str = ""
 
 
 def run(*, call_models: bool) -> list[Finding]:
@@ -62,10 +53,13 @@ def run(*, call_models: bool) -> list[Finding]:
             *(Finding(line, "error", "Correct it.") for line in str(error).split("\n")),
         ]
     findings += _settings()
-    findings += _folder(settings)
-    findings += _database(settings)
+    if settings.uses_postgres:
+        findings += _postgres(settings)
+    else:
+        findings += _folder(settings)
+        findings += _database(settings)
     findings += _proxies(settings)
-    findings += _server(settings)
+    findings += _listener(settings) if settings.uses_postgres else _server(settings)
     if call_models:
         findings += asyncio.run(_models(settings))
     return findings
@@ -125,6 +119,13 @@ def _database(settings: Settings) -> Iterator[Finding]:
     yield _keys(settings, contents.keys)
 
 
+def _postgres(settings: Settings) -> Iterator[Finding]:
+    state, findings = postgres_diagnostics.inspect(settings)
+    yield from findings
+    if state is not None and state.schema is not Schema.TOO_NEW:
+        yield _keys(settings, state.contents.keys if state.contents else None)
+
+
 def _keys(settings: Settings, keys: int | None) -> Finding:
     """Say who may call the server; `keys` as in `backup.Contents`."""
     if keys:
@@ -163,15 +164,36 @@ def _server(settings: Settings) -> Iterator[Finding]:
         yield Finding("Another Chatkeep is using the database", "warning", "Is it just starting?")
         return
     try:
-        ready = httpx2.get(f"{address}/readyz", timeout=10, trust_env=False)
+        yield _readiness(address, _ready(address))
     except httpx2.RequestError:
         advice = "Look at its log; stop it if it hangs."
         yield Finding(f"The server at {address} does not answer", "error", advice)
+
+
+def _listener(settings: Settings) -> Iterator[Finding]:
+    """Look for a server where one would listen: at PostgreSQL no lock names it."""
+    host = settings.host.strip("[]")
+    is_any = is_ip_address(host) and ip_address(host).is_unspecified
+    address = f"http://{'127.0.0.1' if is_any else settings.host}:{settings.port}"
+    try:
+        ready = _ready(address)
+    except (httpx2.RequestError, httpx2.InvalidURL):
+        yield from _port(settings)
         return
-    if ready.is_success:
-        yield Finding(f"A server answers at {address}")
+    if ready.status_code in {200, 503}:
+        yield _readiness(address, ready)
     else:
-        yield Finding(f"The server at {address} is not accepting turns: {ready.text}", "warning")
+        yield from _port(settings)
+
+
+def _ready(address: str) -> httpx2.Response:
+    return httpx2.get(f"{address}/readyz", timeout=10, trust_env=False)
+
+
+def _readiness(address: str, ready: httpx2.Response) -> Finding:
+    if ready.is_success:
+        return Finding(f"A server answers at {address}")
+    return Finding(f"The server at {address} is not accepting turns: {ready.text}", "warning")
 
 
 def _port(settings: Settings) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -26,6 +26,8 @@ logger = telemetry.logger("store")
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+NO_DRIVER = "PostgreSQL needs `pip install 'chatkeep[postgres]'`."
 
 OLDEST_VERSION = 140_000
 """PostgreSQL 14, as `server_version_num` has it."""
@@ -118,7 +120,7 @@ class PostgresStore:
     def open(self) -> None:
         """Connect, and bring the database to this program's schema. See `Store.open`."""
         if importlib.util.find_spec("psycopg") is None:
-            raise StoreUnavailable("PostgreSQL needs `pip install 'chatkeep[postgres]'`.")
+            raise StoreUnavailable(NO_DRIVER)
         try:
             engine = _engine(self._url, self._connections)
             exchange = _engine(self._url, 1, "exchange", "-c synchronous_commit=off")
@@ -361,10 +363,43 @@ def _check_server(conn: sa.Connection) -> None:
         raise StoreUnavailable(f"The database's encoding must be UTF8, not {encoding}.")
 
 
+@contextlib.contextmanager
+def single_connection(url: str) -> Iterator[sa.Connection]:
+    """A connection with the options that those of the store have, for a command.
+
+    Args:
+        url: `postgresql://…`.
+
+    Raises:
+        StoreUnavailable: There is none, or a statement of the block failed; the detail says why,
+            without what the server may quote.
+
+    """
+    if importlib.util.find_spec("psycopg") is None:
+        raise StoreUnavailable(NO_DRIVER)
+    engine = _engine(_psycopg(url), 1)
+    try:
+        with engine.connect() as conn:
+            yield conn
+    except sa.exc.DBAPIError as error:
+        raise StoreUnavailable(f"{_reason(error)}.") from error
+    finally:
+        engine.dispose()
+
+
+def libpq_parameters(url: str) -> dict[str, Any]:
+    """The parameters by which every program of PostgreSQL's finds a database, with its password."""
+    return _address(_psycopg(url))
+
+
 def _psycopg(url: str) -> sa.URL:
     """The URL for SQLAlchemy, which has no short form of the scheme."""
     url = url.replace("postgres://", "postgresql://", 1)
-    return sa.make_url(url).set(drivername="postgresql+psycopg")
+    try:
+        return sa.make_url(url).set(drivername="postgresql+psycopg")
+    except (ValueError, sa.exc.ArgumentError):
+        # Their text may repeat a password.
+        raise StoreUnavailable("The URL of the database cannot be read.") from None
 
 
 def _connection(url: sa.URL, purpose: str = "", more: str = "") -> dict[str, Any]:
@@ -382,6 +417,8 @@ def _connection(url: sa.URL, purpose: str = "", more: str = "") -> dict[str, Any
     )
     limits = {
         "connect_timeout": CONNECT_SECONDS,
+        # By default it is the database's; of SQL_ASCII the driver returns bytes.
+        "client_encoding": "UTF8",
         "keepalives_idle": UNANSWERED_SECONDS // 2,
         "keepalives_interval": UNANSWERED_SECONDS // 4,
         "keepalives_count": 2,
@@ -389,8 +426,12 @@ def _connection(url: sa.URL, purpose: str = "", more: str = "") -> dict[str, Any
         "application_name": f"chatkeep {purpose}".strip(),
         "options": options.strip(),
     }
+    return limits | _address(url)
+
+
+def _address(url: sa.URL) -> dict[str, Any]:
     where = url.translate_connect_args(database="dbname", username="user")
-    return limits | dict(url.query) | where
+    return dict(url.query) | where
 
 
 def _engine(url: sa.URL, connections: int, purpose: str = "", more: str = "") -> sa.Engine:

@@ -170,6 +170,11 @@ class TurnService:
         Raises `TurnNotFound`.
         """
         reason = TurnCancelled()
+        stream = self._registry.get(turn_id)
+        if stream is not None and self._is_own(caller, stream):
+            stream.stop(reason)
+            await stream.wait_ended(CANCEL_SECONDS)
+            return await self.read_turn(caller, turn_id)
         status_before = await self._store.write(
             turn_creation.cancel,
             tenant=caller.tenant,
@@ -179,21 +184,20 @@ class TurnService:
             at=now(),
         )
         if status_before is Status.RUNNING:
-            await self._stop(caller, turn_id, reason)
+            # Whoever runs it stops it.
+            stream = await self.find_stream(caller, turn_id)
+            await self._remote_readers.signal_others(turn_id)
+            await stream.wait_ended(CANCEL_SECONDS)
         record = await self.read_turn(caller, turn_id)
         if status_before is Status.QUEUED:
             self._finisher.finish_queued(caller.tenant, turn_id, record.session_id, reason)
             await self._remote_readers.signal_others(turn_id)
         return record
 
-    async def _stop(self, caller: Caller, turn_id: str, reason: TurnCancelled) -> None:
-        """Stop a turn that runs, here or elsewhere, and wait a while until its end is stored."""
-        stream = await self.find_stream(caller, turn_id)
-        if self._remote_readers.is_running(turn_id):
-            stream.stop(reason)
-        else:
-            await self._remote_readers.signal_others(turn_id)
-        await stream.wait_ended(CANCEL_SECONDS)
+    def _is_own(self, caller: Caller, stream: TurnStream) -> bool:
+        """Whether this process runs the turn of a stream, and the caller may have it."""
+        is_running = self._remote_readers.is_running(stream.turn.turn_id)
+        return is_running and stream.tenant == caller.tenant
 
     async def read_receipt(self, caller: Caller, turn_id: str) -> Receipt:
         """What a turn's model was sent, and what not. Raises as `store.turn_records.receipt`."""
@@ -235,22 +239,30 @@ class TurnService:
             call = self._titles.start(caller.tenant, created.session_pk, created.first_message)
             if call is not None:
                 _announce_title(call, stream, awaited=created.new_session is not None)
-        if created.started is not None:
-            has_waited = created.started.turn.turn_id != turn.turn_id
-            self._runner.start(created.started, caller.tenant, has_waited=has_waited)
-        if not self._remote_readers.is_running(turn.turn_id):
-            if not self._store.is_exclusive:
-                # Whoever ends the turn before it begins it.
-                self._remote_turns.follow(stream)
-            queued = TurnQueued(turn.turn_id, turn.session_id)
-            self._notifications.publish(caller.tenant, EventType.TURN_QUEUED, queued)
+        self._run_or_queue(caller, created, stream)
         if created.running is not None and request.on_busy is OnBusy.INTERRUPT:
             running = self._registry.get(created.running)
-            if running is not None and self._remote_readers.is_running(created.running):
+            if running is not None and self._is_own(caller, running):
                 running.stop(TurnCancelled(INTERRUPTED))
             else:
                 self._background.spawn(TASKS, self._remote_readers.signal_others(created.running))
         return stream
+
+    def _run_or_queue(
+        self, caller: Caller, created: turn_creation.CreatedTurn, stream: TurnStream
+    ) -> None:
+        """Run what was started with a new turn, which is that turn unless it waits."""
+        turn = created.turn
+        if created.started is not None:
+            has_waited = created.started.turn.turn_id != turn.turn_id
+            self._runner.start(created.started, caller.tenant, has_waited=has_waited)
+        if self._remote_readers.is_running(turn.turn_id):
+            return
+        if not self._store.is_exclusive:
+            # Whoever ends the turn before it starts it.
+            self._remote_turns.follow(stream)
+        queued = TurnQueued(turn.turn_id, turn.session_id)
+        self._notifications.publish(caller.tenant, EventType.TURN_QUEUED, queued)
 
 
 def _announce_title(call: "asyncio.Task[str | None]", stream: TurnStream, *, awaited: bool) -> None:

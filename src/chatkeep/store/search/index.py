@@ -7,6 +7,7 @@ word each for the tenant, the session and the role.
 
 import random
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -61,11 +62,26 @@ def title_key(conn: sa.Connection, at: int) -> int:
     return _free_key(conn, _TITLE_KEY, first_key(conn, at) + 1)
 
 
+def message_keys(conn: sa.Connection, times: Sequence[int]) -> list[int]:
+    """A free key for each of several messages. See `message_key`."""
+    return _free_keys(conn, messages, [first_key(conn, at) for at in times])
+
+
+def title_keys(conn: sa.Connection, times: Sequence[int]) -> list[int]:
+    """A free key for each of several titles. See `title_key`."""
+    return _free_keys(conn, sessions, [first_key(conn, at) + 1 for at in times])
+
+
 def add(conn: sa.Connection, entries: Sequence[Entry]) -> None:
     """Index texts."""
     work = tsvector.add if _is_postgres(conn) else fts5.add
     for entry in entries:
         work(conn, entry.key, entry.text, entry.scope)
+
+
+def bulk(conn: sa.Connection) -> AbstractContextManager[None]:
+    """A context for adding very many texts. Its transaction uses the index only afterwards."""
+    return tsvector.bulk(conn) if _is_postgres(conn) else nullcontext()
 
 
 def remove(conn: sa.Connection, entries: Sequence[Entry]) -> None:
@@ -110,6 +126,25 @@ def _free_key(conn: sa.Connection, same_key: PreparedSelect[_Key], wanted: int) 
         # Somewhere near: many messages of an import may claim the same second.
         key, within = wanted + 2 * random.randrange(within), within * 2  # noqa: S311  (no secret)
     return key
+
+
+def _free_keys(conn: sa.Connection, table: sa.Table, wanted: Sequence[int]) -> list[int]:
+    """As `_free_key`, with one statement for all. No other transaction may choose keys."""
+    column = table.c.search_key
+    taken: set[int] = set()
+    near = NEAR
+    while True:
+        keys: dict[int, None] = {}
+        for first in wanted:
+            key, within = first, near
+            while key in taken or key in keys:
+                key, within = first + 2 * random.randrange(within), within * 2  # noqa: S311
+            keys[key] = None
+        rows = set(conn.scalars(sa.select(column).where(column.in_(keys))))
+        if not rows:
+            return list(keys)
+        taken |= rows
+        near *= 2
 
 
 _MESSAGE_KEY = PreparedSelect(

@@ -4,7 +4,8 @@ The words are those that SQLite's index has (`words.py`), so that both find the 
 the scope begin with a slash, which no word of a text does.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
@@ -21,6 +22,15 @@ def add(conn: sa.Connection, key: int, text: str, scope: Sequence[str]) -> None:
 def remove(conn: sa.Connection, key: int, _text: str, _scope: Sequence[str]) -> None:
     """Take a text out of the index."""
     _REMOVE.run(conn, {"key": key})
+
+
+@contextlib.contextmanager
+def bulk(conn: sa.Connection) -> Iterator[None]:
+    """Make the GIN index anew after the block: that is several times as fast as many additions."""
+    definition = conn.execute(_DEFINITION).scalar_one()
+    conn.execute(sa.text("DROP INDEX ix_search_words"))
+    yield
+    conn.exec_driver_sql(definition)
 
 
 def newest(
@@ -44,6 +54,10 @@ _ADD = PreparedStatement(
     sa.text("INSERT INTO search (key, words) VALUES (:key, CAST(:words AS tsvector))")
 )
 _REMOVE = PreparedStatement(sa.text("DELETE FROM search WHERE key = :key"))
+_DEFINITION = sa.text(
+    "SELECT indexdef FROM pg_indexes "
+    "WHERE schemaname = current_schema() AND indexname = 'ix_search_words'"
+)
 _NEWEST = sa.text(
     "SELECT key FROM search WHERE words @@ CAST(:match AS tsquery) AND key >= :since "
     "AND key < :before AND key % 2 = :titles ORDER BY key DESC LIMIT :limit"
