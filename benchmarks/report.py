@@ -73,6 +73,25 @@ def _keys(figures: Figures) -> dict[str, float]:
     }
 
 
+def _postgres_cpu(figures: Figures) -> dict[str, float]:
+    measured = figures["postgres"]
+    return {
+        f"{clients} clients": measured[clients]["PostgreSQL"]["cpu_ms"]
+        / measured[clients]["SQLite"]["cpu_ms"]
+        for clients in ("16", "64")
+    }
+
+
+def _workers(figures: Figures) -> dict[str, float]:
+    measured = figures["postgres"]["64"]
+    two, one = measured["PostgreSQL, two workers"], measured["PostgreSQL"]
+    return {"": two["turns_per_second"] / one["turns_per_second"]}
+
+
+def _postgres(part: str, figure: str) -> Callable[[Figures], dict[str, float]]:
+    return lambda figures: {"": figures["postgres"][part][figure]}
+
+
 def _rows(figures: Figures) -> dict[str, float]:
     rows = figures["rows"]
     return {
@@ -98,6 +117,10 @@ GOALS = (
     Goal("turns a second at 64 clients / tutorial without sync", 3, _rate, at_least=True),
     Goal("CPU of a turn: 100,000 messages / 10", 1.1, _lengths),
     Goal("CPU of a turn: with a key / without", 1.05, _keys),
+    Goal("CPU of a turn: PostgreSQL / SQLite", 2, _postgres_cpu),
+    Goal("turns a second: two workers / one", 1.5, _workers, at_least=True),
+    Goal("round trips of a turn to PostgreSQL", 5, _postgres("round_trips", "turn")),
+    Goal("ms later through another replica, p99", 100, _postgres("remote_ms", "p99")),
     Goal("CPU of a page: 1,000,000 rows / 1,000", 1.5, _rows),
     Goal("500 streams: tokens that fell behind", 0, _streams("tokens_behind")),
     Goal("500 streams: KiB each", 60, _streams("kib_per_stream")),

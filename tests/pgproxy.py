@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from tests.postgres import Cluster, name_of
 
-ROUND_TRIPS = {b"Q", b"S"}
-"""What a client sends when it waits for an answer: Query and Sync."""
+ROUND_TRIPS = {b"Q", b"S", b"H"}
+"""What a client sends when it waits for an answer: Query, Sync and Flush."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from chatkeep.domain.records import (
 from chatkeep.domain.times import microseconds, rfc3339
 from chatkeep.store import audit, deletion, messages, rows, sessions, tenants
 from chatkeep.store.prepared import TypedSelect
+from chatkeep.store.search import index
 from chatkeep.store.tables import (
     HIDDEN,
     CallValues,
@@ -204,6 +205,7 @@ def _add_message(
         status=line.status if line.status.is_end else Status.INTERRUPTED,
         turn_id=line.turn_id,
         at=microseconds(line.created_at),
+        key=index.message_key(conn, microseconds(line.created_at)),
     )
     return depth
 

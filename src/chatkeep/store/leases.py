@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from chatkeep.store.prepared import TypedSelect
+from chatkeep.store.prepared import PreparedSelect, TypedSelect
 from chatkeep.store.tables import WAITING, leases, turns
 
 
@@ -43,6 +43,7 @@ _DELETE_STILL = _DELETE.where(leases.c.beat == sa.bindparam("still"))
 _OTHERS = TypedSelect(
     sa.select(leases.c.owner, leases.c.beat).where(leases.c.owner != sa.bindparam("who")), Lease
 )
+_BY_OWNER = PreparedSelect(sa.select(leases.c.owner, leases.c.beat).where(_OF), Lease)
 _RUNNING = turns.c.status == sa.literal_column("'running'")
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 ORPHANS = TypedSelect(
@@ -98,7 +99,7 @@ def end(conn: sa.Connection, *, lease: Lease) -> bool:
 
 def is_alive(conn: sa.Connection, *, owner: str) -> bool:
     """True if an owner has a lease."""
-    return conn.scalar(sa.select(leases.c.beat).where(leases.c.owner == owner)) is not None
+    return _BY_OWNER.first(conn, {"who": owner}) is not None
 
 
 def is_eldest(conn: sa.Connection, *, owner: str) -> bool:

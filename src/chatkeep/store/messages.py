@@ -10,7 +10,7 @@ from chatkeep.domain.errors import MessageNotFound, SessionNotFound
 from chatkeep.domain.model import Message, PromptMessage, Role, Status
 from chatkeep.domain.times import rfc3339
 from chatkeep.store import branches
-from chatkeep.store.prepared import PreparedSelect, PreparedStatement, TypedSelect
+from chatkeep.store.prepared import Answer, PreparedSelect, PreparedStatement, TypedSelect
 from chatkeep.store.search import index
 from chatkeep.store.tables import messages, sessions
 
@@ -98,6 +98,7 @@ def insert(
     status: Status,
     turn_id: str | None,
     at: int,
+    key: int,
 ) -> None:
     """Add a message to a session's tree and to the search index.
 
@@ -114,9 +115,9 @@ def insert(
         status: The status of its turn.
         turn_id: Its turn; `None` for one that was imported without any.
         at: Its time, in microseconds since 1970.
+        key: Its key of the index.
 
     """
-    key = index.message_key(conn, at)
     _INSERT.run(
         conn,
         {
@@ -158,17 +159,22 @@ def window(
         The messages of the path, newest first, those included that the model does not read.
 
     """
-    if head_seq is None or limit == 0:
-        return []
-    params = {"session": session_pk, "head": head_seq, "limit": limit, "until": until}
-    return _WINDOW.all(conn, params)
+    answer = ask_window(conn, session_pk=session_pk, head_seq=head_seq, limit=limit, until=until)
+    return [] if answer is None else answer.all()
 
 
-def context(
+def ask_window(
     conn: sa.Connection, *, session_pk: int, head_seq: int | None, limit: int, until: int
-) -> tuple[PromptMessage, ...]:
-    """The messages that a model reads of the path to `head_seq`, oldest first; see `window`."""
-    rows = window(conn, session_pk=session_pk, head_seq=head_seq, limit=limit, until=until)
+) -> Answer[ContextMessage] | None:
+    """Ask for `window`; `None` if that is empty."""
+    if head_seq is None or limit == 0:
+        return None
+    params = {"session": session_pk, "head": head_seq, "limit": limit, "until": until}
+    return _WINDOW.ask(conn, params)
+
+
+def context(rows: Sequence[ContextMessage]) -> tuple[PromptMessage, ...]:
+    """What a model reads of a `window`, oldest first."""
     read = (row for row in reversed(rows) if row.is_read)
     return tuple(PromptMessage(Role(row.role), row.content or "") for row in read)
 

@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool
 
 from chatkeep import telemetry
 from chatkeep.domain.errors import ChatError, Overloaded, StoreUnavailable
-from chatkeep.store import migrations
+from chatkeep.store import migrations, prepared
 from chatkeep.store.database import IsDone, StoreFunction
 from chatkeep.store.signals import Signals
 
@@ -144,13 +144,24 @@ class PostgresStore:
 
     async def write(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` in a transaction. See `Store.write`."""
-        return await self._write(_Transaction(lambda conn: work(conn, *args, **kwargs)))
+        return await self._write(
+            _Transaction(
+                lambda conn: work(conn, *args, **kwargs),
+                is_pipelined=work in prepared.PIPELINED,
+            )
+        )
 
     async def write_once(
         self, work: StoreFunction[P, T], is_done: IsDone[T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run `work(conn, …)`, and find out about a lost commit. See `Store.write_once`."""
-        return await self._write(_Transaction(lambda conn: work(conn, *args, **kwargs), is_done))
+        return await self._write(
+            _Transaction(
+                lambda conn: work(conn, *args, **kwargs),
+                is_done,
+                is_pipelined=work in prepared.PIPELINED,
+            )
+        )
 
     async def _write(self, transaction: "_Transaction[T]") -> T:
         if self._writes >= self._max_writes:
@@ -228,10 +239,8 @@ class _Attempts:
         self._deadline = time.monotonic() + patience
         self._conflicts = 0
 
-    def after_loss(self, engine: sa.Engine, error: sa.exc.DBAPIError) -> None:
-        """Return when a new connection may be tried; raise the error once that is in vain."""
-        # The pool's other connections are of the same age.
-        engine.dispose()
+    def after_loss(self, error: sa.exc.DBAPIError) -> None:
+        """Return when another connection may be tried; raise the error once that is in vain."""
         if time.monotonic() >= self._deadline:
             raise error
         time.sleep(RECONNECT_SECONDS)
@@ -256,12 +265,12 @@ class _Reading(Generic[T]):
         )
         while True:
             try:
-                with snapshot.connect() as conn, conn.begin():
+                with snapshot.connect() as conn, _closing(conn), conn.begin():
                     return self._work(conn)
             except sa.exc.DBAPIError as error:
                 if not _is_lost(error):
                     raise
-                self._attempts.after_loss(engine, error)
+                self._attempts.after_loss(error)
 
 
 class _Transaction(Generic[T]):
@@ -275,10 +284,12 @@ class _Transaction(Generic[T]):
         work: Callable[[sa.Connection], T],
         is_done: IsDone[T] | None = None,
         *,
+        is_pipelined: bool = False,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._work = work
         self._is_done = is_done
+        self._is_pipelined = is_pipelined
         self._attempts = _Attempts(patience)
         self._is_committing = False
         # What the run has returned whose commit was not answered, and may yet take effect.
@@ -293,7 +304,7 @@ class _Transaction(Generic[T]):
                 if _is_lost(error):
                     if self._is_committing and self._is_done is None:
                         raise
-                    self._attempts.after_loss(engine, error)
+                    self._attempts.after_loss(error)
                 elif _is_conflict(error) or (self._unanswered and _is_duplicate(error)):
                     self._attempts.after_conflict(error)
                 else:
@@ -303,7 +314,7 @@ class _Transaction(Generic[T]):
         with engine.connect() as conn:
             if self._unanswered and (done := self._committed(conn)):
                 return done[0]
-            with conn.begin():
+            with _closing(conn), conn.begin() as transaction, self._pipeline(conn):
                 result = self._work(conn)
                 if result is None and (done := self._committed(conn)):
                     # The first run took effect in the meantime.
@@ -311,7 +322,11 @@ class _Transaction(Generic[T]):
                 if self._is_done is not None:
                     self._unanswered = [result]
                 self._is_committing = True
+                transaction.commit()
         return result
+
+    def _pipeline(self, conn: sa.Connection) -> contextlib.AbstractContextManager[None]:
+        return prepared.pipeline(conn) if self._is_pipelined else contextlib.nullcontext()
 
     def _committed(self, conn: sa.Connection) -> list[T]:
         """What was returned by a run that has taken effect, if there is one."""
@@ -320,6 +335,24 @@ class _Transaction(Generic[T]):
             return []
         with contextlib.nullcontext() if conn.in_transaction() else conn.begin():
             return [result for result in self._unanswered if is_done(conn, result)]
+
+
+@contextlib.contextmanager
+def _closing(conn: sa.Connection) -> Iterator[None]:
+    """Close a connection that is lost, and end a transaction whose commit has failed.
+
+    SQLAlchemy takes such a transaction for ended; and of statements that it does not run itself, it
+    does not see that their connection is lost.
+    """
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        driver: Any = None if conn.invalidated else conn.connection.driver_connection
+        if driver is not None and (_is_lost(error) or driver.broken):
+            conn.invalidate()
+        elif driver is not None:
+            driver.rollback()
+        raise
 
 
 def _state(error: sa.exc.DBAPIError) -> str | None:

@@ -6,8 +6,9 @@ database driver itself: those are the prepared ones.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy as sa
 
@@ -20,6 +21,8 @@ Convert = Callable[[Any], Any]
 """How one value changes on its way to or from the driver, which takes and returns what it likes."""
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
 RowT = TypeVar("RowT", bound=tuple[Any, ...])
 """A row type: a `typing.NamedTuple` with the columns that a statement selects."""
 
@@ -96,10 +99,7 @@ class PreparedStatement:
         try:
             return sql, driver.execute(sql.text, sql.driver_params(params))
         except conn.dialect.loaded_dbapi.Error as error:
-            # Without the values, which are private.
-            raise sa.exc.DBAPIError.instance(
-                sql.text, None, error, conn.dialect.loaded_dbapi.Error, dialect=conn.dialect
-            ) from error
+            raise _wrapped(conn, sql.text, error) from error
 
 
 class PreparedSelect(PreparedStatement, Generic[RowT]):
@@ -118,6 +118,10 @@ class PreparedSelect(PreparedStatement, Generic[RowT]):
         self.row_type = row_type
         self._to_row = _constructor(row_type)
 
+    def ask(self, conn: sa.Connection, params: Params) -> "Answer[RowT]":
+        """Send the statement; in a pipeline, what is sent together is answered together."""
+        return Answer(self, conn, *self._execute(conn, params))
+
     def one(self, conn: sa.Connection, params: Params) -> RowT:
         """The first row. Raises `sa.exc.NoResultFound`."""
         row = self.first(conn, params)
@@ -127,17 +131,59 @@ class PreparedSelect(PreparedStatement, Generic[RowT]):
 
     def first(self, conn: sa.Connection, params: Params) -> RowT | None:
         """The first row, or `None`."""
-        sql, cursor = self._execute(conn, params)
-        values = cursor.fetchone()
+        return self.read_first(conn, *self._execute(conn, params))
+
+    def all(self, conn: sa.Connection, params: Params) -> list[RowT]:
+        """Every row."""
+        return self.read_all(conn, *self._execute(conn, params))
+
+    def read_all(self, conn: sa.Connection, sql: "_Sql", cursor: "_Cursor") -> list[RowT]:
+        """Read every row of a cursor."""
+        try:
+            rows = cursor.fetchall()
+        except conn.dialect.loaded_dbapi.Error as error:
+            raise _wrapped(conn, sql.text, error) from error
+        return list(map(self._to_row, map(sql.converted, rows) if sql.outward else rows))
+
+    def read_first(self, conn: sa.Connection, sql: "_Sql", cursor: "_Cursor") -> RowT | None:
+        """Read the first row of a cursor."""
+        try:
+            values = cursor.fetchone()
+        except conn.dialect.loaded_dbapi.Error as error:
+            raise _wrapped(conn, sql.text, error) from error
         if values is None:
             return None
         return self._to_row(sql.converted(values) if sql.outward else values)
 
-    def all(self, conn: sa.Connection, params: Params) -> list[RowT]:
+
+class Answer(Generic[RowT]):
+    """The rows of a statement that was sent, to be read once."""
+
+    __slots__ = ("_conn", "_cursor", "_select", "_sql")
+
+    def __init__(
+        self, select: PreparedSelect[RowT], conn: sa.Connection, sql: "_Sql", cursor: "_Cursor"
+    ) -> None:
+        """Take the statement, and the cursor that has its rows or gets them."""
+        self._select = select
+        self._conn = conn
+        self._sql = sql
+        self._cursor = cursor
+
+    def one(self) -> RowT:
+        """The first row. Raises `sa.exc.NoResultFound`."""
+        row = self.first()
+        if row is None:
+            raise sa.exc.NoResultFound
+        return row
+
+    def first(self) -> RowT | None:
+        """The first row, or `None`."""
+        return self._select.read_first(self._conn, self._sql, self._cursor)
+
+    def all(self) -> list[RowT]:
         """Every row."""
-        sql, cursor = self._execute(conn, params)
-        rows = cursor.fetchall()
-        return list(map(self._to_row, map(sql.converted, rows) if sql.outward else rows))
+        return self._select.read_all(self._conn, self._sql, self._cursor)
 
 
 class _Cursor(Protocol):
@@ -189,6 +235,60 @@ class _Sql:
         for index, convert in self.outward:
             converted[index] = convert(converted[index])
         return converted
+
+
+def _wrapped(conn: sa.Connection, sql: str, error: Exception) -> sa.exc.DBAPIError:
+    """A driver's error as SQLAlchemy's, without the values, which are private."""
+    base = conn.dialect.loaded_dbapi.Error
+    wrapped: sa.exc.DBAPIError = sa.exc.DBAPIError.instance(  # type: ignore[assignment]  # of an error of the driver
+        sql, None, error, base, dialect=conn.dialect
+    )
+    return wrapped
+
+
+PIPELINE = "pipeline"
+"""The key of a connection's pipeline in its `info`."""
+
+
+def pipelined(function: Callable[P, T]) -> Callable[P, T]:
+    """Let the transactions of a function of the store send statements without waiting for each.
+
+    Until it leaves the pipeline, it runs prepared statements only. An error of a statement comes
+    with a later one, or with the commit.
+    """
+    PIPELINED.add(function)
+    return function
+
+
+PIPELINED: set[Callable[..., Any]] = set()
+
+
+@contextmanager
+def pipeline(conn: sa.Connection) -> Iterator[None]:
+    """A context in which PostgreSQL answers several statements at once; SQLite has none."""
+    if conn.dialect.name != "postgresql":
+        yield
+        return
+    # SQLAlchemy does not know the type of the driver's connection.
+    driver: Any = conn.connection.driver_connection
+    # Of a connection that is lost, it cannot be read any more.
+    info = conn.info
+    info[PIPELINE] = stack = ExitStack()
+    try:
+        with stack:
+            stack.enter_context(driver.pipeline())
+            yield
+    except conn.dialect.loaded_dbapi.Error as error:
+        raise _wrapped(conn, "", error) from error
+    finally:
+        info.pop(PIPELINE, None)
+
+
+def leave_pipeline(conn: sa.Connection) -> None:
+    """Run each statement by itself from now on, which SQLAlchemy's own need."""
+    stack: ExitStack | None = conn.info.pop(PIPELINE, None)
+    if stack is not None:
+        stack.close()
 
 
 def _check_columns(statement: sa.Select[Any], row_type: type[tuple[Any, ...]]) -> None:

@@ -9,7 +9,7 @@ import orjson
 import sqlalchemy as sa
 
 from chatkeep.domain.model import Status, Turn, TurnOptions
-from chatkeep.store.prepared import PreparedSelect, PreparedStatement
+from chatkeep.store.prepared import Answer, PreparedSelect, PreparedStatement
 from chatkeep.store.tables import (
     WAITING,
     SessionRow,
@@ -116,6 +116,7 @@ class _Content(NamedTuple):
 # Written out, not bound: only so does a planner see that the partial index fits.
 _QUEUED = turns.c.status == sa.literal_column("'queued'")
 _RUNNING = turns.c.status == sa.literal_column("'running'")
+_of = turns.alias("of")
 _WAITING = sa.text(f"({WAITING})")
 _OF_SESSION = turns.c.session_pk == sa.bindparam("session")
 
@@ -185,6 +186,19 @@ _FREE_SESSION = PreparedSelect(
     .with_for_update(key_share=True, skip_locked=True),
     SessionRow,
 )
+NEXT_OF_TURN = PreparedSelect(
+    sa.select(turns)
+    .where(
+        turns.c.session_pk
+        == sa.select(_of.c.session_pk).where(_of.c.id == sa.bindparam("turn")).scalar_subquery(),
+        _WAITING,
+    )
+    .order_by(turns.c.seq)
+    .limit(1),
+    TurnRow,
+)
+"""The turn that waits longest in the session of another one."""
+
 _UPDATE_SESSION = PreparedStatement(sessions.update().where(sessions.c.pk == sa.bindparam("key")))
 _SESSION_OF_TURN = PreparedSelect(
     sa.select(sessions)
@@ -233,7 +247,13 @@ _SYSTEM_PROMPT = PreparedSelect(
     ),
     _Content,
 )
-_INSERT_SYSTEM_PROMPT = PreparedStatement(system_prompts.insert())
+_INSERT_SYSTEM_PROMPT = PreparedStatement(
+    # Unless it is there; in the words of both databases.
+    sa.text(
+        "INSERT INTO system_prompts (session_pk, digest, content) "
+        "VALUES (:session_pk, :digest, :content) ON CONFLICT DO NOTHING"
+    )
+)
 
 
 def insert_turn(conn: sa.Connection, turn: Turn, values: TurnValues) -> None:
@@ -275,7 +295,12 @@ def turn_of_tenant(conn: sa.Connection, *, tenant: str, turn_id: str) -> TurnWit
 
 def queue_state(conn: sa.Connection, session_pk: int) -> QueueState:
     """What a session is running, and how much waits for it."""
-    return _QUEUE_STATE.one(conn, {"session": session_pk})
+    return ask_queue_state(conn, session_pk).one()
+
+
+def ask_queue_state(conn: sa.Connection, session_pk: int) -> Answer[QueueState]:
+    """Ask for `queue_state`."""
+    return _QUEUE_STATE.ask(conn, {"session": session_pk})
 
 
 def queued_turns(conn: sa.Connection, session_pk: int) -> tuple[str, ...]:
@@ -299,7 +324,12 @@ def session_of_turn(conn: sa.Connection, turn_id: str) -> SessionRow | None:
     Every transaction locks its session first, and reads of turns after that: so two of one session
     come one after the other, and see what the other has done.
     """
-    return _SESSION_OF_TURN.first(conn, {"turn": turn_id})
+    return ask_session_of_turn(conn, turn_id).first()
+
+
+def ask_session_of_turn(conn: sa.Connection, turn_id: str) -> Answer[SessionRow]:
+    """Ask for `session_of_turn`."""
+    return _SESSION_OF_TURN.ask(conn, {"turn": turn_id})
 
 
 def message_by_seq(conn: sa.Connection, *, session_pk: int, seq: int) -> TreeMessage | None:
@@ -327,9 +357,8 @@ def store_system_prompt(
     conn: sa.Connection, *, session_pk: int, digest: bytes, content: str
 ) -> None:
     """Store a system prompt of a session once, however many turns use it."""
-    if system_prompt(conn, session_pk=session_pk, digest=digest) is None:
-        params = {"session_pk": session_pk, "digest": digest, "content": content}
-        _INSERT_SYSTEM_PROMPT.run(conn, params)
+    params = {"session_pk": session_pk, "digest": digest, "content": content}
+    _INSERT_SYSTEM_PROMPT.run(conn, params)
 
 
 def update_session(conn: sa.Connection, pk: int, values: SessionValues) -> None:

@@ -16,6 +16,7 @@ from chatkeep.domain.errors import (
 from chatkeep.domain.ids import message_id, turn_id
 from chatkeep.domain.model import OnBusy, Scope, Session, Status, Turn, TurnOptions, TurnRequest
 from chatkeep.store import idempotency, rows, sessions
+from chatkeep.store.prepared import leave_pipeline, pipelined
 from chatkeep.store.rows import QueueState, TurnWithSession
 from chatkeep.store.tables import SessionRow, SessionValues
 from chatkeep.store.turns import (
@@ -23,6 +24,7 @@ from chatkeep.store.turns import (
     NewTurn,
     RunnerConfig,
     StartedTurn,
+    ask_window,
     start_next_turn,
     start_turn,
 )
@@ -74,6 +76,7 @@ class NewIds:
     message: str = field(default_factory=message_id)
 
 
+@pipelined
 def create_turn(
     conn: sa.Connection,
     *,
@@ -118,6 +121,7 @@ def create_turn(
         return duplicate
     target = _target(conn, tenant, session, request)
     if session is None:
+        leave_pipeline(conn)
         session = sessions.create(
             conn,
             tenant=tenant,
@@ -126,7 +130,10 @@ def create_turn(
             owner=runner.owner,
             at=at,
         )
-    queue = rows.queue_state(conn, session.pk)
+    queue_answer = rows.ask_queue_state(conn, session.pk)
+    follows_head = request.branch is None and request.regenerate is None
+    window = ask_window(conn, session, runner) if follows_head else None
+    queue = queue_answer.one()
     _check_queue(queue, session, request, max_queued)
     turn = _queued_turn(session, request, ids, target, runner)
     if models is not None and turn.model not in models:
@@ -148,7 +155,7 @@ def create_turn(
     if queue.running or queue.waiting:
         started = _enqueue(conn, session, turn, request.message, new, runner, queue)
     else:
-        started = start_turn(conn, session, turn, request.message, new, runner)
+        started = start_turn(conn, session, turn, request.message, new, runner, window)
         turn = started.turn
     first_message = _first_message(conn, session, request.message, runner.owner)
     is_new = session.turn_count == 0

@@ -11,7 +11,10 @@ import sqlalchemy as sa
 from chatkeep.domain.model import Call, Completion, PromptMessage, Role, Status, SystemPrompts, Turn
 from chatkeep.store import messages, rows, usage
 from chatkeep.store.leases import Orphan
+from chatkeep.store.messages import ContextMessage
+from chatkeep.store.prepared import Answer, pipelined
 from chatkeep.store.rows import RunningTurn, TreeMessage
+from chatkeep.store.search import index
 from chatkeep.store.tables import SessionRow, SessionValues, TurnRow, TurnValues
 
 ROOT = 0
@@ -139,6 +142,7 @@ def start_turn(
     message: str | None,
     new: NewTurn,
     runner: RunnerConfig,
+    window: Answer[ContextMessage] | None,
 ) -> StartedTurn:
     """Store and start a turn of a session in which no other runs or waits.
 
@@ -149,6 +153,7 @@ def start_turn(
         message: The user's message; `None` if the turn regenerates another.
         new: What else is stored of the turn.
         runner: Who runs it.
+        window: What was asked for before, where the turn follows the session's head.
 
     """
     turn = replace(queued, status=Status.RUNNING, attempt=1)
@@ -167,7 +172,7 @@ def start_turn(
         _insert_user_message(conn, session, turn, user_message, at)
         counters |= _head_values(user_message.seq, user_message.depth)
     rows.update_session(conn, session.pk, counters)
-    return _started(conn, session, turn, user_message, context)
+    return _started(conn, session, turn, user_message, context, window)
 
 
 def start_next_turn(
@@ -259,6 +264,7 @@ def take_over(
     return _started(conn, session, turn, user_message, context)
 
 
+@pipelined
 def finish_turn(
     conn: sa.Connection,
     *,
@@ -283,14 +289,17 @@ def finish_turn(
         to another runner or another attempt by now.
 
     """
-    session = rows.session_of_turn(conn, turn_id)
-    row = rows.RUNNING.first(conn, {"turn": turn_id})
+    # Together; the session first, which is locked before the others are read.
+    locked = rows.ask_session_of_turn(conn, turn_id)
+    running = rows.RUNNING.ask(conn, {"turn": turn_id})
+    waiting = rows.NEXT_OF_TURN.ask(conn, {"turn": turn_id})
+    session, row, following = locked.first(), running.first(), waiting.first()
     if session is None or row is None or not _is_of(row, runner, attempt):
         return None
     at = max(at, session.updated_at)
     _store_reply(conn, session, row, turn_id, outcome, at)
     _close_turn(conn, row, turn_id, outcome, at)
-    if not runner.starts_next:
+    if following is None or not runner.starts_next:
         return Ended(session.title, None)
     return Ended(
         session.title, start_next_turn(conn, session_pk=row.session_pk, runner=runner, at=at)
@@ -332,7 +341,7 @@ def _close_turn(
         "ended_at": at,
     }
     rows.update_turn(conn, turn_id, values)
-    usage.add(
+    usage.insert(
         conn,
         tenant=row.tenant_id,
         session_pk=row.session_pk,
@@ -375,6 +384,7 @@ def _store_reply(
         status=outcome.status,
         turn_id=turn_id,
         at=at,
+        key=index.new_message_key(conn, at),
     )
     rows.update_session(conn, row.session_pk, {**_head_values(seq, depth), "updated_at": at})
 
@@ -430,6 +440,7 @@ def _insert_user_message(
         status=turn.status,
         turn_id=turn.turn_id,
         at=at,
+        key=index.new_message_key(conn, at),
     )
 
 
@@ -442,7 +453,6 @@ def _turn_context(
     conn: sa.Connection, session: SessionRow, turn: Turn, runner: RunnerConfig
 ) -> TurnContext:
     """Choose what a turn's model is sent, and store its system prompt."""
-    size = session.context_messages
     default = runner.system_prompts.of(turn.model)
     prompts = (turn.options.system_prompt, session.system_prompt, default)
     system_prompt = next((prompt for prompt in prompts if prompt is not None), None) or None
@@ -454,9 +464,27 @@ def _turn_context(
         owner=runner.owner,
         system_prompt=system_prompt,
         system_prompt_digest=digest,
-        context_messages=runner.context_messages if size is None else size,
+        context_messages=_context_size(session, runner),
         context_seq=session.last_seq,
     )
+
+
+def ask_window(
+    conn: sa.Connection, session: SessionRow, runner: RunnerConfig
+) -> Answer[ContextMessage] | None:
+    """Ask for what the model of a turn reads that follows the session's head."""
+    return messages.ask_window(
+        conn,
+        session_pk=session.pk,
+        head_seq=session.head_seq,
+        limit=_context_size(session, runner),
+        until=session.last_seq,
+    )
+
+
+def _context_size(session: SessionRow, runner: RunnerConfig) -> int:
+    size = session.context_messages
+    return runner.context_messages if size is None else size
 
 
 def _started(
@@ -465,13 +493,19 @@ def _started(
     turn: Turn,
     user_message: TreeMessage,
     context: TurnContext,
+    window: Answer[ContextMessage] | None = None,
 ) -> StartedTurn:
-    """Read the messages that a turn's model is sent."""
-    read = messages.context(
-        conn,
-        session_pk=session.pk,
-        head_seq=user_message.parent_seq,
-        limit=context.context_messages,
-        until=context.context_seq,
+    """Read the messages that a turn's model is sent, unless they were asked for before."""
+    if window is not None:
+        read = window.all()
+    else:
+        read = messages.window(
+            conn,
+            session_pk=session.pk,
+            head_seq=user_message.parent_seq,
+            limit=context.context_messages,
+            until=context.context_seq,
+        )
+    return StartedTurn(
+        turn, session.pk, context.system_prompt, messages.context(read), user_message.content
     )
-    return StartedTurn(turn, session.pk, context.system_prompt, read, user_message.content)

@@ -43,6 +43,19 @@ def add(
     """
     if made and session_pk is not None and _BY_KEY.first(conn, {"key": session_pk}) is None:
         session_pk = turn_id = None
+    insert(conn, tenant=tenant, session_pk=session_pk, turn_id=turn_id, made=made, at=at)
+
+
+def insert(
+    conn: sa.Connection,
+    *,
+    tenant: str,
+    session_pk: int | None,
+    turn_id: str | None,
+    made: Sequence[Call],
+    at: int,
+) -> None:
+    """Add calls as `add` does, of a session that exists."""
     for call in made:
         values: CallValues = {
             "tenant_id": tenant,

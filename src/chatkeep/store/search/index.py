@@ -27,6 +27,9 @@ NEAR = 1_000
 MICROSECOND_BITS = 10
 """Bits of a key below its time, where others choose one at the same time and are not seen."""
 
+NEW_BITS = 19
+"""Random bits of a key that nobody looks for: a millisecond has so many keys of a kind."""
+
 
 class Entry(NamedTuple):
     """A text of the index: a title, or a message of the role that `kind` names."""
@@ -55,6 +58,17 @@ def first_key(conn: sa.Connection, at: int) -> int:
 def message_key(conn: sa.Connection, at: int) -> int:
     """A free key for a message of this time, in microseconds since 1970."""
     return _free_key(conn, _MESSAGE_KEY, first_key(conn, at))
+
+
+def new_message_key(conn: sa.Connection, at: int) -> int:
+    """A key for a message of now, in microseconds since 1970.
+
+    In PostgreSQL nobody looks whether it is free: that would take a round trip, and of two that
+    choose the same one, the second fails at the unique key, and its transaction runs again.
+    """
+    if _is_postgres(conn):
+        return first_key(conn, at) + 2 * random.getrandbits(NEW_BITS)
+    return message_key(conn, at)
 
 
 def title_key(conn: sa.Connection, at: int) -> int:
