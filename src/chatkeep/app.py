@@ -150,13 +150,12 @@ class Lifecycle:
         """Begin what a dead process has left, other than its turns."""
         self.titles.resume()
         await self.purge.resume()
-        if is_ended_here:
-            await self._inherit_events(is_ended_here)
-            await self.remote_readers.tidy()
+        await self._inherit_events(is_ended_here)
 
     async def _inherit_events(self, is_ended_here: bool) -> None:
         if is_ended_here:
             await self.services.notifications.miss()
+            await self.remote_readers.tidy()
 
     def leave(self) -> None:
         """Let balancers and clients go elsewhere: the server stops soon."""

@@ -33,8 +33,8 @@ Inherit = Callable[[bool], Awaitable[None]]
 class Gone(NamedTuple):
     """Whether another process is gone, and whether it was this one that has ended its lease."""
 
-    is_any: bool
-    is_ended_here: bool
+    is_any: bool = False
+    is_ended_here: bool = False
 
 
 class LeaseKeeper:
@@ -47,6 +47,9 @@ class LeaseKeeper:
         self._background = background
         self._pause = seconds / LOOKS
         self._seen: dict[Lease, int] = {}
+        # What was seen since it was last recovered, and whether there was a look since.
+        self._gone = Gone()
+        self._has_looked = asyncio.Event()
         self._is_open = False
 
     async def start(self, recover: Recover, inherit: Inherit) -> None:
@@ -59,19 +62,23 @@ class LeaseKeeper:
                 with true if this process has ended its lease, which one of all does.
 
         """
-        await self._store.write(leases.claim, owner=self.owner, is_alone=self._store.is_exclusive)
+        store = self._store
+        await store.write(leases.claim, owner=self.owner, is_alone=store.is_exclusive)
         self._is_open = True
-        self._store.signals.open(self.owner)
+        if not store.is_exclusive:
+            store.signals.open(self.owner)
+            # At once, and on its own: whatever else takes long, it must not look dead meanwhile.
+            self._background.spawn(TASKS, self._watch())
         await recover()
         await inherit(False)
-        if not self._store.is_exclusive:
-            self._background.spawn(TASKS, self._watch(recover, inherit))
+        if not store.is_exclusive:
+            self._background.spawn(TASKS, self._recover_on(recover, inherit))
 
     async def is_eldest(self) -> bool:
         """Whether this process does what one of all must do from time to time."""
         if self._store.is_exclusive:
             return True
-        return await self._store.exchange(leases.is_eldest, owner=self.owner)
+        return await self._store.renew(leases.is_eldest, owner=self.owner)
 
     async def close(self) -> None:
         """Stop watching, and end the lease: what still runs may be taken over at once."""
@@ -86,17 +93,17 @@ class LeaseKeeper:
 
     async def renew(self) -> None:
         """Renew the lease. If another process has ended it, begin a new one."""
-        if not await self._store.exchange(leases.beat, owner=self.owner):
+        if not await self._store.renew(leases.beat, owner=self.owner):
             logger.warning("lease_lost", owner=self.owner)
             owner = uuid_utils.uuid7().hex
-            await self._store.exchange(leases.claim, owner=owner, is_alone=False)
+            await self._store.renew(leases.claim, owner=owner, is_alone=False)
             self.owner = owner
             self._store.signals.open(owner)
 
     async def look(self) -> Gone:
         """Look at the other leases, and end those that have stood still for too long."""
         try:
-            others = await self._store.exchange(leases.others, owner=self.owner)
+            others = await self._store.renew(leases.others, owner=self.owner)
         except ChatError:
             # Nothing is known of the meantime: their owners may have been as blind.
             self._seen.clear()
@@ -106,26 +113,40 @@ class LeaseKeeper:
         is_gone = bool(before - {lease.owner for lease in others})
         is_ended_here = False
         for lease, looks in list(self._seen.items()):
-            if looks >= LOOKS and await self._store.exchange(leases.end, lease=lease):
+            if looks >= LOOKS and await self._store.renew(leases.end, lease=lease):
                 logger.warning("lease_ended", owner=lease.owner)
                 is_ended_here = True
                 del self._seen[lease]
         return Gone(is_gone or is_ended_here, is_ended_here)
 
-    async def _watch(self, recover: Recover, inherit: Inherit) -> None:
+    async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._pause)
             try:
                 await self.renew()
-                await self._test_signals()
                 gone = await self.look()
-                await recover()
-                if gone.is_any:
-                    await inherit(gone.is_ended_here)
+                before = self._gone
+                self._gone = Gone(*(one or other for one, other in zip(before, gone, strict=True)))
             except ChatError as error:
                 logger.warning("lease_not_moved", code=error.code)
             except Exception:
                 logger.exception("lease_watch_failed")
+            self._has_looked.set()
+
+    async def _recover_on(self, recover: Recover, inherit: Inherit) -> None:
+        while True:
+            await self._has_looked.wait()
+            self._has_looked.clear()
+            try:
+                await self._test_signals()
+                await recover()
+                gone, self._gone = self._gone, Gone()
+                if gone.is_any:
+                    await inherit(gone.is_ended_here)
+            except ChatError as error:
+                logger.warning("not_recovered", code=error.code)
+            except Exception:
+                logger.exception("recovery_failed")
 
     async def _test_signals(self) -> None:
         """Signal this process itself: one that does not receive that receives none."""

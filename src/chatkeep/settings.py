@@ -6,7 +6,7 @@ import unicodedata
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import platformdirs
 from pydantic import (
@@ -68,6 +68,15 @@ Seconds = Annotated[float, Field(le=WEEK, allow_inf_nan=False)]
 
 class ConfigurationError(Exception):
     """Raised for settings that cannot be used; its text names them, and why."""
+
+
+def _passwords(url: str) -> set[str]:
+    """What a PostgreSQL URL has of passwords, as it stands there and as it is meant."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    passwords = {parts.password or "", unquote(parts.password or "")}
+    passwords.update(*(query.get(name, ()) for name in ("password", "sslpassword")))
+    return passwords - {""}
 
 
 class ServerSettings(BaseSettings):
@@ -459,8 +468,8 @@ class ServerSettings(BaseSettings):
         values = (getattr(self, name) for name in type(self).model_fields)
         secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
         for url in (self.database_url, self.database_listen_url):
-            if url.startswith(POSTGRES) and (password := urlsplit(url).password):
-                secrets += {password, unquote(password)}
+            if url.startswith(POSTGRES):
+                secrets += _passwords(url)
         return tuple(secrets)
 
     @property

@@ -1,6 +1,7 @@
 """Notifications of all processes at one PostgreSQL, in one order with the same ids in each."""
 
 import asyncio
+import itertools
 import uuid
 from collections import deque
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ import orjson
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
 from chatkeep.domain.errors import ChatError
-from chatkeep.domain.events import EventsMissed, EventType, Payload
-from chatkeep.notifications import MISSED, Feed, Notifications
+from chatkeep.domain.events import EventType, Payload
+from chatkeep.notifications import Feed, Notifications
 from chatkeep.store import events, exchange
 from chatkeep.store.database import Store
 from chatkeep.store.events import Count, NewEvent, StoredEvent
@@ -30,6 +31,12 @@ PACE_SECONDS = 0.01
 
 RETRY_SECONDS = 1
 """Pause after the database has failed."""
+
+BATCH = 200
+"""Events that one transaction writes."""
+
+FLUSH_SECONDS = 5
+"""How long a server that stops waits until its events are written."""
 
 MAX_WAITING = 10_000
 """Events that may wait to be written, while the database is away; then the oldest are dropped."""
@@ -54,6 +61,8 @@ class SharedNotifications(Notifications):
         self._background = background
         self._waiting: deque[_Waiting] = deque()
         self._missed: set[str] = set()
+        self._forgotten_tenants: set[str] = set()
+        self._is_closing = False
         self._has_waiting = asyncio.Event()
         self._subscription = store.signals.subscribe(Channel.EVENTS)
 
@@ -74,22 +83,24 @@ class SharedNotifications(Notifications):
     def forget(self, tenant: str) -> None:
         """Delete the events of a tenant that is erased. See `Notifications.forget`."""
         super().forget(tenant)
-        self._background.spawn(TASKS, self._store.exchange(events.forget, tenant=tenant))
+        others = (w for w in self._waiting if not f"{w.tenant}/".startswith(f"{tenant}/"))
+        self._waiting = deque(others)
+        self._forgotten_tenants.add(tenant)
+        self._has_waiting.set()
 
     async def miss(self) -> None:
         """Let the readers of every tenant know that events may be gone: a process has died."""
-        tenants = await self._store.exchange(events.counted_tenants)
-        self._missed.update(tenants)
-        self._has_waiting.set()
+        await self._store.exchange(events.restart, run_id=_new_run_id())
+        await self._store.exchange(exchange.signal_channel, channel=Channel.EVENTS.value)
 
     async def close(self) -> None:
         """Write what waits, and end every reader's stream. See `Notifications.close`."""
+        self._is_closing = True
+        self._has_waiting.set()
+        self._subscription.wake()
+        # Not cancelled: a transaction under way would be committed nevertheless.
+        await self._background.drain(TASKS, FLUSH_SECONDS)
         await self._background.cancel(TASKS)
-        try:
-            await self._write()
-            await self._read()
-        except ChatError as error:
-            logger.warning("events_not_written", code=error.code)
         await super().close()
 
     async def open_feed(self, tenant: str) -> Feed:
@@ -108,48 +119,54 @@ class SharedNotifications(Notifications):
         """Keep nothing: the database has it."""
 
     async def _write_all(self) -> None:
-        while True:
+        while not self._is_closing or self._waiting:
             await self._has_waiting.wait()
             try:
                 await self._write()
             except ChatError as error:
                 logger.warning("events_not_written", code=error.code)
                 await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                logger.exception("events_failed")
+                await asyncio.sleep(RETRY_SECONDS)
             await asyncio.sleep(PACE_SECONDS)
 
     async def _write(self) -> None:
-        """Write what waits; what could not be written waits on."""
-        batch, missed = list(self._waiting), set(self._missed)
-        new: dict[str, list[NewEvent]] = {}
-        erased: dict[str, list[str]] = {}
-        for tenant in missed:
-            gone = orjson.dumps(EventsMissed(MISSED)).decode()
-            new[tenant] = [NewEvent(EventType.EVENTS_MISSED.value, "", gone)]
-        for tenant, event, erases_session in batch:
-            new.setdefault(tenant, []).append(event)
-            if erases_session:
-                erased.setdefault(tenant, []).append(event.session_id)
-        if not new:
-            return
-        await self._store.exchange(
-            events.add, events=new, erased=erased, run_id=_new_run_id(), kept=self.capacity
-        )
-        self._missed -= missed
+        """Write what waits, as far as one transaction does; what could not be written waits on."""
+        for tenant in list(self._forgotten_tenants):
+            await self._store.exchange(events.forget, tenant=tenant)
+            self._forgotten_tenants.discard(tenant)
+        if missed := set(self._missed):
+            await self._store.exchange(events.restart, run_id=_new_run_id(), tenants=missed)
+            self._missed -= missed
+        batch = list(itertools.islice(self._waiting, BATCH))
+        if batch:
+            await self._store.exchange(
+                events.add,
+                events=_by_tenant(batch),
+                erased=_erased(batch),
+                run_id=_new_run_id(),
+                kept=self.capacity,
+            )
         for written in batch:
             # Others may have been dropped while the database took its time.
             if self._waiting and self._waiting[0] is written:
                 self._waiting.popleft()
-        if not self._waiting and not self._missed:
+        if not self._waiting and not self._missed and not self._forgotten_tenants:
             self._has_waiting.clear()
-        await self._store.exchange(exchange.signal_channel, channel=Channel.EVENTS.value)
+        if batch or missed:
+            await self._store.exchange(exchange.signal_channel, channel=Channel.EVENTS.value)
 
     async def _read_all(self) -> None:
-        while True:
+        while not self._is_closing or self._waiting:
             await self._subscription.wait(POLL_SECONDS, at_least=PACE_SECONDS)
             try:
                 await self._read()
             except ChatError as error:
                 logger.warning("events_not_read", code=error.code)
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                logger.exception("events_failed")
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _read(self) -> None:
@@ -164,6 +181,26 @@ class SharedNotifications(Notifications):
                 feed.restart(count.run_id, count.last)
             else:
                 _extend(feed, count, new)
+
+
+def _erased(batch: Sequence[_Waiting]) -> dict[str, list[str]]:
+    """The sessions that are deleted in a batch, by their tenant."""
+    erased: dict[str, list[str]] = {}
+    for tenant, event, erases_session in batch:
+        if erases_session:
+            erased.setdefault(tenant, []).append(event.session_id)
+    return erased
+
+
+def _by_tenant(batch: Sequence[_Waiting]) -> dict[str, list[NewEvent]]:
+    """The events of a batch, but those of a session that is deleted in it later."""
+    events_: dict[str, list[NewEvent]] = {}
+    for tenant, event, erases_session in batch:
+        before = events_.setdefault(tenant, [])
+        if erases_session:
+            before[:] = [each for each in before if each.session_id != event.session_id]
+        before.append(event)
+    return events_
 
 
 def _extend(feed: Feed, count: Count, new: Sequence[StoredEvent]) -> None:

@@ -67,9 +67,9 @@ def blocks(page: str) -> list[Block]:
 class Reader:
     """Runs blocks with a home folder and a server of its own; `outputs` has what each printed."""
 
-    def __init__(self, home: Path, upstream: Upstream) -> None:
+    def __init__(self, home: Path, upstream: Upstream, more: dict[str, str]) -> None:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        env = {**upstream.env, **MODELS, "HOME": str(home), "PATH": path}
+        env = {**upstream.env, **MODELS, "HOME": str(home), "PATH": path, **more}
         self.home = home
         self.server = Server(home / DATA_FOLDER, env)
         self.outputs: list[str] = []

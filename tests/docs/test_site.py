@@ -1,5 +1,6 @@
 """The reference is current, the site has no broken link, and the examples run."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -24,10 +25,12 @@ from chatkeep.domain.events import EventType
 from chatkeep.settings import PREFIX, Settings, is_secret
 from chatkeep.store.tables import metadata
 from tests.docs.reader import DOCS, ROOT, Reader, blocks, pages
+from tests.postgres import USER, cluster
 from tests.process import files_with
 from tests.upstream import Upstream
 
 RUN_ELSEWHERE = "streaming.md"
+NEEDS_POSTGRESQL = "guides/postgresql.md"
 RUNS = {"bash", "python", "sql"}
 SHOWS = {"json", "text", "toml", "ini", "nginx", "javascript"}
 NOT_RUN = {
@@ -260,7 +263,12 @@ def readings(
     selected = [page for page in EXAMPLES if any(f"[{page}]" in name for name in names)]
 
     def read(page: str, home: Path) -> None:
-        with Reader(home, running_upstream) as reader:
+        with contextlib.ExitStack() as parts:
+            database = {}
+            if page == NEEDS_POSTGRESQL:
+                server = parts.enter_context(cluster())
+                database = {"PGHOST": str(server.folder), "PGUSER": USER}
+            reader = parts.enter_context(Reader(home, running_upstream, database))
             for block in blocks(page):
                 reader.run(block)
             OUTCOMES[page](reader)
@@ -444,6 +452,16 @@ def access(reader: Reader) -> None:
     assert {"key.created", "tenant.created", "user.deleted"} <= set(actions)
 
 
+def postgresql(reader: Reader) -> None:
+    _, first, moved, _, doctor, history, backup, erased = reader.outputs
+    assert first == "Reply to: What should I pack for a week in Lisbon?"
+    assert re.search(r"^sessions\s+1$", moved, re.MULTILINE)
+    assert "1 sessions, 2 messages" in doctor
+    assert [message["role"] for message in json.loads(history)] == ["user", "assistant"]
+    assert backup.startswith("chatkeep.dump: 1 sessions, 2 messages, ")
+    assert erased.startswith("What is deleted is in no table and no index any more.\n")
+
+
 OUTCOMES: dict[str, Callable[[Reader], None]] = {
     "index.md": index,
     "guides/python.md": python,
@@ -459,5 +477,6 @@ OUTCOMES: dict[str, Callable[[Reader], None]] = {
     "data-model.md": data_model,
     "operations.md": operations,
     "guides/access.md": access,
+    "guides/postgresql.md": postgresql,
 }
 """The checks after the examples of a page have run."""

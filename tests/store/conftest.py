@@ -80,6 +80,7 @@ async def end(
     return await store.write(
         turns.finish_turn,
         turn_id=turn_id,
+        owner=RUNNER.owner,
         attempt=attempt,
         outcome=outcome,
         runner=RUNNER,

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from chatkeep.domain.model import Branch, Role, Status, TurnError
 from chatkeep.store import details, messages, sessions
 from chatkeep.store.database import Store
+from chatkeep.store.search import index
 from tests.store.conftest import accept, cancel, end, run
 
 
@@ -108,6 +109,7 @@ def test_a_message_that_no_turn_brought_has_none(store: Store) -> None:
                 status=Status.COMPLETED,
                 turn_id=None,
                 at=1,
+                key=index.message_key(conn, 1),
             )
 
         await store.write(imported)

@@ -69,7 +69,7 @@ def test_a_look_that_failed_says_nothing_of_the_others(
             for _ in range(LOOKS):
                 await watcher.look()
             with monkeypatch.context() as broken:
-                broken.setattr(store, "exchange", fail)
+                broken.setattr(store, "renew", fail)
                 with pytest.raises(StoreUnavailable):
                     await watcher.look()
         assert await owners(store) == ["other"]
@@ -159,6 +159,7 @@ def test_what_waits_where_nothing_runs_is_started_once(store: Store) -> None:
         ended = await store.write(
             turns.finish_turn,
             turn_id=first.turn_id,
+            owner="test",
             attempt=1,
             outcome=outcome,
             runner=leaving,

@@ -51,7 +51,7 @@ async def fill(store: Store) -> None:
         turn = (await accept(store, "trip", f"Où est la gare {number}? 東京", at=1_000)).turn
         call = Call(CallKind.REPLY, "openai:any", Status.COMPLETED, 3, 4, is_estimated=False)
         outcome = turns.TurnEnd(Status.COMPLETED, "Über dort.", Completion(), calls=(call,))
-        params: Any = {"turn_id": turn.turn_id, "attempt": 1, "outcome": outcome}
+        params: Any = {"turn_id": turn.turn_id, "owner": "test", "attempt": 1, "outcome": outcome}
         await store.write(turns.finish_turn, runner=RUNNER, at=1_000, **params)
     await accept(store, "trip", "runs still", at=2_000, idempotency_key="again")
     await accept(store, "trip", "waits for it", at=2_001)

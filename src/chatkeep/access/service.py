@@ -190,8 +190,9 @@ class AccessService:
         """Look from time to time whether another process has made the first key."""
         moment = time.monotonic()
         if not self._store.is_exclusive and moment - self._keyless_since > KEYLESS_SECONDS:
-            self._has_keys = await self._store.read(keys.is_any)
             self._keyless_since = moment
+            # One that was made here meanwhile stays.
+            self._has_keys |= await self._store.read(keys.is_any)
         return self._has_keys
 
     def look_up_again(self) -> None:

@@ -120,6 +120,14 @@ class Store(Protocol):
 
         """
 
+    async def renew(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(conn, …)` as `exchange` does, in a line of its own: what shows signs of life.
+
+        Raises:
+            StoreUnavailable: The database failed, did not answer soon, or is not open.
+
+        """
+
     async def try_write(self) -> None:
         """Check that the database can be written to, unless a write succeeded a short time ago.
 

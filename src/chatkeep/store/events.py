@@ -6,7 +6,7 @@ are UNLOGGED: after a crash of the database they are empty, the count begins aga
 `run_id`, and readers learn that events are gone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -36,7 +36,9 @@ class Count(NamedTuple):
 
 
 _CREATE = sa.text(
-    "INSERT INTO event_counters (tenant_id, run_id, last) VALUES (:tenant, :run_id, 0) "
+    # Not of a tenant or a user that is being erased, whose id is a name.
+    "INSERT INTO event_counters (tenant_id, run_id, last) SELECT :tenant, :run_id, 0 "
+    "WHERE EXISTS (SELECT 1 FROM tenants WHERE id = :tenant AND deleted_at IS NULL) "
     "ON CONFLICT DO NOTHING"
 )
 _ADD = sa.text(
@@ -70,7 +72,10 @@ _FORGET = (
     sa.text(f"DELETE FROM events WHERE {_OF_TENANT}"),  # noqa: S608  (a constant)
     sa.text(f"DELETE FROM event_counters WHERE {_OF_TENANT}"),  # noqa: S608  (a constant)
 )
-_COUNTED_TENANTS = sa.text("SELECT tenant_id FROM event_counters ORDER BY tenant_id")
+_RESTART_ALL = sa.text("UPDATE event_counters SET run_id = :run_id")
+_RESTART = sa.text(
+    "UPDATE event_counters SET run_id = :run_id WHERE tenant_id = ANY(CAST(:tenants AS text[]))"
+)
 
 
 def add(
@@ -116,7 +121,9 @@ def newest(
     """
     conn.execute(_CREATE, {"tenant": tenant, "run_id": run_id})
     rows = conn.execute(_NEWEST, {"tenant": tenant, "limit": limit}).all()
-    count = Count(*conn.execute(_COUNT, {"tenant": tenant}).one())
+    row = conn.execute(_COUNT, {"tenant": tenant}).first()
+    # Of somebody who was never seen, nothing is counted yet.
+    count = Count("", 0) if row is None else Count(*row)
     events = [StoredEvent(*row) for row in reversed(rows)]
     # Between the two statements others may have added some: they come with the next read.
     return count._replace(last=events[-1].seq if events else count.last), events
@@ -141,6 +148,16 @@ def forget(conn: sa.Connection, *, tenant: str) -> None:
         conn.execute(statement, {"tenant": tenant})
 
 
-def counted_tenants(conn: sa.Connection) -> list[str]:
-    """The tenants that have a count."""
-    return list(conn.scalars(_COUNTED_TENANTS))
+def restart(conn: sa.Connection, *, run_id: str, tenants: Collection[str] | None = None) -> None:
+    """Give counts another `run_id`: so their readers learn that events may be gone.
+
+    Args:
+        conn: The connection.
+        run_id: The new one.
+        tenants: Whose counts; `None` for all.
+
+    """
+    if tenants is None:
+        conn.execute(_RESTART_ALL, {"run_id": run_id})
+    else:
+        conn.execute(_RESTART, {"run_id": run_id, "tenants": sorted(tenants)})

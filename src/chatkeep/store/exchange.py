@@ -78,7 +78,9 @@ _FOLLOW = sa.text(
     "INSERT INTO followers (turn_id, follower) SELECT unnest(CAST(:ids AS text[])), :follower "
     "ON CONFLICT DO NOTHING"
 )
-_UNFOLLOW = sa.text("DELETE FROM followers WHERE turn_id = :id AND follower = :follower")
+_UNFOLLOW = sa.text(
+    "DELETE FROM followers WHERE turn_id = ANY(CAST(:ids AS text[])) AND follower = :follower"
+)
 _CHUNKS = sa.text(
     # From the last chunk that begins where the reader is, or before: so none is missing.
     "SELECT p.turn_id, p.attempt, p.start, p.text FROM unnest(CAST(:ids AS text[]), "
@@ -91,7 +93,7 @@ _CHUNKS = sa.text(
 )
 _OWNED = sa.text(
     "SELECT t.id, t.tenant_id, t.session_pk, t.attempt, t.stop, "
-    "EXISTS (SELECT 1 FROM followers f WHERE f.turn_id = t.id), "
+    "EXISTS (SELECT 1 FROM followers f WHERE f.turn_id = t.id AND f.follower <> t.owner), "
     # Without the first chunk, the others are what a crash of the database has left.
     "CASE WHEN EXISTS (SELECT 1 FROM stream_chunks p WHERE p.turn_id = t.id "
     "AND p.attempt = t.attempt AND p.start = 0) THEN "
@@ -123,9 +125,13 @@ _FORGET = (
     sa.text("DELETE FROM followers WHERE turn_id = ANY(CAST(:ids AS text[]))"),
     sa.text("DELETE FROM stream_chunks WHERE turn_id = ANY(CAST(:ids AS text[]))"),
 )
-_FORGET_ORPHANED = sa.text(
-    "DELETE FROM stream_chunks WHERE turn_id IN (SELECT turn_id FROM stream_chunks EXCEPT "
-    "SELECT id FROM turns WHERE status = 'running')"
+_OF_ENDED = (
+    "WHERE turn_id IN (SELECT turn_id FROM {0} EXCEPT "
+    "SELECT id FROM turns WHERE status IN ('queued', 'running'))"
+)
+_FORGET_ORPHANED = tuple(
+    sa.text(f"DELETE FROM {table} {_OF_ENDED.format(table)}")  # noqa: S608  (constants)
+    for table in ("followers", "stream_chunks")
 )
 
 
@@ -134,9 +140,9 @@ def follow(conn: sa.Connection, *, turn_ids: Collection[str], follower: str) -> 
     conn.execute(_FOLLOW, {"ids": list(turn_ids), "follower": follower})
 
 
-def unfollow(conn: sa.Connection, *, turn_id: str, follower: str) -> None:
-    """Make a process no follower of a turn any more."""
-    conn.execute(_UNFOLLOW, {"id": turn_id, "follower": follower})
+def unfollow(conn: sa.Connection, *, turn_ids: Collection[str], follower: str) -> None:
+    """Make a process no follower of turns any more."""
+    conn.execute(_UNFOLLOW, {"ids": list(turn_ids), "follower": follower})
 
 
 def chunks(conn: sa.Connection, *, wanted: Sequence[tuple[str, int, int]]) -> list[Chunk]:
@@ -177,8 +183,9 @@ def forget(conn: sa.Connection, *, turn_ids: Collection[str]) -> None:
 
 
 def forget_orphaned(conn: sa.Connection) -> None:
-    """Delete the chunks of turns that do not run any more: dead processes have left them."""
-    conn.execute(_FORGET_ORPHANED)
+    """Delete what is left of turns that have ended, as after the death of a process."""
+    for statement in _FORGET_ORPHANED:
+        conn.execute(statement)
 
 
 def signal_owners(conn: sa.Connection, *, turn_ids: Collection[str]) -> None:

@@ -110,6 +110,7 @@ def add(conn: sa.Connection, *, tenant: str, pk: int, lines: Iterable[Line]) -> 
         CannotImport: A line refers to what is not there, or contradicts another.
 
     """
+    _check_hidden(conn, pk)
     depths: dict[int, int] = {}
     try:
         for line in lines:
@@ -141,6 +142,7 @@ def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> S
 
     """
     tenants.ensure(conn, tenant=tenant, at=microseconds(line.created_at))
+    _check_hidden(conn, pk)
     counters = _COUNTERS.one(conn, {"session": pk})
     if conn.execute(_TURN_WITHOUT_MESSAGE, {"session": pk}).first() is not None:
         raise CannotImport("a turn refers to a message that is missing")
@@ -163,6 +165,13 @@ def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> S
     except sa.exc.IntegrityError:
         raise CannotImport("another session has this id") from None
     return sessions.listed(conn, tenant=tenant, pk=pk)
+
+
+def _check_hidden(conn: sa.Connection, pk: int) -> None:
+    """Lock a session that is being imported: another process may have taken this one for dead."""
+    session = rows.session(conn, pk)
+    if session.tenant_id != HIDDEN or not session.session_id.startswith(f"{deletion.IMPORTED}:"):
+        raise CannotImport("its import was given up, because the server seemed to be dead")
 
 
 def discard(conn: sa.Connection, *, tenant: str, pk: int) -> None:

@@ -45,6 +45,7 @@ _OTHERS = TypedSelect(
 )
 _BY_OWNER = PreparedSelect(sa.select(leases.c.owner, leases.c.beat).where(_OF), Lease)
 _RUNNING = turns.c.status == sa.literal_column("'running'")
+_DISOWN = turns.update().where(_RUNNING, turns.c.owner == sa.bindparam("who")).values(owner=None)
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 ORPHANS = TypedSelect(
     sa.select(*(turns.c.id, turns.c.tenant_id, turns.c.session_pk, turns.c.owner, turns.c.attempt))
@@ -83,7 +84,8 @@ def beat(conn: sa.Connection, *, owner: str) -> bool:
 
 
 def release(conn: sa.Connection, *, owner: str) -> None:
-    """End a lease: the turns that its owner still runs may be taken over at once."""
+    """End a lease: the turns that its owner still runs belong to nobody, and may be taken over."""
+    conn.execute(_DISOWN, {"who": owner})
     conn.execute(_DELETE, {"who": owner})
 
 

@@ -41,14 +41,21 @@ PATIENCE_SECONDS = 10
 RECONNECT_SECONDS = 0.1
 
 UNIQUE_VIOLATION = "23505"
+LOCK_NOT_AVAILABLE = "55P03"
+
+MIGRATION_ATTEMPTS = 20
+MIGRATION_PAUSE_SECONDS = 3
+"""How often, and after which pauses, a migration is tried while others use its tables."""
 
 LOST = {
     "25006",  # read_only_sql_transaction: it is no primary any more
     "25P03",  # idle_in_transaction_session_timeout
+    "25P04",  # transaction_timeout
     "53300",  # too_many_connections
     "57P01",  # admin_shutdown
     "57P02",  # crash_shutdown
     "57P03",  # cannot_connect_now
+    "57P05",  # idle_session_timeout
 }
 """SQLSTATEs of connections that are of no use any more, beside those that begin with 08."""
 
@@ -79,15 +86,35 @@ IDLE_IN_TRANSACTION_SECONDS = 5
 UNANSWERED_SECONDS = 20
 """How long a network may swallow what is sent before its connection counts as lost."""
 
+SHORT_SECONDS = 1
+"""Each of these limits for messages between processes and signs of life: who waits longer for them
+is taken for dead. The driver waits two seconds for a connection at least."""
+
+
+class _Lane:
+    """Threads with a connection each, for one kind of transactions."""
+
+    def __init__(self, engine: sa.Engine, threads: int, name: str) -> None:
+        self.engine = engine
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    async def run(self, work: Callable[[sa.Engine], T]) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, work, self.engine)
+        except sa.exc.DBAPIError as error:
+            raise _unavailable(error) from error
+
+    def close(self) -> None:
+        self._threads.shutdown()
+        self.engine.dispose()
+
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    engine: sa.Engine
-    threads: ThreadPoolExecutor
-    exchange: sa.Engine
-    """For one short transaction at a time, on a thread of its own."""
-
-    exchange_thread: ThreadPoolExecutor
+    requests: _Lane
+    exchange: _Lane
+    renewal: _Lane
 
 
 class PostgresStore:
@@ -122,17 +149,15 @@ class PostgresStore:
         if importlib.util.find_spec("psycopg") is None:
             raise StoreUnavailable(NO_DRIVER)
         try:
-            engine = _engine(self._url, self._connections)
-            exchange = _engine(self._url, 1, "exchange", "-c synchronous_commit=off")
-            with engine.connect() as conn:
-                _check_server(conn)
-                migrations.upgrade(conn)
+            _migrate(self._url)
         except sa.exc.DBAPIError as error:
             raise StoreUnavailable(f"The database cannot be opened: {_reason(error)}.") from error
         self._written_at = time.monotonic()
-        threads = ThreadPoolExecutor(self._connections, thread_name_prefix="store")
-        one = ThreadPoolExecutor(1, thread_name_prefix="store-exchange")
-        self._opened = _Opened(engine, threads, exchange, one)
+        self._opened = _Opened(
+            requests=_Lane(_engine(self._url, self._connections), self._connections, "store"),
+            exchange=_Lane(_engine(self._url, 1, "exchange"), 1, "store-exchange"),
+            renewal=_Lane(_engine(self._url, 1, "renewal"), 1, "store-renewal"),
+        )
 
     @property
     def is_open(self) -> bool:
@@ -168,8 +193,7 @@ class PostgresStore:
             raise Overloaded("Too many writes are waiting for the database.", retry_after=1)
         self._writes += 1
         try:
-            opened = self._parts
-            result = await self._run(opened.threads, transaction.run, opened.engine)
+            result = await self._parts.requests.run(transaction.run)
         except StoreUnavailable:
             self._written_at = None
             raise
@@ -180,15 +204,19 @@ class PostgresStore:
 
     async def read(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` in one snapshot. See `Store.read`."""
-        opened = self._parts
-        reading = _Reading(lambda conn: work(conn, *args, **kwargs))
-        return await self._run(opened.threads, reading.run, opened.engine)
+        return await self._parts.requests.run(
+            _Reading(lambda conn: work(conn, *args, **kwargs)).run
+        )
 
     async def exchange(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work(conn, …)` on the connection that no turn waits for. See `Store.exchange`."""
-        opened = self._parts
+        """Run `work(conn, …)` where no turn waits for it. See `Store.exchange`."""
         transaction = _Transaction(lambda conn: work(conn, *args, **kwargs), patience=0)
-        return await self._run(opened.exchange_thread, transaction.run, opened.exchange)
+        return await self._parts.exchange.run(transaction.run)
+
+    async def renew(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(conn, …)` where nothing else waits for it. See `Store.renew`."""
+        transaction = _Transaction(lambda conn: work(conn, *args, **kwargs), patience=0)
+        return await self._parts.renewal.run(transaction.run)
 
     async def try_write(self) -> None:
         """Check that the database can be written to. See `Store.try_write`."""
@@ -205,12 +233,8 @@ class PostgresStore:
         opened = self._opened
         if opened is None:
             return
-        for threads, engine in (
-            (opened.threads, opened.engine),
-            (opened.exchange_thread, opened.exchange),
-        ):
-            threads.shutdown()
-            engine.dispose()
+        for lane in (opened.requests, opened.exchange, opened.renewal):
+            lane.close()
         self._opened = None
 
     @property
@@ -218,18 +242,6 @@ class PostgresStore:
         if self._opened is None:
             raise StoreUnavailable("The database is not open.")
         return self._opened
-
-    async def _run(
-        self,
-        threads: ThreadPoolExecutor,
-        run: Callable[[sa.Engine], T],
-        engine: sa.Engine,
-    ) -> T:
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(threads, run, engine)
-        except sa.exc.DBAPIError as error:
-            raise _unavailable(error) from error
 
 
 class _Attempts:
@@ -386,6 +398,27 @@ def _trial(conn: sa.Connection) -> None:
     conn.exec_driver_sql("SELECT pg_current_xact_id()")
 
 
+def _migrate(url: sa.URL) -> None:
+    """Check the server, and bring its database to this program's schema.
+
+    A table that is in use for a while is tried again: the processes that use it go on.
+    """
+    engine = _engine(url, 1)
+    try:
+        for attempt in range(1, MIGRATION_ATTEMPTS + 1):
+            try:
+                with engine.connect() as conn:
+                    _check_server(conn)
+                    migrations.upgrade(conn)
+                return
+            except sa.exc.DBAPIError as error:
+                if _state(error) != LOCK_NOT_AVAILABLE or attempt == MIGRATION_ATTEMPTS:
+                    raise
+                time.sleep(MIGRATION_PAUSE_SECONDS)
+    finally:
+        engine.dispose()
+
+
 def _check_server(conn: sa.Connection) -> None:
     version = int(conn.exec_driver_sql("SHOW server_version_num").scalar_one())
     encoding = conn.exec_driver_sql("SHOW server_encoding").scalar_one()
@@ -435,29 +468,31 @@ def _psycopg(url: str) -> sa.URL:
         raise StoreUnavailable("The URL of the database cannot be read.") from None
 
 
-def _connection(url: sa.URL, purpose: str = "", more: str = "") -> dict[str, Any]:
+def _connection(url: sa.URL, purpose: str = "") -> dict[str, Any]:
     """The driver's parameters, with limits on what holds others up.
 
     Args:
         url: Where the database is.
-        purpose: What the connection is for, if not for requests and turns.
-        more: More options of the server's session.
+        purpose: What the connection is for, if not for requests and turns: then it waits for
+            nothing long, and not until what it writes is on disk.
 
     """
-    options = (
-        f"-c lock_timeout={LOCK_SECONDS}s "
-        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s {more}"
-    )
+    lock, idle, unanswered = LOCK_SECONDS, IDLE_IN_TRANSACTION_SECONDS, UNANSWERED_SECONDS
+    if purpose:
+        lock = idle = unanswered = SHORT_SECONDS
+    options = f"-c lock_timeout={lock}s -c idle_in_transaction_session_timeout={idle}s"
+    if purpose:
+        options += " -c synchronous_commit=off"
     limits = {
-        "connect_timeout": CONNECT_SECONDS,
+        "connect_timeout": 2 * SHORT_SECONDS if purpose else CONNECT_SECONDS,
         # By default it is the database's; of SQL_ASCII the driver returns bytes.
         "client_encoding": "UTF8",
-        "keepalives_idle": UNANSWERED_SECONDS // 2,
-        "keepalives_interval": UNANSWERED_SECONDS // 4,
+        "keepalives_idle": max(1, unanswered // 2),
+        "keepalives_interval": max(1, unanswered // 4),
         "keepalives_count": 2,
-        "tcp_user_timeout": UNANSWERED_SECONDS * 1_000,
+        "tcp_user_timeout": unanswered * 1_000,
         "application_name": f"chatkeep {purpose}".strip(),
-        "options": options.strip(),
+        "options": options,
     }
     return limits | _address(url)
 
@@ -467,13 +502,13 @@ def _address(url: sa.URL) -> dict[str, Any]:
     return dict(url.query) | where
 
 
-def _engine(url: sa.URL, connections: int, purpose: str = "", more: str = "") -> sa.Engine:
+def _engine(url: sa.URL, connections: int, purpose: str = "") -> sa.Engine:
     return sa.create_engine(
         url.set(query={}),
         poolclass=QueuePool,
         pool_size=connections,
         max_overflow=0,
-        connect_args=_connection(url, purpose, more),
+        connect_args=_connection(url, purpose),
     )
 
 

@@ -109,6 +109,7 @@ class Signals:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+            self._is_listening = False
 
     async def _listen(self, parameters: dict[str, Any], owner: str) -> None:
         channels = {channel.name_for(owner): channel for channel in Channel}

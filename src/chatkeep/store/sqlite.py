@@ -219,6 +219,10 @@ class SqliteStore:
         """Write: there is nobody else to tell anything. See `Store.exchange`."""
         return await self.write(work, *args, **kwargs)
 
+    async def renew(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Write: nobody else looks for signs of life. See `Store.renew`."""
+        return await self.write(work, *args, **kwargs)
+
     async def try_write(self) -> None:
         """Check that the database can be written to, unless a write succeeded a short time ago.
 

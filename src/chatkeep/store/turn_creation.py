@@ -213,6 +213,13 @@ def cancel(
     return Status(row.status)
 
 
+def is_cancelled(conn: sa.Connection, before: Status, *, turn_id: str) -> bool:
+    """True if the `cancel` of a queued turn took effect: see `Store.write_once`."""
+    row = rows.BY_ID.first(conn, {"turn": turn_id})
+    is_queued_before = before is Status.QUEUED
+    return is_queued_before and row is not None and row.status == Status.CANCELLED.value
+
+
 def _target(
     conn: sa.Connection, tenant: str, session: SessionRow | None, request: TurnRequest
 ) -> _Target:

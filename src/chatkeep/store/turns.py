@@ -254,7 +254,9 @@ def take_over(
         return None
     if (row.owner, row.attempt) != (orphan.owner, orphan.attempt):
         return None
-    if row.stop is not None or row.attempt >= max_attempts:
+    # Attempts that ended because their process stopped say nothing of the turn.
+    is_exhausted = row.owner is not None and row.attempt >= max_attempts
+    if row.stop is not None or is_exhausted:
         rows.update_turn(conn, row.id, {"owner": runner.owner})
         return ExhaustedTurn(rows.turn(row, session.session_id), row.stop)
     turn = rows.turn(row, session.session_id, attempt=row.attempt + 1)
@@ -269,6 +271,7 @@ def finish_turn(
     conn: sa.Connection,
     *,
     turn_id: str,
+    owner: str,
     attempt: int,
     outcome: TurnEnd,
     runner: RunnerConfig,
@@ -279,9 +282,10 @@ def finish_turn(
     Args:
         conn: The connection.
         turn_id: The turn.
+        owner: Who ran it.
         attempt: Which attempt of it ended.
         outcome: How it ended; its text becomes the reply.
-        runner: Who ran it, and runs the next.
+        runner: Who runs the next.
         at: The time, in microseconds since 1970; the session's own if that is later.
 
     Returns:
@@ -294,7 +298,7 @@ def finish_turn(
     running = rows.RUNNING.ask(conn, {"turn": turn_id})
     waiting = rows.NEXT_OF_TURN.ask(conn, {"turn": turn_id})
     session, row, following = locked.first(), running.first(), waiting.first()
-    if session is None or row is None or not _is_of(row, runner, attempt):
+    if session is None or row is None or not _is_of(row, owner, attempt):
         return None
     at = max(at, session.updated_at)
     _store_reply(conn, session, row, turn_id, outcome, at)
@@ -306,12 +310,14 @@ def finish_turn(
     )
 
 
-def is_finished(conn: sa.Connection, ended: Ended | None, *, turn_id: str, attempt: int) -> bool:
+def is_finished(
+    conn: sa.Connection, ended: Ended | None, *, turn_id: str, attempt: int, status: Status
+) -> bool:
     """True if the `finish_turn` that returned `ended` took effect: see `Store.write_once`."""
     row = rows.BY_ID.first(conn, {"turn": turn_id})
     if ended is None or row is None:
         return False
-    return Status(row.status).is_end and row.attempt == attempt
+    return (row.status, row.attempt) == (status.value, attempt)
 
 
 def is_taken(conn: sa.Connection, taken: StartedTurn | ExhaustedTurn | None, *, owner: str) -> bool:
@@ -351,10 +357,10 @@ def _close_turn(
     )
 
 
-def _is_of(row: RunningTurn, runner: RunnerConfig, attempt: int) -> bool:
+def _is_of(row: RunningTurn, owner: str, attempt: int) -> bool:
     """Whether a turn still runs for who ends it: another process may have taken it over."""
     is_running = row.status == Status.RUNNING.value
-    return is_running and (row.owner, row.attempt) == (runner.owner, attempt)
+    return is_running and (row.owner, row.attempt) == (owner, attempt)
 
 
 def _store_reply(

@@ -79,6 +79,7 @@ class TitleCalls:
         call = self._calls.get(session_pk)
         if call is None:
             if len(self._calls) >= MAX_CALLS:
+                self._background.spawn(TASKS, self._release(tenant, session_pk))
                 return None
             text = first_message[:READ_CHARS]
             call = self._background.spawn(TASKS, self._title(tenant, session_pk, text))
@@ -113,12 +114,7 @@ class TitleCalls:
             if prompt is not None:
                 answer = await self._counted_answer(prompt, tenant, session_pk)
                 if answer is None:
-                    await self._store.write(
-                        session_changes.release_title,
-                        tenant=tenant,
-                        pk=session_pk,
-                        owner=self._leases.owner,
-                    )
+                    await self._release(tenant, session_pk)
                     return None
                 title = title_from_answer(answer, message)
             session_id = await self._store.write(
@@ -129,6 +125,7 @@ class TitleCalls:
             return None
         except Exception:
             logger.exception("title_crashed")
+            await self._release(tenant, session_pk)
             return None
         logger.info("titled", source="model" if title else "provisional")
         if title is None or session_id is None:
@@ -136,6 +133,12 @@ class TitleCalls:
         titled = SessionTitled(session_id, title)
         self._notifications.publish(tenant, EventType.SESSION_TITLED, titled)
         return title
+
+    async def _release(self, tenant: str, session_pk: int) -> None:
+        """Let any process make a title that this one has not made."""
+        await self._store.write(
+            session_changes.release_title, tenant=tenant, pk=session_pk, owner=self._leases.owner
+        )
 
     def _prompt(self, message: str) -> Prompt | None:
         """What the model is asked; `None` if it is small and the message has nothing to choose."""

@@ -137,7 +137,7 @@ class ImportService:
             self._notifications,
             caller.tenant,
             report,
-            owner=self._leases.owner,
+            leases=self._leases,
             max_message_chars=self._max_message_chars,
             check=reader.check,
             new_ids=new_ids,

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from chatkeep.domain.events import EventType
 from chatkeep.domain.records import EndLine, Line, MessageLine, SessionLine
 from chatkeep.domain.times import now, rfc3339
+from chatkeep.leases import LeaseKeeper
 from chatkeep.notifications import Notifications
 from chatkeep.sessions.purge import Purge
 from chatkeep.store import imports
@@ -105,7 +106,7 @@ class SessionImporter:
         tenant: str,
         report: ImportReport,
         *,
-        owner: str,
+        leases: LeaseKeeper,
         max_message_chars: int,
         check: Callable[[], None],
         new_ids: NewIds | None = None,
@@ -118,7 +119,7 @@ class SessionImporter:
             notifications: Where each imported session is announced.
             tenant: Whose sessions they become.
             report: What is added to.
-            owner: This process, by its lease: with that ends what it has not imported wholly.
+            leases: Whose this process is: with its lease ends what it has not imported wholly.
             max_message_chars: Characters that a message may have.
             check: Called before each write; raises an error when nothing more may be written.
             new_ids: Replaces the ids of turns and messages; `None` keeps them.
@@ -129,7 +130,7 @@ class SessionImporter:
         self._notifications = notifications
         self._tenant = tenant
         self._report = report
-        self._owner = owner
+        self._leases = leases
         self._max_message_chars = max_message_chars
         self._check = check
         self._new_ids = new_ids
@@ -219,7 +220,7 @@ class SessionImporter:
         line = line.model_copy(update=future)
         try:
             pk = await self._store.write(
-                imports.begin, tenant=self._tenant, line=line, owner=self._owner
+                imports.begin, tenant=self._tenant, line=line, owner=self._leases.owner
             )
         except CannotImport as error:
             self._report.skip(line.session_id, str(error), number)

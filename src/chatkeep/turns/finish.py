@@ -87,7 +87,13 @@ class TurnFinisher:
         self._notifications = notifications
 
     async def finish(
-        self, stream: TurnStream, outcome: Outcome, runner: RunnerConfig | None = None
+        self,
+        stream: TurnStream,
+        outcome: Outcome,
+        runner: RunnerConfig | None = None,
+        *,
+        owner: str = "",
+        attempt: int = 0,
     ) -> StartedTurn | None:
         """End an active turn, for whatever reason; return the turn that starts after it.
 
@@ -100,14 +106,16 @@ class TurnFinisher:
         Args:
             stream: The turn's.
             outcome: How it ended.
-            runner: Who runs the next turn; needed for `RowState.OPEN`.
+            runner: Who runs the next turn; needed for `RowState.OPEN`, as is what follows.
+            owner: Who has run this one.
+            attempt: Which attempt of it ends.
 
         """
         text, ended = stream.text, None
         if outcome.row is RowState.OPEN:
             if runner is None:
                 raise ValueError("an open row needs its runner")
-            ended = await self._store_end(stream, outcome, text, runner)
+            ended = await self._store_end(stream, outcome, runner, owner, attempt)
         if outcome.row is RowState.TAKEN or (outcome.row is RowState.OPEN and ended is None):
             outcome = await self._outcome_of_lost_row(stream, outcome)
         if outcome.row is RowState.TAKEN:
@@ -196,7 +204,7 @@ class TurnFinisher:
         )
 
     async def _store_end(
-        self, stream: TurnStream, outcome: Outcome, text: str, runner: RunnerConfig
+        self, stream: TurnStream, outcome: Outcome, runner: RunnerConfig, owner: str, attempt: int
     ) -> Ended | None:
         """Store an end, however long the database takes to recover; `None` if it is not ours.
 
@@ -205,20 +213,23 @@ class TurnFinisher:
         turn = stream.turn
         stored = turns.TurnEnd(
             status=outcome.status,
-            text=text,
+            text=stream.text,
             completion=outcome.completion,
             error_code=outcome.error.code if outcome.error else None,
             error_detail=outcome.error.detail if outcome.error else None,
             calls=_counted(outcome),
         )
-        is_done = functools.partial(turns.is_finished, turn_id=turn.turn_id, attempt=turn.attempt)
+        is_done = functools.partial(
+            turns.is_finished, turn_id=turn.turn_id, attempt=attempt, status=outcome.status
+        )
         for failures in itertools.count():
             try:
                 return await self._store.write_once(
                     turns.finish_turn,
                     is_done,
                     turn_id=turn.turn_id,
-                    attempt=turn.attempt,
+                    owner=owner,
+                    attempt=attempt,
                     outcome=stored,
                     runner=runner,
                     at=now(),

@@ -49,6 +49,8 @@ class RemoteReaders:
         # How many characters of a followed turn were written.
         self._published: dict[str, int] = {}
         # Turns of this process that do not run, by their attempt: since when.
+        # Turns of which something was written for followers, whether or not it has some now.
+        self._followed: set[str] = set()
         self._lost: dict[tuple[str, int], float] = {}
         self._subscription = store.signals.subscribe(Channel.TURNS)
         self._has_followed = asyncio.Event()
@@ -70,9 +72,10 @@ class RemoteReaders:
         """Serve nobody any more."""
         await self._background.cancel(TASKS)
 
-    def is_running(self, turn_id: str) -> bool:
-        """Whether this process is running a turn."""
-        return turn_id in self._running
+    def is_running(self, turn_id: str, *, at_least: int = 0) -> bool:
+        """Whether this process is running a turn, the attempt `at_least` or a later one."""
+        _, attempt = self._running.get(turn_id, (None, -1))
+        return attempt >= at_least
 
     def add(self, stream: TurnStream, *, has_waited: bool) -> None:
         """Serve the readers of a turn that runs here from now on.
@@ -92,8 +95,10 @@ class RemoteReaders:
         if self._running.get(turn_id) != (stream, attempt):
             return
         del self._running[turn_id]
-        if self._published.pop(turn_id, None) is None:
+        self._published.pop(turn_id, None)
+        if turn_id not in self._followed:
             return
+        self._followed.discard(turn_id)
         try:
             await self._store.exchange(exchange.signal_followers, turn_ids=[turn_id])
             await self._store.exchange(exchange.forget, turn_ids=[turn_id])
@@ -149,6 +154,7 @@ class RemoteReaders:
                 if turn_id not in self._published:
                     newly_followed.append(turn_id)
                 self._published[turn_id] = row.published or 0
+                self._followed.add(turn_id)
                 self._has_followed.set()
         if newly_followed:
             # Their state was queued until now.
@@ -159,10 +165,11 @@ class RemoteReaders:
         now = time.monotonic()
         lost = {(row.id, row.attempt): row for row in rows.values() if row.id not in self._running}
         self._lost = {key: self._lost.get(key, now) for key in lost}
-        for key, since in self._lost.items():
+        for key, since in list(self._lost.items()):
             if now - since >= LOST_SECONDS and self._adopt is not None:
                 row, owner = lost[key], self._leases.owner
                 logger.warning("turn_adopted", turn_id=row.id, attempt=row.attempt)
+                del self._lost[key]
                 await self._adopt(Orphan(row.id, row.tenant_id, row.session_pk, owner, row.attempt))
 
     async def _publish_all(self) -> None:

@@ -73,6 +73,8 @@ class RemoteTurns:
         self._followed: dict[str, _Followed] = {}
         self._is_running = False
         self._followed_at = 0.0
+        # Turns of which the database says that this process follows them.
+        self._registered: set[str] = set()
         self._subscription = store.signals.subscribe(Channel.TURNS)
 
     def follow(self, stream: TurnStream) -> None:
@@ -98,10 +100,12 @@ class RemoteTurns:
 
     async def _run(self) -> None:
         try:
-            while self._followed:
+            while self._followed or self._registered:
                 try:
                     for turn_ids in _batches(list(self._followed)):
-                        await self._update([self._followed[turn_id] for turn_id in turn_ids])
+                        followed = [self._followed.get(turn_id) for turn_id in turn_ids]
+                        await self._update([each for each in followed if each is not None])
+                    await self._unregister()
                 except ChatError as error:
                     logger.warning("remote_turns_not_read", code=error.code)
                 except Exception:
@@ -112,25 +116,33 @@ class RemoteTurns:
 
     async def _update(self, followed: Sequence[_Followed]) -> None:
         ids = [each.stream.turn.turn_id for each in followed]
+        if not ids:
+            return
         if not self._store.is_exclusive:
             wanted = [(each.stream.turn.turn_id, *each.stream.reached) for each in followed]
             for chunk in await self._store.exchange(exchange.chunks, wanted=wanted):
                 self._feed(chunk)
         states = {row.id: row for row in await self._store.exchange(exchange.states, turn_ids=ids)}
-        new = []
-        for turn_id, each in zip(ids, followed, strict=True):
-            if self._followed.get(turn_id) is not each:
-                continue  # run by this process by now
-            state = states.get(turn_id)
-            if state is None or Status(state.status).is_end:
-                await self._end(each, state)
-            elif self._is_unread(each):
-                await self._drop(each)
-            elif state.owner != each.owner:
-                each.owner = state.owner
-                new.append(turn_id)
+        new = [
+            turn_id
+            for turn_id, each in zip(ids, followed, strict=True)
+            if await self._has_moved(each, states.get(turn_id))
+        ]
         if not self._store.is_exclusive:
             await self._register(ids, new)
+
+    async def _has_moved(self, followed: _Followed, state: TurnState | None) -> bool:
+        """Do what a turn's state demands; true if another process runs it since."""
+        if self._followed.get(followed.stream.turn.turn_id) is not followed:
+            return False  # run by this process by now
+        if state is None or Status(state.status).is_end:
+            await self._end(followed, state)
+        elif self._is_unread(followed):
+            self._drop(followed)
+        elif state.owner != followed.owner:
+            followed.owner = state.owner
+            return True
+        return False
 
     async def _register(self, turn_ids: Sequence[str], new: Sequence[str]) -> None:
         """Write which turns are followed; the owners of those in `new` do not know it yet."""
@@ -139,11 +151,20 @@ class RemoteTurns:
             # All of them, and again: a crash of the database has forgotten it.
             self._followed_at = now
             followed = [turn_id for turn_id in turn_ids if turn_id in self._followed]
+            # Before it is written: it is deleted too if nobody says whether it was.
+            self._registered.update(followed)
             await self._store.exchange(
                 exchange.follow, turn_ids=followed, follower=self._leases.owner
             )
         if new:
             await self._store.exchange(exchange.signal_owners, turn_ids=new)
+
+    async def _unregister(self) -> None:
+        """Delete what was written of turns that have ended, or are run by this process."""
+        if ended := self._registered - set(self._followed):
+            follower = self._leases.owner
+            await self._store.exchange(exchange.unfollow, turn_ids=ended, follower=follower)
+            self._registered -= ended
 
     def _feed(self, chunk: Chunk) -> None:
         followed = self._followed.get(chunk.turn_id)
@@ -195,7 +216,7 @@ class RemoteTurns:
             followed.read_at = now
         return now - followed.read_at > UNREAD_SECONDS
 
-    async def _drop(self, followed: _Followed) -> None:
+    def _drop(self, followed: _Followed) -> None:
         """Feed a stream no more that nobody reads; who comes back gets another."""
         turn = followed.stream.turn
         self._close(followed)
@@ -203,10 +224,6 @@ class RemoteTurns:
         followed.stream.detach(
             error.as_outcome_of(TurnRef(turn.turn_id, turn.session_id)), streams=True
         )
-        if not self._store.is_exclusive:
-            await self._store.exchange(
-                exchange.unfollow, turn_id=turn.turn_id, follower=self._leases.owner
-            )
 
 
 def result(stored: turn_records.StoredTurn) -> Reply | Failure:

@@ -1,7 +1,7 @@
 """Runs turns: each in a task of its own, from its start to its end, followed by the next."""
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
@@ -108,9 +108,13 @@ class TurnRunner:
         settings, model = self._settings, self._providers.default
         return RunnerConfig(
             *(self._leases.owner, model, settings.system_prompts, settings.context_messages),
-            # Whoever stops leaves them to the other processes, if there may be any.
-            starts_next=not self._is_closing or self._store.is_exclusive,
+            starts_next=not self._leaves_to_others,
         )
+
+    @property
+    def _leaves_to_others(self) -> bool:
+        """Whether this process stops, and there may be others that begin what is to be begun."""
+        return self._is_closing and not self._store.is_exclusive
 
     def start(self, started: StartedTurn, tenant: str, *, has_waited: bool = False) -> TurnStream:
         """Run a turn that has been started in the database.
@@ -122,6 +126,9 @@ class TurnRunner:
 
         """
         stream = self._registry.open(started.turn, tenant)
+        if self._remote_readers.is_running(started.turn.turn_id, at_least=started.turn.attempt):
+            # The answer to a commit came so late that the turn was taken for lost meanwhile.
+            return stream
         self._remote_turns.release(started.turn.turn_id)
         stream.set_running(started.turn)
         self._remote_readers.add(stream, has_waited=has_waited)
@@ -134,7 +141,7 @@ class TurnRunner:
 
         Other processes may do the same: of each turn, one becomes the owner.
         """
-        is_more = True
+        is_more = not self._leaves_to_others
         while is_more:
             orphans = await self._store.read(leases.orphans, limit=RECOVERED_AT_ONCE)
             taken = [
@@ -145,7 +152,7 @@ class TurnRunner:
             ]
             stalled = await self._store.read(leases.stalled, limit=RECOVERED_AT_ONCE)
             taken += [await self._start_stalled(session) for session in stalled]
-            is_more = any(taken)
+            is_more = any(taken) and not self._leaves_to_others
 
     async def close(self, drain_seconds: float) -> None:
         """Wait at most `drain_seconds` for running turns; leave the rest to the next start.
@@ -166,7 +173,9 @@ class TurnRunner:
             await self._finisher.finish(stream, Outcome(draining, row=RowState.ELSEWHERE))
 
     async def take_over(self, orphan: Orphan) -> bool:
-        """Make an orphan this process's. False if another was faster."""
+        """Make an orphan this process's. False if another was faster, or this process stops."""
+        if self._leaves_to_others:
+            return False
         runner = self.runner
         is_done = functools.partial(turns.is_taken, owner=runner.owner)
         taken = await self._store.write_once(
@@ -180,9 +189,12 @@ class TurnRunner:
             self.start(taken, orphan.tenant_id, has_waited=True)
             return True
         stream = self._registry.open(turn, orphan.tenant_id)
+        self._remote_turns.release(turn.turn_id)
+        stream.set_running(turn)
+        self._remote_readers.add(stream, has_waited=False)
         calls = _interrupted_calls(turn, turn.attempt, input_tokens=0)
         error = TurnInterrupted() if taken.stop is None else TurnCancelled(taken.stop)
-        ending = self._finish(stream, Outcome(error, calls=calls), runner)
+        ending = self._finish(stream, Outcome(error, calls=calls), runner, turn.attempt)
         self._background.spawn(TASKS, ending)
         return True
 
@@ -201,7 +213,7 @@ class TurnRunner:
         with telemetry.bound(turn_id=started.turn.turn_id):
             try:
                 outcome = await self._answer(stream, started)
-                await self._finish(stream, outcome, runner)
+                await self._finish(stream, outcome, runner, started.turn.attempt)
             except Exception:
                 # Waiting clients must get an answer; the next start ends the turn.
                 logger.exception("turn_not_ended")
@@ -240,11 +252,14 @@ class TurnRunner:
         row = RowState.TAKEN if stream.is_lost else RowState.OPEN
         return Outcome(error, completion, tuple(calls), row)
 
-    async def _finish(self, stream: TurnStream, outcome: Outcome, runner: RunnerConfig) -> None:
+    async def _finish(
+        self, stream: TurnStream, outcome: Outcome, runner: RunnerConfig, attempt: int
+    ) -> None:
         """End a turn, start the next, and keep the stream until its title is there."""
-        attempt = stream.attempt
-        runner = replace(runner, starts_next=self.runner.starts_next)
-        following = await self._finisher.finish(stream, outcome, runner)
+        # The lease may be another one by now: what is started belongs to that.
+        following = await self._finisher.finish(
+            stream, outcome, self.runner, owner=runner.owner, attempt=attempt
+        )
         if following is not None:
             self.start(following, stream.tenant, has_waited=True)
         await self._remote_readers.remove(stream, attempt)

@@ -1,6 +1,7 @@
 """What callers do with turns: submit one, read its stream, cancel it, read its receipt."""
 
 import asyncio
+import functools
 import weakref
 from dataclasses import dataclass, replace
 
@@ -174,9 +175,13 @@ class TurnService:
         if stream is not None and self._is_own(caller, stream):
             stream.stop(reason)
             await stream.wait_ended(CANCEL_SECONDS)
-            return await self.read_turn(caller, turn_id)
-        status_before = await self._store.write(
+            record = await self.read_turn(caller, turn_id)
+            if record.status.is_end or self._store.is_exclusive:
+                return record
+            # It was another process's already.
+        status_before = await self._store.write_once(
             turn_creation.cancel,
+            functools.partial(turn_creation.is_cancelled, turn_id=turn_id),
             tenant=caller.tenant,
             turn_id=turn_id,
             error_code=reason.code,

@@ -25,6 +25,9 @@ from chatkeep.settings import Settings
 RESPONSE_SECONDS = 5
 """How much longer than turns connections may take at the end, to send their responses."""
 
+NEW_SECONDS = 0.6
+"""For how long a server that has closed its socket still takes turns, if it was to leave slowly."""
+
 GC_THRESHOLD = (10_000, 20, 50)
 """A turn makes few cycles, and there are half a million objects of libraries to look through."""
 
@@ -158,6 +161,12 @@ class _ForegroundServer(Server):
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         # Beside uvicorn's own wait: the responses of running turns end when these do.
-        draining = asyncio.create_task(self._lifecycle.drain(self._settings.drain_seconds))
+        draining = asyncio.create_task(self._drain())
         await super().shutdown(sockets)
         await draining
+
+    async def _drain(self) -> None:
+        if self._is_leaving:
+            # Connections that were accepted a moment ago may still bring a request.
+            await asyncio.sleep(NEW_SECONDS)
+        await self._lifecycle.drain(self._settings.drain_seconds)

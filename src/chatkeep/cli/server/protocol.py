@@ -17,6 +17,10 @@ LINGER_SECONDS = 5
 """What a refused client gets to read the response, while whatever it still sends is discarded."""
 
 
+NEW_SECONDS = 0.5
+"""How long a server that stops waits for the request of a connection that it has just accepted."""
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """A connection that is closed if a head is not complete in time. The guard limits bodies."""
 
@@ -25,6 +29,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _is_in_head = False
     _is_refused = False
+    _is_ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first head."""
@@ -45,6 +50,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Stop counting."""
         self._is_in_head = False
         super().on_headers_complete()
+        if self._is_ending:
+            self.cycle.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
         """Read bytes, and start waiting for the rest of a head that is not complete."""
@@ -61,6 +68,22 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(TooLarge(f"The head is larger than {MAX_HEAD_BYTES} bytes."))
         elif self._deadline is None:
             self._wait()
+
+    def shutdown(self) -> None:
+        """Close the connection after its response, if it has or gets a request.
+
+        One that was accepted a moment ago had no way to learn that the server stops.
+        """
+        # `cycle` is None before the first request, whatever its type says.
+        if getattr(self, "cycle", None) is not None:
+            super().shutdown()
+            return
+        self._is_ending = True
+        self.loop.call_later(NEW_SECONDS, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if self._is_idle():
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's English)
         """Respond to what is not HTTP, or whose path is not part of a URL."""

@@ -77,9 +77,7 @@ class Supervisor:
                 self._replace()
                 continue
             self._stop()
-            # As a server without workers ends.
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            return
 
     def _received(self) -> Iterator[int]:
         """Yield signals as they come, and look after the workers meanwhile."""
@@ -126,6 +124,7 @@ class Supervisor:
             if not self._wait(new):
                 logger.error("worker_not_replaced", pid=new.process.pid)
                 new.process.kill()
+                new.process.wait()
                 return
             self._workers.remove(old)
             self._workers.append(new)
@@ -153,13 +152,16 @@ class Supervisor:
         self._end(self._workers)
 
     def _end(self, workers: list[_Worker]) -> None:
-        """Wait until these workers have ended; kill those that take too long."""
+        """Wait until these workers have ended; kill them if that takes too long.
+
+        They are killed at once if meanwhile a signal comes that ends this process.
+        """
         settings = self._settings
         seconds = settings.leaving_seconds + settings.drain_seconds + 2 * RESPONSE_SECONDS
         deadline = time.monotonic() + seconds
-        for worker in workers:
-            try:
-                worker.process.wait(max(0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
+        while any(worker.is_running for worker in workers):
+            is_urgent = {signal.SIGTERM, signal.SIGINT} & set(self._signals)
+            if is_urgent or time.monotonic() > deadline:
+                for worker in workers:
+                    worker.process.kill()
+            time.sleep(POLL_SECONDS)

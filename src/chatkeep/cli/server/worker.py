@@ -4,6 +4,7 @@ Its arguments are three file descriptors: the socket, where it reports that it i
 that the supervisor holds open for as long as it lives.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -23,7 +24,9 @@ def main() -> None:
     threading.Thread(target=_stop_after, args=(alive,), daemon=True).start()
 
     def report(_notice: str | None) -> None:
-        os.write(ready, b"1")
+        # Who started this one may have lost patience.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(ready, b"1")
         os.close(ready)
 
     foreground.serve(settings, listener, report)
