@@ -4,6 +4,8 @@ import threading
 from pathlib import Path
 from typing import Any, Self
 
+import httpx2
+
 from tests.process import Server, until
 from tests.sse import STREAM, Event, parse
 from tests.upstream import Upstream
@@ -41,15 +43,25 @@ class Replicas:
 class Reader:
     """Reads a turn's stream in a thread of its own."""
 
-    def __init__(self, server: Server, method: str, path: str, **more: object) -> None:
+    def __init__(
+        self, server: Server, method: str, path: str, *, may_break: bool = False, **more: object
+    ) -> None:
         self.events: list[Event] = []
         self.has_begun = threading.Event()
         self.has_ended = threading.Event()
         self._is_leaving = False
+        self._may_break = may_break
         self._thread = threading.Thread(target=self._read, args=(server, method, path, more))
         self._thread.start()
 
     def _read(self, server: Server, method: str, path: str, more: dict[str, Any]) -> None:
+        try:
+            self._read_events(server, method, path, more)
+        except httpx2.HTTPError:
+            if not self._may_break:
+                raise
+
+    def _read_events(self, server: Server, method: str, path: str, more: dict[str, Any]) -> None:
         headers = {**STREAM, **more.pop("headers", {})}
         with (
             server.client() as client,
@@ -74,6 +86,10 @@ class Reader:
         """Go away with the next line."""
         self._is_leaving = True
 
+    def join(self) -> None:
+        """Wait until nothing comes any more."""
+        self._thread.join()
+
     def wait(self) -> list[Event]:
         until(self.has_ended.is_set)
         self._thread.join()
@@ -84,9 +100,16 @@ class Reader:
         return "".join(e.data["text"] for e in self.events if e.name == "message.delta")
 
 
-def post(server: Server, session: str, message: str = "hello", **more: object) -> Reader:
+def post(
+    server: Server,
+    session: str,
+    message: str = "hello",
+    *,
+    may_break: bool = False,
+    **more: object,
+) -> Reader:
     body = {"session_id": session, "message": message, **more}
-    return Reader(server, "POST", "/chat", json=body)
+    return Reader(server, "POST", "/chat", may_break=may_break, json=body)
 
 
 def turn_of(reader: Reader) -> str:
