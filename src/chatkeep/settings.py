@@ -467,7 +467,7 @@ class ServerSettings(BaseSettings):
         """The values of all settings that nobody may see."""
         values = (getattr(self, name) for name in type(self).model_fields)
         secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        for url in (self.database_url, self.database_listen_url):
+        for url in (getattr(self, name) for name in DATABASE_URLS):
             if url.startswith(POSTGRES):
                 secrets += _passwords(url)
         return tuple(secrets)
@@ -529,9 +529,12 @@ def variable_of(name: str, field: FieldInfo) -> str:
     return name.upper() if field.validation_alias else PREFIX + name.upper()
 
 
+DATABASE_URLS = ("database_url", "database_listen_url")
+
+
 def is_secret(name: str, field: FieldInfo) -> bool:
     """Return whether a setting holds a secret; the URL of a database may have a password in it."""
-    return name == "database_url" or "SecretStr" in str(field.annotation)
+    return name in DATABASE_URLS or "SecretStr" in str(field.annotation)
 
 
 class Settings(ProviderSettings, ServerSettings):

@@ -21,7 +21,7 @@ from chatkeep.domain.records import (
 )
 from chatkeep.domain.times import microseconds, rfc3339
 from chatkeep.store import audit, deletion, messages, rows, sessions, tenants
-from chatkeep.store.prepared import TypedSelect
+from chatkeep.store.prepared import TypedSelect, is_passing
 from chatkeep.store.search import index
 from chatkeep.store.tables import (
     HIDDEN,
@@ -123,7 +123,9 @@ def add(conn: sa.Connection, *, tenant: str, pk: int, lines: Iterable[Line]) -> 
                 rows.store_system_prompt(conn, session_pk=pk, digest=digest, content=line.content)
             elif isinstance(line, CallLine):
                 conn.execute(calls.insert(), _call_values(tenant, pk, line))
-    except sa.exc.IntegrityError:
+    except sa.exc.IntegrityError as error:
+        if is_passing(error):
+            raise
         raise CannotImport("some of it already exists, or contradicts itself") from None
 
 

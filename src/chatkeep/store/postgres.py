@@ -66,15 +66,6 @@ AGAIN = {
 }
 """SQLSTATEs of transactions that may succeed when they are run once more."""
 
-CONSTRAINTS_AGAIN = {
-    "uq_turns_tenant_id_idempotency_key",
-    "uq_sessions_tenant_id_session_id",
-    "uq_sessions_search_key",
-    "uq_messages_search_key",
-    "pk_tenants",
-}
-"""Constraints that two transactions may violate at once: the second then finds what is there."""
-
 TRUSTED_SECONDS = 60
 """For how long after a write succeeded the next is expected to."""
 
@@ -387,10 +378,7 @@ def _is_duplicate(error: sa.exc.DBAPIError) -> bool:
 
 def _is_conflict(error: sa.exc.DBAPIError) -> bool:
     """True if another transaction was in the way, so that the next run may succeed."""
-    if _is_duplicate(error):
-        reason: Any = error.orig
-        return reason.diag.constraint_name in CONSTRAINTS_AGAIN
-    return _state(error) in AGAIN
+    return _state(error) in AGAIN or prepared.is_passing(error)
 
 
 def _trial(conn: sa.Connection) -> None:

@@ -291,6 +291,25 @@ def leave_pipeline(conn: sa.Connection) -> None:
         stack.close()
 
 
+PASSING = frozenset(
+    {
+        "uq_turns_tenant_id_idempotency_key",
+        "uq_sessions_tenant_id_session_id",
+        "uq_sessions_search_key",
+        "uq_messages_search_key",
+        "pk_tenants",
+    }
+)
+"""Constraints that two transactions may violate at once; run again, the second sees the first."""
+
+
+def is_passing(error: sa.exc.DBAPIError) -> bool:
+    """True if PostgreSQL has refused what only another transaction at the same time made wrong."""
+    reason: Any = error.orig
+    constraint = getattr(getattr(reason, "diag", None), "constraint_name", None)
+    return constraint in PASSING
+
+
 def _check_columns(statement: sa.Select[Any], row_type: type[tuple[Any, ...]]) -> None:
     columns, names = statement.selected_columns.keys(), list(row_type.__annotations__)
     if columns != names:
