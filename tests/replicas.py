@@ -17,7 +17,14 @@ class Replicas:
     """Servers that share a database, and nothing else."""
 
     def __init__(
-        self, folder: Path, database: str, upstream: Upstream, count: int = 3, **env: str
+        self,
+        folder: Path,
+        database: str,
+        upstream: Upstream,
+        count: int = 3,
+        *,
+        program: tuple[str, ...] = ("chatkeep",),
+        **env: str,
     ) -> None:
         self.env = {
             **upstream.env,
@@ -28,7 +35,10 @@ class Replicas:
             "CHATKEEP_SHUTDOWN_DELAY": "0",
             **env,
         }
-        self.servers = [Server(folder / f"replica{number}", self.env) for number in range(count)]
+        self.servers = [
+            Server(folder / f"replica{number}", self.env, program=program)
+            for number in range(count)
+        ]
 
     def __enter__(self) -> Self:
         for server in self.servers:

@@ -11,15 +11,29 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chatkeep import cli
+from chatkeep import cli, shared_notifications
 from chatkeep import leases as keeper
+from chatkeep.domain.errors import StoreUnavailable
 from chatkeep.domain.events import Position
 from chatkeep.domain.model import Reply, Role
-from chatkeep.store import idempotency, imports, leases, messages, rows, sqlite
+from chatkeep.store import (
+    deletion,
+    events,
+    exchange,
+    idempotency,
+    imports,
+    leases,
+    messages,
+    postgres,
+    rows,
+    sessions,
+    sqlite,
+    tables,
+)
 from chatkeep.store.prepared import PreparedSelect
 from chatkeep.store.search import index
 from chatkeep.store.tables import SessionValues, TurnRow
-from chatkeep.turns import stream, text_buffer
+from chatkeep.turns import service, stream, text_buffer
 from chatkeep.turns.finish import TurnFinisher
 from chatkeep.turns.runner import TASKS, TurnRunner
 
@@ -150,6 +164,67 @@ def seen_at_once() -> None:
     imports.begin = visible
 
 
+def unasked_commits() -> None:
+    """Where the answer to a commit is lost, nobody asks whether it happened."""
+    store = postgres.PostgresStore
+
+    async def write(self: Any, work: Any, _is_done: Any, *args: Any, **kwargs: Any) -> Any:
+        return await self.write(work, *args, **kwargs)
+
+    store.write_once = write  # type: ignore[method-assign]  # that is what sabotage is
+
+
+def deaf_to_stops() -> None:
+    """A process does not see that another one stops its turn."""
+    owned = exchange.owned
+    exchange.owned = lambda conn, *, owner: [  # type: ignore[assignment]  # the same
+        row._replace(stop=None) for row in owned(conn, owner=owner)
+    ]
+    service.CANCEL_SECONDS = 1
+
+
+def unclaimed_titles() -> None:
+    """Every process makes the title of a session that has none."""
+    sessions.claim_title = lambda *_: True
+
+
+def uncounted_events() -> None:
+    """Events have numbers, but not one after the other, and no reader minds."""
+    events._ADD = sa.text(str(events._ADD).replace("last + :count", "last + :count + 1", 1))
+    extend = shared_notifications._extend
+
+    def tolerant(feed: Any, count: Any, new: Any) -> None:
+        for event in new:
+            feed.count = event.seq - 1
+            extend(feed, count, [event])
+
+    shared_notifications._extend = tolerant
+
+
+def forgotten_imports() -> None:
+    """A process that starts gives up what the living import."""
+    deletion._GIVE_UP_IMPORTS = (
+        sa.update(tables.sessions)
+        .where(tables.sessions.c.session_id.startswith(f"{deletion.IMPORTED}:"))
+        .values(session_id=sa.func.replace(tables.sessions.c.session_id, "import:", "deleted:"))
+    )
+
+
+def hasty_watch() -> None:
+    """What a process does not see while the database is away counts against the others."""
+    look = keeper.LeaseKeeper.look
+
+    async def hasty(self: Any) -> Any:
+        seen = dict(self._seen)
+        try:
+            return await look(self)
+        except StoreUnavailable:
+            self._seen = {lease: looks + 1 for lease, looks in seen.items()}
+            raise
+
+    keeper.LeaseKeeper.look = hasty  # type: ignore[method-assign]  # the same
+
+
 async def _cancel(runner: TurnRunner) -> None:
     await runner._background.cancel(TASKS)
 
@@ -173,6 +248,12 @@ MODES: dict[str, Callable[[], None]] = {
         remembered_words,
         kept_log,
         seen_at_once,
+        unasked_commits,
+        deaf_to_stops,
+        unclaimed_titles,
+        uncounted_events,
+        forgotten_imports,
+        hasty_watch,
     )
 }
 
