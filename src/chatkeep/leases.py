@@ -13,6 +13,7 @@ import uuid_utils
 
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
+from chatkeep.domain import times
 from chatkeep.domain.errors import ChatError
 from chatkeep.store import exchange, leases
 from chatkeep.store.database import Store
@@ -23,6 +24,9 @@ logger = telemetry.logger("lease")
 
 LOOKS = 4
 """After how many looks in a row at which it stood still a lease is ended."""
+
+CLOCK_TOLERANCE = 500_000
+"""Microseconds by which the clock of this machine may differ from the database's."""
 
 TASKS = "leases"
 
@@ -63,6 +67,7 @@ class LeaseKeeper:
 
         """
         store = self._store
+        await self._set_clock()
         await store.write(leases.claim, owner=self.owner, is_alone=store.is_exclusive)
         self._is_open = True
         if not store.is_exclusive:
@@ -124,6 +129,7 @@ class LeaseKeeper:
             await asyncio.sleep(self._pause)
             try:
                 await self.renew()
+                await self._set_clock()
                 gone = await self.look()
                 before = self._gone
                 self._gone = Gone(*(one or other for one, other in zip(before, gone, strict=True)))
@@ -147,6 +153,12 @@ class LeaseKeeper:
                 logger.warning("not_recovered", code=error.code)
             except Exception:
                 logger.exception("recovery_failed")
+
+    async def _set_clock(self) -> None:
+        """Take the database's time, so that all processes at it have the same."""
+        moment = await self._store.renew(leases.read_clock)
+        if moment is not None:
+            times.set_clock(moment, tolerance=CLOCK_TOLERANCE)
 
     async def _test_signals(self) -> None:
         """Signal this process itself: one that does not receive that receives none."""

@@ -1,13 +1,16 @@
 """Any of several servers at one PostgreSQL answers anything, as if there was only one."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.clock import set_clock
 from tests.conftest import Databases
 from tests.postgres import query
 from tests.process import Server, run_command, until
@@ -278,4 +281,37 @@ def test_a_file_is_imported_through_one_replica_while_others_start(
             response: httpx2.Response = importing.result()
         assert response.json()["imported"] == len(names), response.text
         assert sorted(other.sessions()) == names
+    databases.drop(url)
+
+
+def test_clocks_that_disagree_by_days_change_nothing(
+    tmp_path: Path, databases: Databases, upstream: Upstream
+) -> None:
+    upstream.script = polite
+    url = databases.create("postgresql")
+    replicas = Replicas(tmp_path, url, upstream)
+    for days, server in zip((0, -400, 400), replicas.servers, strict=True):
+        clock = tmp_path / f"clock {days}"
+        set_clock(clock, int(time.time()) + days * 24 * 3_600)
+        server.program = ("tests.clock", str(clock))
+    with replicas:
+        turns = set()
+        for server in replicas.servers:
+            with server.client(headers={"Idempotency-Key": "one"}) as client:
+                body = {"session_id": "s", "message": "hello"}
+                turns.add(client.post("/chat", json=body).json()["turn_id"])
+        assert len(turns) == 1, "a repeated request made another turn"
+        for number in range(6):
+            replicas.servers[number % 3].chat("s", f"message {number}")
+        history = replicas.servers[0].history("s")
+        times = [message["created_at"] for message in history]
+        assert times == sorted(times)
+        assert [m["content"] for m in history if m["role"] == "user"] == [
+            "hello",
+            *(f"message {number}" for number in range(6)),
+        ]
+        now = datetime.now(UTC)
+        for server in replicas.servers:
+            assert abs(datetime.fromisoformat(times[-1]) - now) < timedelta(hours=1)
+            assert server.get("/sessions")[0]["message_count"] == 14
     databases.drop(url)

@@ -6,9 +6,23 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_correction = 0
+
+
 def now() -> int:
-    """The current time in microseconds since 1970, UTC."""
-    return time.time_ns() // 1_000
+    """The current time in microseconds since 1970, UTC: by this machine, unless that was wrong."""
+    return time.time_ns() // 1_000 + _correction
+
+
+def set_clock(microseconds: int, *, tolerance: int) -> None:
+    """Make this time the current one, if `now` is further from it than `tolerance`.
+
+    Processes that share a database share its clock, so that a request that comes again through
+    another one is as old there.
+    """
+    global _correction  # noqa: PLW0603  (a process has one clock)
+    if abs(microseconds - now()) > tolerance:
+        _correction = microseconds - time.time_ns() // 1_000
 
 
 def rfc3339(microseconds: int) -> str:

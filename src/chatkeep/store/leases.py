@@ -46,6 +46,7 @@ _OTHERS = TypedSelect(
 _BY_OWNER = PreparedSelect(sa.select(leases.c.owner, leases.c.beat).where(_OF), Lease)
 _RUNNING = turns.c.status == sa.literal_column("'running'")
 _DISOWN = turns.update().where(_RUNNING, turns.c.owner == sa.bindparam("who")).values(owner=None)
+_CLOCK = sa.text("SELECT extract(epoch FROM clock_timestamp()) * 1000000")
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 ORPHANS = TypedSelect(
     sa.select(*(turns.c.id, turns.c.tenant_id, turns.c.session_pk, turns.c.owner, turns.c.attempt))
@@ -81,6 +82,13 @@ def claim(conn: sa.Connection, *, owner: str, is_alone: bool) -> None:
 def beat(conn: sa.Connection, *, owner: str) -> bool:
     """Renew a lease. False if there is none any more: another process has ended it."""
     return conn.execute(_BEAT, {"who": owner}).rowcount == 1
+
+
+def read_clock(conn: sa.Connection) -> int | None:
+    """PostgreSQL's time, in microseconds since 1970; `None` from SQLite, which has none."""
+    if conn.dialect.name != "postgresql":
+        return None
+    return int(conn.scalar(_CLOCK) or 0)
 
 
 def release(conn: sa.Connection, *, owner: str) -> None:
