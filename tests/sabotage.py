@@ -59,12 +59,12 @@ def early_answer() -> None:
     """An end is announced, and only then stored."""
     store_end = TurnFinisher._store_end
 
-    async def late(self: TurnFinisher, stream: Any, outcome: Any, text: str, runner: Any) -> Any:
+    async def late(self: TurnFinisher, stream: Any, outcome: Any, *args: Any) -> Any:
         stream.settle_title(None)
         completion = outcome.completion
-        stream.end(Reply.to(stream.turn, text=text, title="-", completion=completion))
+        stream.end(Reply.to(stream.turn, text=stream.text, title="-", completion=completion))
         await asyncio.sleep(0.3)
-        return await store_end(self, stream, outcome, text, runner)
+        return await store_end(self, stream, outcome, *args)
 
     TurnFinisher._store_end = late  # type: ignore[method-assign]  # that is what sabotage is
 
@@ -162,6 +162,7 @@ def seen_at_once() -> None:
         return pk
 
     imports.begin = visible
+    imports._check_hidden = lambda *_: None
 
 
 def unasked_commits() -> None:
