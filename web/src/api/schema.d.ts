@@ -2926,7 +2926,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is deleted, and nobody sees it any more. Another program reads the database file, though, and its last traces go when that has ended. */
+            /** @description It is deleted, and nobody sees it any more. Its last traces on disk go later: when another program has stopped reading the file, or, with PostgreSQL, when that reuses their space. */
             202: {
                 headers: {
                     [name: string]: unknown;
