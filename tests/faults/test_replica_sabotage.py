@@ -29,7 +29,8 @@ def broken(
 ) -> Iterator[Replicas]:
     upstream.script = polite
     program = ("tests.sabotage", request.param)
-    with Replicas(tmp_path, database, upstream, program=program) as replicas:
+    env = {"CHATKEEP_DRAIN_SECONDS": "1"}
+    with Replicas(tmp_path, database, upstream, program=program, **env) as replicas:
         yield replicas
 
 
