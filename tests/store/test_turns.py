@@ -6,8 +6,17 @@ import pytest
 import sqlalchemy as sa
 
 from chatkeep.domain.errors import QueueFull
-from chatkeep.domain.model import Role, Status, TurnOptions, TurnRequest
-from chatkeep.store import leases, messages, session_changes, sessions, turn_creation, turns
+from chatkeep.domain.model import Role, Status, TitleSource, TurnOptions, TurnRequest
+from chatkeep.domain.records import SessionLine
+from chatkeep.store import (
+    imports,
+    leases,
+    messages,
+    session_changes,
+    sessions,
+    turn_creation,
+    turns,
+)
 from chatkeep.store.database import Store
 from chatkeep.store.tables import sessions as sessions_table
 from chatkeep.store.tables import tenants
@@ -236,5 +245,32 @@ def test_sessions_without_a_models_title_are_listed_for_every_tenant(store: Stor
             ("acme", "theirs"),
             ("default", "ours"),
         ]
+
+    run(work)
+
+
+def test_a_session_that_was_imported_without_turns_goes_on(store: Store) -> None:
+    """As conversations of other products are, which have messages only."""
+    line = SessionLine(
+        session_id="s",
+        title="From elsewhere",
+        title_source=TitleSource.USER,
+        created_at="2026-01-01T00:00:00.000000Z",
+        updated_at="2026-01-01T00:00:00.000000Z",
+        pinned=False,
+        archived=False,
+        model=None,
+        system_prompt=None,
+        context_messages=None,
+        metadata={},
+        head_seq=None,
+    )
+
+    async def work() -> None:
+        pk = await store.write(imports.begin, tenant="default", line=line, owner="test")
+        await store.write(imports.finish, tenant="default", pk=pk, line=line)
+        created = await accept(store, "s", "and on it goes", at=2)
+        assert created.turn.status is Status.RUNNING
+        assert await end(store, created.turn.turn_id) is not None
 
     run(work)

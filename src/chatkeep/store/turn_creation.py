@@ -158,8 +158,10 @@ def create_turn(
         started = start_turn(conn, session, turn, request.message, new, runner, window)
         turn = started.turn
     first_message = _first_message(conn, session, request.message, runner.owner)
-    is_new = session.turn_count == 0
-    listed = sessions.listed(conn, tenant=tenant, pk=session.pk) if is_new else None
+    listed = None
+    if session.turn_count == 0:
+        leave_pipeline(conn)
+        listed = sessions.listed(conn, tenant=tenant, pk=session.pk)
     return CreatedTurn(turn, session.pk, started, queue.running, listed, first_message)
 
 
