@@ -85,7 +85,7 @@ def _turns(racers: list[Racer], clients: int, *, quick: bool) -> dict[str, dict[
         for racer in racers if number % 2 else racers[::-1]:
             before, database_before = racer.cpu(), racer.database_cpu()
             began = time.perf_counter()
-            sessions = [[f"{clients}-{number}-{one}"] for one in range(clients)]
+            sessions = [[f"{clients}-{one}"] for one in range(clients)]
             count = len(turns(racer.port, racer.request, sessions, repetitions // clients, MESSAGE))
             took = time.perf_counter() - began
             own, other = racer.cpu() - before, racer.database_cpu() - database_before
@@ -93,7 +93,7 @@ def _turns(racers: list[Racer], clients: int, *, quick: bool) -> dict[str, dict[
     names = ("cpu_ms", "database_cpu_ms", "turns_per_second")
     return {
         racer: {
-            # The first round warms up.
+            # The first round warms up, and begins the sessions.
             name: statistics.median(column)
             for name, column in zip(names, zip(*rows[1:], strict=True), strict=True)
         }
@@ -117,7 +117,7 @@ def _round_trips(folder: Path, url: str) -> dict[str, float]:
         ):
             proxy.watch = count
             trips = {}
-            for what, number in (("first turn", 1), ("turn", 20)):
+            for what, number in (("first turn", 1), ("warm-up", 20), ("turn", 20)):
                 waits = 0
                 for _ in range(number):
                     body = {"session_id": "s", "message": MESSAGE}

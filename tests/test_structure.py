@@ -30,7 +30,7 @@ LAYERS = (
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 STORE_LAYERS = (
-    ("signals",),
+    ("pipeline", "signals"),
     ("database", "database_files", "functions", "page", "prepared", "tables", "search.query"),
     ("lock", "migrations", "search.words"),
     ("backup", "postgres", "sqlite", "search.fts5", "search.tsvector"),

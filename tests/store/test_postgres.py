@@ -2,18 +2,32 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 import sqlalchemy as sa
 
 from chatkeep.domain.errors import StoreUnavailable
+from chatkeep.store import rows
 from chatkeep.store.database import Store
-from chatkeep.store.prepared import pipelined
+from chatkeep.store.prepared import PreparedSelect, PreparedStatement, pipelined
 from tests.conftest import Databases
 from tests.store.conftest import accept, end, open_store, run
 
-CONFLICT = "DO $$ BEGIN RAISE unique_violation USING CONSTRAINT = 'uq_messages_search_key'; END $$"
+CONFLICT = PreparedStatement(
+    sa.text(
+        "DO $$ BEGIN RAISE unique_violation USING CONSTRAINT = 'uq_messages_search_key'; END $$"
+    )
+)
+FAILS = PreparedStatement(sa.text("SELECT 1 / 0"))
+WRONG = PreparedStatement(sa.text("SELECT of_no_column"))
+
+
+class Text(NamedTuple):
+    text: str
+
+
+ECHO = PreparedSelect(sa.select(sa.bindparam("given", type_=sa.Text).label("text")), Text)
 
 
 @pytest.fixture
@@ -21,10 +35,6 @@ def database(databases: Databases) -> Iterator[str]:
     url = databases.create("postgresql")
     yield url
     databases.drop(url)
-
-
-def driver(conn: sa.Connection) -> Any:
-    return conn.connection.driver_connection
 
 
 def test_a_conflict_that_comes_with_the_commit_runs_the_transaction_again(store: Store) -> None:
@@ -35,12 +45,12 @@ def test_a_conflict_that_comes_with_the_commit_runs_the_transaction_again(store:
         nonlocal runs
         runs += 1
         if runs == 1:
-            driver(conn).execute(CONFLICT)
+            CONFLICT.run(conn, {})
         return runs
 
     async def main() -> None:
         assert await store.write(work) == 2
-        assert await store.read(lambda conn: driver(conn).execute("SELECT 1").fetchone()) == (1,)
+        assert await store.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar()) == 1
 
     run(main)
 
@@ -48,7 +58,7 @@ def test_a_conflict_that_comes_with_the_commit_runs_the_transaction_again(store:
 def test_an_error_is_raised_whenever_it_comes_and_harms_no_other_transaction(store: Store) -> None:
     @pipelined
     def work(conn: sa.Connection) -> None:
-        driver(conn).execute("SELECT 1 / 0")
+        FAILS.run(conn, {})
 
     async def main() -> None:
         for _ in range(20):
@@ -56,6 +66,64 @@ def test_an_error_is_raised_whenever_it_comes_and_harms_no_other_transaction(sto
                 await store.write(work)
         turn = (await accept(store, "s", "hello")).turn
         assert await end(store, turn.turn_id) is not None
+
+    run(main)
+
+
+def test_a_statement_that_cannot_be_prepared_fails_each_time_by_itself(store: Store) -> None:
+    @pipelined
+    def wrong(conn: sa.Connection) -> None:
+        # Of these none is executed, and the last is not prepared either.
+        WRONG.run(conn, {})
+        ECHO.first(conn, {"given": "a"})
+
+    async def main() -> None:
+        for _ in range(20):
+            with pytest.raises(StoreUnavailable):
+                await store.write(wrong)
+            assert await store.write(ECHO.first, {"given": "b"}) == ("b",)
+
+    run(main)
+
+
+def test_more_statements_than_wait_for_an_answer_are_all_answered(store: Store) -> None:
+    texts = [f"{number}: " + "é" * 10_000 for number in range(250)]
+
+    @pipelined
+    def work(conn: sa.Connection) -> list[str]:
+        answers = [ECHO.ask(conn, {"given": text}) for text in texts]
+        return [answer.one().text for answer in answers]
+
+    async def main() -> None:
+        assert await store.write(work) == texts
+        assert await store.read(work) == texts
+
+    run(main)
+
+
+def test_a_statement_of_sqlalchemy_comes_after_those_before_it(store: Store) -> None:
+    number = sa.text("SELECT title FROM sessions WHERE session_id = 's'")
+
+    @pipelined
+    def work(conn: sa.Connection) -> list[str | None]:
+        rows.update_session(conn, 1, {"title": "first"})
+        seen = [conn.scalar(number)]
+        rows.update_session(conn, 1, {"title": "second"})
+        return [*seen, conn.scalar(number)]
+
+    async def main() -> None:
+        await accept(store, "s", "hello")
+        assert await store.write(work) == ["first", "second"]
+
+    run(main)
+
+
+def test_a_text_with_u0000_is_refused_and_harms_nothing(store: Store) -> None:
+    async def main() -> None:
+        for function in (ECHO.first, pipelined(ECHO.all)):
+            with pytest.raises(StoreUnavailable):
+                await store.write(function, {"given": "a\0b"})
+        assert await store.read(ECHO.first, {"given": ""}) == ("",)
 
     run(main)
 

@@ -20,6 +20,7 @@ from chatkeep.domain.model import DEFAULT_TENANT
 from chatkeep.store.database import Store
 from chatkeep.store.database_files import database_file
 from chatkeep.store.opening import make_store
+from chatkeep.store.prepared import pipeline
 from chatkeep.store.search import index
 from chatkeep.store.tables import (
     HIDDEN,
@@ -165,7 +166,7 @@ def _copy_table(source: sa.Connection, target: sa.Connection, table: sa.Table) -
         values: list[Row] = [dict(row) for row in rows]
         entries = _entries(target, table, values) if "search_key" in table.columns else []
         target.execute(table.insert(), values)
-        with _pipeline(target):
+        with pipeline(target):
             index.add(target, entries)
 
 
@@ -243,12 +244,6 @@ _LAST_OF_SEQUENCE = sa.text(
     "SELECT pg_sequence_last_value(CAST(pg_get_serial_sequence(:table, 'pk') AS regclass))"
 )
 _SET_SEQUENCE = sa.text("SELECT setval(pg_get_serial_sequence(:table, 'pk'), :number)")
-
-
-def _pipeline(conn: sa.Connection) -> contextlib.AbstractContextManager[object]:
-    """Send PostgreSQL the statements of a block without waiting for each one's result."""
-    driver: Any = conn.connection.driver_connection
-    return driver.pipeline() if _is_postgres(conn) else contextlib.nullcontext()
 
 
 def _is_postgres(conn: sa.Connection) -> bool:

@@ -196,7 +196,10 @@ class PostgresStore:
     async def read(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` in one snapshot. See `Store.read`."""
         return await self._parts.requests.run(
-            _Reading(lambda conn: work(conn, *args, **kwargs)).run
+            _Reading(
+                lambda conn: work(conn, *args, **kwargs),
+                is_pipelined=work in prepared.PIPELINED,
+            ).run
         )
 
     async def exchange(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -258,8 +261,9 @@ class _Attempts:
 class _Reading(Generic[T]):
     """A transaction that changes nothing, and is run again where its connection is lost."""
 
-    def __init__(self, work: Callable[[sa.Connection], T]) -> None:
+    def __init__(self, work: Callable[[sa.Connection], T], *, is_pipelined: bool) -> None:
         self._work = work
+        self._is_pipelined = is_pipelined
         self._attempts = _Attempts(PATIENCE_SECONDS)
 
     def run(self, engine: sa.Engine) -> T:
@@ -268,8 +272,15 @@ class _Reading(Generic[T]):
         )
         while True:
             try:
-                with snapshot.connect() as conn, _closing(conn), conn.begin():
-                    return self._work(conn)
+                with (
+                    snapshot.connect() as conn,
+                    _closing(conn),
+                    conn.begin(),
+                    prepared.pipeline(conn, waits=not self._is_pipelined, begin=prepared.SNAPSHOT),
+                ):
+                    result = self._work(conn)
+                    prepared.commit_pipeline(conn)
+                    return result
             except sa.exc.DBAPIError as error:
                 if not _is_lost(error):
                     raise
@@ -317,7 +328,11 @@ class _Transaction(Generic[T]):
         with engine.connect() as conn:
             if self._unanswered and (done := self._committed(conn)):
                 return done[0]
-            with _closing(conn), conn.begin() as transaction, self._pipeline(conn):
+            with (
+                _closing(conn),
+                conn.begin() as transaction,
+                prepared.pipeline(conn, waits=not self._is_pipelined),
+            ):
                 result = self._work(conn)
                 if result is None and (done := self._committed(conn)):
                     # The first run took effect in the meantime.
@@ -325,11 +340,9 @@ class _Transaction(Generic[T]):
                 if self._is_done is not None:
                     self._unanswered = [result]
                 self._is_committing = True
+                prepared.commit_pipeline(conn)
                 transaction.commit()
         return result
-
-    def _pipeline(self, conn: sa.Connection) -> contextlib.AbstractContextManager[None]:
-        return prepared.pipeline(conn) if self._is_pipelined else contextlib.nullcontext()
 
     def _committed(self, conn: sa.Connection) -> list[T]:
         """What was returned by a run that has taken effect, if there is one."""
@@ -491,13 +504,17 @@ def _address(url: sa.URL) -> dict[str, Any]:
 
 
 def _engine(url: sa.URL, connections: int, purpose: str = "") -> sa.Engine:
-    return sa.create_engine(
+    engine = sa.create_engine(
         url.set(query={}),
         poolclass=QueuePool,
         pool_size=connections,
         max_overflow=0,
-        connect_args=_connection(url, purpose),
+        # Those that the driver prepares by itself, it forgets together with ours.
+        connect_args=_connection(url, purpose) | {"prepare_threshold": None},
     )
+    sa.event.listen(engine, "connect", lambda _, record: record.info.update(prepared=set()))
+    sa.event.listen(engine, "before_cursor_execute", lambda conn, *_: prepared.leave_pipeline(conn))
+    return engine
 
 
 def _reason(error: sa.exc.DBAPIError) -> str:

@@ -7,10 +7,13 @@ database driver itself: those are the prepared ones.
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
 
 import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from chatkeep.store.pipeline import Pipeline
 
 Statement = sa.Select[Any] | sa.Insert | sa.Update | sa.TextClause
 
@@ -90,14 +93,17 @@ class PreparedStatement:
         self._execute(conn, params)
 
     def _execute(self, conn: sa.Connection, params: Params) -> tuple["_Sql", "_Cursor"]:
-        names = (conn.dialect.name, *params)
+        pipeline: Pipeline | None = conn.info.get(PIPELINE)
+        dialect = conn.dialect if pipeline is None else _libpq()
+        names = (dialect.paramstyle, *params)
         sql = self._by_params.get(names)
         if sql is None:
-            sql = self._by_params[names] = _Sql(self.statement, conn.dialect, list(params))
+            sql = self._by_params[names] = _Sql(self.statement, dialect, list(params))
         # SQLAlchemy does not know the type of the driver's connection.
         driver: Any = conn.connection.driver_connection
+        run: Callable[[str, Any], _Cursor] = driver.execute if pipeline is None else pipeline.send
         try:
-            return sql, driver.execute(sql.text, sql.driver_params(params))
+            return sql, run(sql.text, sql.driver_params(params))
         except conn.dialect.loaded_dbapi.Error as error:
             raise _wrapped(conn, sql.text, error) from error
 
@@ -246,15 +252,11 @@ def _wrapped(conn: sa.Connection, sql: str, error: Exception) -> sa.exc.DBAPIErr
     return wrapped
 
 
-PIPELINE = "pipeline"
-"""The key of a connection's pipeline in its `info`."""
-
-
 def pipelined(function: Callable[P, T]) -> Callable[P, T]:
-    """Let the transactions of a function of the store send statements without waiting for each.
+    """Let PostgreSQL answer the prepared statements of a function of the store later.
 
-    Until it leaves the pipeline, it runs prepared statements only. An error of a statement comes
-    with a later one, or with the commit.
+    What is sent before a row is read is answered together. The error of a statement comes with a
+    later one, or with the commit.
     """
     PIPELINED.add(function)
     return function
@@ -262,33 +264,80 @@ def pipelined(function: Callable[P, T]) -> Callable[P, T]:
 
 PIPELINED: set[Callable[..., Any]] = set()
 
+PIPELINE = "pipeline"
+"""The key of a connection's pipeline in its `info`."""
+
+PREPARED = "prepared"
+"""The key of what a connection has prepared, unless it can keep nothing."""
+
+READ_COMMITTED = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
 
 @contextmanager
-def pipeline(conn: sa.Connection) -> Iterator[None]:
-    """A context in which PostgreSQL answers several statements at once; SQLite has none."""
+def pipeline(
+    conn: sa.Connection, *, waits: bool = False, begin: str = READ_COMMITTED
+) -> Iterator[None]:
+    """A transaction whose prepared statements PostgreSQL gets through libpq; SQLite has none.
+
+    It ends with the first statement that SQLAlchemy runs: see `leave_pipeline`.
+
+    Args:
+        conn: The connection.
+        waits: Whether each statement is waited for.
+        begin: The statement that begins the transaction.
+
+    """
     if conn.dialect.name != "postgresql":
         yield
         return
-    # SQLAlchemy does not know the type of the driver's connection.
-    driver: Any = conn.connection.driver_connection
+    # An extra, which is there by now.
+    from chatkeep.store.pipeline import Pipeline
+
     # Of a connection that is lost, it cannot be read any more.
     info = conn.info
-    info[PIPELINE] = stack = ExitStack()
+    # SQLAlchemy does not know the type of the driver's connection.
+    driver: Any = conn.connection.driver_connection
+    info[PIPELINE] = entered = Pipeline(driver, info.get(PREPARED), begin, waits=waits)
     try:
-        with stack:
-            stack.enter_context(driver.pipeline())
-            yield
-    except conn.dialect.loaded_dbapi.Error as error:
-        raise _wrapped(conn, "", error) from error
+        yield
     finally:
         info.pop(PIPELINE, None)
+        with _sqlalchemys_errors(conn):
+            entered.leave()
 
 
 def leave_pipeline(conn: sa.Connection) -> None:
-    """Run each statement by itself from now on, which SQLAlchemy's own need."""
-    stack: ExitStack | None = conn.info.pop(PIPELINE, None)
-    if stack is not None:
-        stack.close()
+    """Wait for every answer, and run each statement by itself from now on."""
+    left: Pipeline | None = conn.info.pop(PIPELINE, None)
+    if left is not None:
+        with _sqlalchemys_errors(conn):
+            left.leave()
+
+
+def commit_pipeline(conn: sa.Connection) -> None:
+    """Commit with the statements that are not answered yet; nothing where all of them are."""
+    left: Pipeline | None = conn.info.pop(PIPELINE, None)
+    if left is not None:
+        with _sqlalchemys_errors(conn):
+            left.commit()
+
+
+@contextmanager
+def _sqlalchemys_errors(conn: sa.Connection) -> Iterator[None]:
+    try:
+        yield
+    except conn.dialect.loaded_dbapi.Error as error:
+        raise _wrapped(conn, "", error) from error
+
+
+@functools.cache
+def _libpq() -> sa.Dialect:
+    """PostgreSQL's dialect, with the parameters that the server itself knows: `$1`, `$2`, …."""
+    from sqlalchemy.dialects.postgresql import psycopg
+
+    dialect: sa.Dialect = psycopg.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # it has no types
+    return dialect
 
 
 PASSING = frozenset(

@@ -16,7 +16,7 @@ from chatkeep.domain.errors import (
 from chatkeep.domain.ids import message_id, turn_id
 from chatkeep.domain.model import OnBusy, Scope, Session, Status, Turn, TurnOptions, TurnRequest
 from chatkeep.store import idempotency, rows, sessions
-from chatkeep.store.prepared import leave_pipeline, pipelined
+from chatkeep.store.prepared import pipelined
 from chatkeep.store.rows import QueueState, TurnWithSession
 from chatkeep.store.tables import SessionRow, SessionValues
 from chatkeep.store.turns import (
@@ -121,7 +121,6 @@ def create_turn(
         return duplicate
     target = _target(conn, tenant, session, request)
     if session is None:
-        leave_pipeline(conn)
         session = sessions.create(
             conn,
             tenant=tenant,
@@ -160,7 +159,6 @@ def create_turn(
     first_message = _first_message(conn, session, request.message, runner.owner)
     listed = None
     if session.turn_count == 0:
-        leave_pipeline(conn)
         listed = sessions.listed(conn, tenant=tenant, pk=session.pk)
     return CreatedTurn(turn, session.pk, started, queue.running, listed, first_message)
 
