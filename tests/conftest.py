@@ -135,6 +135,22 @@ def database(request: pytest.FixtureRequest, databases: Databases) -> Iterator[s
     databases.drop(url)
 
 
+@pytest.fixture
+def postgres_url(databases: Databases) -> Iterator[str]:
+    """The URL of a new database of PostgreSQL, for what several processes do."""
+    url = databases.create("postgresql")
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL of the test's own, which waits for its disk."""
+    made = Cluster(is_safe=True)
+    yield made
+    made.remove()
+
+
 @pytest.fixture(scope="module")
 def running_upstream() -> Iterator[Upstream]:
     with Upstream() as running:

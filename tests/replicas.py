@@ -62,7 +62,10 @@ class Reader:
         self.has_ended = threading.Event()
         self._is_leaving = False
         self._may_break = may_break
-        self._thread = threading.Thread(target=self._read, args=(server, method, path, more))
+        # A test that fails does not wait for it.
+        self._thread = threading.Thread(
+            target=self._read, args=(server, method, path, more), daemon=True
+        )
         self._thread.start()
 
     def _read(self, server: Server, method: str, path: str, more: dict[str, Any]) -> None:

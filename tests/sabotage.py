@@ -5,6 +5,7 @@ Each guarantee's test is run against the one that breaks it, and must fail.
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import sqlalchemy as sa
 
 from chatkeep import cli, shared_notifications
 from chatkeep import leases as keeper
-from chatkeep.domain.errors import StoreUnavailable
 from chatkeep.domain.events import Position
 from chatkeep.domain.model import Reply, Role
 from chatkeep.store import (
@@ -27,6 +27,7 @@ from chatkeep.store import (
     postgres,
     rows,
     sessions,
+    signals,
     sqlite,
     tables,
 )
@@ -212,18 +213,69 @@ def forgotten_imports() -> None:
 
 
 def hasty_watch() -> None:
-    """What a process does not see while the database is away counts against the others."""
-    look = keeper.LeaseKeeper.look
+    """A lease that stands still for some seconds is ended, whatever was not seen meanwhile."""
+    renew = keeper.LeaseKeeper.renew
 
-    async def hasty(self: Any) -> Any:
-        seen = dict(self._seen)
-        try:
-            return await look(self)
-        except StoreUnavailable:
-            self._seen = {lease: looks + 1 for lease, looks in seen.items()}
-            raise
+    async def look(self: Any) -> Any:
+        others = await self._store.renew(leases.others, owner=self.owner)
+        now, before = time.monotonic(), self._seen
+        # Since the last look, if it is another than then.
+        last = max(before.values(), default=now)
+        self._seen = dict.fromkeys(others, now)
+        for lease in others:
+            if now - before.get(lease, last) >= keeper.LOOKS * self._pause:
+                await self._store.renew(leases.end, lease=lease)
+        await renew(self)
+        return keeper.Gone()
 
-    keeper.LeaseKeeper.look = hasty  # type: ignore[method-assign]  # the same
+    keeper.LeaseKeeper.renew = _nothing  # type: ignore[method-assign]  # that is what sabotage is
+    keeper.LeaseKeeper.look = look  # type: ignore[method-assign]  # the same
+
+
+def unlocked_sessions() -> None:
+    """Nobody locks the session of what is read to be changed."""
+
+    def unlocked(select: PreparedSelect[Any]) -> PreparedSelect[Any]:
+        statement = select.statement._clone()
+        statement._for_update_arg = None
+        return PreparedSelect(statement, select.row_type)
+
+    for name in ("_SESSION", "_FREE_SESSION", "_SESSION_OF_TURN"):
+        setattr(rows, name, unlocked(getattr(rows, name)))
+    sessions._FIND = unlocked(sessions._FIND)
+
+
+def blind_followers() -> None:
+    """Who follows a turn takes whatever text comes for what comes next."""
+    chunks = exchange.chunks
+
+    def blind(conn: sa.Connection, *, wanted: Any) -> list[exchange.Chunk]:
+        have = {turn: count for turn, _, count in wanted}
+        return [row._replace(start=have[row.turn_id]) for row in chunks(conn, wanted=wanted)]
+
+    exchange.chunks = blind
+
+
+def only_signals() -> None:
+    """Nobody looks soon without a signal."""
+    wait = signals.Subscription.wait
+
+    async def patient(self: signals.Subscription, _seconds: float, *, at_least: float) -> None:
+        await wait(self, 20, at_least=at_least)
+
+    signals.Subscription.wait = patient  # type: ignore[method-assign]  # that is what sabotage is
+    signals.UNRELIABLE_SECONDS = 20
+
+
+def unflushed_commits() -> None:
+    """A turn is acknowledged before it is on the disk, or on the standby."""
+    connection = postgres._connection
+
+    def relaxed(url: sa.URL, purpose: str = "") -> dict[str, Any]:
+        made = connection(url, purpose)
+        return made | {"options": made["options"] + " -c synchronous_commit=off"}
+
+    postgres._connection = relaxed
 
 
 async def _cancel(runner: TurnRunner) -> None:
@@ -255,6 +307,10 @@ MODES: dict[str, Callable[[], None]] = {
         uncounted_events,
         forgotten_imports,
         hasty_watch,
+        unlocked_sessions,
+        blind_followers,
+        only_signals,
+        unflushed_commits,
     )
 }
 

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 
 from chatkeep.cli.databases import without_password
-from tests.conftest import Databases
 from tests.postgres import name_of
 from tests.process import Server, run_command, until
 from tests.upstream import Upstream
@@ -24,10 +23,8 @@ def server(tmp_path: Path, upstream: Upstream) -> Iterator[Server]:
 
 
 @pytest.fixture
-def target(databases: Databases) -> Iterator[str]:
-    url = databases.create("postgresql")
-    yield url
-    databases.drop(url)
+def target(postgres_url: str) -> str:
+    return postgres_url
 
 
 def migrate(

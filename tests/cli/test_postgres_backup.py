@@ -13,7 +13,6 @@ import pytest
 
 from chatkeep.store.backup import NoBackup
 from chatkeep.store.dump import without_password
-from tests.conftest import Databases
 from tests.postgres import Cluster, cluster
 from tests.process import Server, run_command
 from tests.upstream import Upstream
@@ -22,15 +21,8 @@ PASSWORD = "a-pass.word-1234"
 
 
 @pytest.fixture
-def database(databases: Databases) -> Iterator[str]:
-    url = databases.create("postgresql")
-    yield url
-    databases.drop(url)
-
-
-@pytest.fixture
-def server(tmp_path: Path, upstream: Upstream, database: str) -> Iterator[Server]:
-    env = {"CHATKEEP_MODEL": "openai:scripted", "CHATKEEP_DATABASE_URL": database}
+def server(tmp_path: Path, upstream: Upstream, postgres_url: str) -> Iterator[Server]:
+    env = {"CHATKEEP_MODEL": "openai:scripted", "CHATKEEP_DATABASE_URL": postgres_url}
     with Server(tmp_path / "data", {**upstream.env, **env}) as running:
         yield running
 
@@ -46,11 +38,11 @@ def chatkeep(
 
 
 def test_a_backup_is_restored_by_the_command_that_restore_prints(
-    server: Server, database: str, tmp_path: Path
+    server: Server, postgres_url: str, tmp_path: Path
 ) -> None:
     server.chat("s", "before the backup")
     copy = tmp_path / "a copy"
-    with_password = database.replace("postgres@", f"postgres:{PASSWORD}@")
+    with_password = postgres_url.replace("postgres@", f"postgres:{PASSWORD}@")
 
     report = chatkeep(server, "backup", str(copy), "--json", CHATKEEP_DATABASE_URL=with_password)
     assert json.loads(report.stdout) == {
@@ -195,16 +187,16 @@ def test_erase_leaves_what_is_deleted_in_no_table_and_no_index(
 
 
 def test_erase_does_not_claim_what_an_older_transaction_prevents(
-    server: Server, database: str
+    server: Server, postgres_url: str
 ) -> None:
-    with psycopg.connect(database) as conn:
+    with psycopg.connect(postgres_url) as conn:
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         row = conn.execute("SELECT pg_backend_pid()").fetchone()
         assert row
         server.chat("s", "this it does not see")
         output = chatkeep(server, "erase", "--yes", code=1).stderr
         assert f"still seen by process {row[0]}" in output
-    with psycopg.connect(database) as conn:
+    with psycopg.connect(postgres_url) as conn:
         conn.execute("LOCK TABLE messages IN ACCESS SHARE MODE")
         output = chatkeep(server, "erase", "--yes", code=1).stderr
         assert "messages cannot be written anew: canceling statement due to lock" in output

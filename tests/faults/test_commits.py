@@ -14,31 +14,24 @@ from tests.process import Server, until
 from tests.replicas import Replicas
 from tests.upstream import Upstream, polite
 
-EVERY = 4
+EVERY = 2
 """Of so many statements a normal run tries one."""
 
 
 @pytest.fixture
-def database(databases: Databases) -> Iterator[str]:
-    url = databases.create("postgresql")
-    yield url
-    databases.drop(url)
-
-
-@pytest.fixture
-def proxy(databases: Databases, database: str) -> Iterator[PostgresProxy]:
-    with PostgresProxy(databases.cluster, database) as running:
+def proxy(databases: Databases, postgres_url: str) -> Iterator[PostgresProxy]:
+    with PostgresProxy(databases.cluster, postgres_url) as running:
         yield running
 
 
 @pytest.fixture
 def servers(
-    tmp_path: Path, database: str, proxy: PostgresProxy, upstream: Upstream
+    tmp_path: Path, postgres_url: str, proxy: PostgresProxy, upstream: Upstream
 ) -> Iterator[list[Server]]:
     """The first is behind the proxy."""
     upstream.script = polite
     behind = Replicas(tmp_path / "behind", proxy.url, upstream, count=1)
-    beside = Replicas(tmp_path / "beside", database, upstream, count=1)
+    beside = Replicas(tmp_path / "beside", postgres_url, upstream, count=1)
     with behind, beside:
         yield [*behind.servers, *beside.servers]
 
@@ -60,9 +53,9 @@ def cut() -> None:
     raise Cut
 
 
-def owners(database: str) -> set[str]:
+def owners(postgres_url: str) -> set[str]:
     """The processes that are alive, as the database has it."""
-    return {owner for (owner,) in query(database, "SELECT owner FROM leases")}
+    return {owner for (owner,) in query(postgres_url, "SELECT owner FROM leases")}
 
 
 def ask(server: Server, session: str, upstream: Upstream) -> None:
@@ -119,7 +112,7 @@ def test_a_connection_that_is_cut_at_any_statement_makes_one_turn(
 
 
 def test_a_replica_paused_at_any_statement_cannot_write_over_who_took_its_turn(
-    servers: list[Server], database: str, proxy: PostgresProxy, upstream: Upstream, full: bool
+    servers: list[Server], postgres_url: str, proxy: PostgresProxy, upstream: Upstream, full: bool
 ) -> None:
     paused, other = servers
     ask(paused, "before", upstream)
@@ -140,17 +133,17 @@ def test_a_replica_paused_at_any_statement_cannot_write_over_who_took_its_turn(
     proxy.watch = count
     one("counted")
     assert trips > 10
-    for number in range(1, trips + 1, 1 if full else EVERY * 2):
+    for number in range(1, trips + 1, 1 if full else EVERY):
         session = f"s{number}"
         proxy.watch = the(
             number, lambda frame: frame.is_of_turns and frame.is_round_trip, proxy.hold_now
         )
         reader = threading.Thread(target=one, args=(session,))
         reader.start()
-        until(lambda: len(owners(database)) == 1)
+        until(lambda: len(owners(postgres_url)) == 1)
         proxy.watch = lambda _: None
         proxy.release()
         reader.join()
         until(lambda: [m["status"] for m in other.history(session)][-1:] == ["completed"])  # noqa: B023  (run at once)
         assert other.contents(session) == ["first", "Reply to: first"]
-        until(lambda: len(owners(database)) == 2)
+        until(lambda: len(owners(postgres_url)) == 2)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Databases
 from tests.process import Server, until
 from tests.replicas import LEASE_SECONDS, Reader, Replicas, post, turn_of
 from tests.upstream import Answer, Call, Upstream, polite
@@ -18,11 +17,9 @@ WORDS = [f"word{number} " for number in range(40)]
 
 
 @pytest.fixture
-def replicas(tmp_path: Path, databases: Databases, upstream: Upstream) -> Iterator[Replicas]:
-    url = databases.create("postgresql")
-    with Replicas(tmp_path, url, upstream) as running:
+def replicas(tmp_path: Path, postgres_url: str, upstream: Upstream) -> Iterator[Replicas]:
+    with Replicas(tmp_path, postgres_url, upstream) as running:
         yield running
-    databases.drop(url)
 
 
 def slow(upstream: Upstream, *, seconds: float = 0.05) -> None:

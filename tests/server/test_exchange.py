@@ -2,14 +2,11 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
-import pytest
 
-from tests.conftest import Databases
 from tests.postgres import query
 from tests.process import Server, run_command, until
 from tests.replicas import Reader, Replicas, post, turn_of
@@ -17,13 +14,6 @@ from tests.upstream import Answer, Upstream, polite
 
 BETWEEN = ("followers", "stream_chunks")
 """The tables that are empty while no turn runs."""
-
-
-@pytest.fixture
-def database(databases: Databases) -> Iterator[str]:
-    url = databases.create("postgresql")
-    yield url
-    databases.drop(url)
 
 
 def paced(upstream: Upstream) -> threading.Semaphore:
@@ -34,64 +24,66 @@ def paced(upstream: Upstream) -> threading.Semaphore:
     return pace
 
 
-def is_empty(database: str) -> bool:
-    return not any(query(database, f"SELECT 1 FROM {table}") for table in BETWEEN)
+def is_empty(postgres_url: str) -> bool:
+    return not any(query(postgres_url, f"SELECT 1 FROM {table}") for table in BETWEEN)
 
 
 def test_nothing_is_left_of_a_turn_whose_follower_has_died_and_whose_session_is_deleted(
-    tmp_path: Path, database: str, upstream: Upstream
+    tmp_path: Path, postgres_url: str, upstream: Upstream
 ) -> None:
     pace = paced(upstream)
-    with Replicas(tmp_path, database, upstream, count=2) as replicas:
+    with Replicas(tmp_path, postgres_url, upstream, count=2) as replicas:
         one, other = replicas.servers
         running = post(one, "s")
         follower = Reader(other, "GET", f"/turns/{turn_of(running)}/events", may_break=True)
         pace.release(5)
-        until(lambda: query(database, "SELECT 1 FROM stream_chunks"))
+        until(lambda: query(postgres_url, "SELECT 1 FROM stream_chunks"))
         other.kill()
         follower.join()
-        until(lambda: not query(database, "SELECT 1 FROM followers"))
+        until(lambda: not query(postgres_url, "SELECT 1 FROM followers"))
         pace.release(1_000)
         running.wait()
         with one.client() as client:
             assert client.delete("/sessions/s").status_code == 202
-        until(lambda: is_empty(database), "text of a deleted session is left")
+        until(lambda: is_empty(postgres_url), "text of a deleted session is left")
 
 
 def test_nothing_is_written_for_turns_that_nobody_reads_elsewhere(
-    tmp_path: Path, database: str, upstream: Upstream
+    tmp_path: Path, postgres_url: str, upstream: Upstream
 ) -> None:
     pace = paced(upstream)
-    with Replicas(tmp_path, database, upstream, count=1) as replicas:
+    with Replicas(tmp_path, postgres_url, upstream, count=1) as replicas:
         (server,) = replicas.servers
         readers = [post(server, "s", message) for message in ("one", "two")]
         pace.release(60)
         until(lambda: len(readers[1].text) > 20)
-        assert query(database, "SELECT 1 FROM stream_chunks") == []
+        assert query(postgres_url, "SELECT 1 FROM stream_chunks") == []
         pace.release(1_000)
         for reader in readers:
             reader.wait()
-        until(lambda: is_empty(database), "a follower is left")
+        until(lambda: is_empty(postgres_url), "a follower is left")
 
 
 def test_no_follower_stays_behind_turns_that_wait_for_each_other(
-    tmp_path: Path, database: str, upstream: Upstream
+    tmp_path: Path, postgres_url: str, upstream: Upstream
 ) -> None:
     upstream.script = polite
     with (
-        Replicas(tmp_path, database, upstream, count=2) as replicas,
+        Replicas(tmp_path, postgres_url, upstream, count=2) as replicas,
         ThreadPoolExecutor(12) as pool,
     ):
         asked = [
             pool.submit(replicas.servers[number % 2].chat, "s", str(number)) for number in range(12)
         ]
         assert [each.result().status_code for each in asked] == [200] * 12
-        until(lambda: is_empty(database), "a follower is left")
+        until(lambda: is_empty(postgres_url), "a follower is left")
 
 
-def test_an_erased_user_is_in_no_event(tmp_path: Path, database: str, upstream: Upstream) -> None:
+def test_an_erased_user_is_in_no_event(
+    tmp_path: Path, postgres_url: str, upstream: Upstream
+) -> None:
     pace = paced(upstream)
-    with Replicas(tmp_path, database, upstream, count=1) as replicas:
+    with Replicas(tmp_path, postgres_url, upstream, count=1) as replicas:
         (server,) = replicas.servers
         made = run_command("keys", "create", "app", env=server.env, folder=tmp_path)
         key = {"Authorization": f"Bearer {made.stdout.strip()}"}
@@ -101,22 +93,24 @@ def test_an_erased_user_is_in_no_event(tmp_path: Path, database: str, upstream: 
         running = Reader(server, "POST", "/chat", json=body, headers=user)
         turn_of(running)
         pace.release(5)
-        until(lambda: query(database, "SELECT 1 FROM events WHERE tenant_id LIKE '%alice'"))
+        until(lambda: query(postgres_url, "SELECT 1 FROM events WHERE tenant_id LIKE '%alice'"))
         with server.client() as client:
             assert client.delete("/users/alice", headers=key).status_code == 202
         running.wait()
         until(
             lambda: (
-                query(database, "SELECT count(*) FROM tenants WHERE parent_id IS NOT NULL")
+                query(postgres_url, "SELECT count(*) FROM tenants WHERE parent_id IS NOT NULL")
                 == [(0,)]
             )
         )
         until(
             lambda: (
-                not query(database, "SELECT 1 FROM event_counters WHERE tenant_id LIKE '%alice'")
+                not query(
+                    postgres_url, "SELECT 1 FROM event_counters WHERE tenant_id LIKE '%alice'"
+                )
             )
         )
-        assert query(database, "SELECT 1 FROM events WHERE session_id = 'private'") == []
+        assert query(postgres_url, "SELECT 1 FROM events WHERE session_id = 'private'") == []
 
 
 def refuses(server: Server) -> bool:
@@ -124,13 +118,15 @@ def refuses(server: Server) -> bool:
         return client.get("/sessions").status_code == 401
 
 
-def test_a_stop_writes_each_event_once(tmp_path: Path, database: str, upstream: Upstream) -> None:
+def test_a_stop_writes_each_event_once(
+    tmp_path: Path, postgres_url: str, upstream: Upstream
+) -> None:
     upstream.script = lambda call: (
         polite(call) if call.is_title else Answer(["word "] * 4, pause=0.05)
     )
     running = "SELECT count(*) FROM turns WHERE status = 'running'"
     twice = "SELECT name, data FROM events GROUP BY name, data HAVING count(*) > 1"
-    with Replicas(tmp_path, database, upstream, count=1) as replicas:
+    with Replicas(tmp_path, postgres_url, upstream, count=1) as replicas:
         (server,) = replicas.servers
 
         def ask(session: str) -> None:
@@ -141,41 +137,41 @@ def test_a_stop_writes_each_event_once(tmp_path: Path, database: str, upstream: 
             with ThreadPoolExecutor(12) as pool:
                 for client in range(12):
                     pool.submit(ask, f"{number}-{client}")
-                until(lambda: query(database, running)[0][0] >= 8)
+                until(lambda: query(postgres_url, running)[0][0] >= 8)
                 server.stop()
             server.start()
-        assert query(database, twice) == []
+        assert query(postgres_url, twice) == []
 
 
 def test_a_turn_that_has_failed_too_often_ends_for_those_who_follow_it_too(
-    tmp_path: Path, database: str, upstream: Upstream
+    tmp_path: Path, postgres_url: str, upstream: Upstream
 ) -> None:
     """Its owner dies in each attempt, before a word of it has come."""
     gate = threading.Event()
     upstream.script = lambda call: polite(call) if call.is_title else Answer(gate=gate)
-    with Replicas(tmp_path, database, upstream, count=2) as replicas:
+    with Replicas(tmp_path, postgres_url, upstream, count=2) as replicas:
         dying, other = replicas.servers
         running = post(dying, "s", may_break=True)
         turn = turn_of(running)
         query_owner = f"SELECT owner FROM turns WHERE id = '{turn}'"
-        owner = query(database, query_owner)
+        owner = query(postgres_url, query_owner)
         # As if it was the last attempt of a process that is dead already.
-        change(database, f"UPDATE turns SET attempt = 3 WHERE id = '{turn}'")
+        change(postgres_url, f"UPDATE turns SET attempt = 3 WHERE id = '{turn}'")
         follower = Reader(other, "GET", f"/turns/{turn}/events")
-        until(lambda: query(database, "SELECT 1 FROM followers"))
+        until(lambda: query(postgres_url, "SELECT 1 FROM followers"))
         dying.kill()
         running.join()
         assert follower.wait()[-1].name == "turn.interrupted"
-        assert query(database, query_owner) != owner
+        assert query(postgres_url, query_owner) != owner
         gate.set()
 
 
-def change(database: str, statement: str) -> None:
-    query(database, f"{statement} RETURNING 1")
+def change(postgres_url: str, statement: str) -> None:
+    query(postgres_url, f"{statement} RETURNING 1")
 
 
 def test_workers_end_as_a_server_without_workers_ends(
-    tmp_path: Path, database: str, upstream: Upstream
+    tmp_path: Path, postgres_url: str, upstream: Upstream
 ) -> None:
-    with Replicas(tmp_path, database, upstream, count=1, CHATKEEP_WORKERS="2") as replicas:
+    with Replicas(tmp_path, postgres_url, upstream, count=1, CHATKEEP_WORKERS="2") as replicas:
         assert replicas.servers[0].stop() == 0

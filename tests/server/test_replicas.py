@@ -223,10 +223,9 @@ def test_every_replica_sends_the_same_events_in_the_same_order(
 
 
 def test_the_first_key_closes_every_replica_and_a_revoked_one_opens_none(
-    tmp_path: Path, databases: Databases, upstream: Upstream
+    tmp_path: Path, postgres_url: str, upstream: Upstream
 ) -> None:
-    url = databases.create("postgresql")
-    with Replicas(tmp_path, url, upstream, count=2) as replicas:
+    with Replicas(tmp_path, postgres_url, upstream, count=2) as replicas:
         one, other = replicas.servers
         assert one.get("/sessions") == other.get("/sessions") == []
         made = run_command("keys", "create", "first", env=one.env, folder=tmp_path)
@@ -243,15 +242,13 @@ def test_the_first_key_closes_every_replica_and_a_revoked_one_opens_none(
         for server in replicas.servers:
             with server.client() as client:
                 until(lambda client=client: client.get("/sessions", headers=key).status_code == 401)
-    databases.drop(url)
 
 
 def test_a_file_is_imported_through_one_replica_while_others_start(
-    tmp_path: Path, databases: Databases, upstream: Upstream
+    tmp_path: Path, postgres_url: str, upstream: Upstream
 ) -> None:
     """A process that starts gives up what the dead have not imported wholly, and nothing else."""
-    url = databases.create("postgresql")
-    with Replicas(tmp_path, url, upstream, count=2) as replicas:
+    with Replicas(tmp_path, postgres_url, upstream, count=2) as replicas:
         one, other = replicas.servers
         # More than is read at once.
         names = [f"s{number:02}" for number in range(30)]
@@ -273,7 +270,8 @@ def test_a_file_is_imported_through_one_replica_while_others_start(
             kind = {"Content-Type": "application/x-ndjson"}
             importing = pool.submit(client.post, "/import", content=upload(), headers=kind)
             try:
-                until(lambda: query(url, "SELECT 1 FROM sessions WHERE session_id LIKE 'import:%'"))
+                hidden = "SELECT 1 FROM sessions WHERE session_id LIKE 'import:%'"
+                until(lambda: query(postgres_url, hidden))
                 other.stop()
                 other.start()
             finally:
@@ -281,15 +279,13 @@ def test_a_file_is_imported_through_one_replica_while_others_start(
             response: httpx2.Response = importing.result()
         assert response.json()["imported"] == len(names), response.text
         assert sorted(other.sessions()) == names
-    databases.drop(url)
 
 
 def test_clocks_that_disagree_by_days_change_nothing(
-    tmp_path: Path, databases: Databases, upstream: Upstream
+    tmp_path: Path, postgres_url: str, upstream: Upstream
 ) -> None:
     upstream.script = polite
-    url = databases.create("postgresql")
-    replicas = Replicas(tmp_path, url, upstream)
+    replicas = Replicas(tmp_path, postgres_url, upstream)
     for days, server in zip((0, -400, 400), replicas.servers, strict=True):
         clock = tmp_path / f"clock {days}"
         set_clock(clock, int(time.time()) + days * 24 * 3_600)
@@ -314,4 +310,3 @@ def test_clocks_that_disagree_by_days_change_nothing(
         for server in replicas.servers:
             assert abs(datetime.fromisoformat(times[-1]) - now) < timedelta(hours=1)
             assert server.get("/sessions")[0]["message_count"] == 14
-    databases.drop(url)

@@ -16,7 +16,6 @@ from typing import Self
 import httpx2
 import pytest
 
-from tests.conftest import Databases
 from tests.postgres import query
 from tests.process import Server, run_command, until
 from tests.replicas import Replicas
@@ -30,17 +29,10 @@ RATE = 50
 
 
 @pytest.fixture
-def database(databases: Databases) -> Iterator[str]:
-    url = databases.create("postgresql")
-    yield url
-    databases.drop(url)
-
-
-@pytest.fixture
-def workers(tmp_path: Path, database: str, upstream: Upstream) -> Iterator[Server]:
+def workers(tmp_path: Path, postgres_url: str, upstream: Upstream) -> Iterator[Server]:
     upstream.script = polite
     env = {"CHATKEEP_WORKERS": "2", "CHATKEEP_SHUTDOWN_DELAY": "0.5"}
-    with Replicas(tmp_path, database, upstream, count=1, **env) as running:
+    with Replicas(tmp_path, postgres_url, upstream, count=1, **env) as running:
         yield running.servers[0]
 
 
@@ -90,8 +82,8 @@ def check(server: Server, load: Load) -> None:
     assert sorted(stored) == sorted(load.sent)
 
 
-def pids(database: str) -> set[str]:
-    return {owner for (owner,) in query(database, "SELECT owner FROM leases")}
+def pids(postgres_url: str) -> set[str]:
+    return {owner for (owner,) in query(postgres_url, "SELECT owner FROM leases")}
 
 
 def test_sqlite_has_one_worker_and_says_why(tmp_path: Path) -> None:
@@ -102,18 +94,18 @@ def test_sqlite_has_one_worker_and_says_why(tmp_path: Path) -> None:
 
 
 def test_workers_share_one_address_and_are_replaced_under_load_without_a_failed_request(
-    workers: Server, database: str, summarise: Callable[[str], None]
+    workers: Server, postgres_url: str, summarise: Callable[[str], None]
 ) -> None:
     assert workers.process is not None
     supervisor = workers.process.pid
 
     async def work() -> Load:
         async with Load(workers.url) as load:
-            before = pids(database)
+            before = pids(postgres_url)
             assert len(before) == 2
             os.kill(supervisor, signal.SIGHUP)
             await asyncio.to_thread(
-                until, lambda: len(pids(database)) == 2 and not pids(database) & before
+                until, lambda: len(pids(postgres_url)) == 2 and not pids(postgres_url) & before
             )
         return load
 
@@ -122,21 +114,21 @@ def test_workers_share_one_address_and_are_replaced_under_load_without_a_failed_
     summarise(f"{len(load.sent)} turns while two workers were replaced: none failed")
 
 
-def test_a_worker_that_dies_is_started_again(workers: Server, database: str) -> None:
+def test_a_worker_that_dies_is_started_again(workers: Server, postgres_url: str) -> None:
     assert workers.process is not None
     children = subprocess.run(
         ["pgrep", "-P", str(workers.process.pid)], capture_output=True, text=True, check=True
     ).stdout.split()
-    before = pids(database)
+    before = pids(postgres_url)
     os.kill(int(children[0]), signal.SIGKILL)
-    until(lambda: len(pids(database) - before) == 1)
+    until(lambda: len(pids(postgres_url) - before) == 1)
     assert workers.chat("s", "hello").status_code == 200
 
 
-def test_workers_end_with_the_process_that_started_them(workers: Server, database: str) -> None:
+def test_workers_end_with_the_process_that_started_them(workers: Server, postgres_url: str) -> None:
     assert workers.process is not None
     workers.kill()
-    until(lambda: not pids(database))
+    until(lambda: not pids(postgres_url))
 
 
 DOCUMENTED = Path(__file__).parent.parent.parent / "docs" / "guides" / "postgresql.md"
@@ -187,10 +179,10 @@ def free_port() -> int:
 
 
 def test_a_rolling_restart_of_replicas_behind_a_balancer_fails_no_request(
-    tmp_path: Path, database: str, upstream: Upstream, summarise: Callable[[str], None]
+    tmp_path: Path, postgres_url: str, upstream: Upstream, summarise: Callable[[str], None]
 ) -> None:
     upstream.script = polite
-    replicas = Replicas(tmp_path, database, upstream, CHATKEEP_SHUTDOWN_DELAY="0.5")
+    replicas = Replicas(tmp_path, postgres_url, upstream, CHATKEEP_SHUTDOWN_DELAY="0.5")
     for server in replicas.servers:
         server.port = free_port()
 

@@ -11,21 +11,18 @@ from chatkeep.domain.errors import IdempotencyKeyReused
 from chatkeep.domain.model import Status, TurnRequest
 from chatkeep.store import deletion, idempotency, turn_creation, turn_records
 from chatkeep.store.database import Store
-from tests.conftest import Databases
 from tests.store.conftest import accept, cancel, end, open_store, post, run
 
 ROUNDS = 20
 
 
 @pytest.fixture
-def stores(databases: Databases) -> Iterator[tuple[Store, Store]]:
+def stores(postgres_url: str) -> Iterator[tuple[Store, Store]]:
     """Two processes at one database."""
-    url = databases.create("postgresql")
-    both = open_store(url, write_queue=1_000), open_store(url, write_queue=1_000)
+    both = open_store(postgres_url, write_queue=1_000), open_store(postgres_url, write_queue=1_000)
     yield both
     for store in both:
         store.close()
-    databases.drop(url)
 
 
 async def together(*work: Awaitable[Any]) -> list[Any]:
