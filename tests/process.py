@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -237,6 +238,13 @@ def files_with(folder: Path, words: str) -> list[str]:
     lowered = words.lower().encode()
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return [path.name for path in files if lowered in path.read_bytes().lower()]
+
+
+def free_port() -> int:
+    """A port of this machine on which nobody listens."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
 
 
 def until(check: Any, failure: str = "it did not happen in time", *, seconds: float = 0) -> Any:

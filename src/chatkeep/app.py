@@ -256,6 +256,7 @@ def _build(settings: Settings) -> Lifecycle:
         write_queue=settings.write_queue,
         connections=settings.database_connections,
         listen_url=settings.database_listen_url,
+        prepares=settings.database_prepared_statements,
     )
     notifications = _notifications(store, background, settings)
     title_settings = TitleSettings(settings.title_model or settings.model, settings.title_timeout)

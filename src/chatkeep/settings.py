@@ -149,13 +149,18 @@ class ServerSettings(BaseSettings):
         8,
         ge=2,
         le=200,
-        description="Connections of a process to PostgreSQL for requests and turns; it has two "
+        description="Connections of a process to PostgreSQL for requests and turns; it has three "
         "more for what processes tell each other.",
     )
     database_listen_url: str = Field(
         "",
         description="Where PostgreSQL's `LISTEN` works, if it does not at `database_url`: behind a "
         "pooler, the address of the server itself.",
+    )
+    database_prepared_statements: bool = Field(
+        True,
+        description="Whether connections to PostgreSQL keep prepared statements; `false` behind a "
+        "pooler in transaction mode that cannot, as PgBouncer before 1.21.",
     )
     reader_threads: int = Field(4, ge=1, le=64, description="Threads that read from the database.")
     write_queue: int = Field(

@@ -1,6 +1,7 @@
 """Notifications of all processes at one PostgreSQL, in one order with the same ids in each."""
 
 import asyncio
+import functools
 import itertools
 import uuid
 from collections import deque
@@ -141,9 +142,11 @@ class SharedNotifications(Notifications):
             self._missed -= missed
         batch = list(itertools.islice(self._waiting, BATCH))
         if batch:
-            await self._store.exchange(
+            by_tenant = _by_tenant(batch)
+            await self._store.write_once(
                 events.add,
-                events=_by_tenant(batch),
+                functools.partial(events.is_added, events=by_tenant),
+                events=by_tenant,
                 erased=_erased(batch),
                 run_id=_new_run_id(),
                 kept=self.capacity,

@@ -71,8 +71,11 @@ def ask(server: Server, session: str, upstream: Upstream) -> None:
     assert sorted(set(prompts)) == ["first", "second"]
 
 
+TWICE = "SELECT name, data FROM events GROUP BY name, data HAVING count(*) > 1"
+
+
 def test_an_answer_that_is_lost_after_the_commit_makes_one_turn(
-    servers: list[Server], proxy: PostgresProxy, upstream: Upstream, full: bool
+    servers: list[Server], postgres_url: str, proxy: PostgresProxy, upstream: Upstream, full: bool
 ) -> None:
     server, other = servers
     ask(server, "before", upstream)
@@ -90,6 +93,7 @@ def test_an_answer_that_is_lost_after_the_commit_makes_one_turn(
         ask(server, f"s{number}", upstream)
         assert other.contents(f"s{number}") == server.contents(f"s{number}")
     proxy.watch = lambda _: None
+    assert query(postgres_url, TWICE) == []
 
 
 def test_a_connection_that_is_cut_at_any_statement_makes_one_turn(

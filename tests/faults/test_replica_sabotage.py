@@ -13,9 +13,9 @@ from tests.conftest import Databases
 from tests.faults import test_commits, test_databases
 from tests.pgproxy import PostgresProxy
 from tests.postgres import Cluster
-from tests.process import until
+from tests.process import Server, until
 from tests.replicas import Replicas, post, turn_of
-from tests.server import test_replicas
+from tests.server import test_replicas, test_workers
 from tests.store import test_concurrency, test_schema
 from tests.store.conftest import open_store
 from tests.upstream import Upstream, polite
@@ -90,7 +90,7 @@ def test_a_commit_that_nobody_asks_about_is_found(
             servers = [*behind.servers, *beside.servers]
             with pytest.raises(AssertionError, match="store-unavailable"):
                 test_commits.test_an_answer_that_is_lost_after_the_commit_makes_one_turn(
-                    servers, proxy, upstream, full=True
+                    servers, postgres_url, proxy, upstream, full=True
                 )
 
 
@@ -167,6 +167,16 @@ def test_an_import_of_the_living_that_is_given_up_is_found(
     with pytest.raises(AssertionError, match="given up"):
         test_replicas.test_a_file_is_imported_through_one_replica_while_others_start(
             tmp_path, postgres_url, upstream
+        )
+
+
+def test_a_stop_that_does_not_wait_for_requests_is_found(
+    tmp_path: Path, postgres_url: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Server, "stop", Server.kill)
+    with pytest.raises(AssertionError, match=r"50\d"):
+        test_workers.test_a_rolling_restart_of_replicas_behind_a_balancer_fails_no_request(
+            tmp_path, postgres_url, upstream, print
         )
 
 

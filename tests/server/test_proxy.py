@@ -3,7 +3,6 @@
 import getpass
 import re
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -14,7 +13,7 @@ from urllib.parse import urljoin
 import httpx2
 import pytest
 
-from tests.process import PATIENCE, Server, run_command
+from tests.process import PATIENCE, Server, free_port, run_command
 from tests.sse import STREAM, parse
 from tests.upstream import Answer, Upstream, polite
 
@@ -29,13 +28,6 @@ def documented_location() -> str:
     )
     assert match is not None
     return match[0]
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import httpx2
 import pytest
 
 from tests.postgres import query
-from tests.process import Server, run_command, until
+from tests.process import Server, free_port, run_command, until
 from tests.replicas import Replicas
 from tests.upstream import Upstream, polite
 
@@ -160,9 +159,11 @@ def nginx(folder: Path, servers: list[Server]) -> Iterator[Server]:
     with subprocess.Popen([program, "-c", str(folder / "nginx.conf"), "-p", str(folder)]) as run:
         balancer = Server(folder)
         balancer.url = f"http://127.0.0.1:{port}"
-        until(lambda: is_answering(balancer))
-        yield balancer
-        run.terminate()
+        try:
+            until(lambda: is_answering(balancer))
+            yield balancer
+        finally:
+            run.terminate()
 
 
 def is_answering(server: Server) -> bool:
@@ -170,12 +171,6 @@ def is_answering(server: Server) -> bool:
         return httpx2.get(f"{server.url}/readyz").status_code == 200
     except httpx2.ConnectError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def test_a_rolling_restart_of_replicas_behind_a_balancer_fails_no_request(

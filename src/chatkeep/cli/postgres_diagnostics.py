@@ -10,7 +10,7 @@ from chatkeep.settings import Settings
 from chatkeep.store import server_checks
 from chatkeep.store.server_checks import Schema, ServerState
 
-MORE_CONNECTIONS = 2
+MORE_CONNECTIONS = 3
 """What a process has beside `database_connections`."""
 
 MAX_LOOK_SECONDS = 5

@@ -47,7 +47,12 @@ _ADD = sa.text(
     "INSERT INTO events (tenant_id, seq, name, session_id, data) "
     "SELECT :tenant, counted.base + added.number, added.name, added.session_id, added.data "
     "FROM counted, unnest(CAST(:names AS text[]), CAST(:sessions AS text[]), "
-    "CAST(:datas AS text[])) WITH ORDINALITY AS added(name, session_id, data, number)"
+    "CAST(:datas AS text[])) WITH ORDINALITY AS added(name, session_id, data, number) "
+    "RETURNING seq"
+)
+_IS_AT = sa.text(
+    "SELECT 1 FROM events WHERE tenant_id = :tenant AND seq = :seq AND name = :name "
+    "AND data = :data"
 )
 _PRUNE = sa.text(
     "DELETE FROM events WHERE tenant_id = :tenant AND seq <= "
@@ -85,7 +90,7 @@ def add(
     erased: Mapping[str, Sequence[str]],
     run_id: str,
     kept: int,
-) -> None:
+) -> dict[str, int]:
     """Add events, by their tenant.
 
     Args:
@@ -95,7 +100,11 @@ def add(
         run_id: Of a tenant's count, if that begins now.
         kept: How many events of a tenant stay, the newest.
 
+    Returns:
+        The number of each tenant's last one.
+
     """
+    last: dict[str, int] = {}
     # In one order, so that two processes do not wait for each other.
     for tenant in sorted(events):
         conn.execute(_CREATE, {"tenant": tenant, "run_id": run_id})
@@ -103,8 +112,26 @@ def add(
             conn.execute(_ERASE, {"tenant": tenant, "session": session})
         names, sessions, datas = (list(column) for column in zip(*events[tenant], strict=True))
         params = {"names": names, "sessions": sessions, "datas": datas, "count": len(names)}
-        conn.execute(_ADD, {"tenant": tenant, **params})
+        numbers = conn.scalars(_ADD, {"tenant": tenant, **params}).all()
+        if numbers:
+            last[tenant] = max(numbers)
         conn.execute(_PRUNE, {"tenant": tenant, "kept": kept})
+    return last
+
+
+def is_added(
+    conn: sa.Connection, last: Mapping[str, int], *, events: Mapping[str, Sequence[NewEvent]]
+) -> bool:
+    """True if the `add` that returned `last` took effect: see `Store.write_once`.
+
+    An event of another process at the same place says so only if it is the same event.
+    """
+    for tenant, seq in last.items():
+        event = events[tenant][-1]
+        params = {"tenant": tenant, "seq": seq, "name": event.name, "data": event.data}
+        if conn.execute(_IS_AT, params).first() is None:
+            return False
+    return bool(last)
 
 
 def newest(

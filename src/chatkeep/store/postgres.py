@@ -115,7 +115,13 @@ class PostgresStore:
     erases_files = False
 
     def __init__(
-        self, url: str, *, connections: int, write_queue: int, listen_url: str = ""
+        self,
+        url: str,
+        *,
+        connections: int,
+        write_queue: int,
+        listen_url: str = "",
+        prepares: bool = True,
     ) -> None:
         """Describe a store; nothing is connected before `open`.
 
@@ -124,11 +130,13 @@ class PostgresStore:
             connections: Threads, each with a connection.
             write_queue: Writes that may wait for one; one more raises `Overloaded`.
             listen_url: Where `LISTEN` works, if it does not at `url` because of a pooler.
+            prepares: Whether connections keep prepared statements.
 
         """
         self._url = _psycopg(url)
         self.signals = Signals(_connection(_psycopg(listen_url or url), "signals"))
         self._connections = connections
+        self._prepares = prepares
         self._max_writes = connections + write_queue
         self._writes = 0
         # By the steady clock; `None` after a write that failed.
@@ -145,10 +153,14 @@ class PostgresStore:
             raise StoreUnavailable(f"The database cannot be opened: {_reason(error)}.") from error
         self._written_at = time.monotonic()
         self._opened = _Opened(
-            requests=_Lane(_engine(self._url, self._connections), self._connections, "store"),
-            exchange=_Lane(_engine(self._url, 1, "exchange"), 1, "store-exchange"),
-            renewal=_Lane(_engine(self._url, 1, "renewal"), 1, "store-renewal"),
+            requests=self._lane(self._connections, "store"),
+            exchange=self._lane(1, "store-exchange", "exchange"),
+            renewal=self._lane(1, "store-renewal", "renewal"),
         )
+
+    def _lane(self, connections: int, threads: str, purpose: str = "") -> _Lane:
+        engine = _engine(self._url, connections, purpose, prepares=self._prepares)
+        return _Lane(engine, connections, threads)
 
     @property
     def is_open(self) -> bool:
@@ -503,7 +515,9 @@ def _address(url: sa.URL) -> dict[str, Any]:
     return dict(url.query) | where
 
 
-def _engine(url: sa.URL, connections: int, purpose: str = "") -> sa.Engine:
+def _engine(
+    url: sa.URL, connections: int, purpose: str = "", *, prepares: bool = True
+) -> sa.Engine:
     engine = sa.create_engine(
         url.set(query={}),
         poolclass=QueuePool,
@@ -512,7 +526,8 @@ def _engine(url: sa.URL, connections: int, purpose: str = "") -> sa.Engine:
         # Those that the driver prepares by itself, it forgets together with ours.
         connect_args=_connection(url, purpose) | {"prepare_threshold": None},
     )
-    sa.event.listen(engine, "connect", lambda _, record: record.info.update(prepared=set()))
+    if prepares:
+        sa.event.listen(engine, "connect", lambda _, record: record.info.update(prepared=set()))
     sa.event.listen(engine, "before_cursor_execute", lambda conn, *_: prepared.leave_pipeline(conn))
     return engine
 

@@ -121,6 +121,15 @@ def settle_title(conn: sa.Connection, *, tenant: str, pk: int, title: str | None
     return session.session_id
 
 
+def is_settled(
+    conn: sa.Connection, _session_id: str | None, *, tenant: str, pk: int, title: str | None
+) -> bool:
+    """True if the `settle_title` with this title took effect: see `Store.write_once`."""
+    session = _BY_KEY.first(conn, {"tenant": tenant, "key": pk})
+    is_models = session is not None and session.title_source == TitleSource.MODEL.value
+    return title is not None and is_models and session is not None and session.title == title
+
+
 def claim_title(conn: sa.Connection, *, tenant: str, pk: int, owner: str) -> bool:
     """Make a title a process's to make; false if another one makes it, or nobody needs to."""
     session = _BY_KEY.first(conn, {"tenant": tenant, "key": pk})

@@ -1,6 +1,7 @@
 """Title calls: one for each session whose title the model has not made yet."""
 
 import asyncio
+import functools
 import random
 from dataclasses import dataclass, replace
 
@@ -117,8 +118,11 @@ class TitleCalls:
                     await self._release(tenant, session_pk)
                     return None
                 title = title_from_answer(answer, message)
-            session_id = await self._store.write(
-                session_changes.settle_title, tenant=tenant, pk=session_pk, title=title
+            is_settled = functools.partial(
+                session_changes.is_settled, tenant=tenant, pk=session_pk, title=title
+            )
+            session_id = await self._store.write_once(
+                session_changes.settle_title, is_settled, tenant=tenant, pk=session_pk, title=title
             )
         except ChatError as error:
             logger.warning("title_not_stored", code=error.code)
