@@ -1,8 +1,11 @@
 """Searching among a million messages, with turns beside it."""
 
 import itertools
+import os
 import random
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+from tests.postgres import Cluster, is_installed
 
 from benchmarks.filling import fill
 from benchmarks.processes import server
@@ -42,23 +46,44 @@ QUERIES = {
 
 
 def run(folder: Path, model_url: str, *, quick: bool) -> None:
-    """Search in a large database, alone and beside turns."""
+    """Search in a large database, alone and beside turns; then the same in PostgreSQL."""
     folder.mkdir()
     count = QUICK_MESSAGES if quick else MESSAGES
     fill(folder / "chatkeep.db", histories=(LENGTH,) * (count // LENGTH), listed=0, texts=_texts())
     searches = QUICK_SEARCHES if quick else SEARCHES
-    with server(folder, model_url, CHATKEEP_MODELS=PACED) as (client, _pid):
-        print(f"\nGET /search among {count:,} messages: milliseconds, p50 and p95")
+    print(f"\nGET /search among {count:,} messages: milliseconds, p50 and p95")
+    if is_installed():
+        cluster = Cluster(is_safe=True)
+        try:
+            url = cluster.create()
+            began = time.monotonic()
+            _move(folder, url)
+            print(f"  to PostgreSQL in {time.monotonic() - began:.0f} seconds")
+            _measure("PostgreSQL", folder / "own", model_url, searches, CHATKEEP_DATABASE_URL=url)
+        finally:
+            cluster.remove()
+    _measure("SQLite", folder, model_url, searches)
+
+
+def _move(folder: Path, url: str) -> None:
+    """Copy the database that was filled."""
+    command = [sys.executable, "-m", "chatkeep", "migrate-database", url]
+    env = os.environ | {"CHATKEEP_DATA_DIR": str(folder)}
+    subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
+
+
+def _measure(what: str, folder: Path, model_url: str, searches: int, **env: str) -> None:
+    with server(folder, model_url, CHATKEEP_MODELS=PACED, **env) as (client, _pid):
         for load, turns, model in LOADS:
-            print(f"  {load}")
+            print(f"  {what}, {load}")
             with _turns(client, turns, model):
                 # Not measured: the turns begin all at once, with sessions and titles to make.
                 for query in QUERIES.values():
                     _search(client, query)
-                for what, query in QUERIES.items():
+                for words, query in QUERIES.items():
                     took = sorted(_search(client, query) for _ in range(searches))
                     middle, late = statistics.median(took), took[len(took) * 95 // 100]
-                    print(f"    {what:26}{middle:>8.1f}{late:>8.1f}")
+                    print(f"    {words:26}{middle:>8.1f}{late:>8.1f}")
 
 
 def _texts() -> Iterator[str]:
