@@ -162,3 +162,32 @@ def test_a_replica_that_is_held_up_by_nobody_answers_while_another_holds_a_lock(
                 assert server.chat("free", "again").status_code == 200
                 connection.rollback()
                 assert held.result().status_code == 200
+
+
+FULL = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+    CREATE TRIGGER full_disk BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
+
+
+def test_a_full_disk_of_the_database_refuses_posts_and_loses_no_answer(
+    tmp_path: Path, postgres_url: str, upstream: Upstream
+) -> None:
+    pace = paced(upstream)
+    with Replicas(tmp_path, postgres_url, upstream, count=2) as replicas:
+        one, other = replicas.servers
+        running = post(one, "s")
+        turn = turn_of(running)
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute(FULL)
+        pace.release(1_000)
+        refused = one.chat("another", "hello")
+        assert refused.status_code == 503
+        assert "store-unavailable" in refused.text
+        assert other.get(f"/turns/{turn}")["status"] == "running"
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute("DROP TRIGGER full_disk ON messages")
+        assert running.wait()[-1].data["response"] == "".join(WORDS)
+        assert other.contents("s") == ["hello", "".join(WORDS)]
+        assert other.get(f"/turns/{turn}")["attempt"] == 1
