@@ -37,7 +37,8 @@ from chatkeep.store.opening import make_store
 from chatkeep.store.search import active_runs, hits, index
 from chatkeep.store.tables import HIDDEN, metadata
 from chatkeep.store.tables import messages as messages_table
-from tests.store.conftest import accept, open_store, run
+from tests.postgres import query
+from tests.store.conftest import accept, end, open_store, run
 
 FORK = multiprocessing.get_context("fork")
 
@@ -94,9 +95,39 @@ def test_a_newer_schema_is_used_as_long_as_it_says_that_this_program_can(tmp_pat
         open_store(url)
 
 
+def test_two_programs_of_neighbouring_schemas_work_together(postgres_url: str) -> None:
+    """One was there before a newer one has added columns, the other starts afterwards."""
+    before = open_store(postgres_url)
+
+    async def turn(store: Store, name: str) -> None:
+        for _ in range(3):
+            made = (await accept(store, name, "hello")).turn
+            assert await end(store, made.turn_id) is not None
+
+    run(lambda: turn(before, "one"))
+    become(postgres_url, "9999", oldest=migrations.head())
+    engine = sa.create_engine(with_driver(postgres_url))
+    with engine.begin() as conn:
+        for table in ("sessions", "turns", "messages"):
+            conn.execute(sa.text(f"ALTER TABLE {table} ADD COLUMN later BIGINT DEFAULT 1"))
+    engine.dispose()
+    run(lambda: turn(before, "one"))
+    after = open_store(postgres_url)
+    run(lambda: turn(after, "one"))
+    run(lambda: turn(before, "two"))
+    assert query(postgres_url, "SELECT turn_count FROM sessions ORDER BY pk") == [(9,), (3,)]
+    before.close()
+    after.close()
+
+
+def with_driver(url: str) -> str:
+    """A URL as SQLAlchemy reads it."""
+    return url.replace("postgresql:", "postgresql+psycopg:")
+
+
 def become(url: str, revision: str, *, oldest: str) -> None:
     """Make a database as a newer program may leave it."""
-    engine = sa.create_engine(url)
+    engine = sa.create_engine(with_driver(url))
     with engine.begin() as conn:
         conn.execute(sa.text(f"UPDATE alembic_version SET version_num = '{revision}'"))
         conn.execute(sa.text(f"UPDATE compatibility SET revision = '{oldest}'"))
