@@ -105,6 +105,11 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
         return connection.execute(statement.encode()).fetchall()
 
 
+def change(url: str, statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statements.encode())
+
+
 @contextlib.contextmanager
 def cluster(*, is_safe: bool = False) -> Iterator[Cluster]:
     made = Cluster(is_safe=is_safe)

@@ -142,13 +142,13 @@ class SharedNotifications(Notifications):
             self._missed -= missed
         batch = list(itertools.islice(self._waiting, BATCH))
         if batch:
-            by_tenant = _by_tenant(batch)
+            by_tenant, run_id = _by_tenant(batch), _new_run_id()
             await self._store.write_once(
                 events.add,
-                functools.partial(events.is_added, events=by_tenant),
+                functools.partial(events.is_added, events=by_tenant, run_id=run_id),
                 events=by_tenant,
                 erased=_erased(batch),
-                run_id=_new_run_id(),
+                run_id=run_id,
                 kept=self.capacity,
             )
         for written in batch:

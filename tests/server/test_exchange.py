@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.postgres import query
+from tests.postgres import change, query
 from tests.process import Server, run_command, until
 from tests.replicas import Reader, Replicas, post, turn_of
 from tests.upstream import Answer, Upstream, polite
@@ -164,10 +164,6 @@ def test_a_turn_that_has_failed_too_often_ends_for_those_who_follow_it_too(
         assert follower.wait()[-1].name == "turn.interrupted"
         assert query(postgres_url, query_owner) != owner
         gate.set()
-
-
-def change(postgres_url: str, statement: str) -> None:
-    query(postgres_url, f"{statement} RETURNING 1")
 
 
 def test_workers_end_as_a_server_without_workers_ends(

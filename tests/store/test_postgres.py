@@ -1,6 +1,8 @@
 """What is PostgreSQL's own: errors that come late, and connections that are lost."""
 
 import asyncio
+import functools
+import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -8,11 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 from chatkeep.domain.errors import StoreUnavailable
-from chatkeep.store import rows
+from chatkeep.domain.model import Status, TurnRequest
+from chatkeep.store import events, rows, turn_creation
 from chatkeep.store.database import Store
 from chatkeep.store.prepared import PreparedSelect, PreparedStatement, pipelined
 from tests.conftest import Databases
-from tests.store.conftest import accept, end, open_store, run
+from tests.pgproxy import Frame, PostgresProxy
+from tests.postgres import change, query
+from tests.store.conftest import RUNNER, accept, end, open_store, run
 
 CONFLICT = PreparedStatement(
     sa.text(
@@ -146,3 +151,118 @@ def test_turns_go_on_after_all_connections_were_ended(store: Store, database: st
         other.close()
 
     run(main)
+
+
+def test_statements_are_prepared_anew_where_their_table_has_changed(
+    store: Store, database: str
+) -> None:
+    async def together() -> None:
+        await asyncio.gather(*(accept(store, f"s{n}", "hello", max_queued=99) for n in range(16)))
+
+    async def main() -> None:
+        for _ in range(8):
+            await together()
+        change(database, "ALTER TABLE sessions ALTER title TYPE varchar(9999)")
+        for _ in range(4):
+            await together()
+        await store.write(lambda conn: conn.execute(sa.text("DEALLOCATE ALL")))
+        for _ in range(4):
+            await together()
+
+    run(main)
+
+
+@pytest.fixture
+def proxy(databases: Databases, database: str) -> Iterator[PostgresProxy]:
+    with PostgresProxy(databases.cluster, database) as running:
+        yield running
+
+
+SLOW = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER slow AFTER INSERT OR UPDATE ON {} DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION slow()
+"""
+"""A commit that takes its time, as where a disk or a standby is slow."""
+
+
+def cut_at_commit(proxy: PostgresProxy) -> None:
+    """Cut the connection while the server is at the next commit."""
+
+    def watch(frame: Frame) -> None:
+        if not frame.is_answer and frame.is_of_turns and b"COMMIT" in frame.body:
+            proxy.watch = lambda _: None
+            threading.Timer(0.3, proxy.cut).start()
+
+    proxy.watch = watch
+
+
+def test_a_turn_whose_commit_goes_on_without_its_connection_is_made_and_cancelled_once(
+    proxy: PostgresProxy, database: str
+) -> None:
+    store = open_store(proxy.url)
+    request = TurnRequest("s", b"digest", "hello", idempotency_key="key")
+    ids = turn_creation.NewIds()
+
+    async def main() -> None:
+        await accept(store, "s", "first")
+        change(database, SLOW.format("turns"))
+        cut_at_commit(proxy)
+        made = await store.write_once(
+            turn_creation.create_turn,
+            turn_creation.is_created,
+            tenant="default",
+            request=request,
+            ids=ids,
+            runner=RUNNER,
+            max_queued=9,
+            make_title=lambda *_: "",
+            at=1,
+        )
+        assert isinstance(made, turn_creation.CreatedTurn)
+        cut_at_commit(proxy)
+        before = await store.write_once(
+            turn_creation.cancel,
+            functools.partial(turn_creation.is_cancelled, turn_id=ids.turn),
+            tenant="default",
+            turn_id=ids.turn,
+            error_code="",
+            error_detail="",
+            at=2,
+        )
+        assert before is Status.QUEUED
+
+    run(main)
+    store.close()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_event_whose_commit_goes_on_without_its_connection_is_added_once(
+    proxy: PostgresProxy, database: str, is_first: bool
+) -> None:
+    store = open_store(proxy.url)
+
+    async def add(name: str) -> dict[str, int]:
+        batch = {"default": [events.NewEvent(name, "s", "{}")]}
+        return await store.write_once(
+            events.add,
+            functools.partial(events.is_added, events=batch, run_id="run"),
+            events=batch,
+            erased={},
+            run_id="run",
+            kept=100,
+        )
+
+    async def main() -> None:
+        if not is_first:
+            await add("before")
+        change(database, SLOW.format("events"))
+        cut_at_commit(proxy)
+        last = await add("event")
+        assert query(database, "SELECT seq FROM events WHERE name = 'event'") == [
+            (last["default"],)
+        ]
+
+    run(main)
+    store.close()

@@ -50,6 +50,7 @@ _ADD = sa.text(
     "CAST(:datas AS text[])) WITH ORDINALITY AS added(name, session_id, data, number) "
     "RETURNING seq"
 )
+_LOCK = sa.text("SELECT 1 FROM event_counters WHERE tenant_id = :tenant FOR UPDATE")
 _IS_AT = sa.text(
     "SELECT 1 FROM events WHERE tenant_id = :tenant AND seq = :seq AND name = :name "
     "AND data = :data"
@@ -120,13 +121,21 @@ def add(
 
 
 def is_added(
-    conn: sa.Connection, last: Mapping[str, int], *, events: Mapping[str, Sequence[NewEvent]]
+    conn: sa.Connection,
+    last: Mapping[str, int],
+    *,
+    events: Mapping[str, Sequence[NewEvent]],
+    run_id: str,
 ) -> bool:
     """True if the `add` that returned `last` took effect: see `Store.write_once`.
 
     An event of another process at the same place says so only if it is the same event.
     """
-    for tenant, seq in last.items():
+    for tenant, seq in sorted(last.items()):
+        # The transaction may still be at its commit: both wait for that, whether it has made the
+        # counter or found it.
+        conn.execute(_CREATE, {"tenant": tenant, "run_id": run_id})
+        conn.execute(_LOCK, {"tenant": tenant})
         event = events[tenant][-1]
         params = {"tenant": tenant, "seq": seq, "name": event.name, "data": event.data}
         if conn.execute(_IS_AT, params).first() is None:

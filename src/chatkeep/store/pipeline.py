@@ -100,7 +100,7 @@ class Pipeline:
             self._receive()
         result = sent.result
         if result is None:
-            raise psycopg.errors.PipelineAborted("A statement before this one has failed.")
+            raise psycopg.InternalError("a statement before this one has failed")
         self._types.set_pgresult(result)
         count = result.ntuples if limit is None else min(limit, result.ntuples)
         return self._types.load_rows(0, count, tuple)
@@ -198,7 +198,7 @@ class Pipeline:
 
     def _error(self, result: pq.abc.PGresult) -> psycopg.Error:
         if result.status == pq.ExecStatus.PIPELINE_ABORTED:
-            return psycopg.errors.PipelineAborted("A statement before this one has failed.")
+            return psycopg.InternalError("a statement before this one has failed")
         if self._pgconn.status == pq.ConnStatus.BAD and not _state(result):
             return psycopg.OperationalError(result.get_error_message())
         return psycopg.errors.error_from_result(result)

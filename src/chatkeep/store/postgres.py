@@ -41,6 +41,9 @@ PATIENCE_SECONDS = 10
 RECONNECT_SECONDS = 0.1
 
 UNIQUE_VIOLATION = "23505"
+FEATURE_NOT_SUPPORTED = "0A000"
+INVALID_STATEMENT_NAME = "26000"
+DUPLICATE_STATEMENT = "42P05"
 LOCK_NOT_AVAILABLE = "55P03"
 
 MIGRATION_ATTEMPTS = 20
@@ -257,11 +260,11 @@ class _Attempts:
         self._deadline = time.monotonic() + patience
         self._conflicts = 0
 
-    def after_loss(self, error: sa.exc.DBAPIError) -> None:
+    def after_loss(self, error: sa.exc.DBAPIError, pause: float = RECONNECT_SECONDS) -> None:
         """Return when another connection may be tried; raise the error once that is in vain."""
         if time.monotonic() >= self._deadline:
             raise error
-        time.sleep(RECONNECT_SECONDS)
+        time.sleep(pause)
 
     def after_conflict(self, error: sa.exc.DBAPIError) -> None:
         """Return if the next run may succeed, else raise the error."""
@@ -294,9 +297,9 @@ class _Reading(Generic[T]):
                     prepared.commit_pipeline(conn)
                     return result
             except sa.exc.DBAPIError as error:
-                if not _is_lost(error):
+                if not _is_lost(error) and not _is_stale(error):
                     raise
-                self._attempts.after_loss(error)
+                self._attempts.after_loss(error, 0 if _is_stale(error) else RECONNECT_SECONDS)
 
 
 class _Transaction(Generic[T]):
@@ -327,7 +330,9 @@ class _Transaction(Generic[T]):
             try:
                 return self._run_once(engine)
             except sa.exc.DBAPIError as error:
-                if _is_lost(error):
+                if _is_stale(error):
+                    self._attempts.after_loss(error, 0)
+                elif _is_lost(error):
                     if self._is_committing and self._is_done is None:
                         raise
                     self._attempts.after_loss(error)
@@ -349,12 +354,22 @@ class _Transaction(Generic[T]):
                 if result is None and (done := self._committed(conn)):
                     # The first run took effect in the meantime.
                     return done[0]
-                if self._is_done is not None:
-                    self._unanswered = [result]
-                self._is_committing = True
-                prepared.commit_pipeline(conn)
-                transaction.commit()
+                self._commit(conn, transaction, result)
         return result
+
+    def _commit(self, conn: sa.Connection, transaction: sa.RootTransaction, result: T) -> None:
+        before = self._unanswered
+        if self._is_done is not None:
+            self._unanswered = [*before, result]
+        self._is_committing = True
+        try:
+            prepared.commit_pipeline(conn)
+            transaction.commit()
+        except sa.exc.DBAPIError as error:
+            if not _is_lost(error):
+                # It was refused, and takes no effect.
+                self._unanswered = before
+            raise
 
     def _committed(self, conn: sa.Connection) -> list[T]:
         """What was returned by a run that has taken effect, if there is one."""
@@ -376,10 +391,13 @@ def _closing(conn: sa.Connection) -> Iterator[None]:
         yield
     except sa.exc.DBAPIError as error:
         driver: Any = None if conn.invalidated else conn.connection.driver_connection
-        if driver is not None and (_is_lost(error) or driver.broken):
+        if driver is not None and (_is_lost(error) or _is_stale(error) or driver.broken):
             conn.invalidate()
         elif driver is not None:
-            driver.rollback()
+            try:
+                driver.rollback()
+            except conn.dialect.loaded_dbapi.Error:
+                conn.invalidate()
         raise
 
 
@@ -395,6 +413,15 @@ def _is_lost(error: sa.exc.DBAPIError) -> bool:
     if state is None:
         return isinstance(error, sa.exc.OperationalError)
     return state.startswith("08") or state in LOST
+
+
+def _is_stale(error: sa.exc.DBAPIError) -> bool:
+    """True if a connection's prepared statement is not there any more, or is of an older table."""
+    reason: Any = error.orig
+    state = _state(error)
+    if state == FEATURE_NOT_SUPPORTED:
+        return bool(reason.diag.source_function == "RevalidateCachedQuery")
+    return state in {INVALID_STATEMENT_NAME, DUPLICATE_STATEMENT}
 
 
 def _is_duplicate(error: sa.exc.DBAPIError) -> bool:

@@ -256,7 +256,8 @@ def pipelined(function: Callable[P, T]) -> Callable[P, T]:
     """Let PostgreSQL answer the prepared statements of a function of the store later.
 
     What is sent before a row is read is answered together. The error of a statement comes with a
-    later one, or with the commit.
+    later one, with the commit, or in place of an exception of the function. It must read something:
+    else a connection that has ended in the meantime looks like a commit without an answer.
     """
     PIPELINED.add(function)
     return function

@@ -167,6 +167,8 @@ def is_created(conn: sa.Connection, result: CreatedTurn | idempotency.DuplicateR
     """True if the transaction that returned this took effect: see `Store.write_once`."""
     if isinstance(result, idempotency.DuplicateRequest):
         return False
+    # The transaction may still be at its commit.
+    rows.wait_for_session(conn, result.session_pk)
     return rows.BY_ID.first(conn, {"turn": result.turn.turn_id}) is not None
 
 
@@ -215,6 +217,8 @@ def cancel(
 
 def is_cancelled(conn: sa.Connection, before: Status, *, turn_id: str) -> bool:
     """True if the `cancel` of a queued turn took effect: see `Store.write_once`."""
+    # The transaction may still be at its commit.
+    rows.session_of_turn(conn, turn_id)
     row = rows.BY_ID.first(conn, {"turn": turn_id})
     is_queued_before = before is Status.QUEUED
     return is_queued_before and row is not None and row.status == Status.CANCELLED.value

@@ -314,6 +314,8 @@ def is_finished(
     conn: sa.Connection, ended: Ended | None, *, turn_id: str, attempt: int, status: Status
 ) -> bool:
     """True if the `finish_turn` that returned `ended` took effect: see `Store.write_once`."""
+    # The transaction may still be at its commit.
+    rows.session_of_turn(conn, turn_id)
     row = rows.BY_ID.first(conn, {"turn": turn_id})
     if ended is None or row is None:
         return False
@@ -322,8 +324,12 @@ def is_finished(
 
 def is_taken(conn: sa.Connection, taken: StartedTurn | ExhaustedTurn | None, *, owner: str) -> bool:
     """True if the start or the take-over that returned this took effect: see `Store.write_once`."""
-    row = None if taken is None else rows.BY_ID.first(conn, {"turn": taken.turn.turn_id})
-    if taken is None or row is None or row.status != Status.RUNNING.value:
+    if taken is None:
+        return False
+    # The transaction may still be at its commit.
+    rows.session_of_turn(conn, taken.turn.turn_id)
+    row = rows.BY_ID.first(conn, {"turn": taken.turn.turn_id})
+    if row is None or row.status != Status.RUNNING.value:
         return False
     return (row.owner, row.attempt) == (owner, taken.turn.attempt)
 
