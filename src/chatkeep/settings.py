@@ -247,7 +247,11 @@ class ServerSettings(BaseSettings):
         16, ge=0, le=100_000, description="Maximum number of queued turns in one session."
     )
     max_running_turns: int = Field(
-        1_000, ge=1, le=1_000_000, description="Maximum number of running and queued turns."
+        1_000,
+        ge=1,
+        le=1_000_000,
+        description="Maximum number of running and queued turns of a process, with those of other "
+        "processes that it streams to a client.",
     )
     drain_seconds: Seconds = Field(
         30, ge=0, description="Seconds that running turns get to finish when the server stops."

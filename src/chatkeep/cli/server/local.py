@@ -44,6 +44,6 @@ def database_path(settings: Settings) -> Path:
     """Return the file of the local database. Raises `CommandError` if it is in no file."""
     if settings.uses_postgres:
         raise CommandError(
-            "The database is PostgreSQL: use pg_dump and pg_restore, which come with it."
+            "This command is for a database in a file, and this one is PostgreSQL."
         )
     return database_file(settings.database)
