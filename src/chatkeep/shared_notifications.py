@@ -143,7 +143,7 @@ class SharedNotifications(Notifications):
         batch = list(itertools.islice(self._waiting, BATCH))
         if batch:
             by_tenant, run_id = _by_tenant(batch), _new_run_id()
-            await self._store.write_once(
+            await self._store.exchange_once(
                 events.add,
                 functools.partial(events.is_added, events=by_tenant, run_id=run_id),
                 events=by_tenant,

@@ -191,7 +191,7 @@ def cut_at_commit(proxy: PostgresProxy) -> None:
     """Cut the connection while the server is at the next commit."""
 
     def watch(frame: Frame) -> None:
-        if not frame.is_answer and frame.is_of_turns and b"COMMIT" in frame.body:
+        if not frame.is_answer and b"COMMIT" in frame.body:
             proxy.watch = lambda _: None
             threading.Timer(0.3, proxy.cut).start()
 
@@ -245,7 +245,7 @@ def test_an_event_whose_commit_goes_on_without_its_connection_is_added_once(
 
     async def add(name: str) -> dict[str, int]:
         batch = {"default": [events.NewEvent(name, "s", "{}")]}
-        return await store.write_once(
+        return await store.exchange_once(
             events.add,
             functools.partial(events.is_added, events=batch, run_id="run"),
             events=batch,

@@ -120,6 +120,22 @@ class Store(Protocol):
 
         """
 
+    async def exchange_once(
+        self, work: StoreFunction[P, T], is_done: IsDone[T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `work(conn, …)` as `exchange` does, once as `write_once` does.
+
+        Args:
+            work: A function of the store.
+            is_done: Called as `is_done(conn, result)` with what `work` has returned.
+            args: The arguments of `work` after `conn`.
+            kwargs: The same by name.
+
+        Raises:
+            StoreUnavailable: The database failed, or is not open.
+
+        """
+
     async def renew(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` as `exchange` does, in a line of its own: what shows signs of life.
 

@@ -222,6 +222,13 @@ class PostgresStore:
         transaction = _Transaction(lambda conn: work(conn, *args, **kwargs), patience=0)
         return await self._parts.exchange.run(transaction.run)
 
+    async def exchange_once(
+        self, work: StoreFunction[P, T], is_done: IsDone[T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `work(conn, …)` once where no turn waits for it. See `Store.exchange_once`."""
+        transaction = _Transaction(lambda conn: work(conn, *args, **kwargs), is_done)
+        return await self._parts.exchange.run(transaction.run)
+
     async def renew(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work(conn, …)` where nothing else waits for it. See `Store.renew`."""
         transaction = _Transaction(lambda conn: work(conn, *args, **kwargs), patience=0)

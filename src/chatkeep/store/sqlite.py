@@ -219,6 +219,12 @@ class SqliteStore:
         """Write: there is nobody else to tell anything. See `Store.exchange`."""
         return await self.write(work, *args, **kwargs)
 
+    async def exchange_once(
+        self, work: StoreFunction[P, T], is_done: IsDone[T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Write: there is nobody else to tell anything. See `Store.exchange_once`."""
+        return await self.write_once(work, is_done, *args, **kwargs)
+
     async def renew(self, work: StoreFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Write: nobody else looks for signs of life. See `Store.renew`."""
         return await self.write(work, *args, **kwargs)
