@@ -36,6 +36,7 @@ from chatkeep.store.search import index
 from chatkeep.store.tables import SessionValues, TurnRow
 from chatkeep.turns import service, stream, text_buffer
 from chatkeep.turns.finish import TurnFinisher
+from chatkeep.turns.remote_readers import RemoteReaders
 from chatkeep.turns.runner import TASKS, TurnRunner
 
 
@@ -232,6 +233,11 @@ def hasty_watch() -> None:
     keeper.LeaseKeeper.look = look  # type: ignore[method-assign]  # the same
 
 
+def unknown_turns() -> None:
+    """A process does not look whether it runs what is its own."""
+    RemoteReaders._adopt_lost = _nothing  # type: ignore[method-assign]  # that is what sabotage is
+
+
 def unlocked_sessions() -> None:
     """Nobody locks the session of what is read to be changed."""
 
@@ -282,7 +288,7 @@ async def _cancel(runner: TurnRunner) -> None:
     await runner._background.cancel(TASKS)
 
 
-async def _nothing(_self: object) -> None:
+async def _nothing(*_: object) -> None:
     return
 
 
@@ -307,6 +313,7 @@ MODES: dict[str, Callable[[], None]] = {
         uncounted_events,
         forgotten_imports,
         hasty_watch,
+        unknown_turns,
         unlocked_sessions,
         blind_followers,
         only_signals,

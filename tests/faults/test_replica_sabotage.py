@@ -11,6 +11,7 @@ from chatkeep.store import migrations, rows, sessions
 from tests import sabotage
 from tests.conftest import Databases
 from tests.faults import test_commits, test_databases
+from tests.faults import test_replicas as faults_replicas
 from tests.pgproxy import PostgresProxy
 from tests.postgres import Cluster
 from tests.process import Server, until
@@ -178,6 +179,25 @@ def test_a_stop_that_does_not_wait_for_requests_is_found(
         test_workers.test_a_rolling_restart_of_replicas_behind_a_balancer_fails_no_request(
             tmp_path, postgres_url, upstream, print
         )
+
+
+def test_a_turn_that_nobody_runs_is_found(
+    tmp_path: Path, postgres_url: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everywhere("unknown_turns", faults_replicas, monkeypatch)
+    with pytest.raises(AssertionError, match="it did not happen"):
+        faults_replicas.test_a_turn_that_its_own_process_does_not_know_of_is_run_all_the_same(
+            tmp_path, postgres_url, upstream
+        )
+
+
+@breaking("deaf_to_restarts")
+def test_a_restart_that_no_reader_elsewhere_hears_of_is_found(
+    broken: Replicas, upstream: Upstream
+) -> None:
+    with pytest.raises(AssertionError, match=r"turn\.restarted"):
+        faults_replicas.test_the_turns_of_a_killed_replica_go_on_elsewhere(broken, upstream)
+    upstream.script = polite
 
 
 def test_sessions_that_nobody_locks_are_found(

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from chatkeep.domain.model import SystemPrompts, TurnRequest
+from chatkeep.store import turn_creation, turns
+from tests.postgres import query
 from tests.process import Server, until
 from tests.replicas import LEASE_SECONDS, Reader, Replicas, post, turn_of
+from tests.store.conftest import open_store, run
 from tests.upstream import Answer, Call, Upstream, polite
 
 WORDS = [f"word{number} " for number in range(40)]
@@ -50,8 +54,6 @@ def test_the_turns_of_a_killed_replica_go_on_elsewhere(
     dead, other, third = replicas.servers
     names = [f"s{number}" for number in range(6)]
     with dead.client() as client:
-        headers = {"Prefer": "respond-async"}
-        del headers
         turns = []
         for name in names:
             with client.stream(
@@ -117,3 +119,32 @@ def test_the_turns_of_a_replica_that_stops_go_on_at_once(
     assert follower.wait()[-1].data["response"] == "".join(WORDS)
     assert waiting.wait()[-1].name == "turn.completed"
     assert third.contents("s") == ["hello", "".join(WORDS), "next", "".join(WORDS)]
+
+
+def test_a_turn_that_its_own_process_does_not_know_of_is_run_all_the_same(
+    tmp_path: Path, postgres_url: str, upstream: Upstream
+) -> None:
+    """Its post was refused, because nobody could say in time whether its commit took effect."""
+    upstream.script = polite
+    with Replicas(tmp_path, postgres_url, upstream, count=2) as replicas:
+        one, other = replicas.servers
+        owner = query(postgres_url, "SELECT owner FROM leases ORDER BY owner LIMIT 1")[0][0]
+        store = open_store(postgres_url)
+        runner = turns.RunnerConfig(owner, "openai:scripted", SystemPrompts("Be kind."), 5)
+        created = run(
+            lambda: store.write(
+                turn_creation.create_turn,
+                tenant="default",
+                request=TurnRequest("s", b"digest", "hello"),
+                ids=turn_creation.NewIds(),
+                runner=runner,
+                max_queued=9,
+                make_title=lambda *_: "hello",
+                at=1,
+            )
+        )
+        store.close()
+        turn = created.turn.turn_id
+        until(lambda: other.get(f"/turns/{turn}")["status"] == "completed")
+        assert one.get(f"/turns/{turn}")["attempt"] == 2
+        assert other.contents("s") == ["hello", "Reply to: hello"]

@@ -93,8 +93,11 @@ class PreparedStatement:
         self._execute(conn, params)
 
     def _execute(self, conn: sa.Connection, params: Params) -> tuple["_Sql", "_Cursor"]:
-        pipeline: Pipeline | None = conn.info.get(PIPELINE)
-        dialect = conn.dialect if pipeline is None else _libpq()
+        dialect = conn.dialect
+        pipeline: Pipeline | None = None
+        if dialect.name == "postgresql":
+            pipeline = conn.info.get(PIPELINE)
+            dialect = dialect if pipeline is None else _libpq()
         names = (dialect.paramstyle, *params)
         sql = self._by_params.get(names)
         if sql is None:

@@ -43,7 +43,5 @@ def local_server(settings: Settings, *, answers: bool) -> Iterator[Holder]:
 def database_path(settings: Settings) -> Path:
     """Return the file of the local database. Raises `CommandError` if it is in no file."""
     if settings.uses_postgres:
-        raise CommandError(
-            "This command is for a database in a file, and this one is PostgreSQL."
-        )
+        raise CommandError("This command is for a database in a file, and this one is PostgreSQL.")
     return database_file(settings.database)
