@@ -1,5 +1,6 @@
 """Any of several servers at one PostgreSQL answers anything, as if there was only one."""
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from tests.conftest import Databases
 from tests.postgres import query
 from tests.process import Server, run_command, until
 from tests.replicas import Reader, Replicas, post, turn_of
-from tests.sse import Event
+from tests.sse import Event, Reading, events
 from tests.upstream import Answer, Call, Upstream, polite
 
 WORDS = [f"word{number} " for number in range(40)]
@@ -78,6 +79,37 @@ def test_a_stream_is_read_through_every_replica_while_it_grows(
     assert len([call for call in upstream.calls if not call.is_title]) == 1
     titled = [[e.data["title"] for e in r.events if e.name == "session.titled"] for r in readers]
     assert titled == [["Feeding black cats"]] * 2
+
+
+PIECES = [f"{number} " + "äé€🎈"[number % 4] * (number % 5) for number in range(60)]
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_stream_is_cut_after_every_event_and_read_on_through_another_replica(
+    one: Server, other: Server, third: Server, upstream: Upstream, session: str, is_live: bool
+) -> None:
+    pace = threading.Semaphore(0)
+    upstream.script = lambda call: polite(call) if call.is_title else Answer(PIECES, pace=pace)
+    running = post(one, session, "Feeding black cats")
+    turn = turn_of(running)
+    if not is_live:
+        release(pace)
+        running.wait()
+    reading = Reading()
+    for server in itertools.cycle((other, third, one)):
+        pace.release()
+        headers = {"Last-Event-ID": reading.after} if reading.after else {}
+        with (
+            server.client() as client,
+            client.stream("GET", f"/turns/{turn}/events", headers=headers) as response,
+        ):
+            reading.take(next(events(response)))
+        if reading.end is not None:
+            break
+    assert reading.text == reading.stored == "".join(PIECES)
+    assert reading.names[-1] == "turn.completed"
+    assert len(reading.names) > len(PIECES) or not is_live
+    running.wait()
 
 
 def test_a_turn_is_stopped_through_another_replica(
