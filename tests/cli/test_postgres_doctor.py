@@ -130,7 +130,7 @@ def test_options_that_do_not_reach_the_server(server: Server, database: str) -> 
 def test_too_few_connections(server: Server) -> None:
     found = states(server, 1, CHATKEEP_DATABASE_CONNECTIONS="200")
     (error,) = [what for what, state in found.items() if state == "error"]
-    assert error.endswith("of 197 connections are in use; a process needs 202")
+    assert error.endswith("of 197 connections are in use; a process needs 203")
 
 
 def test_signals_that_do_not_arrive(server: Server, databases: Databases) -> None:

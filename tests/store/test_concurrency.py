@@ -68,6 +68,7 @@ def test_a_cancel_beside_the_start_of_a_turn_changes_only_a_turn_that_waits(
             first = (await accept(one, name, "first")).turn
             second = (await accept(one, name, "second")).turn
             ended, before = await together(end(one, first.turn_id), cancel(other, second.turn_id))
+            assert not isinstance(ended, Exception), ended
             stored = await one.read(turn_records.find, tenant="default", turn_id=second.turn_id)
             if ended.following is not None:
                 # It was started, and what is running is not cancelled here.

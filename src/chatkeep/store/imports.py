@@ -171,8 +171,9 @@ def finish(conn: sa.Connection, *, tenant: str, pk: int, line: SessionLine) -> S
 
 def _check_hidden(conn: sa.Connection, pk: int) -> None:
     """Lock a session that is being imported: another process may have taken this one for dead."""
-    session = rows.session(conn, pk)
-    if session.tenant_id != HIDDEN or not session.session_id.startswith(f"{deletion.IMPORTED}:"):
+    session = rows.find_session(conn, pk)
+    name = session.session_id if session is not None and session.tenant_id == HIDDEN else ""
+    if not name.startswith(f"{deletion.IMPORTED}:"):
         raise CannotImport("its import was given up, because the server seemed to be dead")
 
 

@@ -20,7 +20,7 @@ from chatkeep.domain.model import DEFAULT_TENANT
 from chatkeep.store.database import Store
 from chatkeep.store.database_files import database_file
 from chatkeep.store.opening import make_store
-from chatkeep.store.prepared import pipeline
+from chatkeep.store.prepared import PreparedStatement, pipeline
 from chatkeep.store.search import index
 from chatkeep.store.tables import (
     HIDDEN,
@@ -165,9 +165,14 @@ def _copy_table(source: sa.Connection, target: sa.Connection, table: sa.Table) -
     for rows in _batches(source, table):
         values: list[Row] = [dict(row) for row in rows]
         entries = _entries(target, table, values) if "search_key" in table.columns else []
-        target.execute(table.insert(), values)
+        # One by one, but answered together: PostgreSQL prepares the statement once.
         with pipeline(target):
+            for row in values:
+                _INSERTS[table.name].run(target, row)
             index.add(target, entries)
+
+
+_INSERTS = {table.name: PreparedStatement(table.insert()) for table in TABLES}
 
 
 def _batches(conn: sa.Connection, table: sa.Table) -> Iterable[Sequence[RowMapping]]:

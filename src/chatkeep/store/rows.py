@@ -313,9 +313,9 @@ def session(conn: sa.Connection, pk: int) -> SessionRow:
     return _SESSION.one(conn, {"key": pk})
 
 
-def wait_for_session(conn: sa.Connection, pk: int) -> None:
-    """Wait for a transaction that another connection has begun on a session, if there is one."""
-    _SESSION.first(conn, {"key": pk})
+def find_session(conn: sa.Connection, pk: int) -> SessionRow | None:
+    """A session, locked as by `session`; `None` if there is none."""
+    return _SESSION.first(conn, {"key": pk})
 
 
 def free_session(conn: sa.Connection, pk: int) -> SessionRow | None:

@@ -167,8 +167,8 @@ def is_created(conn: sa.Connection, result: CreatedTurn | idempotency.DuplicateR
     """True if the transaction that returned this took effect: see `Store.write_once`."""
     if isinstance(result, idempotency.DuplicateRequest):
         return False
-    # The transaction may still be at its commit.
-    rows.wait_for_session(conn, result.session_pk)
+    # The transaction may still be at its commit, and has locked the session.
+    rows.find_session(conn, result.session_pk)
     return rows.BY_ID.first(conn, {"turn": result.turn.turn_id}) is not None
 
 
