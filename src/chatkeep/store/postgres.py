@@ -561,7 +561,9 @@ def _engine(
         connect_args=_connection(url, purpose) | {"prepare_threshold": None},
     )
     if prepares:
-        sa.event.listen(engine, "connect", lambda _, record: record.info.update(prepared=set()))
+        sa.event.listen(
+            engine, "connect", lambda _, record: record.info.update({prepared.PREPARED: set()})
+        )
     sa.event.listen(engine, "before_cursor_execute", lambda conn, *_: prepared.leave_pipeline(conn))
     return engine
 

@@ -126,8 +126,9 @@ def is_settled(
 ) -> bool:
     """True if the `settle_title` with this title took effect: see `Store.write_once`."""
     session = _BY_KEY.first(conn, {"tenant": tenant, "key": pk})
-    is_models = session is not None and session.title_source == TitleSource.MODEL.value
-    return title is not None and is_models and session is not None and session.title == title
+    if title is None or session is None:
+        return False
+    return (session.title, session.title_source) == (title, TitleSource.MODEL.value)
 
 
 def claim_title(conn: sa.Connection, *, tenant: str, pk: int, owner: str) -> bool:
