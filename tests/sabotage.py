@@ -257,7 +257,8 @@ def blind_followers() -> None:
 
     def blind(conn: sa.Connection, *, wanted: Any) -> list[exchange.Chunk]:
         have = {turn: count for turn, _, count in wanted}
-        return [row._replace(start=have[row.turn_id]) for row in chunks(conn, wanted=wanted)]
+        everything = [(turn, attempt, 0) for turn, attempt, _ in wanted]
+        return [row._replace(start=have[row.turn_id]) for row in chunks(conn, wanted=everything)]
 
     exchange.chunks = blind
 
