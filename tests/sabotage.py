@@ -64,7 +64,9 @@ def early_answer() -> None:
     async def late(self: TurnFinisher, stream: Any, outcome: Any, *args: Any) -> Any:
         stream.settle_title(None)
         completion = outcome.completion
-        stream.end(Reply.to(stream.turn, text=stream.text, title="-", completion=completion))
+        stream.end(
+            Reply.to(stream.turn, text=stream.text, blocks=None, title="-", completion=completion)
+        )
         await asyncio.sleep(0.3)
         return await store_end(self, stream, outcome, *args)
 

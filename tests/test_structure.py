@@ -36,10 +36,11 @@ STORE_LAYERS = (
     ("backup", "postgres", "sqlite", "search.fts5", "search.tsvector"),
     ("opening", "audit", "erasing", "server_checks"),
     ("dump", "tenants"),
-    ("branches", "events", "exchange", "exports", "keys", "leases", "rows", "usage"),
+    ("branches", "events", "exchange", "exports", "files", "keys", "leases", "rows", "usage"),
     ("search.active_runs", "search.index"),
     ("idempotency", "messages", "moving", "sessions", "search.hits"),
-    ("deletion", "session_changes", "turn_records", "turns"),
+    ("deletion", "session_changes", "turns"),
+    ("turn_records",),
     ("details", "imports", "turn_creation"),
     ("__init__",),
 )

@@ -24,6 +24,7 @@ from chatkeep.api.responses import Responses
 from chatkeep.api.routes import (
     chat,
     events,
+    files,
     health,
     keys,
     me,
@@ -64,7 +65,7 @@ from chatkeep.turns.service import TurnService
 logger = telemetry.logger("app")
 
 ROUTES = (
-    *(chat, turns, sessions, search, transfer, events, usage, models),
+    *(chat, turns, sessions, files, search, transfer, events, usage, models),
     *(me, users, keys, tenants, health, page),
 )
 """The modules with a `router`, in the order of the OpenAPI document."""
@@ -309,6 +310,8 @@ def _build(settings: Settings) -> Lifecycle:
         ),
         heartbeat_seconds=settings.heartbeat_seconds,
         reader_timeout=settings.reader_timeout,
+        max_body_bytes=settings.max_body_bytes,
+        max_file_bytes=settings.max_file_bytes,
     )
     retention = Retention(
         store,
@@ -379,6 +382,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         ),
         origins=settings.allowed_origins,
         max_body_bytes=settings.max_body_bytes,
+        max_bytes={"/chat": max(settings.max_body_bytes, settings.max_chat_bytes)},
         uploads={"/import": settings.max_import_bytes},
         body_seconds=settings.body_timeout,
         max_requests=settings.max_requests,

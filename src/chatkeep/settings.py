@@ -215,6 +215,15 @@ class ServerSettings(BaseSettings):
     max_body_bytes: int = Field(
         1_048_576, ge=1_024, le=1_073_741_824, description="Largest request body, in bytes."
     )
+    max_file_bytes: int = Field(
+        10_485_760, ge=1_024, le=268_435_456, description="Largest picture or document, in bytes."
+    )
+    max_chat_bytes: int = Field(
+        20_971_520,
+        ge=1_024,
+        le=1_073_741_824,
+        description="Largest body of a message with pictures or documents, in bytes.",
+    )
     body_timeout: Seconds = Field(
         30,
         ge=0.01,

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,12 @@ CANARY = "cormorant-7731"
 """In the victim's texts, in a title, in the name of a key and the id of a session."""
 
 VICTIM, VICTIMS_SESSION = "alice", "cormorant-7731/diary"
-MESSAGE = {"session_id": VICTIMS_SESSION, "message": f"My secret is {CANARY}."}
+PICTURE = b"\x89PNG\r\n\x1a\n" + CANARY.encode()
+MESSAGE = {
+    "session_id": VICTIMS_SESSION,
+    "message": f"My secret is {CANARY}.",
+    "images": [f"data:image/png;base64,{b64encode(PICTURE).decode()}"],
+}
 IDEMPOTENCY_KEY = "the-victims-own"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 UNKNOWN = ("/nothing", "/v1/models", "/admin", "/keys/", "/.env", "/metrics")
@@ -125,6 +132,7 @@ async def make_world(app: FastAPI) -> World:
         "turn_id": turn["turn_id"],
         "message_id": turn["message_id"],
         "user_message_id": turn["user_message_id"],
+        "file_id": sha256(PICTURE).hexdigest(),
         "key_id": keys["decoy"]["id"],
         "user": VICTIM,
         "tenant": "decoy-tenant",
@@ -270,7 +278,7 @@ async def check_cell(
     else:
         assert response.status not in {401, 405, 500} or route == "POST /login", cell
         if "?" not in path and (
-            "{session_id" in route or "{turn_id}" in route or "{message_id}" in route
+            any(f"{{{name}" in route for name in ("session_id", "turn_id", "message_id", "file_id"))
         ):
             assert response.status == 404, cell
     is_managing = attacker.scope is Scope.ADMIN

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from chatkeep.domain.model import SystemPrompts, TurnRequest
+from chatkeep.domain.model import SystemPrompts
 from chatkeep.store import turn_creation, turns
 from tests.postgres import query
 from tests.process import Server, until
 from tests.replicas import LEASE_SECONDS, Reader, Replicas, post, turn_of
 from tests.store.conftest import open_store, run
+from tests.turn_requests import turn_request
 from tests.upstream import Answer, Call, Upstream, polite
 
 WORDS = [f"word{number} " for number in range(40)]
@@ -135,7 +136,7 @@ def test_a_turn_that_its_own_process_does_not_know_of_is_run_all_the_same(
             lambda: store.write(
                 turn_creation.create_turn,
                 tenant="default",
-                request=TurnRequest("s", b"digest", "hello"),
+                request=turn_request("s", b"digest", "hello"),
                 ids=turn_creation.NewIds(),
                 runner=runner,
                 max_queued=9,

@@ -71,7 +71,7 @@ def test_a_stream_is_read_through_every_replica_while_it_grows(
     for count in (10, 20):
         expected = "".join(WORDS[:count])
         for reader in readers:
-            until(lambda reader=reader, length=len(expected): len(reader.text) >= length)
+            until(lambda reader=reader, text=expected: len(reader.text) >= len(text))
             assert reader.text == expected
         release(pace, 10)
     release(pace)

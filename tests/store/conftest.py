@@ -10,6 +10,7 @@ from chatkeep.domain.model import Completion, Status, SystemPrompts, TurnRequest
 from chatkeep.store import idempotency, turn_creation, turns
 from chatkeep.store.database import Store
 from chatkeep.store.opening import make_store
+from tests.turn_requests import turn_request
 
 RUNNER = turns.RunnerConfig("test", "openai:any", SystemPrompts("Be kind."), 5)
 
@@ -42,7 +43,7 @@ async def accept(
     max_queued: int = 16,
     **more: Any,
 ) -> turn_creation.CreatedTurn:
-    request = TurnRequest(session_id, f"{message} {more}".encode(), message, **more)
+    request = turn_request(session_id, f"{message} {more}".encode(), message, **more)
     accepted = await post(store, request, at=at, max_queued=max_queued)
     assert isinstance(accepted, turn_creation.CreatedTurn)
     return accepted

@@ -12,6 +12,7 @@ from chatkeep.domain.model import Status, TurnRequest
 from chatkeep.store import deletion, idempotency, turn_creation, turn_records
 from chatkeep.store.database import Store
 from tests.store.conftest import accept, cancel, end, open_store, post, run
+from tests.turn_requests import turn_request
 
 ROUNDS = 20
 
@@ -85,7 +86,7 @@ def test_one_key_for_two_new_sessions_makes_one_turn(
 ) -> None:
     def request(number: int, place: int) -> TurnRequest:
         name, digest = (0, b"same") if is_same else (place, str(place).encode())
-        return TurnRequest(f"s{number}-{name}", digest, "hello", idempotency_key=f"key-{number}")
+        return turn_request(f"s{number}-{name}", digest, "hello", idempotency_key=f"key-{number}")
 
     async def work() -> None:
         for number in range(ROUNDS):
@@ -110,7 +111,7 @@ def test_many_first_messages_at_once_make_one_session_and_one_order(
         ended = await end(stores[0], running[0].turn.turn_id)
         order = []
         while ended is not None and ended.following is not None:
-            order.append(ended.following.message)
+            order.append(ended.following.messages[-1].text)
             ended = await end(stores[1], ended.following.turn.turn_id)
         assert len(order) == ROUNDS - 1 == len(set(order))
 

@@ -12,16 +12,17 @@ from chatkeep.store.database import Store
 from chatkeep.store.idempotency import KEY_MICROSECONDS, REPEAT_MICROSECONDS, DuplicateRequest
 from chatkeep.store.tables import deleted_requests
 from tests.store.conftest import accept, end, open_store, post, run
+from tests.turn_requests import turn_request
 
 NOW = 1_700_000_000_000_000
 
 
 def keyed(key: str, message: str = "hello", session_id: str = "s") -> TurnRequest:
-    return TurnRequest(session_id, message.encode(), message, idempotency_key=key)
+    return turn_request(session_id, message.encode(), message, idempotency_key=key)
 
 
 def repeat(message: str, session_id: str = "s") -> TurnRequest:
-    return TurnRequest(session_id, message.encode(), message, is_client_retry=True)
+    return turn_request(session_id, message.encode(), message, is_client_retry=True)
 
 
 def test_a_key_stands_for_its_turn_for_a_day(store: Store) -> None:
@@ -33,7 +34,7 @@ def test_a_key_stands_for_its_turn_for_a_day(store: Store) -> None:
         with pytest.raises(IdempotencyKeyReused):
             await post(store, keyed("k", "other"), at=last)
         with pytest.raises(IdempotencyKeyReused):
-            await post(store, TurnRequest("t", b"t", "hello", idempotency_key="k"), at=last)
+            await post(store, turn_request("t", b"t", "hello", idempotency_key="k"), at=last)
 
         later = await post(store, keyed("k", "other"), at=NOW + KEY_MICROSECONDS)
         assert isinstance(later, turn_creation.CreatedTurn)
@@ -94,7 +95,7 @@ def test_a_marked_repeat_joins_the_newest_turn_with_the_same_body_for_a_minute(
     async def work() -> None:
         old = await accept(store, "s", "hello", at=NOW)
         await end(store, old.turn.turn_id, at=NOW)
-        request = TurnRequest("s", b"hello {}", "hello", is_client_retry=True)
+        request = turn_request("s", b"hello {}", "hello", is_client_retry=True)
         second = await accept(store, "s", "hello", at=NOW + 5)
         await accept(store, "s", "another", at=NOW + 6)
         joined = DuplicateRequest(second.turn.turn_id)

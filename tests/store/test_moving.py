@@ -7,7 +7,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from chatkeep.domain.model import Call, CallKind, Completion, Scope, Status, TurnRequest
+from chatkeep.domain.model import Call, CallKind, Completion, FileContent, Scope, Status
 from chatkeep.store import (
     deletion,
     idempotency,
@@ -26,6 +26,7 @@ from chatkeep.store.tables import messages as messages_table
 from chatkeep.store.tables import sessions as sessions_table
 from tests.conftest import Databases
 from tests.store.conftest import RUNNER, accept, end, open_store, post, run
+from tests.turn_requests import turn_request
 
 DELETED = 2
 """Sessions with the highest numbers."""
@@ -53,6 +54,9 @@ async def fill(store: Store) -> None:
         outcome = turns.TurnEnd(Status.COMPLETED, "Über dort.", Completion(), calls=(call,))
         params: Any = {"turn_id": turn.turn_id, "owner": "test", "attempt": 1, "outcome": outcome}
         await store.write(turns.finish_turn, runner=RUNNER, at=1_000, **params)
+    picture = FileContent(bytes(range(32)).hex(), "image/png", bytes(range(256)))
+    seen = (await accept(store, "seen", "a picture", at=1_500, files=(picture,))).turn
+    await end(store, seen.turn_id, at=1_500)
     await accept(store, "trip", "runs still", at=2_000, idempotency_key="again")
     await accept(store, "trip", "waits for it", at=2_001)
     for name in ("deleted", "purged"):
@@ -180,7 +184,7 @@ def test_a_client_goes_on_at_the_new_database_where_it_was(database: str, target
 
 async def accept_again(store: Store) -> Any:
     message, more = "runs still", {"idempotency_key": "again"}
-    request = TurnRequest("trip", f"{message} {more}".encode(), message, idempotency_key="again")
+    request = turn_request("trip", f"{message} {more}".encode(), message, idempotency_key="again")
     return await post(store, request, at=6_000)
 
 

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from chatkeep.domain.errors import StoreUnavailable
-from chatkeep.domain.model import Status, TurnRequest
+from chatkeep.domain.model import Status
 from chatkeep.store import events, rows, turn_creation
 from chatkeep.store.database import Store
 from chatkeep.store.prepared import PreparedSelect, PreparedStatement, pipelined
@@ -18,6 +18,7 @@ from tests.conftest import Databases
 from tests.pgproxy import Frame, PostgresProxy
 from tests.postgres import change, query
 from tests.store.conftest import RUNNER, accept, end, open_store, run
+from tests.turn_requests import turn_request
 
 CONFLICT = PreparedStatement(
     sa.text(
@@ -202,7 +203,7 @@ def test_a_turn_whose_commit_goes_on_without_its_connection_is_made_and_cancelle
     proxy: PostgresProxy, database: str
 ) -> None:
     store = open_store(proxy.url)
-    request = TurnRequest("s", b"digest", "hello", idempotency_key="key")
+    request = turn_request("s", b"digest", "hello", idempotency_key="key")
     ids = turn_creation.NewIds()
 
     async def main() -> None:

@@ -90,7 +90,7 @@ def test_what_is_set_are_columns(values: type[dict[str, Any]], table: sa.Table) 
             tables.turns,
             {"tenant_id", "session_pk", "idempotency_key", "request_digest", "owner", "stop"},
         ),
-        (records.MessageLine, tables.messages, {"session_pk", "depth", "search_key"}),
+        (records.MessageLine, tables.messages, {"session_pk", "depth", "search_key", "is_step"}),
         (records.CallLine, tables.calls, {"pk", "tenant_id", "session_pk"}),
     ],
 )

@@ -421,7 +421,7 @@ SCANS = {
     "deletion._EXPIRED": ["SCAN sessions USING COVERING INDEX ix_sessions_activity"],
 }
 SORTING = {
-    *("messages._WINDOW", "messages._PATH", "branches._LAST_OF_BRANCH"),
+    *("messages._WINDOW", "messages._OPEN_WINDOW", "messages._PATH", "branches._LAST_OF_BRANCH"),
     # It sorts the keys of a tenant, not its rows; or those of sessions in which turns wait.
     *("exports._PKS", "leases.STALLED"),
 }

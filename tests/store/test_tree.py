@@ -23,7 +23,7 @@ async def turn(store: Store, session_id: str, message: str | None = None, **more
     """A whole turn; its reply is its message in capitals."""
     accepted = await accept(store, session_id, message, **more)
     assert accepted.started is not None
-    await end(store, accepted.turn.turn_id, accepted.started.message.upper())
+    await end(store, accepted.turn.turn_id, accepted.started.messages[-1].text.upper())
     return accepted
 
 
@@ -47,7 +47,7 @@ async def choose(store: Store, session_id: str, message_id: str) -> Any:
 
 async def read_by(accepted: turn_creation.CreatedTurn) -> list[str]:
     assert accepted.started is not None
-    return [content for _, content in accepted.started.context]
+    return [message.text for message in accepted.started.context]
 
 
 def test_a_branch_continues_from_its_parent_and_becomes_the_active_one(store: Store) -> None:
@@ -101,7 +101,7 @@ def test_a_reply_that_is_tried_again_is_a_sibling_and_the_new_head(store: Store)
 
         assert await read_by(again) == ["zero", "ZERO"]
         assert again.started is not None
-        assert again.started.message == "one"
+        assert again.started.messages[-1].text == "one"
         assert again.started.system_prompt == "Shout."
         assert again.turn.user_message_id == one.turn.user_message_id
         assert await contents(store, "s") == ["zero", "ZERO", "one", "ONE", "two", "TWO"]
@@ -164,11 +164,11 @@ def test_a_turn_that_waits_stays_on_the_branch_that_it_named(store: Store) -> No
         first = await end(store, running.turn.turn_id, "TWO")
         assert first is not None
         assert first.following is not None
-        assert [content for _, content in first.following.context] == ["one", "ONE"]
+        assert [message.text for message in first.following.context] == ["one", "ONE"]
         second = await end(store, branch.turn.turn_id, "OTHER")
         assert second is not None
         assert second.following is not None
-        assert second.following.message == "one"
+        assert second.following.messages[-1].text == "one"
         await end(store, again.turn.turn_id, "One!")
         assert await contents(store, "s") == ["one", "One!"]
 
@@ -189,8 +189,8 @@ def test_the_message_of_a_turn_that_is_cancelled_while_it_waits_stays_in_its_ord
         ended = await end(store, running.turn.turn_id, "ONE")
         assert ended is not None
         assert ended.following is not None
-        assert ended.following.message == "waiting 2"
-        assert [content for _, content in ended.following.context] == ["one", "ONE"]
+        assert ended.following.messages[-1].text == "waiting 2"
+        assert [message.text for message in ended.following.context] == ["one", "ONE"]
         assert await end(store, waiting[2].turn.turn_id, "answer") is not None
         assert await contents(store, "s") == [
             *("one", "ONE", "waiting 0", "waiting 1", "waiting 2", "answer", "waiting 3")
@@ -210,7 +210,7 @@ def test_a_cancelled_try_again_that_waited_can_be_tried_again(store: Store) -> N
         await cancel(store, again.turn.turn_id)
         await end(store, running.turn.turn_id)
         third = await turn(store, "s", regenerate=again.turn.turn_id)
-        assert third.started.message == "one"
+        assert third.started.messages[-1].text == "one"
 
     run(work)
 

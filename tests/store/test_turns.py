@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from chatkeep.domain.errors import QueueFull
-from chatkeep.domain.model import Role, Status, TitleSource, TurnOptions, TurnRequest
+from chatkeep.domain.model import MessageContent, Role, Status, TitleSource, TurnOptions
 from chatkeep.domain.records import SessionLine
 from chatkeep.store import (
     imports,
@@ -22,6 +22,11 @@ from chatkeep.store.tables import sessions as sessions_table
 from chatkeep.store.tables import tenants
 from chatkeep.store.tables import turns as turns_table
 from tests.store.conftest import RUNNER, accept, end, post, run
+from tests.turn_requests import turn_request
+
+
+def texts(context: tuple[MessageContent, ...]) -> tuple[tuple[Role, str], ...]:
+    return tuple((message.role, message.text) for message in context)
 
 
 def test_a_second_question_waits_for_the_first_and_then_reads_its_answer(store: Store) -> None:
@@ -38,8 +43,11 @@ def test_a_second_question_waits_for_the_first_and_then_reads_its_answer(store: 
         assert ended is not None
         assert ended.following is not None
         assert ended.following.turn.turn_id == second.turn.turn_id
-        assert ended.following.context == ((Role.USER, "one"), (Role.ASSISTANT, "first answer"))
-        assert ended.following.message == "two"
+        assert texts(ended.following.context) == (
+            (Role.USER, "one"),
+            (Role.ASSISTANT, "first answer"),
+        )
+        assert ended.following.messages[-1].text == "two"
 
     run(work)
 
@@ -111,7 +119,10 @@ def test_many_unanswered_messages_hide_no_answered_one(store: Store) -> None:
             await end(store, failed.turn.turn_id, "", Status.FAILED)
         last = await accept(store, "s", "last")
         assert last.started is not None
-        assert last.started.context == ((Role.USER, "answered"), (Role.ASSISTANT, "an answer"))
+        assert texts(last.started.context) == (
+            (Role.USER, "answered"),
+            (Role.ASSISTANT, "an answer"),
+        )
 
     run(work)
 
@@ -129,7 +140,7 @@ def test_a_session_may_have_a_context_of_its_own_size(store: Store) -> None:
             last = await accept(store, "s", "how many?")
             assert last.started is not None
             assert len(last.started.context) <= size
-            assert last.started.context[-1:] == ((Role.ASSISTANT, f"answer {size}"),)[:size]
+            assert texts(last.started.context)[-1:] == ((Role.ASSISTANT, f"answer {size}"),)[:size]
             await end(store, last.turn.turn_id, "so many")
 
     run(work)
@@ -178,7 +189,10 @@ def test_the_turns_of_a_dead_process_restart_with_the_same_context(
 
         assert running.started is not None
         assert again.turn.attempt == 2
-        assert (again.context, again.message) == (running.started.context, running.started.message)
+        assert (again.context, again.messages) == (
+            running.started.context,
+            running.started.messages,
+        )
         assert (
             await store.write(turns.take_over, orphan=orphan, runner=RUNNER, max_attempts=3) is None
         )
@@ -237,7 +251,7 @@ def test_sessions_without_a_models_title_are_listed_for_every_tenant(store: Stor
             lambda conn: conn.execute(tenants.insert().values(id="acme", created_at=1))
         )
         await accept(store, "s", "ours")
-        await post(store, TurnRequest("s", b"", "theirs"), tenant="acme")
+        await post(store, turn_request("s", b"", "theirs"), tenant="acme")
 
         owed = await store.read(session_changes.untitled, limit=10)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chatkeep.domain.model import Prompt, PromptMessage, Role
+from chatkeep.domain.model import MessageContent, Prompt, Role
 from chatkeep.providers import gguf
 from chatkeep.providers.embedded import (
     SMALL_PARAMETERS,
@@ -86,7 +86,7 @@ def test_a_model_is_small_below_three_billion_parameters(
     assert model.notice is None
     # A large one is limited by its context alone.
     assert model.config.max_tokens == (1_024 if small else 8_192)
-    assert model.parameters(Prompt(None, (PromptMessage(Role.USER, "Hello"),))) == {}
+    assert model.parameters(Prompt(None, (MessageContent(Role.USER, "Hello"),))) == {}
 
 
 def test_the_built_in_model_and_a_copy_of_its_file_are_small(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def guard(app: Any = echo, **options: Any) -> Guard:
         "checks_host": lambda: True,
         "origins": (),
         "max_body_bytes": 100,
+        "max_bytes": {},
         "uploads": {"/upload": 1_000},
         "body_seconds": BODY_SECONDS,
         "max_requests": 10,

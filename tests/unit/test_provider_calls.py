@@ -10,16 +10,16 @@ from structlog.testing import capture_logs
 
 from chatkeep import telemetry
 from chatkeep.domain.errors import ChatError, ModelFailed
-from chatkeep.domain.model import Call, CallKind, Completion, Prompt, PromptMessage, Role, Status
+from chatkeep.domain.model import Call, CallKind, Completion, MessageContent, Prompt, Role, Status
 from chatkeep.providers import Providers
-from chatkeep.providers.answer import Answer, ReplyTooLongError
+from chatkeep.providers.answer import Answer, Listener, ReplyTooLongError
 from chatkeep.providers.protocol import ProviderModel, ProviderOptions
 from chatkeep.providers.registry import ProviderSettings, create_model
 from chatkeep.providers.text import Cleaner
 from chatkeep.titles import choice_prompt
 from tests.unit.test_own_client import END, Provider, event
 
-PROMPT = Prompt(None, (PromptMessage(Role.USER, "Hello?"),))
+PROMPT = Prompt(None, (MessageContent(Role.USER, "Hello?"),))
 MODEL = "openai:any"
 
 
@@ -47,7 +47,11 @@ class Answered:
         try:
             with telemetry.bound(turn_id="turn_1"):
                 self.completion = await providers.answer(
-                    MODEL, PROMPT, self.texts.append, kind=CallKind.REPLY, calls=self.calls
+                    MODEL,
+                    PROMPT,
+                    Listener(self.texts.append),
+                    kind=CallKind.REPLY,
+                    calls=self.calls,
                 )
         except ChatError as error:
             self.error = error
@@ -77,7 +81,7 @@ def test_a_reply_that_reaches_the_limit_ends_there_and_counts(limit: int, reason
 
 def test_what_follows_the_limit_is_not_read() -> None:
     texts: list[str] = []
-    answer = Answer(texts.append, Cleaner(), max_chars=10)
+    answer = Answer(Listener(texts.append), Cleaner, max_chars=10)
     answer.read(AIMessageChunk("01234"))
     answer.read(AIMessageChunk("5678"))
 

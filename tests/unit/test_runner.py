@@ -34,10 +34,10 @@ from chatkeep.domain.model import (
     SystemPrompts,
     Turn,
     TurnOptions,
-    TurnRequest,
     Usage,
 )
 from chatkeep.notifications import Notifications
+from chatkeep.providers import Listener
 from chatkeep.store import turn_records, turns, usage
 from chatkeep.store.exchange import TurnState
 from chatkeep.store.leases import Orphan
@@ -52,6 +52,7 @@ from chatkeep.turns.remote_turns import RemoteTurns
 from chatkeep.turns.runner import MAX_ATTEMPTS, TurnRunner, TurnSettings
 from chatkeep.turns.service import TurnService
 from chatkeep.turns.stream import TurnStream
+from tests.turn_requests import turn_request, user_messages
 
 TURN = Turn("turn_1", "s", Status.RUNNING, 1, "m", "msg_1", "msg_2", TurnOptions())
 NEXT = replace(TURN, turn_id="turn_2", user_message_id="msg_3", message_id="msg_4")
@@ -61,7 +62,7 @@ Answer = Callable[[Callable[[str], None], list[Call]], Awaitable[Completion]]
 
 
 def started(turn: Turn = TURN) -> StartedTurn:
-    return StartedTurn(turn, 1, None, (), "Hello")
+    return StartedTurn(turn, 1, None, (), user_messages("Hello"), None, 1)
 
 
 async def hello(on_text: Callable[[str], None], calls: list[Call]) -> Completion:
@@ -99,12 +100,12 @@ class Models:
         self,
         _name: str,
         _prompt: Prompt,
-        on_text: Callable[[str], None],
+        listener: Listener,
         *,
         calls: list[Call],
         **_: Any,
     ) -> Completion:
-        return await self.script(on_text, calls)
+        return await self.script(listener.on_text, calls)
 
 
 class Rows:
@@ -318,7 +319,9 @@ def test_the_readers_of_a_turn_that_another_process_has_taken_get_what_that_stor
         taken = replace(TURN, attempt=2)
         record: Any = type("Record", (), {"status": Status.COMPLETED, "usage": Usage()})()
         record.finish_reason = "stop"
-        stored = StoredTurn(taken, record, "Another answer", None, "A title", is_titled=False)
+        stored = StoredTurn(
+            taken, record, (), "Another answer", None, None, "A title", is_titled=False
+        )
         state = TurnState("turn_1", "completed", 2, "other", 2, "A title", "model", False)
         part = Part(finish_turn=None, find=stored, states=lambda **_: [state])
         stream = part.start()
@@ -450,7 +453,7 @@ def test_beyond_the_limit_of_active_turns_none_is_accepted() -> None:
         part = Part()
         for number in range(part.settings.max_running_turns):
             part.registry.open(replace(TURN, turn_id=f"turn_{number}"), "default")
-        request = TurnRequest("s", b"digest", message="one too many")
+        request = turn_request("s", b"digest", message="one too many")
         with pytest.raises(Overloaded):
             await part.service.submit_turn(Caller(), request)
         part.service.stop_accepting()

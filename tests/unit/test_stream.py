@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chatkeep.domain.blocks import Segment
 from chatkeep.domain.errors import Draining, ModelFailed, TurnCancelled, TurnInterrupted
 from chatkeep.domain.events import Event, Failure, MessageDelta, Position, SessionTitled
 from chatkeep.domain.model import Completion, Reply, Status, Turn, TurnOptions
@@ -15,7 +16,7 @@ TURN = Turn("turn_1", "s", Status.RUNNING, 1, "m", "msg_1", "msg_2", TurnOptions
 
 
 def reply(text: str, title: str = "Provisional") -> Reply:
-    return Reply.to(TURN, text=text, title=title, completion=Completion())
+    return Reply.to(TURN, text=text, blocks=None, title=title, completion=Completion())
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -227,7 +228,14 @@ def test_a_run_is_stopped_for_the_first_reason_also_before_it_has_begun() -> Non
 
 def test_a_stored_turn_is_read_by_the_same_rule() -> None:
     async def work() -> None:
-        stream = stored_stream(TURN, "default", text="Hello", end=reply("Hello"), title="Titled")
+        stream = stored_stream(
+            TURN,
+            "default",
+            steps=(),
+            reply=[Segment(False, "Hello")],
+            end=reply("Hello"),
+            title="Titled",
+        )
         read = await events(stream)
         assert names(read) == [
             "turn.started", "session.titled", "message.delta", "turn.completed",

@@ -241,7 +241,7 @@ def test_a_small_model_can_write_its_longest_choice_to_the_end() -> None:
 
 
 def test_a_title_sees_the_first_2000_characters_as_data() -> None:
-    role, content = title_prompt("x" * 5_000).messages[-1]
+    role, content, *_ = title_prompt("x" * 5_000).messages[-1]
     assert role is Role.USER
     assert content == f"<message>\n{'x' * 2_000}\n</message>"
 

@@ -33,6 +33,7 @@ ROUTES: dict[str, frozenset[Scope]] = {
     "PATCH /sessions/{session_id:path}": _CONVERSE,
     "DELETE /sessions/{session_id:path}": _CONVERSE,
     "GET /history/{session_id:path}": _READ,
+    "GET /files/{session_id:path}/{file_id}": _READ,
     "GET /turns/{turn_id}": _READ,
     "GET /turns/{turn_id}/events": _READ,
     "GET /turns/{turn_id}/context": _INSPECT,

@@ -1,5 +1,6 @@
 """JSON bodies, read strictly: what a lenient parser accepts would fail later, or be changed."""
 
+import asyncio
 import json
 from typing import Annotated, NoReturn, TypeVar
 
@@ -12,6 +13,9 @@ from chatkeep.domain.errors import InvalidRequest, InvalidValue, MalformedBody, 
 from chatkeep.domain.validation import reject_unstorable
 
 MAX_SYSTEM_PROMPT_CHARS = 100_000
+
+LONG_BYTES = 1_048_576
+"""A body with more is read in a thread: it would keep all other requests waiting."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -37,6 +41,12 @@ async def read(request: Request, model: type[ModelT]) -> ModelT:
         body = await request.body()
     except ClientDisconnect:
         raise MalformedBody("The body ended too early.") from None
+    if len(body) > LONG_BYTES:
+        return await asyncio.to_thread(_validated, body, model)
+    return _validated(body, model)
+
+
+def _validated(body: bytes, model: type[ModelT]) -> ModelT:
     value = parse(body)
     try:
         return model.model_validate(value)

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of one server, and how patient it is with readers of streams (seconds)."""
+    """The parts of one server, and its limits: seconds of patience with readers, and bytes."""
 
     store: Store
     access: AccessService
@@ -39,6 +39,8 @@ class Services:
     imports: ImportService
     heartbeat_seconds: float
     reader_timeout: float
+    max_body_bytes: int
+    max_file_bytes: int
 
 
 def caller(request: Request) -> Caller:

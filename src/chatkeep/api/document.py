@@ -51,7 +51,9 @@ class DocumentedAPI(FastAPI):
 def _complete(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for body in BODIES:
-        schemas[body.__name__] = body.model_json_schema()
+        schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {})
+        schemas[body.__name__] = schema
     # The framework's own 422, which it adds to every route with a parameter, is never sent.
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)

@@ -53,6 +53,7 @@ class Guard:
         checks_host: Callable[[], bool],
         origins: Iterable[str],
         max_body_bytes: int,
+        max_bytes: Mapping[str, int],
         uploads: Mapping[str, int],
         body_seconds: float,
         max_requests: int,
@@ -68,6 +69,7 @@ class Guard:
             checks_host: Whether these are its only names, even if none is given.
             origins: Origins of pages that may call the server, beside the server's own.
             max_body_bytes: Bytes of a body.
+            max_bytes: Paths whose bodies may have other numbers of bytes.
             uploads: Paths that take files, and the bytes that each may have instead.
             body_seconds: In how many seconds a body must arrive; each chunk of an upload.
             max_requests: Requests at the same time.
@@ -81,6 +83,7 @@ class Guard:
         self._checks_host = checks_host
         self._origins = {origin.lower().rstrip("/") for origin in origins}
         self._max_body_bytes = max_body_bytes
+        self._max_bytes = {**max_bytes, **uploads}
         self._uploads = uploads
         self._body_seconds = body_seconds
         self._max_requests = max_requests
@@ -93,7 +96,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
-            max_bytes = self._uploads.get(scope["path"], self._max_body_bytes)
+            max_bytes = self._max_bytes.get(scope["path"], self._max_body_bytes)
             self._check(scope, max_bytes)
         except ChatError as error:
             await self._refuse(error)(scope, receive, send)

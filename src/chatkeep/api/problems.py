@@ -19,6 +19,7 @@ MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[errors.ChatError], int] = {
     errors.MalformedRequest: 400,
     errors.MalformedBody: 400,
+    errors.UnsupportedContent: 400,
     errors.KeyMissing: 401,
     errors.KeyInvalid: 401,
     errors.KeyExpired: 401,
@@ -32,6 +33,7 @@ STATUS: dict[type[errors.ChatError], int] = {
     errors.SessionNotFound: 404,
     errors.MessageNotFound: 404,
     errors.TurnNotFound: 404,
+    errors.FileNotFound: 404,
     errors.PageMissing: 404,
     errors.WrongMethod: 405,
     errors.NotAcceptable: 406,

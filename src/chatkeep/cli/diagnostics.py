@@ -18,7 +18,8 @@ from chatkeep.cli import configuration, postgres_diagnostics
 from chatkeep.cli.findings import Finding
 from chatkeep.cli.server.local import database_path
 from chatkeep.domain.errors import ChatError
-from chatkeep.domain.model import CallKind, Prompt, PromptMessage, Role
+from chatkeep.domain.model import CallKind, MessageContent, Prompt, Role
+from chatkeep.providers import Listener
 from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables
 from chatkeep.store import backup, database_files
 from chatkeep.store.lock import find_holder
@@ -219,11 +220,12 @@ async def _models(settings: Settings) -> list[Finding]:
     findings = []
     names = dict.fromkeys((*providers.names, settings.title_model or settings.model))
     for name in names:
-        prompt = Prompt(None, (PromptMessage(Role.USER, "Say yes."),), max_tokens=PROBE_TOKENS)
+        prompt = Prompt(None, (MessageContent(Role.USER, "Say yes."),), max_tokens=PROBE_TOKENS)
         try:
             async with asyncio.timeout(MODEL_SECONDS):
+                listener = Listener(lambda _: None)
                 await providers.answer(
-                    name, prompt, lambda _: None, kind=CallKind.REPLY, calls=[], retries=0
+                    name, prompt, listener, kind=CallKind.REPLY, calls=[], retries=0
                 )
         except ChatError as error:
             findings.append(Finding(f"{name}: {error.detail}", "error", providers.advice(name)))

@@ -104,6 +104,13 @@ class InvalidRequest(ChatError):
     title = "The request has a value that is not allowed."
 
 
+class UnsupportedContent(ChatError):
+    """Raised for tools, pictures or other demands that a turn's model cannot meet."""
+
+    code = "unsupported-content"
+    title = "The model cannot do what the request demands."
+
+
 class TooLarge(ChatError):
     """Raised for a body, a message or an import line beyond its limit."""
 
@@ -259,6 +266,13 @@ class MessageNotFound(ChatError):
 
     code = "message-not-found"
     title = "There is no such message."
+
+
+class FileNotFound(ChatError):
+    """Raised for a picture or a document that the session does not have."""
+
+    code = "file-not-found"
+    title = "There is no such file."
 
 
 class TurnNotFound(ChatError):

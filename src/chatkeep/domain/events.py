@@ -13,9 +13,9 @@ from typing import NamedTuple, Self
 import orjson
 
 from chatkeep.domain.errors import ChatError, InvalidRequest, TurnCancelled, TurnInterrupted
-from chatkeep.domain.model import Reply, Session, Status
+from chatkeep.domain.model import Message, Reply, Session, Status
 
-_POSITION = re.compile(r"([1-9]\d{0,8})-(0|[1-9]\d{0,11})(t?)(e?)")
+_POSITION = re.compile(r"([1-9]\d{0,8})(?:\.([1-9]\d{0,5}))?-(0|[1-9]\d{0,11})(t?)(e?)")
 
 
 class EventType(StrEnum):
@@ -24,6 +24,8 @@ class EventType(StrEnum):
     TURN_STARTED = "turn.started"
     TURN_RESTARTED = "turn.restarted"
     MESSAGE_DELTA = "message.delta"
+    REASONING_DELTA = "reasoning.delta"
+    MESSAGE_COMPLETED = "message.completed"
     TURN_COMPLETED = "turn.completed"
     TURN_FAILED = "turn.failed"
     TURN_CANCELLED = "turn.cancelled"
@@ -58,7 +60,14 @@ class TurnRestarted:
 
 @dataclass(frozen=True)
 class MessageDelta:
-    """The next piece of the reply."""
+    """The next piece of the text of the message under way."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ReasoningDelta:
+    """The next piece of the model's reasoning."""
 
     text: str
 
@@ -114,6 +123,8 @@ Payload = (
     TurnStarted
     | TurnRestarted
     | MessageDelta
+    | ReasoningDelta
+    | Message
     | Reply
     | Failure
     | Session
@@ -142,7 +153,17 @@ EVENTS: dict[EventType, EventSpec] = {
     EventType.TURN_RESTARTED: EventSpec(
         TurnRestarted, "the text so far is void, because the turn runs again"
     ),
-    EventType.MESSAGE_DELTA: EventSpec(MessageDelta, "the next piece of the reply"),
+    EventType.MESSAGE_DELTA: EventSpec(
+        MessageDelta, "the next piece of the text of the message under way"
+    ),
+    EventType.REASONING_DELTA: EventSpec(
+        ReasoningDelta, "the next piece of the model's reasoning, where it shows one"
+    ),
+    EventType.MESSAGE_COMPLETED: EventSpec(
+        Message,
+        "a step on the way to the reply, whole: a call of tools, or a result; the pieces after it "
+        "belong to the next message",
+    ),
     EventType.TURN_COMPLETED: EventSpec(Reply, "the turn ended, and its reply is on disk"),
     EventType.TURN_FAILED: EventSpec(Failure, "the turn ended with an error"),
     EventType.TURN_CANCELLED: EventSpec(Failure, "the turn was stopped"),
@@ -179,9 +200,10 @@ class Position(NamedTuple):
 
     Attributes:
         attempt: Which run of the turn, from 1.
-        offset: Characters of the reply's text that were read.
+        offset: Characters that were read of the message under way, its reasoning included.
         is_titled: Whether the title was read.
         is_end: Whether the last event was read.
+        steps: How many whole messages were read before that one.
 
     """
 
@@ -189,6 +211,7 @@ class Position(NamedTuple):
     offset: int = 0
     is_titled: bool = False
     is_end: bool = False
+    steps: int = 0
 
     @classmethod
     def parse(cls, event_id: str) -> Self:
@@ -196,13 +219,14 @@ class Position(NamedTuple):
         match = _POSITION.fullmatch(event_id)
         if match is None:
             raise InvalidRequest("The position is not the id of a turn's event.")
-        attempt, offset, titled, end = match.groups()
-        return cls(int(attempt), int(offset), bool(titled), bool(end))
+        attempt, steps, offset, titled, end = match.groups()
+        return cls(int(attempt), int(offset), bool(titled), bool(end), int(steps or 0))
 
     def __str__(self) -> str:
         """The id of the event at this position."""
         flags = "t" * self.is_titled + "e" * self.is_end
-        return f"{self.attempt}-{self.offset}{flags}"
+        steps = f".{self.steps}" if self.steps else ""
+        return f"{self.attempt}{steps}-{self.offset}{flags}"
 
 
 END_EVENTS = {

@@ -1,10 +1,12 @@
 """The nouns of the product as values: session, message, turn, prompt, usage."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
+
+from chatkeep.domain.blocks import Block, Blocks
 
 DEFAULT_TENANT = "default"
 
@@ -173,7 +175,11 @@ class SessionFilter:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One entry of a session."""
+    """One entry of a session.
+
+    `blocks` is `None` for a plain text. Of a message without a text, such as a mere call of a tool,
+    `content` is a rendition of its blocks.
+    """
 
     id: str
     role: Role
@@ -182,6 +188,7 @@ class Message:
     status: Status
     turn_id: str | None
     parent_id: str | None
+    blocks: Blocks | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,23 +200,40 @@ class TurnOptions:
         system_prompt: The empty text is none at all.
         temperature: From 0 to 2.
         max_tokens: Of the reply.
+        tool_choice: Whether the model may call its tools, as OpenAI's chat completions have it.
+        response_format: What form the reply must have, as OpenAI's chat completions have it.
+        reasoning_effort: How much the model is to think before it writes.
     """
 
     model: str | None = None
     system_prompt: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
+    tool_choice: str | Block | None = None
+    response_format: Block | None = None
+    reasoning_effort: str | None = None
 
     def over(self, other: "TurnOptions") -> "TurnOptions":
         """These options, and where one of them is `None`, the other's."""
-        return TurnOptions(
-            model=other.model if self.model is None else self.model,
-            system_prompt=(
-                other.system_prompt if self.system_prompt is None else self.system_prompt
-            ),
-            temperature=other.temperature if self.temperature is None else self.temperature,
-            max_tokens=other.max_tokens if self.max_tokens is None else self.max_tokens,
-        )
+        own = {name: value for name in self.names() if (value := getattr(self, name)) is not None}
+        return replace(other, **own)
+
+    def stored(self) -> dict[str, object]:
+        """The options as a turn's row has them: those that are rarely set only where they are."""
+        values = {name: getattr(self, name) for name in self.names()}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None or name in _ALWAYS_STORED
+        }
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of all options."""
+        return cls.__slots__
+
+
+_ALWAYS_STORED = frozenset({"model", "system_prompt", "temperature", "max_tokens"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +250,10 @@ class TurnRequest:
     Attributes:
         session_id: Made by the application; the session is created with its first turn.
         digest: Of the request's body: equal bodies have equal digests.
-        message: The user's message; `None` if an earlier one is answered again.
+        messages: What it takes in, the last one of the user or a tool; none if an earlier one is
+            answered again.
+        files: What the blocks of the messages refer to.
+        tools: The tools on offer, as JSON; `None` for none.
         regenerate: Id of the turn to answer again; `None` for a new message.
         branch: Where the message goes; `None` for the end of the active branch.
         options: How the model is asked.
@@ -238,13 +265,21 @@ class TurnRequest:
 
     session_id: str
     digest: bytes
-    message: str | None = None
+    messages: tuple["MessageContent", ...] = ()
+    files: tuple["FileContent", ...] = ()
+    tools: str | None = None
     regenerate: str | None = None
     branch: Branch | None = None
     options: TurnOptions = TurnOptions()
     on_busy: OnBusy = OnBusy.QUEUE
     idempotency_key: str | None = None
     is_client_retry: bool = False
+
+    @property
+    def text(self) -> str:
+        """The text that a new session's title is made from."""
+        texts = (message.text for message in self.messages if message.role is Role.USER)
+        return next(texts, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +319,24 @@ class SessionDefaults:
     context_messages: int
 
 
-class PromptMessage(NamedTuple):
-    """A message as a model is sent it."""
+class MessageContent(NamedTuple):
+    """What a message says: its text and, where there is more, its blocks.
+
+    Its `id` is `None` if it is no message of a session, or none yet.
+    """
 
     role: Role
     text: str
+    blocks: Blocks | None = None
+    id: str | None = None
+
+
+class FileContent(NamedTuple):
+    """A picture or a document of a session, by the SHA-256 of its bytes."""
+
+    file_id: str
+    mime_type: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,21 +349,35 @@ class Prompt:
         temperature: From 0 to 2; `None` for the provider's default.
         max_tokens: Of the answer; `None` for the provider's default.
         grammar: In GBNF (llama.cpp); only models that a grammar can hold obey it.
+        tools: Those on offer, as OpenAI's chat completions have them.
+        tool_choice: See `TurnOptions`, as for what follows.
+        files: What the blocks of the messages refer to, by `file_id`.
     """
 
     system: str | None
-    messages: tuple[PromptMessage, ...]
+    messages: tuple[MessageContent, ...]
     temperature: float | None = None
     max_tokens: int | None = None
     grammar: str | None = None
+    tools: tuple[Block, ...] = ()
+    tool_choice: str | Block | None = None
+    response_format: Block | None = None
+    reasoning_effort: str | None = None
+    files: Mapping[str, FileContent] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How a model's answer ended. `finish_reason` is the provider's own word for it."""
+    """How a model's answer ended. `finish_reason` is the provider's own word for it.
+
+    `blocks` are what the answer has beside its text and its reasoning, such as calls of tools;
+    `reasoning_extras` what its provider wants to have back with the reasoning.
+    """
 
     usage: Usage = field(default_factory=Usage)
     finish_reason: str | None = None
+    blocks: Blocks = ()
+    reasoning_extras: Block | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,20 +466,30 @@ class Reply:
     usage: Usage
     finish_reason: str | None
 
-    @classmethod
-    def to(cls, turn: Turn, *, text: str, title: str, completion: Completion) -> Self:
+    @staticmethod
+    def to(
+        turn: Turn, *, text: str, blocks: Blocks | None, title: str, completion: Completion
+    ) -> "Reply":
         """The reply to a turn that is complete."""
-        return cls(
-            response=text,
-            session_id=turn.session_id,
-            title=title,
-            turn_id=turn.turn_id,
-            user_message_id=turn.user_message_id,
-            message_id=turn.message_id,
-            model=turn.model,
-            usage=completion.usage,
-            finish_reason=completion.finish_reason,
-        )
+        values: dict[str, Any] = {
+            "response": text,
+            "session_id": turn.session_id,
+            "title": title,
+            "turn_id": turn.turn_id,
+            "user_message_id": turn.user_message_id,
+            "message_id": turn.message_id,
+            "model": turn.model,
+            "usage": completion.usage,
+            "finish_reason": completion.finish_reason,
+        }
+        return Reply(**values) if blocks is None else ReplyWithBlocks(**values, blocks=blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyWithBlocks(Reply):
+    """A reply that is more than a text: it has called tools, or shown its reasoning."""
+
+    blocks: Blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,11 +541,15 @@ class MessageRecord(Message):
 
 @dataclass(frozen=True, slots=True)
 class SentMessage:
-    """One message as a model was sent it; `None` for a line that is no message of the session."""
+    """One message as a model was sent it; `None` for one that is no message of the session.
+
+    Such are an opening that the provider demands, and the answer to a call of a tool that got none.
+    """
 
     message_id: str | None
     role: Role
     content: str
+    blocks: Blocks | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,3 +577,7 @@ class Receipt:
     left_out: tuple[LeftOut, ...]
     temperature: float | None
     max_tokens: int | None
+    tools: tuple[Block, ...]
+    tool_choice: str | Block | None
+    response_format: Block | None
+    reasoning_effort: str | None

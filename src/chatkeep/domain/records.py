@@ -1,9 +1,12 @@
 """The lines of an export: one JSON object each, lossless. These models are its documentation.
 
-A file begins with `Beginning`. Each session is a `SessionLine`, then its system prompts, its turns,
-its messages and its calls, each oldest first, and an `EndLine`, without which it was cut off.
+A file begins with `Beginning`. Each session is a `SessionLine`, then its system prompts, its files,
+its turns, its messages and its calls, each oldest first, and an `EndLine`, without which it was cut
+off. Members that are not in version 1 are left out where they are null.
 """
 
+from base64 import b64decode
+from hashlib import sha256
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -15,16 +18,19 @@ from pydantic import (
     model_validator,
 )
 
-from chatkeep.domain.model import CallKind, Role, Status, TitleSource
+from chatkeep.domain import file_types
+from chatkeep.domain.blocks import MAX_BYTES, validate_blocks
+from chatkeep.domain.model import CallKind, FileContent, Role, Status, TitleSource
 from chatkeep.domain.times import microseconds, rfc3339
 from chatkeep.domain.validation import (
     reject_unstorable,
+    validate_json,
     validate_metadata,
     validate_session_id,
     validate_title,
 )
 
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 _MAX_SEQ, _MAX_TOKENS = 2**53, 2**40
 
 
@@ -39,8 +45,16 @@ def _check_time(value: str) -> str:
     return value
 
 
+def _check_json(value: dict[str, object]) -> dict[str, object]:
+    if validate_json(value) > MAX_BYTES:
+        raise ValueError(f"must not be longer than {MAX_BYTES} bytes as JSON")
+    return value
+
+
 Time = Annotated[str, AfterValidator(_check_time)]
 Text = Annotated[str, AfterValidator(reject_unstorable)]
+JSON = Annotated[dict[str, object], AfterValidator(_check_json)]
+StoredBlocks = Annotated[tuple[dict[str, object], ...], AfterValidator(validate_blocks)]
 Id = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(reject_unstorable)]
 Seq = Annotated[int, Field(ge=1, le=_MAX_SEQ)]
 TreePosition = Annotated[int, Field(ge=0, le=_MAX_SEQ)]
@@ -57,7 +71,7 @@ class Beginning(_Line):
     """The first line."""
 
     type: Literal["chatkeep"]
-    version: Literal[1]
+    version: Literal[1, 2]
 
 
 class SessionLine(_Line):
@@ -90,11 +104,52 @@ class SessionLine(_Line):
 
 
 class SystemPromptLine(_Line):
-    """A system prompt that turns of the session were sent; they name it by its digest."""
+    """A system prompt that turns of the session were sent, or the tools that were on offer.
+
+    They name it by its digest.
+    """
 
     type: Literal["system_prompt"] = "system_prompt"
     digest: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
     content: Text
+
+
+class FileLine(_Line):
+    """A picture or a document of the session; `data` is in base64, `file_id` its SHA-256."""
+
+    type: Literal["file"] = "file"
+    file_id: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    mime_type: Annotated[str, Field(max_length=100)]
+    data: str
+
+    @property
+    def content(self) -> FileContent:
+        """The file."""
+        return FileContent(self.file_id, self.mime_type, b64decode(self.data))
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> "FileLine":
+        try:
+            data = b64decode(self.data, validate=True)
+        except ValueError:
+            raise ValueError("data must be base64") from None
+        if sha256(data).hexdigest() != self.file_id:
+            raise ValueError("file_id must be the SHA-256 of the data")
+        if file_types.media_type(data) != self.mime_type:
+            raise ValueError("mime_type must be what the data are")
+        return self
+
+
+class InputMessage(_Line):
+    """A message that a turn will take in."""
+
+    id: Id
+    role: Role
+    text: Text
+    blocks: StoredBlocks | None
+
+
+InputMessages = Annotated[tuple[InputMessage, ...], Field(min_length=1, max_length=1_000)]
 
 
 class Options(_Line):
@@ -104,6 +159,9 @@ class Options(_Line):
     system_prompt: Text | None = None
     temperature: float | None = None
     max_tokens: int | None = None
+    tool_choice: str | JSON | None = None
+    response_format: JSON | None = None
+    reasoning_effort: Text | None = None
 
 
 _WAITING = {Status.QUEUED, Status.CANCELLED}
@@ -116,7 +174,8 @@ class TurnLine(_Line):
 
     `branch_seq` is where that goes if not to the end, 0 the beginning; `regenerates` the turn that
     was answered again; `context_messages` how many messages the model might read, and
-    `context_seq` the newest that was there.
+    `context_seq` the newest that was there. A turn that takes in more than one plain text has all
+    of it in `input_messages` while it waits, and then the number of the first in `first_seq`.
     """
 
     type: Literal["turn"] = "turn"
@@ -135,6 +194,11 @@ class TurnLine(_Line):
     user_message_id: Id
     message_id: Id
     user_seq: Seq | None
+    input_messages: (
+        Annotated[tuple[InputMessage, ...], Field(min_length=1, max_length=1_000)] | None
+    ) = None
+    first_seq: Seq | None = None
+    tools_digest: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
     input_tokens: Tokens | None
     output_tokens: Tokens | None
     finish_reason: Text | None
@@ -149,6 +213,10 @@ class TurnLine(_Line):
         waits = self.input is not None
         if waits and (self.user_seq is not None or self.status not in _WAITING):
             raise ValueError("input is for turns that wait, or were cancelled while they did")
+        if self.input_messages is not None and not waits:
+            raise ValueError("input_messages is for turns that wait, as input is")
+        if self.first_seq is not None and not self.first_seq < (self.user_seq or 0):
+            raise ValueError("first_seq must be before user_seq")
         if not waits and self.user_seq is None and self.regenerates is None:
             raise ValueError("user_seq must say which message the turn answers")
         if self.status in _WHOLE and self.user_seq is None:
@@ -170,6 +238,7 @@ class MessageLine(_Line):
     status: Status
     turn_id: Id | None
     created_at: Time
+    blocks: StoredBlocks | None = None
 
     @model_validator(mode="after")
     def _check_consistency(self) -> "MessageLine":
@@ -202,7 +271,7 @@ class EndLine(_Line):
     session_id: Id
 
 
-Line = SessionLine | SystemPromptLine | TurnLine | MessageLine | CallLine | EndLine
+Line = SessionLine | SystemPromptLine | FileLine | TurnLine | MessageLine | CallLine | EndLine
 
 LINES: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
 """Validates any line but the first."""

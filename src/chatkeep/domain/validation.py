@@ -3,12 +3,14 @@
 The error's text is shown to the caller, behind the name of the value.
 """
 
+import math
 import re
 import unicodedata
 
 import orjson
 
-MAX_METADATA_BYTES, MAX_METADATA_DEPTH = 16_384, 32
+MAX_METADATA_BYTES = 16_384
+MAX_JSON_DEPTH = 32
 _VISIBLE = re.compile(
     r"[^\s\x00-\x1f\x7f-\x9f\u2800"
     # Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties.txt): soft hyphen, fillers,
@@ -70,20 +72,47 @@ def validate_title(value: str) -> str:
 
 def validate_metadata(value: dict[str, object]) -> dict[str, object]:
     """Check a session's metadata: its size as JSON, its depth, its strings and its numbers."""
-    _check_depth(value, MAX_METADATA_DEPTH)
-    try:
-        size = len(orjson.dumps(value))
-    except TypeError:
-        raise ValueError("must not have numbers beyond 64 bits") from None
+    size = validate_json(value)
     if size > MAX_METADATA_BYTES:
         raise ValueError(f"must not be longer than {MAX_METADATA_BYTES} bytes as JSON")
     return value
 
 
+def validate_json(value: object) -> int:
+    """Check a JSON value's depth, its strings and its numbers. Returns its bytes as JSON."""
+    _check_depth(value, MAX_JSON_DEPTH)
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:
+        raise ValueError("must not have numbers beyond 64 bits") from None
+
+
+def storable_json(value: object, *, levels: int = MAX_JSON_DEPTH) -> object:
+    """A JSON value with what is not storable replaced, and cut off where it is too deep."""
+    if isinstance(value, dict | list | tuple) and levels == 0:
+        return "…"
+    if isinstance(value, dict):
+        return {
+            replace_unstorable(str(name)): storable_json(inner, levels=levels - 1)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [storable_json(inner, levels=levels - 1) for inner in value]
+    if isinstance(value, str):
+        return replace_unstorable(value)
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return replace_unstorable(str(value))
+
+
 def _check_depth(value: object, levels: int) -> None:
     """Check the strings and the depth of a JSON value, which may have so many levels."""
     if levels == 0:
-        raise ValueError(f"must not be deeper than {MAX_METADATA_DEPTH} levels")
+        raise ValueError(f"must not be deeper than {MAX_JSON_DEPTH} levels")
     if isinstance(value, str):
         reject_unstorable(value)
     elif isinstance(value, dict):

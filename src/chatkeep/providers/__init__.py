@@ -4,13 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from chatkeep.providers.answer import Listener
     from chatkeep.providers.models import Providers
     from chatkeep.providers.protocol import ProviderOptions
     from chatkeep.providers.tokens import estimated
 
-__all__ = ["ProviderOptions", "Providers", "estimated"]
+__all__ = ["Listener", "ProviderOptions", "Providers", "estimated"]
 
-_MODULES = {"ProviderOptions": "protocol", "Providers": "models", "estimated": "tokens"}
+_MODULES = {
+    "Listener": "answer",
+    "ProviderOptions": "protocol",
+    "Providers": "models",
+    "estimated": "tokens",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -4,8 +4,10 @@ Whichever client streams it. Pure.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chatkeep.domain.blocks import Block, call_block
 from chatkeep.domain.errors import (
     AnswerWithheld,
     AnswerWithoutText,
@@ -13,9 +15,10 @@ from chatkeep.domain.errors import (
     ModelFailed,
     ModelOutOfTokens,
 )
-from chatkeep.domain.model import Completion, Usage
+from chatkeep.domain.model import Completion, MessageContent, Usage
 from chatkeep.domain.validation import is_blank, replace_unstorable
 from chatkeep.providers.text import Cleaner
+from chatkeep.providers.tool_calls import CallBuffer
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk
@@ -34,25 +37,56 @@ class ReplyTooLongError(Exception):
     """Raised for a reply that has reached the limit; what there is of it counts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is called with the pieces of an answer as they come, cleaned, on the event loop.
+
+    Attributes:
+        on_text: Called with each piece of text.
+        on_reasoning: Called with each piece of reasoning; `None` if nobody wants it.
+        on_step: Called with each message that is whole before the reply, of a model that calls
+            tools by itself. The pieces after it belong to the next message.
+
+    """
+
+    on_text: Callable[[str], None]
+    on_reasoning: Callable[[str], None] | None = None
+    on_step: Callable[[MessageContent], None] | None = None
+
+
 class Answer:
     """One answer of a model."""
 
-    def __init__(self, on_text: Callable[[str], None], cleaner: Cleaner, *, max_chars: int) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        make_cleaner: Callable[[], Cleaner],
+        *,
+        max_chars: int,
+        offers_tools: bool = False,
+    ) -> None:
         """Begin with no text.
 
         Args:
-            on_text: Called with each piece of text, cleaned.
-            cleaner: One that has cleaned nothing yet.
+            listener: Who gets the pieces.
+            make_cleaner: Makes what cleans a text or a reasoning.
             max_chars: The length at which the answer is cut off, after the piece that reaches it.
+            offers_tools: Whether the model may call tools.
 
         """
-        self._on_text = on_text
-        self._cleaner = cleaner
+        self._listener = listener
+        self._make_cleaner = make_cleaner
+        self._cleaner = make_cleaner()
+        self._reasoning_cleaner: Cleaner | None = None
         self._max_chars = max_chars
+        self._offers_tools = offers_tools
         self._length = 0
         self._blank = True
-        self._calls_tool = False
+        self._calls = CallBuffer()
         self._reasoned = False
+        self._shows_reasoning = False
+        self._reasoning_length = 0
+        self._extras: Block = {}
         self._usages: list[UsageMetadata] = []
         self.finish_reason: str | None = None
         self.bytes = 0
@@ -68,15 +102,16 @@ class Answer:
         return Usage(_counted(read), _counted(written))
 
     @property
-    def has_text(self) -> bool:
-        """True if any text was passed on."""
-        return self._length > 0
+    def has_passed_on(self) -> bool:
+        """True if anything was passed on, which cannot be taken back."""
+        return self._length > 0 or self._shows_reasoning
 
     @property
     def is_whole(self) -> bool:
-        """True if there is text and its model has ended it: what follows can change nothing."""
+        """True if there is an answer and its model has ended it: what follows changes nothing."""
         reason = self.finish_reason
-        return reason is not None and not self._blank and reason not in _BROKEN_OFF
+        has_answer = not self._blank or (self._offers_tools and bool(self._calls))
+        return reason is not None and has_answer and reason not in _BROKEN_OFF
 
     def read(self, chunk: "AIMessageChunk") -> None:
         """Take the next chunk. Raises `ReplyTooLongError`."""
@@ -84,7 +119,9 @@ class Answer:
         if content or more:
             self.has_begun = True
         if chunk.tool_call_chunks:
-            self._calls_tool = True
+            self.has_begun = True
+            for call in chunk.tool_call_chunks:
+                self.bytes += self._calls.add(call)
         if chunk.usage_metadata:
             self._usages.append(chunk.usage_metadata)
         if more or (content and type(content) is not str):
@@ -102,24 +139,31 @@ class Answer:
 
         Raises `ReplyTooLongError`, and a `ChatError` for an answer that broke off or has no text.
         """
+        self._end_reasoning()
         self._take(self._cleaner.end())
         reason = self.finish_reason
         if reason is not None and reason in _BROKEN_OFF:
             raise ModelFailed(f"The answer broke off: the model's provider reported “{reason}”.")
-        if self._blank:
+        calls = self._calls.calls() if self._offers_tools else ()
+        if self._blank and not calls:
             raise self._why_blank()
         if reason is None:
             raise ModelFailed("The answer broke off before its end.")
-        return Completion(self.usage, reason)
+        return Completion(
+            self.usage,
+            reason,
+            blocks=tuple(call_block(call) for call in calls),
+            reasoning_extras=self._extras or None,
+        )
 
     def pass_on_rest(self) -> None:
         """Pass on what the cleaner holds back of an answer that has failed."""
         # Not half a character, of which nothing readable would remain.
         if rest := self._cleaner.end().removesuffix("\ufffd"):
-            self._on_text(rest)
+            self._listener.on_text(rest)
 
     def _take_reasoning(self, chunk: "AIMessageChunk") -> None:
-        """Note reasoning, which clients put beside the content or into blocks of it."""
+        """Take reasoning, which clients put beside the content or into blocks of it."""
         reasoning = [str(chunk.additional_kwargs.get("reasoning_content") or "")]
         reasoning += [
             str(block.get("thinking") or block.get("reasoning") or "")
@@ -129,14 +173,40 @@ class Answer:
         written = "".join(reasoning)
         self._reasoned = self._reasoned or bool(written)
         self.bytes += len(written.encode(errors="replace"))
+        for block in chunk.content:
+            if isinstance(block, dict) and isinstance(block.get("signature"), str):
+                # Anthropic refuses its reasoning without it, and calls of tools without both.
+                self._extras = {"signature": replace_unstorable(block["signature"])}
+        if written and self._listener.on_reasoning is not None:
+            if self._reasoning_cleaner is None:
+                self._reasoning_cleaner = self._make_cleaner()
+            self._pass_on_reasoning(self._reasoning_cleaner.clean(written))
+
+    def _end_reasoning(self) -> None:
+        if self._reasoning_cleaner is not None:
+            self._pass_on_reasoning(self._reasoning_cleaner.end())
+            self._reasoning_cleaner = None
+
+    def _pass_on_reasoning(self, text: str) -> None:
+        if self._listener.on_reasoning is None or not text:
+            return
+        if not self._shows_reasoning and is_blank(text):
+            return
+        self._shows_reasoning = True
+        self._reasoning_length += len(text)
+        self._listener.on_reasoning(text)
+        if self._reasoning_length >= self._max_chars:
+            raise ReplyTooLongError
 
     def _take(self, text: str) -> None:
         if not text:
             return
+        if self._reasoning_cleaner is not None:
+            self._end_reasoning()
         self._length += len(text)
         self._blank = self._blank and is_blank(text)
         self.bytes += len(text.encode())
-        self._on_text(text)
+        self._listener.on_text(text)
         if self._length >= self._max_chars:
             raise ReplyTooLongError
 
@@ -152,7 +222,7 @@ class Answer:
                 f"The model's provider withheld the answer ({self.finish_reason}). "
                 "Try rephrasing the message."
             )
-        if self._calls_tool or self.finish_reason in {"tool_calls", "tool_use", "function_call"}:
+        if self._calls or self.finish_reason in {"tool_calls", "tool_use", "function_call"}:
             return AnswerWithoutText(
                 "The model called a tool, although none was offered to it, and wrote no answer. "
                 "Try another model, or a system prompt that mentions no tools."

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
+from chatkeep.domain.blocks import Block
 from chatkeep.providers.protocol import (
     Access,
     Address,
     Capabilities,
+    Parameters,
     ProviderModel,
     ProviderOptions,
     host_of,
@@ -19,6 +21,8 @@ from chatkeep.providers.variables import APIKey, BaseURL, revealed, variable
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
+
+    from chatkeep.domain.model import Prompt
 
 URL = "https://api.anthropic.com"
 
@@ -42,7 +46,13 @@ class AnthropicModel(ProviderModel):
     """A model of Anthropic, or of a server with its API."""
 
     provider = "anthropic"
-    capabilities = Capabilities(needs_user_first=True)
+    capabilities = Capabilities(
+        needs_user_first=True,
+        reads_documents=True,
+        fetches_urls=True,
+        formats=frozenset({"json_schema"}),
+        wants_signed_reasoning=True,
+    )
 
     def __init__(self, name: str, settings: AnthropicSettings, options: ProviderOptions) -> None:
         super().__init__(name, options)
@@ -59,6 +69,21 @@ class AnthropicModel(ProviderModel):
     def advice(self) -> str:
         """What to check when the model does not answer."""
         return "Check ANTHROPIC_API_KEY, the name of the model, and the network."
+
+    def parameters(self, prompt: "Prompt") -> Parameters:
+        """What a prompt demands, by the names of LangChain's client."""
+        parameters = super().parameters(prompt)
+        if prompt.tools:
+            from langchain_anthropic import convert_to_anthropic_tool
+
+            parameters["tools"] = [convert_to_anthropic_tool(tool) for tool in prompt.tools]
+            if prompt.tool_choice is not None:
+                parameters["tool_choice"] = _tool_choice(prompt.tool_choice)
+        if prompt.response_format is not None:
+            parameters["response_format"] = prompt.response_format
+        if prompt.reasoning_effort is not None:
+            parameters["reasoning_effort"] = prompt.reasoning_effort
+        return parameters
 
     def create_client(self, _address: Address | None) -> "BaseChatModel":
         """Make the client. Raises `ModelMisconfigured` where Anthropic itself needs a key."""
@@ -91,3 +116,13 @@ class AnthropicModel(ProviderModel):
             http_async_client=connections(),
             **address,
         )
+
+
+def _tool_choice(choice: str | Block) -> Block:
+    """OpenAI's choice of tools in Anthropic's words.
+
+    https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/implement-tool-use
+    """
+    if isinstance(choice, str):
+        return {"type": {"required": "any"}.get(choice, choice)}
+    return {"type": "tool", "name": choice["function"]["name"]}

@@ -6,10 +6,11 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 from chatkeep import telemetry
-from chatkeep.domain.model import Completion, Prompt, PromptMessage, Role
+from chatkeep.domain.model import Completion, Prompt
 from chatkeep.idle_timer import IdleTimer
 from chatkeep.providers.answer import Answer, ReplyTooLongError
-from chatkeep.providers.protocol import Capabilities, ProviderModel, ProviderOptions
+from chatkeep.providers.messages import prompt_messages
+from chatkeep.providers.protocol import ProviderModel, ProviderOptions
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk
@@ -17,18 +18,6 @@ if TYPE_CHECKING:
     _Stream = AsyncGenerator[AIMessageChunk, None]
 
 logger = telemetry.logger("providers")
-
-ROLES = {
-    Role.USER: "user",
-    Role.ASSISTANT: "assistant",
-    # Those of imported conversations too: a tool's output belongs to the answer, and not every
-    # provider accepts a system message after the first message.
-    Role.SYSTEM: "user",
-    Role.TOOL: "assistant",
-}
-"""The roles of messages by LangChain's names."""
-
-OPENING = "(The beginning of this conversation is left out.)"
 
 TICK_SECONDS = 1
 """How exactly silence is measured: a timer for each limit would cost more than the limits do."""
@@ -46,7 +35,7 @@ async def complete(model: ProviderModel, prompt: Prompt, answer: Answer) -> Comp
     try:
         async with model.client() as client:
             parameters = model.parameters(prompt)
-            stream = client.astream(_messages(model, prompt), **parameters)
+            stream = client.astream(prompt_messages(model.capabilities, prompt), **parameters)
             await _read(stream, answer, model.options)
         return answer.end()
     except ReplyTooLongError:
@@ -54,21 +43,6 @@ async def complete(model: ProviderModel, prompt: Prompt, answer: Answer) -> Comp
     except BaseException:
         answer.pass_on_rest()
         raise
-
-
-def opening(capabilities: Capabilities, first: Role) -> PromptMessage | None:
-    """The message to send before a conversation whose first message has this role."""
-    if capabilities.needs_user_first and first in {Role.ASSISTANT, Role.TOOL}:
-        return PromptMessage(Role.USER, OPENING)
-    return None
-
-
-def _messages(model: ProviderModel, prompt: Prompt) -> list[tuple[str, str]]:
-    """The prompt as LangChain takes it, with an opening where the provider may demand one."""
-    messages = [] if prompt.system is None else [("system", prompt.system)]
-    if (first := opening(model.capabilities, prompt.messages[0].role)) is not None:
-        messages.append((ROLES[first.role], first.text))
-    return messages + [(ROLES[role], text) for role, text in prompt.messages]
 
 
 async def _read(

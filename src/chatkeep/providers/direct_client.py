@@ -1,8 +1,7 @@
 """A LangChain chat model that speaks a provider's streaming protocol itself.
 
 A provider's own client builds and checks objects for every chunk, which costs more than the rest
-of the server. Here a chunk is decoded once, and what arrives together is passed on together. Only
-text is sent and read: no tools, no pictures.
+of the server. Here a chunk is decoded once, and what arrives together is passed on together.
 
 `Any` in signatures is LangChain's: a message's content, and the arguments of its methods.
 """
@@ -26,7 +25,7 @@ from langchain_core.callbacks import AsyncCallbackManager, AsyncCallbackManagerF
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.chat_models import BaseChatModel, agenerate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.messages.tool import ToolCallChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
 from pydantic import Field
@@ -35,11 +34,8 @@ from chatkeep import __version__
 from chatkeep.domain.errors import ModelMisconfigured
 from chatkeep.providers.event_reader import NOT_AN_API, EventReader
 
-ROLES = {"human": "user", "ai": "assistant", "system": "system"}
-"""Roles in requests, by the types of LangChain's messages."""
-
-Messages = list[tuple[str, Any]]
-"""Pairs of a role (`user`, `assistant` or `system`) and a text."""
+Messages = list[tuple[str, str]] | list[BaseMessage]
+"""Pairs of a role (`user`, `assistant` or `system`) and a text, or LangChain's messages."""
 
 KEEPALIVE_SECONDS = 30
 """How long an unused connection stays open for the next call: a handshake costs round trips."""
@@ -81,12 +77,12 @@ class ProviderError(Exception):
 class ChunkBuffer:
     """What has come of an answer since the last chunk was passed on."""
 
-    __slots__ = ("calls_tool", "finish_reason", "is_answer", "reasoning", "text", "usage")
+    __slots__ = ("finish_reason", "is_answer", "reasoning", "text", "tool_calls", "usage")
 
     def __init__(self) -> None:
         self.text = ""
         self.reasoning = ""
-        self.calls_tool = False
+        self.tool_calls: list[ToolCallChunk] = []
         self.is_answer = False
         """Whether anything came that belongs to an answer."""
         self.usage: dict[str, int] | None = None
@@ -112,12 +108,11 @@ class ChunkBuffer:
         if self.reasoning:
             # Where LangChain's own clients have it.
             more["additional_kwargs"] = {"reasoning_content": self.reasoning}
-        if self.calls_tool:
-            more["tool_call_chunks"] = [tool_call_chunk()]
+        if self.tool_calls:
+            more["tool_call_chunks"], self.tool_calls = self.tool_calls, []
         chunk = AIMessageChunk(content=self.text, usage_metadata=self.usage, **more)
         self.text = self.reasoning = ""
         self.usage = self.finish_reason = None
-        self.calls_tool = False
         return chunk
 
 
@@ -198,11 +193,10 @@ class DirectModel(BaseChatModel):
         raise NotImplementedError("This model is called on an event loop.")
 
     def _messages(self, prompt: LanguageModelInput) -> Messages:
-        """The messages as pairs. LangChain takes pairs too: those are not made into objects."""
+        """The messages. LangChain takes pairs of texts too: those are not made into objects."""
         if isinstance(prompt, list) and all(isinstance(message, tuple) for message in prompt):
             return prompt
-        messages = self._convert_input(prompt).to_messages()
-        return [(ROLES[message.type], message.content) for message in messages]
+        return self._convert_input(prompt).to_messages()
 
     async def _chunks(
         self, messages: Messages, stop: list[str] | None, params: dict[str, Any]

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 from chatkeep import examples
 from chatkeep.domain.errors import ModelMisconfigured
 from chatkeep.providers import gguf
-from chatkeep.providers.openai import direct_client, langchain_client
+from chatkeep.providers.openai import direct_client, langchain_client, openai_parameters
 from chatkeep.providers.protocol import (
     Address,
     Capabilities,
@@ -173,6 +173,10 @@ class EmbeddedModel(ProviderModel):
             is_small=small,
             is_local=True,
             splits_characters=True,
+            # A small one calls tools at random, and none has weights that see.
+            calls_tools=not small,
+            sees_pictures=False,
+            reasons_by_effort=False,
         )
         self.system_prompt = SMALL_SYSTEM_PROMPT if small else None
         self.notice = built_in.notice if built_in else None
@@ -199,7 +203,7 @@ class EmbeddedModel(ProviderModel):
 
         All words that a grammar allows are in the prompt: a penalty would avoid just those.
         """
-        parameters = super().parameters(prompt)
+        parameters = super().parameters(prompt) | openai_parameters(prompt)
         if prompt.grammar is not None:
             parameters["extra_body"] = {"grammar": prompt.grammar}
         elif self._sampling:

@@ -1,18 +1,34 @@
 """The models on offer, by name: what they can do, and their answers, with retries."""
 
 import asyncio
+import functools
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chatkeep import telemetry
-from chatkeep.domain.errors import ChatError, InvalidRequest, ModelMisconfigured
-from chatkeep.domain.model import Call, CallKind, Completion, Prompt, PromptMessage, Role, Status
+from chatkeep.domain.errors import (
+    ChatError,
+    InvalidRequest,
+    ModelMisconfigured,
+    UnsupportedContent,
+)
+from chatkeep.domain.model import (
+    Call,
+    CallKind,
+    Completion,
+    MessageContent,
+    Prompt,
+    Role,
+    Status,
+    TurnRequest,
+)
 from chatkeep.providers import tokens
-from chatkeep.providers.answer import Answer
-from chatkeep.providers.call import complete, opening
+from chatkeep.providers.answer import Answer, Listener
+from chatkeep.providers.call import complete
+from chatkeep.providers.demands import missing
+from chatkeep.providers.messages import opening
 from chatkeep.providers.protocol import Capabilities, ProviderModel, ProviderOptions
 from chatkeep.providers.registry import ProviderSettings, create_model
 from chatkeep.providers.text import Cleaner
@@ -34,7 +50,7 @@ class _Request:
     name: str
     model: ProviderModel
     prompt: Prompt
-    on_text: Callable[[str], None]
+    listener: Listener
     kind: CallKind
     calls: list[Call]
 
@@ -83,6 +99,15 @@ class Providers:
                 f"#/model: {detail}", errors=[{"pointer": "#/model", "detail": detail}]
             )
 
+    def check_request(self, name: str, request: TurnRequest) -> None:
+        """Raise `UnsupportedContent` if a model cannot do what a turn demands of it.
+
+        What it cannot see of earlier messages is left out of its prompt.
+        """
+        model = self._models.get(name)
+        if model is not None and (demand := missing(model.capabilities, request)) is not None:
+            raise UnsupportedContent(f"{demand} Choose another model.")
+
     def capabilities(self, name: str) -> Capabilities:
         """What a model can do; of one that is no longer on offer, nothing in particular."""
         model = self._models.get(name)
@@ -103,7 +128,7 @@ class Providers:
         prompts = {name: model.system_prompt for name, model in self._models.items()}
         return {name: prompt for name, prompt in prompts.items() if prompt is not None}
 
-    def opening(self, name: str, first: Role) -> PromptMessage | None:
+    def opening(self, name: str, first: Role) -> MessageContent | None:
         """The message that is sent before a context whose first message has this role."""
         return opening(self.capabilities(name), first)
 
@@ -128,7 +153,7 @@ class Providers:
         self,
         name: str,
         prompt: Prompt,
-        on_text: Callable[[str], None],
+        listener: Listener,
         *,
         kind: CallKind,
         calls: list[Call],
@@ -136,14 +161,14 @@ class Providers:
     ) -> Completion:
         """Have a model answer a prompt, and return how the answer ended.
 
-        A call that fails before any text came is repeated after a random pause that grows, or
-        after the one that the provider demands. Log lines of the calls carry whatever the caller
+        A call that fails before anything was passed on is repeated after a random pause that grows,
+        or after the one that the provider demands. Log lines of the calls carry whatever the caller
         has bound with `telemetry.bound`.
 
         Args:
             name: The model, as `provider:name`.
             prompt: What it is sent.
-            on_text: Called with each piece of text as it comes, on the event loop.
+            listener: Who gets the answer as it comes.
             kind: What the calls are counted as.
             calls: Gets an entry for each call that is made, whatever becomes of it.
             retries: Times that a call may be repeated; by default those of the options.
@@ -155,7 +180,7 @@ class Providers:
         model = self._models.get(name)
         if model is None:
             raise ModelMisconfigured("This model is no longer available. Choose another one.")
-        request = _Request(name, model, prompt, on_text, kind, calls)
+        request = _Request(name, model, prompt, listener, kind, calls)
         return await self._complete(request, self._options.retries if retries is None else retries)
 
     async def _complete(self, request: _Request, retries: int) -> Completion:
@@ -176,7 +201,7 @@ class Providers:
                     attempt=number + 1,
                     seconds=round(time.monotonic() - started, 3),
                 )
-                is_last = number >= retries or answer.has_text or delay > LONGEST_DELAY_SECONDS
+                is_last = number >= retries or answer.has_passed_on or delay > LONGEST_DELAY_SECONDS
                 if is_last or not failure.retryable:
                     raise failure.error from raised
             await asyncio.sleep(delay)
@@ -184,8 +209,15 @@ class Providers:
 
     def _answer(self, request: _Request) -> Answer:
         splits = request.model.capabilities.splits_characters
-        cleaner = Cleaner(without_replacements=splits, redactor=self._options.redactor)
-        return Answer(request.on_text, cleaner, max_chars=self._options.max_reply_chars)
+        make_cleaner = functools.partial(
+            Cleaner, without_replacements=splits, redactor=self._options.redactor
+        )
+        return Answer(
+            request.listener,
+            make_cleaner,
+            max_chars=self._options.max_reply_chars,
+            offers_tools=bool(request.prompt.tools),
+        )
 
     def _failure(self, raised: Exception, model: ProviderModel, answer: Answer) -> "Failure":
         from chatkeep.providers.failures import translate_error  # it brings LangChain along

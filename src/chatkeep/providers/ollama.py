@@ -8,9 +8,11 @@ from pydantic import AfterValidator
 from pydantic_settings import BaseSettings
 
 from chatkeep.addresses import NO_URL, is_ip_address, web_address
+from chatkeep.domain.blocks import Block
 from chatkeep.providers.protocol import (
     Access,
     Address,
+    Capabilities,
     Parameters,
     ProviderModel,
     ProviderOptions,
@@ -75,6 +77,7 @@ class OllamaModel(ProviderModel):
     """A model that Ollama runs."""
 
     provider = "ollama"
+    capabilities = Capabilities(chooses_tools=False)
 
     def __init__(self, name: str, settings: OllamaSettings, options: ProviderOptions) -> None:
         super().__init__(name, options)
@@ -88,10 +91,21 @@ class OllamaModel(ProviderModel):
         return f"Is Ollama running at the address in OLLAMA_HOST? {pull}"
 
     def parameters(self, prompt: "Prompt") -> Parameters:
-        """The limits that a prompt sets, by Ollama's names."""
+        """What a prompt demands, by Ollama's names: https://docs.ollama.com/api/chat.
+
+        Ollama itself decides whether a tool is called.
+        """
         limits = {"temperature": prompt.temperature, "num_predict": prompt.max_tokens}
         options = {name: limit for name, limit in limits.items() if limit is not None}
-        return {"options": options} if options else {}
+        parameters: Parameters = {"options": options} if options else {}
+        if prompt.tools and prompt.tool_choice != "none":
+            parameters["tools"] = list(prompt.tools)
+        if prompt.response_format is not None:
+            parameters["format"] = _format(prompt.response_format)
+        if prompt.reasoning_effort is not None:
+            effort = prompt.reasoning_effort
+            parameters["reasoning"] = effort if effort in _EFFORTS else effort not in _OFF
+        return parameters
 
     def create_client(self, _address: Address | None) -> "BaseChatModel":
         """Make the client."""
@@ -110,3 +124,12 @@ class OllamaModel(ProviderModel):
                 "follow_redirects": False,
             },
         )
+
+
+_EFFORTS, _OFF = {"low", "medium", "high"}, {"none", "minimal"}
+
+
+def _format(response_format: Block) -> object:
+    """OpenAI's form of a reply in Ollama's words: a JSON schema, or any JSON."""
+    schema = (response_format.get("json_schema") or {}).get("schema")
+    return schema if isinstance(schema, dict) else "json"

@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings
 from chatkeep.providers.protocol import (
     Access,
     Address,
+    Capabilities,
+    Parameters,
     ProviderModel,
     ProviderOptions,
     host_of,
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
     from langchain_core.outputs import ChatGenerationChunk
     from langchain_openai import ChatOpenAI
+
+    from chatkeep.domain.model import Prompt
 
 URL = "https://api.openai.com/v1"
 
@@ -54,6 +58,7 @@ class OpenAIModel(ProviderModel):
     """A model of OpenAI, or of a server with its API."""
 
     provider = "openai"
+    capabilities = Capabilities(reads_documents=True, fetches_urls=True)
 
     def __init__(self, name: str, settings: OpenAISettings, options: ProviderOptions) -> None:
         super().__init__(name, options)
@@ -68,6 +73,10 @@ class OpenAIModel(ProviderModel):
         """What to check when the model does not answer."""
         return "Check OPENAI_API_KEY, OPENAI_BASE_URL, the name of the model, and the network."
 
+    def parameters(self, prompt: "Prompt") -> Parameters:
+        """What a prompt demands, by OpenAI's names."""
+        return super().parameters(prompt) | openai_parameters(prompt)
+
     def create_client(self, _address: Address | None) -> "BaseChatModel":
         """Make the client. Raises `ModelMisconfigured` where OpenAI itself needs a key."""
         # A server of one's own often needs no key; a client needs one all the same.
@@ -76,6 +85,21 @@ class OpenAIModel(ProviderModel):
         is_direct = self.options.is_direct and has_chat_completions(self.name)
         create = direct_client if is_direct else langchain_client
         return create(self.name, url=self._url, key=self._key or "none", options=self.options)
+
+
+def openai_parameters(prompt: "Prompt") -> Parameters:
+    """What a prompt demands beside the limits, by the names of OpenAI's chat completions."""
+    if not (prompt.tools or prompt.response_format or prompt.reasoning_effort):
+        return {}
+    tools: Parameters = {}
+    if prompt.tools:
+        tools = {"tools": list(prompt.tools), "tool_choice": prompt.tool_choice}
+    demands = {
+        **tools,
+        "response_format": prompt.response_format,
+        "reasoning_effort": prompt.reasoning_effort,
+    }
+    return {name: demand for name, demand in demands.items() if demand is not None}
 
 
 def has_chat_completions(model: str) -> bool:

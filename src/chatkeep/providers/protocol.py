@@ -60,6 +60,22 @@ class Capabilities:
     """It runs in a process of this server, which works on few answers at a time."""
     splits_characters: bool = False
     """Its server writes U+FFFD where a token ends within a character."""
+    calls_tools: bool = True
+    """It can be offered tools."""
+    chooses_tools: bool = True
+    """It can be made to call a tool, or a certain one."""
+    sees_pictures: bool = True
+    """It can be sent pictures."""
+    reads_documents: bool = False
+    """It can be sent documents (PDF)."""
+    fetches_urls: bool = False
+    """Its provider fetches what a message gives the address of."""
+    formats: frozenset[str] = frozenset({"json_object", "json_schema"})
+    """The types of `response_format` that it obeys."""
+    reasons_by_effort: bool = True
+    """It can be asked for more or less reasoning."""
+    wants_signed_reasoning: bool = False
+    """Its provider wants to have its signed reasoning back with the calls that it led to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +142,7 @@ class ProviderModel(ABC):
         """
 
     def parameters(self, prompt: "Prompt") -> Parameters:
-        """The limits that a prompt sets, by the names that the client's `astream` takes."""
+        """What a prompt demands, by the names that the client's `astream` takes."""
         limits = {"temperature": prompt.temperature, "max_tokens": prompt.max_tokens}
         return {name: limit for name, limit in limits.items() if limit is not None}
 

@@ -42,7 +42,7 @@ def call(
 
 def estimated(prompt: Prompt) -> int:
     """About how many tokens a prompt has."""
-    texts = [prompt.system or "", *(text for _, text in prompt.messages)]
+    texts = [prompt.system or "", *(message.text for message in prompt.messages)]
     return sum(_tokens(len(text.encode())) for text in texts)
 
 

@@ -23,6 +23,7 @@ from chatkeep.store.tables import (
     SessionRow,
     SessionValues,
     calls,
+    files,
     leases,
     messages,
     system_prompts,
@@ -32,6 +33,9 @@ from chatkeep.store.tables import sessions as sessions_table
 
 DELETED, IMPORTED = "deleted", "import"
 """Why a session is hidden: the first word of its id then. The last one is its tenant."""
+
+FILES_AT_ONCE = 2
+"""Pictures and documents that one step of a purge deletes: each may have many megabytes."""
 
 NOTHING = "-"
 """The title of a session that is purged: a title is never empty."""
@@ -149,7 +153,11 @@ def purge_rows(conn: sa.Connection, *, limit: int) -> bool:
     if session is None:
         return False
     tenant = session.session_id.split(":", 2)[2]
-    if _purge_messages(conn, session, tenant, limit) or _purge_turns(conn, session, limit):
+    if (
+        _purge_messages(conn, session, tenant, limit)
+        or _purge_turns(conn, session, limit)
+        or _purge_files(conn, session)
+    ):
         return True
     conn.execute(_ANONYMIZE_CALLS, {"session": session.pk})
     conn.execute(_DELETE_PROMPTS, {"session": session.pk})
@@ -227,6 +235,13 @@ def _purge_turns(conn: sa.Connection, session: SessionRow, limit: int) -> bool:
     return bool(ids)
 
 
+def _purge_files(conn: sa.Connection, session: SessionRow) -> bool:
+    digests = conn.scalars(_SOME_FILES, {"session": session.pk, "limit": FILES_AT_ONCE}).all()
+    if digests:
+        conn.execute(_DELETE_FILES, {"session": session.pk, "digests": digests})
+    return bool(digests)
+
+
 _OF_SESSION = turns.c.session_pk == sa.bindparam("session")
 _IS_ACTIVE = turns.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'running'")])
 _ACTIVE_TURNS = TypedSelect(
@@ -296,6 +311,15 @@ _SOME_TURNS = (
     sa.select(turns.c.id).where(_OF_SESSION).limit(sa.bindparam("limit", type_=sa.Integer))
 )
 _DELETE_TURNS = turns.delete().where(turns.c.id.in_(sa.bindparam("ids", expanding=True)))
+_SOME_FILES = (
+    sa.select(files.c.digest)
+    .where(files.c.session_pk == sa.bindparam("session"))
+    .limit(sa.bindparam("limit", type_=sa.Integer))
+)
+_DELETE_FILES = files.delete().where(
+    files.c.session_pk == sa.bindparam("session"),
+    files.c.digest.in_(sa.bindparam("digests", expanding=True)),
+)
 _DELETE_PROMPTS = system_prompts.delete().where(
     system_prompts.c.session_pk == sa.bindparam("session")
 )

@@ -15,14 +15,22 @@ from chatkeep.store.prepared import TypedSelect
 from chatkeep.store.signals import Channel
 from chatkeep.store.tables import sessions, turns
 
+REASONING, MESSAGE = "reasoning", "message"
+"""The kinds of chunks that are no text of the message under way."""
+
 
 class Chunk(NamedTuple):
-    """Text of one attempt of a turn; `start` is how many characters come before it."""
+    """A piece of one attempt of a turn; `start` is how much comes before it.
+
+    Without a `kind` it is text; `REASONING` is that of the model, and `MESSAGE` the JSON of a
+    message, which counts as 1.
+    """
 
     turn_id: str
     attempt: int
     start: int
     text: str
+    kind: str | None = None
 
 
 class OwnedTurn(NamedTuple):
@@ -83,7 +91,7 @@ _UNFOLLOW = sa.text(
 )
 _CHUNKS = sa.text(
     # From the last chunk that begins where the reader is, or before: so none is missing.
-    "SELECT p.turn_id, p.attempt, p.start, p.text FROM unnest(CAST(:ids AS text[]), "
+    "SELECT p.turn_id, p.attempt, p.start, p.text, p.kind FROM unnest(CAST(:ids AS text[]), "
     "CAST(:attempts AS int[]), CAST(:have AS bigint[])) AS wanted(id, attempt, have) "
     "JOIN stream_chunks p ON p.turn_id = wanted.id AND (p.attempt > wanted.attempt OR "
     "p.attempt = wanted.attempt AND p.start >= (SELECT coalesce(max(q.start), 0) "
@@ -97,15 +105,16 @@ _OWNED = sa.text(
     # Without the first chunk, the others are what a crash of the database has left.
     "CASE WHEN EXISTS (SELECT 1 FROM stream_chunks p WHERE p.turn_id = t.id "
     "AND p.attempt = t.attempt AND p.start = 0) THEN "
-    "(SELECT p.start + char_length(p.text) FROM stream_chunks p WHERE p.turn_id = t.id "
+    "(SELECT p.start + CASE WHEN p.kind = 'message' THEN 1 ELSE char_length(p.text) END "
+    "FROM stream_chunks p WHERE p.turn_id = t.id "
     "AND p.attempt = t.attempt ORDER BY p.start DESC LIMIT 1) END "
     "FROM turns t WHERE t.owner = :owner AND t.status = 'running'"
 )
 _PUBLISH = sa.text(
-    "INSERT INTO stream_chunks (turn_id, attempt, start, text) "
-    "SELECT u.id, u.attempt, u.start, u.text FROM unnest(CAST(:ids AS text[]), "
-    "CAST(:attempts AS int[]), CAST(:starts AS bigint[]), CAST(:texts AS text[])) "
-    "AS u(id, attempt, start, text) "
+    "INSERT INTO stream_chunks (turn_id, attempt, start, text, kind) "
+    "SELECT u.id, u.attempt, u.start, u.text, u.kind FROM unnest(CAST(:ids AS text[]), "
+    "CAST(:attempts AS int[]), CAST(:starts AS bigint[]), CAST(:texts AS text[]), "
+    "CAST(:kinds AS text[])) AS u(id, attempt, start, text, kind) "
     # Not for a turn that another process has taken over.
     "JOIN turns t ON t.id = u.id AND t.owner = :owner AND t.attempt = u.attempt "
     "AND t.status = 'running' ON CONFLICT (turn_id, attempt, start) DO UPDATE "
@@ -171,9 +180,10 @@ def owned(conn: sa.Connection, *, owner: str) -> list[OwnedTurn]:
 
 def publish(conn: sa.Connection, *, owner: str, text: Sequence[Chunk]) -> None:
     """Write text of turns for their followers, as far as the turns still are this process's."""
-    ids, attempts, starts, texts = zip(*text, strict=True)
+    ids, attempts, starts, texts, kinds = zip(*text, strict=True)
     params = {"ids": list(ids), "attempts": list(attempts), "starts": list(starts)}
-    conn.execute(_PUBLISH, params | {"texts": list(texts), "owner": owner})
+    params |= {"texts": list(texts), "kinds": list(kinds)}
+    conn.execute(_PUBLISH, params | {"owner": owner})
 
 
 def forget(conn: sa.Connection, *, turn_ids: Collection[str]) -> None:

@@ -1,12 +1,14 @@
 """Sessions as lines of an export, each as it is in one snapshot of the database."""
 
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, NamedTuple, TypeVar
 
 import orjson
 import sqlalchemy as sa
 
+from chatkeep.domain.blocks import load
 from chatkeep.domain.errors import SessionNotFound
 from chatkeep.domain.model import DEFAULT_TENANT
 from chatkeep.domain.records import CallLine, MessageLine, SessionLine, TurnLine
@@ -15,11 +17,13 @@ from chatkeep.store import audit, tenants
 from chatkeep.store.prepared import TypedSelect
 from chatkeep.store.tables import (
     CallRow,
+    FileRow,
     MessageRow,
     SessionRow,
     SystemPromptRow,
     TurnRow,
     calls,
+    files,
     messages,
     sessions,
     system_prompts,
@@ -31,6 +35,9 @@ MEMORY_BYTES = 1_048_576
 
 ROWS_AT_ONCE = 100
 """Rows in memory at a time; a message may be long."""
+
+FILES_AT_ONCE = 2
+"""Pictures and documents in memory at a time."""
 
 RowT = TypeVar("RowT", bound=tuple[Any, ...])
 
@@ -106,6 +113,7 @@ def lines(conn: sa.Connection, *, tenant: str, pk: int) -> IO[bytes] | None:
     spool.write(_encoded(_session_line(row)))
     for lines_of_kind in (
         _lines_of(conn, pk, _SYSTEM_PROMPTS, _prompt_line),
+        _lines_of(conn, pk, _FILES, _file_line, size=FILES_AT_ONCE),
         _lines_of(conn, pk, _TURNS, _turn_line),
         _lines_of(conn, pk, _MESSAGES, _message_line),
         _lines_of(conn, pk, _CALLS, _call_line),
@@ -122,8 +130,10 @@ def _lines_of(
     pk: int,
     select: TypedSelect[RowT],
     to_line: Callable[[RowT], Line],
+    *,
+    size: int = ROWS_AT_ONCE,
 ) -> Iterator[Line]:
-    for row in select.in_pieces(conn, {"session": pk}, size=ROWS_AT_ONCE):
+    for row in select.in_pieces(conn, {"session": pk}, size=size):
         yield to_line(row)
 
 
@@ -138,15 +148,38 @@ def _turn_line(row: TurnRow) -> Line:
         name: value for name, value in orjson.loads(row.options).items() if value is not None
     }
     columns["system_prompt_digest"] = None if digest is None else digest.hex()
+    if row.tools_digest is not None:
+        columns["tools_digest"] = row.tools_digest.hex()
+    if row.input_messages is not None:
+        columns["input_messages"] = orjson.loads(row.input_messages)
     for name in ("created_at", "started_at", "ended_at"):
         at = columns[name]
         columns[name] = None if at is None else rfc3339(at)
-    return {"type": "turn", **columns}
+    return {"type": "turn", **_without_nulls(columns, _NEW_TURN_COLUMNS)}
 
 
 def _message_line(row: MessageRow) -> Line:
     columns = {name: getattr(row, name) for name in _MESSAGE_COLUMNS}
-    return {"type": "message", **columns, "created_at": rfc3339(row.created_at)}
+    columns["blocks"] = load(row.blocks)
+    columns["created_at"] = rfc3339(row.created_at)
+    return {"type": "message", **_without_nulls(columns, ("blocks",))}
+
+
+def _without_nulls(columns: Line, names: Iterable[str]) -> Line:
+    """The columns without those of these names that are null: nearly every row has none of them."""
+    for name in names:
+        if columns[name] is None:
+            del columns[name]
+    return columns
+
+
+def _file_line(row: FileRow) -> Line:
+    return {
+        "type": "file",
+        "file_id": row.digest.hex(),
+        "mime_type": row.mime_type,
+        "data": b64encode(row.data).decode(),
+    }
 
 
 def _prompt_line(row: SystemPromptRow) -> Line:
@@ -160,6 +193,7 @@ def _call_line(row: CallRow) -> Line:
 
 _SESSION_COLUMNS = tuple(name for name in SessionLine.model_fields if name != "type")
 _TURN_COLUMNS = tuple(name for name in TurnLine.model_fields if name != "type")
+_NEW_TURN_COLUMNS = ("input_messages", "first_seq", "tools_digest")
 _MESSAGE_COLUMNS = tuple(name for name in MessageLine.model_fields if name != "type")
 _CALL_COLUMNS = tuple(name for name in CallLine.model_fields if name != "type")
 
@@ -185,6 +219,9 @@ _SYSTEM_PROMPTS = TypedSelect(
     .where(system_prompts.c.session_pk == _PK)
     .order_by(system_prompts.c.digest),
     SystemPromptRow,
+)
+_FILES = TypedSelect(
+    sa.select(files).where(files.c.session_pk == _PK).order_by(files.c.digest), FileRow
 )
 _TURNS = TypedSelect(
     sa.select(turns).where(turns.c.session_pk == _PK).order_by(turns.c.seq), TurnRow

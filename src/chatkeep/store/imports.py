@@ -9,10 +9,12 @@ from typing import NamedTuple
 import orjson
 import sqlalchemy as sa
 
+from chatkeep.domain.blocks import compacted
 from chatkeep.domain.errors import TurnCancelled, TurnInterrupted
-from chatkeep.domain.model import Role, Session, Status
+from chatkeep.domain.model import Role, Session, Status, TurnOptions
 from chatkeep.domain.records import (
     CallLine,
+    FileLine,
     Line,
     MessageLine,
     SessionLine,
@@ -20,7 +22,7 @@ from chatkeep.domain.records import (
     TurnLine,
 )
 from chatkeep.domain.times import microseconds, rfc3339
-from chatkeep.store import audit, deletion, messages, rows, sessions, tenants
+from chatkeep.store import audit, deletion, files, messages, rows, sessions, tenants
 from chatkeep.store.prepared import TypedSelect, is_passing
 from chatkeep.store.search import index
 from chatkeep.store.tables import (
@@ -120,7 +122,9 @@ def add(conn: sa.Connection, *, tenant: str, pk: int, lines: Iterable[Line]) -> 
                 conn.execute(turns.insert(), _turn_values(tenant, pk, line))
             elif isinstance(line, SystemPromptLine):
                 digest = bytes.fromhex(line.digest)
-                rows.store_system_prompt(conn, session_pk=pk, digest=digest, content=line.content)
+                rows.store_text(conn, session_pk=pk, digest=digest, content=line.content)
+            elif isinstance(line, FileLine):
+                files.insert(conn, session_pk=pk, contents=[line.content])
             elif isinstance(line, CallLine):
                 conn.execute(calls.insert(), _call_values(tenant, pk, line))
     except sa.exc.IntegrityError as error:
@@ -218,6 +222,7 @@ def _add_message(
         turn_id=line.turn_id,
         at=microseconds(line.created_at),
         key=index.message_key(conn, microseconds(line.created_at)),
+        blocks=compacted(line.content, line.blocks),
     )
     return depth
 
@@ -234,7 +239,9 @@ def _turn_values(tenant: str, pk: int, line: TurnLine) -> TurnValues:
         status = Status.CANCELLED if waits else Status.INTERRUPTED
         error = (TurnCancelled if waits else TurnInterrupted).code
     ended_at = line.ended_at or line.started_at or line.created_at
-    digest = line.system_prompt_digest
+    digest, tools = line.system_prompt_digest, line.tools_digest
+    inputs = line.input_messages and [message.model_dump() for message in line.input_messages]
+    options = TurnOptions(**line.options.model_dump())
     return {
         "id": line.id,
         "tenant_id": tenant,
@@ -243,8 +250,11 @@ def _turn_values(tenant: str, pk: int, line: TurnLine) -> TurnValues:
         "status": status.value,
         "attempt": line.attempt,
         "model": line.model,
-        "options": orjson.dumps(line.options.model_dump()).decode(),
+        "options": orjson.dumps(options.stored()).decode(),
         "input": line.input,
+        "input_messages": orjson.dumps(inputs).decode() if inputs else None,
+        "first_seq": line.first_seq,
+        "tools_digest": None if tools is None else bytes.fromhex(tools),
         "branch_seq": line.branch_seq,
         "regenerates": line.regenerates,
         "context_messages": line.context_messages,
@@ -314,7 +324,7 @@ _TURN_WITHOUT_MESSAGE = (
             _ANSWERED.c.session_pk == turns.c.session_pk,
             _ANSWERED.c.seq == turns.c.user_seq,
             _ANSWERED.c.id == turns.c.user_message_id,
-            _ANSWERED.c.role == Role.USER.value,
+            _ANSWERED.c.role != Role.ASSISTANT.value,
         ),
     )
     .outerjoin(

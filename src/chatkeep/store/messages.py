@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from chatkeep.domain.blocks import Blocks, dump, expanded, is_step, load
 from chatkeep.domain.errors import MessageNotFound, SessionNotFound
-from chatkeep.domain.model import Message, PromptMessage, Role, Status
+from chatkeep.domain.model import Message, MessageContent, Role, Status
 from chatkeep.domain.times import rfc3339
 from chatkeep.store import branches
 from chatkeep.store.prepared import Answer, PreparedSelect, PreparedStatement, TypedSelect
@@ -37,6 +38,7 @@ class ContextMessage(NamedTuple):
     depth: int
     role: str
     content: str | None
+    blocks: str | None
     is_read: int
 
 
@@ -50,6 +52,7 @@ class PathMessage(NamedTuple):
     created_at: int
     status: str
     turn_id: str | None
+    blocks: str | None
     parent_id: str | None
 
 
@@ -99,6 +102,7 @@ def insert(
     turn_id: str | None,
     at: int,
     key: int,
+    blocks: Blocks | None = None,
 ) -> None:
     """Add a message to a session's tree and to the search index.
 
@@ -116,24 +120,25 @@ def insert(
         turn_id: Its turn; `None` for one that was imported without any.
         at: Its time, in microseconds since 1970.
         key: Its key of the index.
+        blocks: What it is beside its text; `None` for a plain text.
 
     """
-    _INSERT.run(
-        conn,
-        {
-            "session_pk": session_pk,
-            "seq": seq,
-            "id": message_id,
-            "parent_seq": parent_seq,
-            "depth": depth,
-            "role": role.value,
-            "content": content,
-            "status": status.value,
-            "turn_id": turn_id,
-            "created_at": at,
-            "search_key": key,
-        },
-    )
+    params: dict[str, object] = {
+        "session_pk": session_pk,
+        "seq": seq,
+        "id": message_id,
+        "parent_seq": parent_seq,
+        "depth": depth,
+        "role": role.value,
+        "content": content,
+        "status": status.value,
+        "turn_id": turn_id,
+        "created_at": at,
+        "search_key": key,
+    }
+    if blocks is not None:
+        params |= {"blocks": dump(blocks), "is_step": is_step(blocks)}
+    _INSERT.run(conn, params)
     index.add(conn, [index.Entry(key, content, tenant, session_pk, role.value)])
 
 
@@ -143,7 +148,13 @@ def set_status(conn: sa.Connection, *, session_pk: int, seq: int, status: Status
 
 
 def window(
-    conn: sa.Connection, *, session_pk: int, head_seq: int | None, limit: int, until: int
+    conn: sa.Connection,
+    *,
+    session_pk: int,
+    head_seq: int | None,
+    limit: int,
+    until: int,
+    is_open: bool = False,
 ) -> list[ContextMessage]:
     """Walk from a message towards the root, until a model has enough to read.
 
@@ -151,35 +162,48 @@ def window(
         conn: The connection.
         session_pk: The session.
         head_seq: Where the walk begins; `None` for an empty path.
-        limit: Messages that the model reads at most.
+        limit: Messages that the model reads at most. Steps do not count, so that the walk never
+            ends between a call and its result.
         until: The newest message of the session at the time in question: replies that came later
             do not count.
+        is_open: Whether what follows are results of tools: then the question and all steps since
+            do not count either.
 
     Returns:
         The messages of the path, newest first, those included that the model does not read.
 
     """
-    answer = ask_window(conn, session_pk=session_pk, head_seq=head_seq, limit=limit, until=until)
+    answer = ask_window(
+        conn, session_pk=session_pk, head_seq=head_seq, limit=limit, until=until, is_open=is_open
+    )
     return [] if answer is None else answer.all()
 
 
 def ask_window(
-    conn: sa.Connection, *, session_pk: int, head_seq: int | None, limit: int, until: int
+    conn: sa.Connection,
+    *,
+    session_pk: int,
+    head_seq: int | None,
+    limit: int,
+    until: int,
+    is_open: bool = False,
 ) -> Answer[ContextMessage] | None:
     """Ask for `window`; `None` if that is empty."""
-    if head_seq is None or limit == 0:
+    if head_seq is None or (limit == 0 and not is_open):
         return None
     params = {"session": session_pk, "head": head_seq, "limit": limit, "until": until}
-    return _WINDOW.ask(conn, params)
+    return (_OPEN_WINDOW if is_open else _WINDOW).ask(conn, params)
 
 
-def context(rows: Sequence[ContextMessage]) -> tuple[PromptMessage, ...]:
+def context(rows: Sequence[ContextMessage]) -> tuple[MessageContent, ...]:
     """What a model reads of a `window`, oldest first."""
     read = (row for row in reversed(rows) if row.is_read)
-    return tuple(PromptMessage(Role(row.role), row.content or "") for row in read)
+    return tuple(
+        MessageContent(Role(row.role), row.content or "", load(row.blocks), row.id) for row in read
+    )
 
 
-def _window_statement() -> sa.Select[tuple[str, int | None, int, str, str | None, int]]:
+def _window_statement(*, is_open: bool) -> sa.Select[Any]:
     replies = messages.alias("replies")
     answered = (
         sa.exists()
@@ -193,40 +217,56 @@ def _window_statement() -> sa.Select[tuple[str, int | None, int, str, str | None
         )
         .correlate(messages)
     )
-    counts = sa.case((messages.c.role != Role.USER.value, 1), (answered, 1), else_=0)
+    is_user = messages.c.role == Role.USER.value
+    read = sa.case((~is_user, 1), (answered, 1), else_=0)
+    counts = sa.case((messages.c.is_step, 0), else_=read)
     columns = (
-        messages.c.seq,
-        messages.c.id,
-        messages.c.parent_seq,
-        messages.c.depth,
-        messages.c.role,
-        sa.case((counts == 1, messages.c.content)).label("content"),
+        *(messages.c.seq, messages.c.id, messages.c.parent_seq, messages.c.depth, messages.c.role),
+        *(messages.c.content, messages.c.blocks),
     )
     in_session = messages.c.session_pk == sa.bindparam("session", type_=sa.BigInteger)
     walk = (
         sa.select(
             *columns,
-            counts.label("is_read"),
-            counts.label("taken"),
+            read.label("is_read"),
+            (sa.literal_column("0") if is_open else counts).label("taken"),
+            (1 - read).label("unread"),
+            # Whether the question of the exchange that is still open is yet to come.
+            (sa.case((is_user, 0), else_=1) if is_open else sa.literal_column("0")).label("open"),
             sa.literal_column("1").label("step"),
         )
         .where(in_session, messages.c.seq == sa.bindparam("head", type_=sa.BigInteger))
         .cte("walk", recursive=True)
     )
+    in_limit = walk.c.taken < sa.bindparam("limit", type_=sa.Integer)
+    if is_open:
+        counts = sa.case((walk.c.open == 1, 0), else_=counts)
+        in_limit = in_limit | (walk.c.open == 1)
+        still_open = sa.case((is_user, 0), else_=walk.c.open)
     walk = walk.union_all(
-        sa.select(*columns, counts, walk.c.taken + counts, walk.c.step + 1).where(
+        sa.select(
+            *columns,
+            read,
+            walk.c.taken + counts,
+            walk.c.unread + 1 - read,
+            still_open if is_open else sa.literal_column("0"),
+            walk.c.step + 1,
+        ).where(
             in_session,
             messages.c.seq == walk.c.parent_seq,
-            walk.c.taken < sa.bindparam("limit", type_=sa.Integer),
-            walk.c.step - walk.c.taken < MAX_UNANSWERED,
+            in_limit,
+            walk.c.unread < MAX_UNANSWERED,
         )
     )
     return sa.select(
-        walk.c.id, walk.c.parent_seq, walk.c.depth, walk.c.role, walk.c.content, walk.c.is_read
+        *(walk.c.id, walk.c.parent_seq, walk.c.depth, walk.c.role),
+        sa.case((walk.c.is_read == 1, walk.c.content)).label("content"),
+        *(walk.c.blocks, walk.c.is_read),
     ).order_by(walk.c.step)
 
 
-_WINDOW = PreparedSelect(_window_statement(), ContextMessage)
+_WINDOW = PreparedSelect(_window_statement(is_open=False), ContextMessage)
+_OPEN_WINDOW = PreparedSelect(_window_statement(is_open=True), ContextMessage)
 
 
 _HEAD = PreparedSelect(
@@ -325,6 +365,7 @@ _OF_PATH = TypedSelect(
         messages.c.created_at,
         messages.c.status,
         messages.c.turn_id,
+        messages.c.blocks,
         _PARENTS.c.id.label("parent_id"),
     )
     .outerjoin_from(
@@ -350,15 +391,22 @@ def of_path(conn: sa.Connection, *, session_pk: int, seqs: Sequence[int]) -> lis
     return [by_seq[seq] for seq in seqs if seq in by_seq]
 
 
-_SEQS = sa.select(messages.c.seq).where(
-    messages.c.session_pk == sa.bindparam("session"),
-    messages.c.id.in_(sa.bindparam("ids", expanding=True)),
+_OF_TURN = sa.union(
+    sa.select(messages.c.seq).where(messages.c.turn_id == sa.bindparam("turn")),
+    # That which another turn has taken in, if this one answers it again.
+    sa.select(messages.c.seq).where(
+        messages.c.session_pk == sa.bindparam("session"),
+        messages.c.id == sa.bindparam("user_message"),
+    ),
 )
 
 
-def by_ids(conn: sa.Connection, *, session_pk: int, ids: Sequence[str]) -> list[Message]:
-    """Those of a session's messages that have these ids, oldest first."""
-    seqs = conn.scalars(_SEQS, {"session": session_pk, "ids": ids}).all()
+def of_turn(
+    conn: sa.Connection, *, session_pk: int, turn_id: str, user_message_id: str
+) -> list[Message]:
+    """What a turn has taken in and what it has written, oldest first."""
+    params = {"session": session_pk, "turn": turn_id, "user_message": user_message_id}
+    seqs = conn.scalars(_OF_TURN, params).all()
     return of_path(conn, session_pk=session_pk, seqs=sorted(seqs))
 
 
@@ -407,4 +455,5 @@ def _message(row: PathMessage) -> Message:
         status=Status(row.status),
         turn_id=row.turn_id,
         parent_id=row.parent_id,
+        blocks=expanded(row.content, load(row.blocks)),
     )

@@ -27,6 +27,7 @@ from chatkeep.store.tables import (
     audit,
     calls,
     compatibility,
+    files,
     leases,
     messages,
     metadata,
@@ -40,8 +41,8 @@ TABLES = tuple(table for table in metadata.sorted_tables if table not in (leases
 NUMBERED = (audit, calls, sessions)
 """Tables whose rows the database numbers."""
 
-ROWS = 200
-"""Rows that are in memory at a time."""
+ROWS, FILES = 200, 2
+"""Rows that are in memory at a time; pictures and documents may have many megabytes."""
 
 Row = dict[str, Any]
 
@@ -179,7 +180,7 @@ def _batches(conn: sa.Connection, table: sa.Table) -> Iterable[Sequence[RowMappi
     # Every row comes after the one of the same table that it refers to: a user after the tenant,
     # a message after the one before it.
     rows = sa.select(table).order_by(*table.primary_key)
-    result = conn.execute(rows, execution_options={"yield_per": ROWS})
+    result = conn.execute(rows, execution_options={"yield_per": FILES if table is files else ROWS})
     return result.mappings().partitions()
 
 

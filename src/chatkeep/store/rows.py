@@ -3,6 +3,7 @@
 Which of them make a step of a turn is not known here.
 """
 
+from hashlib import blake2b
 from typing import NamedTuple
 
 import orjson
@@ -34,12 +35,16 @@ class TurnWithSession(NamedTuple):
     model: str
     options: str
     input: str | None
+    input_messages: str | None
+    regenerates: str | None
     context_messages: int | None
     context_seq: int | None
     system_prompt_digest: bytes | None
+    tools_digest: bytes | None
     user_message_id: str
     message_id: str
     user_seq: int | None
+    first_seq: int | None
     input_tokens: int | None
     output_tokens: int | None
     finish_reason: str | None
@@ -64,6 +69,7 @@ class RunningTurn(NamedTuple):
     regenerates: str | None
     message_id: str
     user_seq: int
+    first_seq: int | None
     depth: int
 
 
@@ -102,7 +108,9 @@ class TreeMessage(NamedTuple):
     id: str
     parent_seq: int | None
     depth: int
+    role: str
     content: str
+    blocks: str | None
 
 
 class _TurnId(NamedTuple):
@@ -126,9 +134,16 @@ BY_ID = PreparedSelect(sa.select(turns).where(turns.c.id == sa.bindparam("turn")
 OF_TENANT = PreparedSelect(
     sa.select(
         *(turns.c.id, turns.c.session_pk, turns.c.seq, turns.c.status, turns.c.attempt),
-        *(turns.c.model, turns.c.options, turns.c.input),
-        *(turns.c.context_messages, turns.c.context_seq, turns.c.system_prompt_digest),
-        *(turns.c.user_message_id, turns.c.message_id, turns.c.user_seq),
+        *(
+            turns.c.model,
+            turns.c.options,
+            turns.c.input,
+            turns.c.input_messages,
+            turns.c.regenerates,
+        ),
+        *(turns.c.context_messages, turns.c.context_seq),
+        *(turns.c.system_prompt_digest, turns.c.tools_digest),
+        *(turns.c.user_message_id, turns.c.message_id, turns.c.user_seq, turns.c.first_seq),
         *(turns.c.input_tokens, turns.c.output_tokens, turns.c.finish_reason),
         *(turns.c.error_code, turns.c.error_detail),
         *(turns.c.created_at, turns.c.started_at, turns.c.ended_at),
@@ -217,6 +232,7 @@ RUNNING = PreparedSelect(
         turns.c.regenerates,
         turns.c.message_id,
         turns.c.user_seq,
+        turns.c.first_seq,
         messages.c.depth,
     )
     .join(
@@ -229,7 +245,7 @@ RUNNING = PreparedSelect(
 
 _TREE_COLUMNS = (
     *(messages.c.seq, messages.c.id, messages.c.parent_seq, messages.c.depth),
-    messages.c.content,
+    *(messages.c.role, messages.c.content, messages.c.blocks),
 )
 _IN_SESSION = messages.c.session_pk == sa.bindparam("session")
 _MESSAGE_BY_SEQ = PreparedSelect(
@@ -270,7 +286,7 @@ def insert_turn(conn: sa.Connection, turn: Turn, values: TurnValues) -> None:
         "status": turn.status.value,
         "attempt": turn.attempt,
         "model": turn.model,
-        "options": orjson.dumps(turn.options).decode(),
+        "options": orjson.dumps(turn.options.stored()).decode(),
         "user_message_id": turn.user_message_id,
         "message_id": turn.message_id,
         **values,
@@ -352,16 +368,21 @@ def message_by_id(conn: sa.Connection, *, session_pk: int, message_id: str) -> T
     return _MESSAGE_BY_ID.first(conn, {"session": session_pk, "message": message_id})
 
 
-def system_prompt(conn: sa.Connection, *, session_pk: int, digest: bytes | None) -> str | None:
-    """The system prompt that a turn's model was sent; `None` if there was none."""
+def stored_text(conn: sa.Connection, *, session_pk: int, digest: bytes | None) -> str | None:
+    """The system prompt, or the tools, that a turn's model was sent; `None` if there were none."""
+    if digest is None:
+        return None
     row = _SYSTEM_PROMPT.first(conn, {"session": session_pk, "digest": digest})
     return None if row is None else row.content
 
 
-def store_system_prompt(
-    conn: sa.Connection, *, session_pk: int, digest: bytes, content: str
-) -> None:
-    """Store a system prompt of a session once, however many turns use it."""
+def text_digest(content: str) -> bytes:
+    """The digest by which turns refer to a system prompt, or to the tools on offer."""
+    return blake2b(content.encode(), digest_size=16).digest()
+
+
+def store_text(conn: sa.Connection, *, session_pk: int, digest: bytes, content: str) -> None:
+    """Store a system prompt of a session, or its tools, once, however many turns use them."""
     params = {"session_pk": session_pk, "digest": digest, "content": content}
     _INSERT_SYSTEM_PROMPT.run(conn, params)
 

@@ -3,12 +3,18 @@
 A tenant owns sessions. A session is a tree of messages: `seq` counts them within the session,
 `parent_seq` is the message before, `depth` the length of the path from the root, and the
 session's `head_seq` the last message of the active branch, whose depth is `message_count`. A
-turn that waits has its message in `input`, and in `branch_seq` the message that it follows if not
+turn that waits has its message in `input` (and, if it takes in more than one plain text, all of
+them in `input_messages`), and in `branch_seq` the message that it follows if not
 the head (0 for none); when it starts, or would have started if it had not been cancelled, the
 message moves into the tree. `owner` is the process that runs a turn, which renews its lease.
 What a turn's model was sent is read from the tree, in which nothing ever moves: `context_messages`
 is how many messages it might read, `context_seq` the newest that was there, and
-`system_prompt_digest` identifies the prompt. All times are microseconds since 1970, UTC.
+`system_prompt_digest` identifies the prompt, as `tools_digest` does the tools that were on offer;
+both are in `system_prompts`. A message that is more than a text has `blocks` (see
+`domain/blocks.py`); `is_step` is true of calls and results of tools, which do not count as messages
+that a model reads. A turn's messages from `first_seq` to `user_seq` are what it has taken in, if
+that is more than one. `files` are the pictures and documents of a session, by the digest of their
+bytes. All times are microseconds since 1970, UTC.
 
 A user of a tenant is a row of `tenants` too, with the id `tenant/user`: nothing else knows users.
 `deleted_at` marks a tenant or a user that is being erased. A key has secrets, of which only digests
@@ -308,6 +314,9 @@ turns = sa.Table(
     sa.Column("started_at", sa.BigInteger),
     sa.Column("ended_at", sa.BigInteger),
     sa.Column("stop", sa.Text),
+    sa.Column("input_messages", sa.Text),
+    sa.Column("first_seq", sa.BigInteger),
+    sa.Column("tools_digest", sa.LargeBinary),
     sa.UniqueConstraint("session_pk", "seq"),
     sa.UniqueConstraint("tenant_id", "idempotency_key"),
     sa.CheckConstraint("attempt >= 0", name="attempt"),
@@ -394,6 +403,9 @@ class TurnRow(NamedTuple):
     started_at: int | None
     ended_at: int | None
     stop: str | None
+    input_messages: str | None
+    first_seq: int | None
+    tools_digest: bytes | None
 
 
 class TurnValues(TypedDict, total=False):
@@ -428,6 +440,9 @@ class TurnValues(TypedDict, total=False):
     started_at: int | None
     ended_at: int | None
     stop: str | None
+    input_messages: str | None
+    first_seq: int | None
+    tools_digest: bytes | None
 
 
 deleted_requests = sa.Table(
@@ -485,6 +500,8 @@ messages = sa.Table(
     sa.Column("turn_id", sa.Text, sa.ForeignKey(turns.c.id, ondelete="CASCADE")),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("search_key", sa.BigInteger),
+    sa.Column("blocks", sa.Text),
+    sa.Column("is_step", sa.Boolean, nullable=False, server_default=sa.false()),
     # A parent is of the same session, because the session is part of the reference.
     sa.ForeignKeyConstraint(
         ["session_pk", "parent_seq"], ["messages.session_pk", "messages.seq"], name="fk_parent"
@@ -524,6 +541,33 @@ class MessageRow(NamedTuple):
     turn_id: str | None
     created_at: int
     search_key: int | None
+    blocks: str | None
+    is_step: bool
+
+
+files = sa.Table(
+    "files",
+    metadata,
+    sa.Column(
+        "session_pk", _Key, sa.ForeignKey(sessions.c.pk, ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column("mime_type", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.CheckConstraint("length(digest) = 32", name="digest"),
+    sa.CheckConstraint("length(data) = size", name="size"),
+)
+
+
+class FileRow(NamedTuple):
+    """A row of `files`."""
+
+    session_pk: int
+    digest: bytes
+    mime_type: str
+    size: int
+    data: bytes
 
 
 calls = sa.Table(

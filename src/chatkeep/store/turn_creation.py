@@ -1,21 +1,32 @@
 """Before a turn runs: create it, unless the request made it before, or cancel it in the queue."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 import sqlalchemy as sa
 
+from chatkeep.domain.blocks import load, tool_calls, tool_result
 from chatkeep.domain.errors import (
+    InvalidRequest,
     MessageNotFound,
-    NotAllowed,
     QueueFull,
     SessionBusy,
     TurnNotFound,
     TurnRef,
 )
 from chatkeep.domain.ids import message_id, turn_id
-from chatkeep.domain.model import OnBusy, Scope, Session, Status, Turn, TurnOptions, TurnRequest
-from chatkeep.store import idempotency, rows, sessions
+from chatkeep.domain.model import (
+    MessageContent,
+    OnBusy,
+    Role,
+    Session,
+    Status,
+    Turn,
+    TurnOptions,
+    TurnRequest,
+)
+from chatkeep.store import files, idempotency, rows, sessions
 from chatkeep.store.prepared import pipelined
 from chatkeep.store.rows import QueueState, TurnWithSession
 from chatkeep.store.tables import SessionRow, SessionValues
@@ -27,6 +38,7 @@ from chatkeep.store.turns import (
     ask_window,
     start_next_turn,
     start_turn,
+    waiting_values,
 )
 
 INTERRUPTED = "A newer message interrupted this turn."
@@ -69,11 +81,28 @@ class _Target:
 
 @dataclass(frozen=True, slots=True)
 class NewIds:
-    """The ids of a turn and its messages, made before the transaction, which may run twice."""
+    """The ids of a turn and its messages, made before the transaction, which may run twice.
 
+    `others` are those of the messages that it takes in before the last one.
+    """
+
+    others: tuple[str, ...] = ()
     turn: str = field(default_factory=turn_id)
     user_message: str = field(default_factory=message_id)
     message: str = field(default_factory=message_id)
+
+    @classmethod
+    def of(cls, request: TurnRequest) -> Self:
+        """The ids that a request needs."""
+        return cls(tuple(message_id() for _ in request.messages[1:]))
+
+    def inputs(self, request: TurnRequest) -> tuple[MessageContent, ...]:
+        """The messages of a request with their ids."""
+        ids = (*self.others, self.user_message)
+        return tuple(
+            message._replace(id=new_id)
+            for message, new_id in zip(request.messages, ids, strict=False)
+        )
 
 
 @pipelined
@@ -87,7 +116,7 @@ def create_turn(
     max_queued: int,
     make_title: Callable[[str, int], str],
     at: int,
-    models: Collection[str] | None = None,
+    check_model: Callable[[str], None] | None = None,
 ) -> CreatedTurn | idempotency.DuplicateRequest:
     """Store a turn, creating its session where needed, and start it if none runs or waits.
 
@@ -100,7 +129,8 @@ def create_turn(
         max_queued: Turns of a session that may wait.
         make_title: Makes the provisional title from the message and the time.
         at: The time, in microseconds since 1970.
-        models: The models that the caller's key may use; `None` for any.
+        check_model: Called with the turn's model, whoever has chosen it, before anything is
+            stored; raises an error if it may not, or cannot, answer the request.
 
     Returns:
         The turn, or with `DuplicateRequest` the one that the same request made before.
@@ -110,9 +140,10 @@ def create_turn(
         SessionBusy: A turn runs, and the request does not want to wait.
         MessageNotFound: The request's branch is not in the session.
         TurnNotFound: The turn to regenerate is not in the session.
+        InvalidRequest: A result is of no call that the branch ends with.
         IdempotencyKeyReused: The key belongs to another request.
         SessionNotFound: The session of the same request was deleted.
-        NotAllowed: The turn's model is none of `models`, whoever has chosen it.
+        ChatError: What `check_model` raises.
 
     """
     session = sessions.find(conn, tenant=tenant, session_id=request.session_id)
@@ -120,25 +151,26 @@ def create_turn(
     if duplicate is not None:
         return duplicate
     target = _target(conn, tenant, session, request)
+    if request.messages and request.messages[0].role is Role.TOOL:
+        _check_results(conn, session, target, request)
+    inputs = ids.inputs(request)
     if session is None:
         session = sessions.create(
             conn,
             tenant=tenant,
             session_id=request.session_id,
-            title=make_title(request.message or "", at),
+            title=make_title(request.text, at),
             owner=runner.owner,
             at=at,
         )
     queue_answer = rows.ask_queue_state(conn, session.pk)
     follows_head = request.branch is None and request.regenerate is None
-    window = ask_window(conn, session, runner) if follows_head else None
+    window = ask_window(conn, session, runner, inputs) if follows_head else None
     queue = queue_answer.one()
     _check_queue(queue, session, request, max_queued)
     turn = _queued_turn(session, request, ids, target, runner)
-    if models is not None and turn.model not in models:
-        raise NotAllowed(
-            "The key does not allow the turn's model.", needs=Scope.CHAT, pointer="#/model"
-        )
+    if check_model is not None:
+        check_model(turn.model)
     new = NewTurn(
         tenant=tenant,
         session_pk=session.pk,
@@ -148,15 +180,17 @@ def create_turn(
         branch_seq=target.branch_seq,
         regenerates=target.original.id if target.original else None,
         created_at=max(at, session.updated_at),
+        tools_digest=_store_tools(conn, session, target, request),
     )
+    files.insert(conn, session_pk=session.pk, contents=request.files)
     if queue.running and request.on_busy is OnBusy.INTERRUPT:
         rows.update_turn(conn, queue.running, {"stop": INTERRUPTED})
     if queue.running or queue.waiting:
-        started = _enqueue(conn, session, turn, request.message, new, runner, queue)
+        started = _enqueue(conn, session, turn, inputs, new, runner, queue)
     else:
-        started = start_turn(conn, session, turn, request.message, new, runner, window)
+        started = start_turn(conn, session, turn, inputs, new, runner, window)
         turn = started.turn
-    first_message = _first_message(conn, session, request.message, runner.owner)
+    first_message = _first_message(conn, session, request, runner.owner)
     listed = None
     if session.turn_count == 0:
         listed = sessions.listed(conn, tenant=tenant, pk=session.pk)
@@ -260,13 +294,13 @@ def _enqueue(
     conn: sa.Connection,
     session: SessionRow,
     turn: Turn,
-    message: str | None,
+    inputs: tuple[MessageContent, ...],
     new: NewTurn,
     runner: RunnerConfig,
     queue: QueueState,
 ) -> StartedTurn | None:
     """Store a turn that waits; where none runs, start the one that waits longest."""
-    rows.insert_turn(conn, turn, {**new.values, "input": message})
+    rows.insert_turn(conn, turn, {**new.values, **waiting_values(inputs)})
     counters: SessionValues = {"turn_count": session.turn_count + 1, "updated_at": new.created_at}
     rows.update_session(conn, session.pk, counters)
     if queue.running:
@@ -305,11 +339,63 @@ def _queued_turn(
     )
 
 
+def _check_results(
+    conn: sa.Connection, session: SessionRow | None, target: _Target, request: TurnRequest
+) -> None:
+    """Check that each result answers a call that its branch ends with.
+
+    A result whose call is not there would make the conversation one that no provider accepts.
+    """
+    head: int | None = None
+    if session is not None:
+        queue = rows.queue_state(conn, session.pk)
+        is_head_known = target.branch_seq is not None or not (queue.running or queue.waiting)
+        head = target.branch_seq or session.head_seq if is_head_known else None
+    open_calls = dict.fromkeys(_open_calls(conn, session, head))
+    for number, message in enumerate(request.messages):
+        result = tool_result(message.blocks)
+        if result is None:
+            continue
+        if result.call_id not in open_calls:
+            pointer = f"#/tool_results/{number}/tool_call_id"
+            detail = "must be of a call that the conversation ends with, and that has no result yet"
+            raise InvalidRequest(
+                f"{pointer}: {detail}", errors=[{"pointer": pointer, "detail": detail}]
+            )
+        del open_calls[result.call_id]
+
+
+def _open_calls(conn: sa.Connection, session: SessionRow | None, seq: int | None) -> list[str]:
+    """The ids of the calls that a branch ends with, and that have no result yet."""
+    answered: set[str] = set()
+    while session is not None and seq:
+        message = rows.known_message(conn, session_pk=session.pk, seq=seq)
+        blocks, seq = load(message.blocks), message.parent_seq
+        result = tool_result(blocks)
+        if result is None:
+            return [call.id for call in tool_calls(blocks) if call.id not in answered]
+        answered.add(result.call_id)
+    return []
+
+
+def _store_tools(
+    conn: sa.Connection, session: SessionRow, target: _Target, request: TurnRequest
+) -> bytes | None:
+    """Store the tools on offer, if there are any; a turn that is regenerated has them already."""
+    if target.original is not None:
+        return target.original.tools_digest
+    if request.tools is None:
+        return None
+    digest = rows.text_digest(request.tools)
+    rows.store_text(conn, session_pk=session.pk, digest=digest, content=request.tools)
+    return digest
+
+
 def _first_message(
-    conn: sa.Connection, session: SessionRow, message: str | None, owner: str
+    conn: sa.Connection, session: SessionRow, request: TurnRequest, owner: str
 ) -> str | None:
     """What the session's title is made from, if it has none of a model yet, and nobody makes it."""
     if not session.title_pending or not sessions.claim_title(conn, session, owner):
         return None
     first = rows.message_by_seq(conn, session_pk=session.pk, seq=1)
-    return message if first is None else first.content
+    return request.text if first is None else first.content

@@ -1,15 +1,19 @@
 """Turns as they are stored: the record, the summary, the receipt of what a model was sent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import orjson
 import sqlalchemy as sa
 
+from chatkeep.domain.blocks import Blocks, expanded, load, text_of, tool_result
+from chatkeep.domain.context import paired
 from chatkeep.domain.errors import ChatError, TurnNotFound, TurnNotStarted, TurnRef, error_from_code
 from chatkeep.domain.model import (
     LeftOut,
     Message,
+    MessageContent,
     Receipt,
     Role,
     SentMessage,
@@ -26,6 +30,7 @@ from chatkeep.store import messages, rows
 from chatkeep.store.messages import ContextMessage
 from chatkeep.store.rows import TreeMessage, TurnWithSession
 from chatkeep.store.tables import turns
+from chatkeep.store.turns import own_messages, waiting_messages
 
 LEFT_OUT_NAMED = 100
 """Messages beyond the context's size that a receipt names; the others are counted."""
@@ -61,12 +66,16 @@ class AnsweringTurn(NamedTuple):
 class StoredTurn:
     """A turn that may have ended, with its reply or the error that it ended with.
 
-    `title` is its session's; `is_titled` is true if a model made that from this turn's message.
+    `steps` are the whole messages on the way to the reply, whose text and blocks are `reply` and
+    `blocks`. `title` is its session's; `is_titled` is true if a model made that from this turn's
+    message.
     """
 
     turn: Turn
     record: TurnRecord
+    steps: tuple[Message, ...]
     reply: str
+    blocks: Blocks | None
     failure: ChatError | None
     title: str
     is_titled: bool
@@ -75,11 +84,14 @@ class StoredTurn:
 def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> StoredTurn:
     """Read a turn and its messages. Raises `TurnNotFound`."""
     row = _row(conn, tenant, turn_id)
-    turn_messages = messages.by_ids(
-        conn, session_pk=row.session_pk, ids=[row.user_message_id, row.message_id]
+    turn_messages = messages.of_turn(
+        conn,
+        session_pk=row.session_pk,
+        turn_id=row.id,
+        user_message_id=row.user_message_id,
     )
     if row.input is not None:
-        turn_messages.insert(0, _waiting_message(row, row.input))
+        turn_messages[:0] = [_waiting_message(row, message) for message in waiting_messages(row)]
     failure = None
     if row.error_code is not None:
         turn = TurnRef(row.id, row.session_id)
@@ -92,11 +104,16 @@ def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> StoredTurn:
         message_id=row.message_id,
         messages=tuple(turn_messages),
     )
-    replies = (message.content for message in turn_messages if message.id == row.message_id)
+    ids = [message.id for message in turn_messages]
+    written = turn_messages[ids.index(row.user_message_id) + 1 :]
+    reply = written.pop() if written and written[-1].id == row.message_id else None
     return StoredTurn(
         turn=rows.turn(row, row.session_id),
         record=record,
-        reply=next(replies, ""),
+        # As they were announced: whole, however the turn ended.
+        steps=tuple(replace(step, status=Status.COMPLETED) for step in written),
+        reply=text_of(reply.content, reply.blocks) if reply else "",
+        blocks=reply.blocks if reply else None,
         failure=failure,
         title=row.title,
         is_titled=row.seq == 1 and row.title_source == TitleSource.MODEL.value,
@@ -136,33 +153,40 @@ def receipt(conn: sa.Connection, *, tenant: str, turn_id: str) -> Receipt:
     row = _row(conn, tenant, turn_id)
     if row.user_seq is None or row.context_messages is None or row.context_seq is None:
         raise TurnNotStarted(turn=TurnRef(turn_id))
-    user_message = rows.known_message(conn, session_pk=row.session_pk, seq=row.user_seq)
+    taken = own_messages(conn, row)
+    own = [
+        MessageContent(Role(message.role), message.content, load(message.blocks), message.id)
+        for message in taken
+    ]
     walked = messages.window(
         conn,
         session_pk=row.session_pk,
-        head_seq=user_message.parent_seq,
+        head_seq=taken[0].parent_seq,
         limit=row.context_messages,
         until=row.context_seq,
+        is_open=tool_result(own[0].blocks) is not None,
     )
-    sent = [
-        SentMessage(message.id, Role(message.role), message.content or "")
-        for message in reversed(walked)
-        if message.is_read
-    ]
-    sent.append(SentMessage(user_message.id, Role.USER, user_message.content))
     options = rows.turn(row, row.session_id).options
+    tools = rows.stored_text(conn, session_pk=row.session_pk, digest=row.tools_digest)
     return Receipt(
         turn_id=turn_id,
         attempt=row.attempt,
         model=row.model,
         context_messages=row.context_messages,
-        system_prompt=rows.system_prompt(
+        system_prompt=rows.stored_text(
             conn, session_pk=row.session_pk, digest=row.system_prompt_digest
         ),
-        messages=tuple(sent),
-        left_out=tuple(_left_out(conn, row.session_pk, user_message, walked)),
+        messages=tuple(
+            SentMessage(message.id, message.role, message.text, message.blocks)
+            for message in paired((*messages.context(walked), *own))
+        ),
+        left_out=tuple(_left_out(conn, row.session_pk, taken[0], walked)),
         temperature=options.temperature,
         max_tokens=options.max_tokens,
+        tools=tuple(orjson.loads(tools)) if tools else (),
+        tool_choice=options.tool_choice,
+        response_format=options.response_format,
+        reasoning_effort=options.reasoning_effort,
     )
 
 
@@ -176,13 +200,13 @@ def _row(conn: sa.Connection, tenant: str, turn_id: str) -> TurnWithSession:
 def _left_out(
     conn: sa.Connection,
     session_pk: int,
-    user_message: TreeMessage,
+    first: TreeMessage,
     walked: Sequence[ContextMessage],
 ) -> list[LeftOut]:
     """The messages before a turn's own that its model was not sent, by rule."""
     unanswered = tuple(message.id for message in walked if not message.is_read)
     left_out = [LeftOut("no_reply", len(unanswered), unanswered)] if unanswered else []
-    oldest = walked[-1] if walked else user_message
+    oldest = walked[-1] if walked else first
     if oldest.parent_seq is not None:
         older = messages.newest_ids(
             conn, session_pk=session_pk, head_seq=oldest.parent_seq, limit=LEFT_OUT_NAMED
@@ -191,14 +215,15 @@ def _left_out(
     return left_out
 
 
-def _waiting_message(row: TurnWithSession, content: str) -> Message:
-    """The message of a turn that waits, as it will be."""
+def _waiting_message(row: TurnWithSession, message: MessageContent) -> Message:
+    """A message of a turn that waits, as it will be."""
     return Message(
-        id=row.user_message_id,
-        role=Role.USER,
-        content=content,
+        id=message.id or row.user_message_id,
+        role=message.role,
+        content=message.text,
         created_at=rfc3339(row.created_at),
         status=Status(row.status),
         turn_id=row.id,
         parent_id=None,
+        blocks=expanded(message.text, message.blocks),
     )

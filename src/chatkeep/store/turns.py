@@ -3,17 +3,30 @@
 Each function is one step of a transaction; who calls it decides when the step happens.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
+from typing import NamedTuple
 
+import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain.model import Call, Completion, PromptMessage, Role, Status, SystemPrompts, Turn
+from chatkeep.domain.blocks import Blocks, compacted, dump, load, rendition, tool_calls, tool_result
+from chatkeep.domain.model import (
+    Call,
+    Completion,
+    Message,
+    MessageContent,
+    Role,
+    Status,
+    SystemPrompts,
+    Turn,
+)
+from chatkeep.domain.times import microseconds
 from chatkeep.store import messages, rows, usage
 from chatkeep.store.leases import Orphan
 from chatkeep.store.messages import ContextMessage
 from chatkeep.store.prepared import Answer, pipelined
-from chatkeep.store.rows import RunningTurn, TreeMessage
+from chatkeep.store.rows import RunningTurn, TreeMessage, TurnWithSession
 from chatkeep.store.search import index
 from chatkeep.store.tables import SessionRow, SessionValues, TurnRow, TurnValues
 
@@ -40,26 +53,32 @@ class RunnerConfig:
 class StartedTurn:
     """A turn that runs from now on, and everything that its model is sent.
 
-    `context` are the messages before `message`, oldest first.
+    `context` are the messages before `messages`, which the turn has taken in, oldest first;
+    `tools` those on offer, as JSON; `started_at` is in microseconds since 1970.
     """
 
     turn: Turn
     session_pk: int
     system_prompt: str | None
-    context: tuple[PromptMessage, ...]
-    message: str
+    context: tuple[MessageContent, ...]
+    messages: tuple[MessageContent, ...]
+    tools: str | None
+    started_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """How a turn ended: its text so far, and the error unless it is complete.
+    """How a turn ended: what it has written so far, and the error unless it is complete.
 
-    `calls` are what it cost, each with its status and whether it was a retry.
+    `steps` are the whole messages before the reply, which is `text` and `blocks`. `calls` are what
+    it cost, each with its status and whether it was a retry.
     """
 
     status: Status
     text: str
     completion: Completion
+    blocks: Blocks | None = None
+    steps: tuple[Message, ...] = ()
     error_code: str | None = None
     error_detail: str | None = None
     calls: tuple[Call, ...] = ()
@@ -86,7 +105,8 @@ class NewTurn:
     """What is stored of a new turn beside the turn itself, for as long as it exists.
 
     `branch_seq` is the message before its own: `None` for the session's head, or `ROOT`.
-    `regenerates` is the turn whose message it answers once more.
+    `regenerates` is the turn whose message it answers once more; `tools_digest` refers to the tools
+    on offer.
     """
 
     tenant: str
@@ -97,11 +117,14 @@ class NewTurn:
     branch_seq: int | None
     regenerates: str | None
     created_at: int
+    tools_digest: bytes | None = None
 
     @property
     def values(self) -> TurnValues:
         """The columns of its row."""
+        tools: TurnValues = {} if self.tools_digest is None else {"tools_digest": self.tools_digest}
         return {
+            **tools,
             "tenant_id": self.tenant,
             "session_pk": self.session_pk,
             "seq": self.seq,
@@ -139,7 +162,7 @@ def start_turn(
     conn: sa.Connection,
     session: SessionRow,
     queued: Turn,
-    message: str | None,
+    inputs: tuple[MessageContent, ...],
     new: NewTurn,
     runner: RunnerConfig,
     window: Answer[ContextMessage] | None,
@@ -150,7 +173,7 @@ def start_turn(
         conn: The connection.
         session: Its session, locked.
         queued: The turn as it would be if it had to wait.
-        message: The user's message; `None` if the turn regenerates another.
+        inputs: The messages that it takes in, with their ids; none if it regenerates another.
         new: What else is stored of the turn.
         runner: Who runs it.
         window: What was asked for before, where the turn follows the session's head.
@@ -159,20 +182,20 @@ def start_turn(
     turn = replace(queued, status=Status.RUNNING, attempt=1)
     context, at = _turn_context(conn, session, turn, runner), new.created_at
     counters: SessionValues = {"turn_count": session.turn_count + 1, "updated_at": at}
-    if new.regenerates is None:
-        user_message = _next_message(conn, session, turn, new.branch_seq, message or "")
+    if inputs:
+        taken = _new_messages(conn, session, new.branch_seq, inputs)
     else:
-        user_message = _answered_message(conn, session, turn)
+        taken = [_answered_message(conn, session, turn)]
     rows.insert_turn(
         conn,
         turn,
-        {**new.values, **context.values, "user_seq": user_message.seq, "started_at": at},
+        {**new.values, **context.values, **_input_values(taken), "started_at": at},
     )
-    if new.regenerates is None:
-        _insert_user_message(conn, session, turn, user_message, at)
-        counters |= _head_values(user_message.seq, user_message.depth)
+    if inputs:
+        _insert_messages(conn, session, turn, taken, at)
+        counters |= _head_values(taken[-1].seq, taken[-1].depth)
     rows.update_session(conn, session.pk, counters)
-    return _started(conn, session, turn, user_message, context, window)
+    return _started(conn, session, turn, taken, context, new.tools_digest, at, window)
 
 
 def start_next_turn(
@@ -197,20 +220,17 @@ def start_next_turn(
         turn = rows.turn(row, session.session_id)
         if not is_cancelled:
             turn = replace(turn, status=Status.RUNNING, attempt=1)
-        user_message = _enter_tree(conn, session, row, turn, at)
+        taken = _enter_tree(conn, session, row, turn, at)
+        values: TurnValues = {"input": None, **_input_values(taken)}
+        if row.input_messages is not None:
+            values["input_messages"] = None
         if is_cancelled:
-            rows.update_turn(conn, row.id, {"input": None, "user_seq": user_message.seq})
+            rows.update_turn(conn, row.id, values)
             continue
         context = _turn_context(conn, session, turn, runner)
-        values: TurnValues = {
-            "status": turn.status.value,
-            "attempt": turn.attempt,
-            "input": None,
-            "user_seq": user_message.seq,
-            "started_at": at,
-        }
+        values |= {"status": turn.status.value, "attempt": turn.attempt, "started_at": at}
         rows.update_turn(conn, row.id, {**values, **context.values})
-        return _started(conn, session, turn, user_message, context)
+        return _started(conn, session, turn, taken, context, row.tools_digest, at)
     return None
 
 
@@ -260,10 +280,11 @@ def take_over(
         rows.update_turn(conn, row.id, {"owner": runner.owner})
         return ExhaustedTurn(rows.turn(row, session.session_id), row.stop)
     turn = rows.turn(row, session.session_id, attempt=row.attempt + 1)
-    user_message = _answered_message(conn, session, turn)
+    taken = own_messages(conn, row)
     context = _turn_context(conn, session, turn, runner)
     rows.update_turn(conn, row.id, {**context.values, "attempt": turn.attempt})
-    return _started(conn, session, turn, user_message, context)
+    started_at = row.started_at or row.created_at
+    return _started(conn, session, turn, taken, context, row.tools_digest, started_at)
 
 
 @pipelined
@@ -340,9 +361,8 @@ def _close_turn(
     """Store how a turn ended, and what it cost."""
     # A reply that is regenerated in vain leaves the status that the first gave its message.
     if row.regenerates is None or outcome.status is Status.COMPLETED:
-        messages.set_status(
-            conn, session_pk=row.session_pk, seq=row.user_seq, status=outcome.status
-        )
+        for seq in range(row.first_seq or row.user_seq, row.user_seq + 1):
+            messages.set_status(conn, session_pk=row.session_pk, seq=seq, status=outcome.status)
     values: TurnValues = {
         "status": outcome.status.value,
         "input_tokens": outcome.completion.usage.input_tokens,
@@ -378,54 +398,130 @@ def _store_reply(
     at: int,
 ) -> None:
     """Store what a turn's model has written, if anything, and that its session was active."""
-    if not outcome.text:
-        # An end without text is activity too: what expires without any must not go at once.
-        rows.update_session(conn, row.session_pk, {"updated_at": at})
-        return
-    seq, depth = session.last_seq + 1, row.depth + 1
-    messages.insert(
-        conn,
-        tenant=session.tenant_id,
-        session_pk=row.session_pk,
-        seq=seq,
-        parent_seq=row.user_seq,
-        depth=depth,
-        message_id=row.message_id,
-        role=Role.ASSISTANT,
-        content=outcome.text,
-        status=outcome.status,
-        turn_id=turn_id,
-        at=at,
-        key=index.new_message_key(conn, at),
-    )
-    rows.update_session(conn, row.session_pk, {**_head_values(seq, depth), "updated_at": at})
+    parent_seq, seq, depth = row.user_seq, session.last_seq, row.depth
+    for step in _written_messages(row, outcome, at):
+        seq, depth = seq + 1, depth + 1
+        messages.insert(
+            conn,
+            tenant=session.tenant_id,
+            session_pk=row.session_pk,
+            seq=seq,
+            parent_seq=parent_seq,
+            depth=depth,
+            message_id=step.id,
+            role=step.role,
+            content=step.content,
+            status=outcome.status,
+            turn_id=turn_id,
+            at=step.at,
+            key=index.new_message_key(conn, step.at),
+            blocks=step.blocks,
+        )
+        parent_seq = seq
+    # An end without text is activity too: what expires without any must not go at once.
+    head = _head_values(seq, depth) if seq > session.last_seq else {}
+    rows.update_session(conn, row.session_pk, {**head, "updated_at": at})
+
+
+class _WrittenMessage(NamedTuple):
+    id: str
+    role: Role
+    content: str
+    blocks: Blocks | None
+    at: int
+
+
+def _written_messages(row: RunningTurn, outcome: TurnEnd, at: int) -> Iterator[_WrittenMessage]:
+    """The messages that a turn gives: its steps, and its reply if there is any."""
+    for step in outcome.steps:
+        step_at = min(microseconds(step.created_at), at)
+        yield _WrittenMessage(
+            step.id, step.role, step.content, compacted(step.content, step.blocks), step_at
+        )
+    blocks = outcome.blocks or ()
+    content = outcome.text or (rendition(blocks) if tool_calls(blocks) else "")
+    if content:
+        yield _WrittenMessage(row.message_id, Role.ASSISTANT, content, outcome.blocks, at)
 
 
 def _enter_tree(
     conn: sa.Connection, session: SessionRow, row: TurnRow, turn: Turn, at: int
-) -> TreeMessage:
-    """Move the message of a turn that has waited into the tree, unless it is there already."""
+) -> list[TreeMessage]:
+    """Move what a turn that has waited takes in into the tree, unless it is there already."""
     if row.regenerates is not None:
-        return _answered_message(conn, session, turn)
-    user_message = _next_message(conn, session, turn, row.branch_seq, row.input or "")
-    _insert_user_message(conn, session, turn, user_message, at)
-    head = _head_values(user_message.seq, user_message.depth)
+        return [_answered_message(conn, session, turn)]
+    taken = _new_messages(conn, session, row.branch_seq, waiting_messages(row))
+    _insert_messages(conn, session, turn, taken, at)
+    head = _head_values(taken[-1].seq, taken[-1].depth)
     rows.update_session(conn, session.pk, {**head, "updated_at": at})
-    return user_message
+    return taken
 
 
-def _next_message(
-    conn: sa.Connection, session: SessionRow, turn: Turn, branch_seq: int | None, content: str
-) -> TreeMessage:
-    """The message of a turn, below the session's head or where its turn says."""
+def waiting_values(inputs: tuple[MessageContent, ...]) -> TurnValues:
+    """The columns of a turn that waits with these messages."""
+    if not inputs:
+        return {"input": None}
+    values: TurnValues = {"input": inputs[-1].text}
+    if len(inputs) > 1 or inputs[0].blocks is not None:
+        values["input_messages"] = orjson.dumps([message._asdict() for message in inputs]).decode()
+    return values
+
+
+def waiting_messages(row: TurnRow | TurnWithSession) -> tuple[MessageContent, ...]:
+    """The messages of a turn that waits, or was cancelled while it did."""
+    if row.input_messages is None:
+        return (MessageContent(Role.USER, row.input or "", None, row.user_message_id),)
+    return tuple(
+        MessageContent(
+            Role(item["role"]),
+            item["text"],
+            None if item["blocks"] is None else tuple(item["blocks"]),
+            item["id"],
+        )
+        for item in orjson.loads(row.input_messages)
+    )
+
+
+def own_messages(conn: sa.Connection, row: TurnRow | TurnWithSession) -> list[TreeMessage]:
+    """What a turn that has started has taken in, oldest first."""
+    if row.user_seq is None:
+        raise sa.exc.NoResultFound
+    return [
+        rows.known_message(conn, session_pk=row.session_pk, seq=seq)
+        for seq in range(row.first_seq or row.user_seq, row.user_seq + 1)
+    ]
+
+
+def _input_values(taken: Sequence[TreeMessage]) -> TurnValues:
+    """The columns by which a turn knows what it has taken in."""
+    values: TurnValues = {"user_seq": taken[-1].seq}
+    if len(taken) > 1:
+        values["first_seq"] = taken[0].seq
+    return values
+
+
+def _new_messages(
+    conn: sa.Connection,
+    session: SessionRow,
+    branch_seq: int | None,
+    inputs: Sequence[MessageContent],
+) -> list[TreeMessage]:
+    """The messages of a turn, below the session's head or where its turn says."""
     if branch_seq is None:
-        parent_seq, depth = session.head_seq, session.message_count + 1
+        parent_seq, depth = session.head_seq, session.message_count
     elif branch_seq == ROOT:
-        parent_seq, depth = None, 1
+        parent_seq, depth = None, 0
     else:
         parent = rows.known_message(conn, session_pk=session.pk, seq=branch_seq)
-        parent_seq, depth = parent.seq, parent.depth + 1
-    return TreeMessage(session.last_seq + 1, turn.user_message_id, parent_seq, depth, content)
+        parent_seq, depth = parent.seq, parent.depth
+    taken: list[TreeMessage] = []
+    for seq, (role, text, blocks, message_id) in enumerate(inputs, session.last_seq + 1):
+        depth += 1
+        taken.append(
+            TreeMessage(seq, message_id or "", parent_seq, depth, role.value, text, dump(blocks))
+        )
+        parent_seq = seq
+    return taken
 
 
 def _answered_message(conn: sa.Connection, session: SessionRow, turn: Turn) -> TreeMessage:
@@ -436,24 +532,26 @@ def _answered_message(conn: sa.Connection, session: SessionRow, turn: Turn) -> T
     return message
 
 
-def _insert_user_message(
-    conn: sa.Connection, session: SessionRow, turn: Turn, message: TreeMessage, at: int
+def _insert_messages(
+    conn: sa.Connection, session: SessionRow, turn: Turn, taken: Sequence[TreeMessage], at: int
 ) -> None:
-    messages.insert(
-        conn,
-        tenant=session.tenant_id,
-        session_pk=session.pk,
-        seq=message.seq,
-        parent_seq=message.parent_seq,
-        depth=message.depth,
-        message_id=message.id,
-        role=Role.USER,
-        content=message.content,
-        status=turn.status,
-        turn_id=turn.turn_id,
-        at=at,
-        key=index.new_message_key(conn, at),
-    )
+    for message in taken:
+        messages.insert(
+            conn,
+            tenant=session.tenant_id,
+            session_pk=session.pk,
+            seq=message.seq,
+            parent_seq=message.parent_seq,
+            depth=message.depth,
+            message_id=message.id,
+            role=Role(message.role),
+            content=message.content,
+            status=turn.status,
+            turn_id=turn.turn_id,
+            at=at,
+            key=index.new_message_key(conn, at),
+            blocks=load(message.blocks),
+        )
 
 
 def _head_values(seq: int, depth: int) -> SessionValues:
@@ -470,8 +568,8 @@ def _turn_context(
     system_prompt = next((prompt for prompt in prompts if prompt is not None), None) or None
     digest = None
     if system_prompt is not None:
-        digest = blake2b(system_prompt.encode(), digest_size=16).digest()
-        rows.store_system_prompt(conn, session_pk=session.pk, digest=digest, content=system_prompt)
+        digest = rows.text_digest(system_prompt)
+        rows.store_text(conn, session_pk=session.pk, digest=digest, content=system_prompt)
     return TurnContext(
         owner=runner.owner,
         system_prompt=system_prompt,
@@ -482,7 +580,10 @@ def _turn_context(
 
 
 def ask_window(
-    conn: sa.Connection, session: SessionRow, runner: RunnerConfig
+    conn: sa.Connection,
+    session: SessionRow,
+    runner: RunnerConfig,
+    inputs: tuple[MessageContent, ...],
 ) -> Answer[ContextMessage] | None:
     """Ask for what the model of a turn reads that follows the session's head."""
     return messages.ask_window(
@@ -491,6 +592,7 @@ def ask_window(
         head_seq=session.head_seq,
         limit=_context_size(session, runner),
         until=session.last_seq,
+        is_open=tool_result(inputs[0].blocks) is not None,
     )
 
 
@@ -503,8 +605,10 @@ def _started(
     conn: sa.Connection,
     session: SessionRow,
     turn: Turn,
-    user_message: TreeMessage,
+    taken: Sequence[TreeMessage],
     context: TurnContext,
+    tools_digest: bytes | None,
+    at: int,
     window: Answer[ContextMessage] | None = None,
 ) -> StartedTurn:
     """Read the messages that a turn's model is sent, unless they were asked for before."""
@@ -514,10 +618,20 @@ def _started(
         read = messages.window(
             conn,
             session_pk=session.pk,
-            head_seq=user_message.parent_seq,
+            head_seq=taken[0].parent_seq,
             limit=context.context_messages,
             until=context.context_seq,
+            is_open=tool_result(load(taken[0].blocks)) is not None,
         )
     return StartedTurn(
-        turn, session.pk, context.system_prompt, messages.context(read), user_message.content
+        turn=turn,
+        session_pk=session.pk,
+        system_prompt=context.system_prompt,
+        context=messages.context(read),
+        messages=tuple(
+            MessageContent(Role(message.role), message.content, load(message.blocks), message.id)
+            for message in taken
+        ),
+        tools=rows.stored_text(conn, session_pk=session.pk, digest=tools_digest),
+        started_at=at,
     )

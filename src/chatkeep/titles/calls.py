@@ -13,7 +13,7 @@ from chatkeep.domain.model import Call, CallKind, Prompt
 from chatkeep.domain.times import now
 from chatkeep.leases import LeaseKeeper
 from chatkeep.notifications import Notifications
-from chatkeep.providers import Providers
+from chatkeep.providers import Listener, Providers
 from chatkeep.store import session_changes, usage
 from chatkeep.store.database import Store
 from chatkeep.titles.answers import title_from_answer
@@ -176,7 +176,12 @@ class TitleCalls:
             try:
                 async with self._slots, asyncio.timeout(self._settings.timeout):
                     await self._providers.answer(
-                        model, prompt, pieces.append, kind=CallKind.TITLE, calls=calls, retries=0
+                        model,
+                        prompt,
+                        Listener(pieces.append),
+                        kind=CallKind.TITLE,
+                        calls=calls,
+                        retries=0,
                     )
                 return "".join(pieces)
             except (ModelMisconfigured, ContextTooLong):

@@ -3,7 +3,7 @@
 import json
 import re
 
-from chatkeep.domain.model import Prompt, PromptMessage, Role
+from chatkeep.domain.model import MessageContent, Prompt, Role
 from chatkeep.titles.candidates import candidates
 from chatkeep.titles.words import READ_CHARS
 
@@ -83,12 +83,14 @@ def choice_prompt(message: str) -> Prompt | None:
     )
 
 
-def _conversation(examples: tuple[tuple[str, str], ...], message: str) -> tuple[PromptMessage, ...]:
-    messages: list[PromptMessage] = []
+def _conversation(
+    examples: tuple[tuple[str, str], ...], message: str
+) -> tuple[MessageContent, ...]:
+    messages: list[MessageContent] = []
     for example, title in examples:
-        messages.append(PromptMessage(Role.USER, _as_data(example)))
-        messages.append(PromptMessage(Role.ASSISTANT, title))
-    return (*messages, PromptMessage(Role.USER, _as_data(message)))
+        messages.append(MessageContent(Role.USER, _as_data(example)))
+        messages.append(MessageContent(Role.ASSISTANT, title))
+    return (*messages, MessageContent(Role.USER, _as_data(message)))
 
 
 def _as_data(message: str) -> str:

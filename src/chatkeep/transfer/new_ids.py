@@ -30,6 +30,11 @@ class NewIds:
                 "regenerates": line.regenerates and self._turn(line.regenerates),
                 "user_message_id": self._message(line.user_message_id),
                 "message_id": self._message(line.message_id),
+                "input_messages": line.input_messages
+                and tuple(
+                    message.model_copy(update={"id": self._message(message.id)})
+                    for message in line.input_messages
+                ),
             }
         elif isinstance(line, MessageLine):
             turn_id = line.turn_id and self._turn(line.turn_id)

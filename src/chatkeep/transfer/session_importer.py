@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from chatkeep.domain.events import EventType
-from chatkeep.domain.records import EndLine, Line, MessageLine, SessionLine
+from chatkeep.domain.records import EndLine, FileLine, Line, MessageLine, SessionLine
 from chatkeep.domain.times import now, rfc3339
 from chatkeep.leases import LeaseKeeper
 from chatkeep.notifications import Notifications
@@ -177,6 +177,11 @@ class SessionImporter:
                 number,
             )
         else:
+            if isinstance(line, FileLine):
+                # Each may be large: a transaction has one of them at most.
+                await self.flush()
+                if self._session is None:
+                    return
             line = self._session.adjust(line)
             self._lines.append(self._new_ids.replace(line) if self._new_ids else line)
 

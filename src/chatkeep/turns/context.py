@@ -1,19 +1,44 @@
-"""What a model reads: the prompt of a turn. Pure: no clock, no I/O."""
+"""The prompt of a turn. Pure: no clock, no I/O."""
 
-from chatkeep.domain.model import Prompt, PromptMessage, Role, TurnOptions
+from collections.abc import Mapping
+
+import orjson
+
+from chatkeep.domain.blocks import file_ids
+from chatkeep.domain.context import paired
+from chatkeep.domain.model import FileContent, Prompt
+from chatkeep.store.turns import StartedTurn
 
 
-def turn_prompt(
-    message: str,
-    *,
-    context: tuple[PromptMessage, ...],
-    options: TurnOptions,
-    system_prompt: str | None,
-) -> Prompt:
-    """Build a turn's prompt: system prompt, then the newest messages, then the new one."""
+def turn_prompt(started: StartedTurn, files: Mapping[str, FileContent]) -> Prompt:
+    """Build a turn's prompt: system prompt, then the newest messages, then its own.
+
+    Args:
+        started: The turn.
+        files: Those that its messages refer to; see `prompt_files`.
+
+    """
+    options, messages = started.turn.options, (*started.context, *started.messages)
+    if any(message.blocks is not None for message in messages):
+        messages = paired(messages)
     return Prompt(
-        system=system_prompt,
-        messages=(*context, PromptMessage(Role.USER, message)),
+        system=started.system_prompt,
+        messages=messages,
         temperature=options.temperature,
         max_tokens=options.max_tokens,
+        tools=() if started.tools is None else tuple(orjson.loads(started.tools)),
+        tool_choice=options.tool_choice,
+        response_format=options.response_format,
+        reasoning_effort=options.reasoning_effort,
+        files=files,
     )
+
+
+def prompt_files(started: StartedTurn) -> list[str]:
+    """The ids of the files that a turn's prompt shows."""
+    return [
+        file_id
+        for message in (*started.context, *started.messages)
+        if message.blocks is not None
+        for file_id in file_ids(message.blocks)
+    ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from chatkeep import telemetry
+from chatkeep.domain.blocks import Blocks, expanded, written_blocks
 from chatkeep.domain.errors import (
     ChatError,
     InternalError,
@@ -17,7 +18,7 @@ from chatkeep.domain.errors import (
     TurnRef,
 )
 from chatkeep.domain.events import EventType, Failure, TurnEnded, end_status
-from chatkeep.domain.model import Call, Completion, Reply, Status, Turn
+from chatkeep.domain.model import Call, Completion, Reply, Status
 from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
 from chatkeep.store import turn_records, turns, usage
@@ -111,7 +112,7 @@ class TurnFinisher:
             attempt: Which attempt of it ends.
 
         """
-        text, ended = stream.text, None
+        ended = None
         if outcome.row is RowState.OPEN:
             if runner is None:
                 raise ValueError("an open row needs its runner")
@@ -130,7 +131,7 @@ class TurnFinisher:
             stream.detach(error or InternalError().as_outcome_of(ref), streams=True)
             return None
         title = ended.title if ended is not None else ""
-        stream.end(_result(turn, outcome, text if ended is not None else "", title))
+        stream.end(_result(stream, outcome, title, is_stored=ended is not None))
         if ended is None:
             stream.settle_title(None)
         self._announce(stream.tenant, turn.turn_id, turn.session_id, outcome, model=turn.model)
@@ -215,6 +216,8 @@ class TurnFinisher:
             status=outcome.status,
             text=stream.text,
             completion=outcome.completion,
+            blocks=_blocks(stream, outcome),
+            steps=stream.steps,
             error_code=outcome.error.code if outcome.error else None,
             error_detail=outcome.error.detail if outcome.error else None,
             calls=_counted(outcome),
@@ -247,10 +250,28 @@ class TurnFinisher:
         return None
 
 
-def _result(turn: Turn, outcome: Outcome, text: str, title: str) -> Reply | Failure:
+def _result(
+    stream: TurnStream, outcome: Outcome, title: str, *, is_stored: bool
+) -> Reply | Failure:
+    text = stream.text if is_stored else ""
     if outcome.error is not None:
         return Failure(outcome.error, text)
-    return Reply.to(turn, text=text, title=title, completion=outcome.completion)
+    blocks = _blocks(stream, outcome)
+    return Reply.to(
+        stream.turn,
+        text=text,
+        blocks=expanded(text, blocks),
+        title=title,
+        completion=outcome.completion,
+    )
+
+
+def _blocks(stream: TurnStream, outcome: Outcome) -> Blocks | None:
+    """What a turn's reply has beside its text; nothing, if it is only reasoning."""
+    completion = outcome.completion
+    if not stream.text and not completion.blocks:
+        return None
+    return written_blocks(stream.segments, completion.blocks, completion.reasoning_extras)
 
 
 def _counted(outcome: Outcome) -> tuple[Call, ...]:

@@ -16,6 +16,7 @@ from chatkeep.store.database import Store
 from chatkeep.store.exchange import Chunk, OwnedTurn
 from chatkeep.store.leases import Orphan
 from chatkeep.store.signals import Channel
+from chatkeep.turns import remote_pieces
 from chatkeep.turns.stream import TurnStream
 
 logger = telemetry.logger("turns")
@@ -187,7 +188,7 @@ class RemoteReaders:
 
     async def _publish(self) -> None:
         """Write the new text of followed turns, and signal their followers."""
-        text = []
+        text: list[Chunk] = []
         for turn_id, published in list(self._published.items()):
             if turn_id not in self._running:
                 del self._published[turn_id]
@@ -195,12 +196,15 @@ class RemoteReaders:
             stream, _ = self._running[turn_id]
             attempt, length = stream.reached
             if length > published:
-                text.append(Chunk(turn_id, attempt, published, stream.text_since(published)))
+                text += (
+                    remote_pieces.to_chunk(turn_id, attempt, piece)
+                    for piece in stream.pieces_since(published)
+                )
         if not text:
             return
         await self._store.exchange(exchange.publish, owner=self._leases.owner, text=text)
         for chunk in text:
             if chunk.turn_id in self._published:
-                self._published[chunk.turn_id] = chunk.start + len(chunk.text)
-        turn_ids = [chunk.turn_id for chunk in text]
+                self._published[chunk.turn_id] = remote_pieces.to_piece(chunk).end
+        turn_ids = list(dict.fromkeys(chunk.turn_id for chunk in text))
         await self._store.exchange(exchange.signal_followers, turn_ids=turn_ids)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
+from chatkeep.domain.blocks import segments
 from chatkeep.domain.errors import ChatError, StoreUnavailable, TurnCancelled, TurnNotFound, TurnRef
 from chatkeep.domain.events import Failure
 from chatkeep.domain.model import Completion, Reply, Status, TitleSource
@@ -19,6 +20,7 @@ from chatkeep.store.database import Store
 from chatkeep.store.exchange import Chunk, TurnState
 from chatkeep.store.signals import Channel
 from chatkeep.turns.registry import TurnRegistry
+from chatkeep.turns.remote_pieces import to_piece
 from chatkeep.turns.stream import TurnStream
 
 logger = telemetry.logger("turns")
@@ -174,9 +176,8 @@ class RemoteTurns:
         if chunk.attempt > stream.attempt or stream.turn.status is Status.QUEUED:
             running = replace(stream.turn, status=Status.RUNNING, attempt=chunk.attempt)
             stream.set_running(running)
-        attempt, length = stream.reached
-        if chunk.attempt == attempt and chunk.start <= length < chunk.start + len(chunk.text):
-            stream.append(chunk.text[length - chunk.start :])
+        if chunk.attempt == stream.attempt:
+            stream.add_piece(to_piece(chunk))
 
     async def _end(self, followed: _Followed, state: TurnState | None) -> None:
         """End a stream as the turn's row says that the turn ended."""
@@ -192,7 +193,7 @@ class RemoteTurns:
             return
         if stored.turn.attempt > stream.attempt or turn.status is Status.QUEUED:
             stream.set_running(stored.turn)
-        stream.append_rest(stored.reply)
+        stream.add_rest(stored.steps, segments(stored.reply, stored.blocks))
         if stored.is_titled:
             stream.settle_title(stored.title)
         elif _expects_title(state) and stored.record.status is Status.COMPLETED:
@@ -231,7 +232,13 @@ def result(stored: turn_records.StoredTurn) -> Reply | Failure:
     if stored.failure is not None:
         return Failure(stored.failure, stored.reply)
     completion = Completion(stored.record.usage, stored.record.finish_reason)
-    return Reply.to(stored.turn, text=stored.reply, title=stored.title, completion=completion)
+    return Reply.to(
+        stored.turn,
+        text=stored.reply,
+        blocks=stored.blocks,
+        title=stored.title,
+        completion=completion,
+    )
 
 
 def _deleted(stream: TurnStream) -> Failure:

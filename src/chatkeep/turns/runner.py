@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
+from chatkeep.domain.blocks import expanded, rendition, written_blocks
 from chatkeep.domain.errors import (
     ChatError,
     Draining,
@@ -14,19 +15,24 @@ from chatkeep.domain.errors import (
     TurnInterrupted,
 )
 from chatkeep.domain.events import EventType
+from chatkeep.domain.ids import message_id
 from chatkeep.domain.model import (
     Call,
     CallKind,
     Completion,
+    FileContent,
+    Message,
+    MessageContent,
+    Role,
     Status,
     SystemPrompts,
     Turn,
 )
-from chatkeep.domain.times import now
+from chatkeep.domain.times import now, rfc3339
 from chatkeep.leases import LeaseKeeper
 from chatkeep.notifications import Notifications
-from chatkeep.providers import Providers, estimated
-from chatkeep.store import leases, turns
+from chatkeep.providers import Listener, Providers, estimated
+from chatkeep.store import files, leases, turns
 from chatkeep.store.database import Store
 from chatkeep.store.leases import Orphan, Stalled
 from chatkeep.store.turns import RunnerConfig, StartedTurn
@@ -224,21 +230,19 @@ class TurnRunner:
 
     async def _answer(self, stream: TurnStream, started: StartedTurn) -> Outcome:
         """Ask the model, and say how that ended: the same way whether it answered or not."""
-        turn = started.turn
-        prompt = context.turn_prompt(
-            started.message,
-            context=started.context,
-            options=turn.options,
-            system_prompt=started.system_prompt,
-        )
-        calls: list[Call] = []
-        if turn.attempt > 1:
-            calls += _interrupted_calls(turn, turn.attempt - 1, input_tokens=estimated(prompt))
+        turn, calls = started.turn, list[Call]()
         completion, error = Completion(), None
         try:
+            prompt = context.turn_prompt(started, await self._files(started))
+            if turn.attempt > 1:
+                read = estimated(prompt)
+                calls += _interrupted_calls(turn, turn.attempt - 1, input_tokens=read)
+            listener = Listener(
+                stream.append, stream.append_reasoning, functools.partial(_add_step, stream)
+            )
             async with stream.time_limit(self._settings.turn_timeout):
                 completion = await self._providers.answer(
-                    turn.model, prompt, stream.append, kind=CallKind.REPLY, calls=calls
+                    turn.model, prompt, listener, kind=CallKind.REPLY, calls=calls
                 )
         except ChatError as failure:
             error = failure
@@ -251,6 +255,14 @@ class TurnRunner:
             error = InternalError()
         row = RowState.TAKEN if stream.is_lost else RowState.OPEN
         return Outcome(error, completion, tuple(calls), row)
+
+    async def _files(self, started: StartedTurn) -> dict[str, FileContent]:
+        """Read the pictures and documents that a turn's prompt shows."""
+        file_ids = context.prompt_files(started)
+        if not file_ids:
+            return {}
+        pk = started.session_pk
+        return await self._store.read(files.read, session_pk=pk, file_ids=file_ids)
 
     async def _finish(
         self, stream: TurnStream, outcome: Outcome, runner: RunnerConfig, attempt: int
@@ -269,6 +281,28 @@ class TurnRunner:
             await stream.wait_closed(self._settings.title_wait)
         stream.settle_title(None)
         self._registry.remove(stream)
+
+
+def _add_step(stream: TurnStream, content: MessageContent) -> None:
+    """End a message of a turn that is a step on the way to its reply."""
+    turn, steps = stream.turn, stream.steps
+    role, text, blocks, _ = content
+    if role is Role.ASSISTANT:
+        # What was streamed is what is stored.
+        text, blocks = stream.text, written_blocks(stream.segments, blocks or ())
+    last = steps[-1].created_at if steps else ""
+    stream.complete_step(
+        Message(
+            id=message_id(),
+            role=role,
+            content=text or (rendition(blocks) if blocks and role is Role.ASSISTANT else ""),
+            created_at=max(last, rfc3339(now())),
+            status=Status.COMPLETED,
+            turn_id=turn.turn_id,
+            parent_id=steps[-1].id if steps else turn.user_message_id,
+            blocks=expanded(text, blocks),
+        )
+    )
 
 
 def _interrupted_calls(turn: Turn, attempts: int, *, input_tokens: int) -> tuple[Call, ...]:

@@ -6,8 +6,10 @@ import weakref
 from dataclasses import dataclass, replace
 
 from chatkeep.background import BackgroundTasks
+from chatkeep.domain.blocks import segments
 from chatkeep.domain.errors import (
     Draining,
+    NotAllowed,
     Overloaded,
     TooLarge,
     TurnCancelled,
@@ -114,7 +116,7 @@ class TurnService:
             ChatError: As `store.turn_creation.create_turn`.
 
         """
-        if len(request.message or "") > self._settings.max_message_chars:
+        if any(len(m.text) > self._settings.max_message_chars for m in request.messages):
             raise TooLarge(
                 f"The message is longer than {self._settings.max_message_chars} characters."
             )
@@ -150,7 +152,8 @@ class TurnService:
             return stored_stream(
                 stored.turn,
                 caller.tenant,
-                text=stored.reply,
+                steps=stored.steps,
+                reply=segments(stored.reply, stored.blocks),
                 end=result(stored),
                 title=stored.title if stored.is_titled else None,
             )
@@ -212,7 +215,7 @@ class TurnService:
         opening = self._providers.opening(receipt.model, receipt.messages[0].role)
         if opening is None:
             return receipt
-        first = SentMessage(None, opening.role, opening.text)
+        first = SentMessage(None, opening.role, opening.text, None)
         return replace(receipt, messages=(first, *receipt.messages))
 
     async def _read(self, caller: Caller, turn_id: str) -> turn_records.StoredTurn:
@@ -224,13 +227,12 @@ class TurnService:
             turn_creation.is_created,
             tenant=caller.tenant,
             request=request,
-            ids=turn_creation.NewIds(),
+            ids=turn_creation.NewIds.of(request),
             runner=self._runner.runner,
             max_queued=self._settings.max_queued_turns,
             make_title=provisional_title,
             at=now(),
-            # What a user's session or the server has set, the application has decided.
-            models=None if caller.scope is Scope.USER else caller.models,
+            check_model=functools.partial(self._check_model, caller, request),
         )
         if isinstance(created, DuplicateRequest):
             return created
@@ -252,6 +254,16 @@ class TurnService:
             else:
                 self._background.spawn(TASKS, self._remote_readers.signal_others(created.running))
         return stream
+
+    def _check_model(self, caller: Caller, request: TurnRequest, model: str) -> None:
+        """Raise an error if a caller may not use a turn's model, or it cannot do the turn."""
+        # What a user's session or the server has set, the application has decided.
+        models = None if caller.scope is Scope.USER else caller.models
+        if models is not None and model not in models:
+            raise NotAllowed(
+                "The key does not allow the turn's model.", needs=Scope.CHAT, pointer="#/model"
+            )
+        self._providers.check_request(model, request)
 
     def _run_or_queue(
         self, caller: Caller, created: turn_creation.CreatedTurn, stream: TurnStream

@@ -6,9 +6,11 @@ The stream belongs to the server: readers may go away and come back. It knows no
 import asyncio
 import contextlib
 import copy
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
+from chatkeep.domain.blocks import Segment, segments
 from chatkeep.domain.errors import ChatError
 from chatkeep.domain.events import (
     END_EVENTS,
@@ -18,27 +20,52 @@ from chatkeep.domain.events import (
     MessageDelta,
     Payload,
     Position,
+    ReasoningDelta,
     SessionTitled,
     TurnRestarted,
     TurnStarted,
     end_status,
 )
-from chatkeep.domain.model import Reply, Turn
+from chatkeep.domain.model import Message, Reply, Role, Turn
 from chatkeep.domain.validation import is_blank
 from chatkeep.idle_timer import IdleTimer
-from chatkeep.turns.text_buffer import TextBuffer
+from chatkeep.turns.text_buffer import MessageBuffer
 
 MAX_DELTA_CHARS = 16_384
 """Text in one event at most: a reader who is far behind catches up in bounded steps."""
 
 
+class _Step(NamedTuple):
+    """A whole message on the way to the reply, and what was streamed of it."""
+
+    buffer: MessageBuffer
+    message: Message
+
+
+class Piece(NamedTuple):
+    """A part of what a turn has written, as one process sends it to another.
+
+    `start` counts the characters before it, and the whole messages as one each; `step` is the
+    message that is whole now, or else there is a segment of the one under way.
+    """
+
+    start: int
+    segment: Segment
+    step: Message | None
+
+    @property
+    def end(self) -> int:
+        """Where the next piece starts."""
+        return self.start + (len(self.segment.text) if self.step is None else 1)
+
+
 class TurnStream:
-    """The text of one turn's reply as it grows, its session's new title, and its end."""
+    """What one turn writes, as it grows: its steps and its reply, a new title, and its end."""
 
     __slots__ = (
         "__weakref__", "_awaits_title", "_blank", "_comment", "_detached", "_detaches_streams",
-        "_end", "_is_lost", "_stop_reason", "_text", "_time_limit", "_title",
-        "_waiters", "tenant", "turn",
+        "_end", "_has_text", "_is_lost", "_message", "_steps", "_stop_reason", "_time_limit",
+        "_title", "_waiters", "tenant", "turn",
     )  # fmt: skip
 
     def __init__(self, turn: Turn, tenant: str) -> None:
@@ -48,7 +75,9 @@ class TurnStream:
         self._comment = ""
         self._stop_reason: ChatError | None = None
         self._is_lost = False
-        self._text = TextBuffer()
+        self._steps: list[_Step] = []
+        self._message = MessageBuffer()
+        self._has_text = False
         self._blank: list[str] = []
         self._title: str | None = None
         self._awaits_title = False
@@ -61,7 +90,17 @@ class TurnStream:
     @property
     def text(self) -> str:
         """The reply so far; empty while it consists of invisible characters only."""
-        return str(self._text)
+        return self._message.text
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The reply so far, with its reasoning, piece by piece."""
+        return self._message.segments()
+
+    @property
+    def steps(self) -> tuple[Message, ...]:
+        """The whole messages before the reply."""
+        return tuple(step.message for step in self._steps)
 
     @property
     def attempt(self) -> int:
@@ -85,8 +124,10 @@ class TurnStream:
 
     @property
     def reached(self) -> tuple[int, int]:
-        """The attempt that the text is of, and how many characters there are."""
-        return self.attempt, self._text.length
+        """The attempt, and how much of it is there: see `Piece.start`."""
+        return self.attempt, sum(step.buffer.length + 1 for step in self._steps) + (
+            self._message.length
+        )
 
     @property
     def is_read(self) -> bool:
@@ -101,32 +142,90 @@ class TurnStream:
     def set_running(self, turn: Turn) -> None:
         """Replace the turn by the same turn with another attempt: the text of the last is void."""
         if max(1, turn.attempt) != self.attempt:
-            self._text = TextBuffer()
-            self._blank.clear()
+            self._steps.clear()
+            self._begin_message()
         self._is_lost = False
         self.turn = turn
         self._wake()
 
-    def text_since(self, offset: int) -> str:
-        """The text after so many characters."""
-        return self._text.since(offset, self._text.length)
+    def pieces_since(self, start: int) -> Iterator[Piece]:
+        """What was written from a position on that a `Piece` has as its `start`."""
+        begin = 0
+        for buffer, step in [*self._steps, (self._message, None)]:
+            while start - begin < buffer.length:
+                segment = buffer.since(start - begin, buffer.length)
+                yield Piece(start, segment, None)
+                start += len(segment.text)
+            begin += buffer.length + 1
+            if step is not None and start < begin:
+                yield Piece(start, Segment(False, ""), step)
+                start = begin
 
-    def append_rest(self, text: str) -> None:
-        """Add what the reply has beyond the text so far, if it begins with that."""
-        if text.startswith(self.text) and len(text) > self._text.length:
-            self.append(text[self._text.length :])
+    def add_piece(self, piece: Piece) -> None:
+        """Add what follows of a piece that another process has written, if it fits."""
+        _, reached = self.reached
+        if not piece.start <= reached < piece.end:
+            return
+        if piece.step is not None:
+            self.complete_step(piece.step)
+            return
+        is_reasoning, text = piece.segment
+        self._add(text[reached - piece.start :], is_reasoning=is_reasoning)
+
+    def add_rest(self, steps: Sequence[Message], segments: Iterable[Segment]) -> None:
+        """Add what the stored messages of the turn have beyond what is there already.
+
+        Args:
+            steps: The whole messages before the reply.
+            segments: The reply.
+
+        """
+        for step in steps[len(self._steps) :]:
+            self._fill(message_segments(step))
+            self.complete_step(step)
+        self._fill(segments)
+
+    def _fill(self, segments: Iterable[Segment]) -> None:
+        skip = self._message.length
+        for is_reasoning, text in segments:
+            if len(text) > skip:
+                self._add(text[skip:], is_reasoning=is_reasoning)
+            skip = max(0, skip - len(text))
 
     def append(self, text: str) -> None:
-        """Add a piece of the reply, as the model has just sent it."""
-        if not self._text.length:
+        """Add a piece of the message under way, as the model has just sent it."""
+        if not self._has_text:
             # Held back: a blank reply is not stored, so nobody may read it.
             self._blank.append(text)
             if is_blank(text):
                 return
             text = "".join(self._blank)
             self._blank.clear()
-        self._text.append(text)
+            self._has_text = True
+        self._message.append(text)
         self._wake()
+
+    def append_reasoning(self, text: str) -> None:
+        """Add a piece of the model's reasoning, as it has just sent it."""
+        self._message.append(text, is_reasoning=True)
+        self._wake()
+
+    def complete_step(self, step: Message) -> None:
+        """End the message under way, which is a step: what comes now belongs to the next one."""
+        self._steps.append(_Step(self._message, step))
+        self._begin_message()
+        self._wake()
+
+    def _add(self, text: str, *, is_reasoning: bool) -> None:
+        if is_reasoning:
+            self.append_reasoning(text)
+        else:
+            self.append(text)
+
+    def _begin_message(self) -> None:
+        self._message = MessageBuffer()
+        self._has_text = False
+        self._blank.clear()
 
     def await_title(self) -> None:
         """Keep the stream open after the turn's end until `settle_title` is called."""
@@ -256,16 +355,21 @@ class TurnStream:
 
     def _next(self, position: Position | None) -> tuple[Event, Position] | None:
         """The event that follows a position, and its own; `None` while there is none."""
-        length, attempt = self._text.length, self.attempt
-        if position is None or position.attempt != attempt or position.offset > length:
+        attempt, buffer, step = self.attempt, self._message, None
+        if position is None or position.attempt != attempt or position.steps > len(self._steps):
+            return self._first(position)
+        if position.steps < len(self._steps):
+            buffer, step = self._steps[position.steps]
+        if position.offset > buffer.length:
             return self._first(position)
         if self._title is not None and not position.is_titled:
             titled = SessionTitled(self.turn.session_id, self._title)
             return _event(position._replace(is_titled=True), EventType.SESSION_TITLED, titled)
-        if position.offset < length:
-            text = self._text.since(position.offset, MAX_DELTA_CHARS)
-            there = Position(attempt, position.offset + len(text), position.is_titled)
-            return _event(there, EventType.MESSAGE_DELTA, MessageDelta(text))
+        if position.offset < buffer.length:
+            return _delta(position, buffer.since(position.offset, MAX_DELTA_CHARS))
+        if step is not None:
+            following = position._replace(steps=position.steps + 1, offset=0)
+            return _event(following, EventType.MESSAGE_COMPLETED, step)
         if not self.is_closed or self._end is None or position.is_end:
             return None
         end = self._end
@@ -322,24 +426,43 @@ def started_event(turn: Turn) -> TurnStarted:
 
 
 def stored_stream(
-    turn: Turn, tenant: str, *, text: str, end: Reply | Failure, title: str | None
+    turn: Turn,
+    tenant: str,
+    *,
+    steps: Sequence[Message],
+    reply: Iterable[Segment],
+    end: Reply | Failure,
+    title: str | None,
 ) -> TurnStream:
     """The stream of a turn that has ended, from its rows.
 
     Args:
         turn: As it is stored.
         tenant: Whose turn it is.
-        text: The stored reply, which may be incomplete or empty.
+        steps: The stored messages on the way to the reply.
+        reply: The stored reply, which may be incomplete or empty.
         end: How the turn ended.
         title: The session's title if the model made it for this turn.
 
     """
     stream = TurnStream(turn, tenant)
-    if text:
-        stream.append(text)
+    stream.add_rest(steps, reply)
     stream.settle_title(title)
     stream.end(end)
     return stream
+
+
+def message_segments(message: Message) -> Iterable[Segment]:
+    """What was streamed of a step: nothing of a result, which no model has written."""
+    return segments(message.content, message.blocks) if message.role is Role.ASSISTANT else ()
+
+
+def _delta(position: Position, segment: Segment) -> tuple[Event, Position]:
+    attempt, offset, is_titled, _, steps = position
+    following = Position(attempt, offset + len(segment.text), is_titled, False, steps)
+    if segment.is_reasoning:
+        return _event(following, EventType.REASONING_DELTA, ReasoningDelta(segment.text))
+    return _event(following, EventType.MESSAGE_DELTA, MessageDelta(segment.text))
 
 
 def _event(position: Position, event: EventType, payload: Payload) -> tuple[Event, Position]:

@@ -1,6 +1,8 @@
-"""A text that grows by small pieces, and is read from anywhere."""
+"""What a model writes: it grows by small pieces, and is read from anywhere."""
 
 from bisect import bisect_right
+
+from chatkeep.domain.blocks import Segment
 
 BLOCK_CHUNKS = 16
 """Pieces that are joined, for a small string takes ten times the memory of its text."""
@@ -40,3 +42,59 @@ class TextBuffer:
         joined = "".join((*self._blocks[first : last + 1], *newest))
         start = offset - (self._ends[first - 1] if first else 0)
         return joined[start : start + limit]
+
+
+class MessageBuffer:
+    """One message as a model writes it: its text, and where there is any its reasoning.
+
+    Both are in one buffer, in the order in which they came, so that one number is a position.
+    """
+
+    __slots__ = ("_buffer", "_ends", "_is_reasoning", "_kinds")
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._buffer = TextBuffer()
+        # Of a message that changed between text and reasoning: where the earlier segments end, and
+        # what they are. Nearly every message is one segment of text.
+        self._ends: list[int] = []
+        self._kinds: list[bool] = []
+        self._is_reasoning = False
+
+    @property
+    def length(self) -> int:
+        """How many characters there are, reasoning included."""
+        return self._buffer.length
+
+    @property
+    def text(self) -> str:
+        """The text, without the reasoning."""
+        if not self._ends and not self._is_reasoning:
+            return str(self._buffer)
+        return "".join(text for is_reasoning, text in self.segments() if not is_reasoning)
+
+    def append(self, piece: str, *, is_reasoning: bool = False) -> None:
+        """Add a piece."""
+        if is_reasoning is not self._is_reasoning:
+            if self._buffer.length > (self._ends[-1] if self._ends else 0):
+                self._ends.append(self._buffer.length)
+                self._kinds.append(self._is_reasoning)
+            self._is_reasoning = is_reasoning
+        self._buffer.append(piece)
+
+    def since(self, offset: int, limit: int) -> Segment:
+        """What was written after so many characters: of one kind, up to `limit` characters."""
+        number = bisect_right(self._ends, offset)
+        if number == len(self._ends):
+            return Segment(self._is_reasoning, self._buffer.since(offset, limit))
+        text = self._buffer.since(offset, min(limit, self._ends[number] - offset))
+        return Segment(self._kinds[number], text)
+
+    def segments(self) -> list[Segment]:
+        """Everything, in its order; each segment is as long as it is of one kind."""
+        segments, offset = [], 0
+        while offset < self._buffer.length:
+            segment = self.since(offset, self._buffer.length)
+            segments.append(segment)
+            offset += len(segment.text)
+        return segments

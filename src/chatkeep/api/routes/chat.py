@@ -1,7 +1,9 @@
 """`POST /chat`: sends a message, and returns the model's answer as JSON, as text or as events."""
 
+import asyncio
+from functools import partial
 from hashlib import blake2b
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -12,10 +14,33 @@ from chatkeep.api import accept, access, bodies, problems, sse
 from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable
 from chatkeep.api.dependencies import caller, event_stream, services
 from chatkeep.api.routing import PlainRoute
-from chatkeep.domain.errors import InvalidRequest, InvalidValue
-from chatkeep.domain.model import Branch, OnBusy, Reply, TurnOptions, TurnRequest
+from chatkeep.api.turn_inputs import (
+    MAX_FILES,
+    MAX_TOOLS,
+    FileInput,
+    NamedTool,
+    ResponseFormat,
+    Tool,
+    ToolResultInput,
+    attachments,
+    dumped,
+    tools_json,
+)
+from chatkeep.domain.errors import InvalidRequest, InvalidValue, TooLarge
+from chatkeep.domain.model import (
+    Branch,
+    MessageContent,
+    OnBusy,
+    Reply,
+    ReplyWithBlocks,
+    Role,
+    TurnOptions,
+    TurnRequest,
+)
 from chatkeep.domain.records import ReplyTokens, Temperature
 from chatkeep.domain.validation import is_blank, validate_session_id
+
+T = TypeVar("T")
 
 router = APIRouter(tags=["chat"], route_class=PlainRoute)
 
@@ -48,11 +73,18 @@ class ChatRequest(BaseModel):
         max_length=MAX_ID_CHARS,
         description="A turn of the session: its message is answered once more, as it was asked.",
     )
+    tool_results: list[ToolResultInput] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_TOOLS,
+        description="What came of the calls that the conversation ends with. A message may follow.",
+    )
     message: Storable | None = Field(
         None,
         validate_default=True,
         json_schema_extra={"pattern": r"\S"},
-        description="The user's message. Kept exactly as sent. Needed unless `regenerate` is set.",
+        description="The user's message. Kept exactly as sent. Needed unless `regenerate` or "
+        "`tool_results` is set.",
     )
     parent_id: Storable | None = Field(
         None,
@@ -73,12 +105,34 @@ class ChatRequest(BaseModel):
     max_tokens: ReplyTokens | None = Field(
         None, description="Tokens of the reply at most, for this turn."
     )
+    tools: list[Tool] | None = Field(
+        None, min_length=1, max_length=MAX_TOOLS, description="What the model may call."
+    )
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = Field(
+        None, description="Whether it may, may not or must call a tool, or which one."
+    )
+    response_format: ResponseFormat | None = Field(None, description="What form the reply has.")
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
+        None, description="How much the model thinks before it writes."
+    )
+    images: list[str] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_FILES,
+        description="Pictures of the message: data URLs in base64 (PNG, JPEG, GIF, WebP), or "
+        "addresses on the web, which the model's provider fetches, and this server never does.",
+    )
+    files: list[FileInput] | None = Field(
+        None, min_length=1, max_length=MAX_FILES, description="Documents of the message (PDF)."
+    )
 
     @field_validator("message")
     @classmethod
     def _check_message(cls, value: str | None, info: ValidationInfo) -> str | None:
         regenerates = info.data.get("regenerate") is not None
-        if value is None and not regenerates and "regenerate" in info.data:
+        has_results = info.data.get("tool_results") is not None
+        is_valid = "regenerate" in info.data and "tool_results" in info.data
+        if value is None and not regenerates and not has_results and is_valid:
             raise ValueError("is required unless regenerate is set")
         if value is not None and regenerates:
             raise ValueError("must not be combined with regenerate, which selects the message")
@@ -93,20 +147,65 @@ class ChatRequest(BaseModel):
             raise ValueError("must not be combined with regenerate, which selects the parent")
         return value
 
-    def to_turn_request(self, *, key: str | None, is_client_retry: bool) -> TurnRequest:
+    @field_validator("tool_results")
+    @classmethod
+    def _check_results(
+        cls, value: list[ToolResultInput] | None, info: ValidationInfo
+    ) -> list[ToolResultInput] | None:
+        if value is not None and info.data.get("regenerate") is not None:
+            raise ValueError("must not be combined with regenerate, which selects the message")
+        return value
+
+    @field_validator("images", "files")
+    @classmethod
+    def _check_files(cls, value: list[T] | None, info: ValidationInfo) -> list[T] | None:
+        if value is not None and info.data.get("message") is None and "message" in info.data:
+            raise ValueError("needs a message")
+        return value
+
+    @field_validator("tool_choice")
+    @classmethod
+    def _check_choice(cls, value: T | None, info: ValidationInfo) -> T | None:
+        if value is not None and info.data.get("tools") is None and "tools" in info.data:
+            raise ValueError("needs tools")
+        return value
+
+    @property
+    def has_files(self) -> bool:
+        """Whether there is more than text."""
+        return self.images is not None or self.files is not None
+
+    def to_turn_request(
+        self, *, key: str | None, is_client_retry: bool, max_file_bytes: int
+    ) -> TurnRequest:
         """The request as `TurnService` takes it.
 
         Args:
             key: The idempotency key.
             is_client_retry: True if a header marks the request as a repetition.
+            max_file_bytes: Bytes that a picture or a document may have.
+
+        Raises:
+            InvalidRequest: A picture or a document is not what it should be.
+            TooLarge: One of them, or all tools together, are too large.
 
         """
         members = self.model_dump(exclude_unset=True)
         canonical = orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
+        messages = [result.to_content() for result in self.tool_results or ()]
+        blocks, contents = attachments(
+            self.images or [], self.files or [], max_bytes=max_file_bytes
+        )
+        if self.message is not None:
+            own = ({"type": "text"}, *blocks) if blocks else None
+            messages.append(MessageContent(Role.USER, self.message, own))
+        choice, form = self.tool_choice, self.response_format
         return TurnRequest(
             session_id=self.session_id,
             digest=blake2b(canonical, digest_size=16).digest(),
-            message=self.message,
+            messages=tuple(messages),
+            files=tuple(contents),
+            tools=None if self.tools is None else tools_json(self.tools),
             regenerate=self.regenerate,
             branch=Branch(self.parent_id) if "parent_id" in members else None,
             options=TurnOptions(
@@ -114,6 +213,9 @@ class ChatRequest(BaseModel):
                 system_prompt=self.system_prompt,
                 temperature=self.temperature,
                 max_tokens=self.max_tokens,
+                tool_choice=dumped(choice) if isinstance(choice, NamedTool) else choice,
+                response_format=None if form is None else dumped(form),
+                reasoning_effort=self.reasoning_effort,
             ),
             on_busy=OnBusy(self.on_busy),
             idempotency_key=key,
@@ -152,7 +254,7 @@ def _header(name: str, description: str, **schema: object) -> dict[str, object]:
     },
     responses={
         200: {
-            "model": Reply,
+            "model": Reply | ReplyWithBlocks,
             "headers": {
                 "Idempotent-Replayed": {
                     "schema": {"type": "string"},
@@ -195,10 +297,21 @@ async def chat(request: Request) -> Response:
     count = request.headers.get("x-stainless-retry-count", "").strip()
     is_client_retry = count.isdecimal() and count.strip("0") != ""
     body = await bodies.read(request, ChatRequest)
-    turn_request = body.to_turn_request(key=key, is_client_retry=is_client_retry)
+    parts = services(request)
+    size = len(await request.body())
+    if size > parts.max_body_bytes and not body.has_files:
+        raise TooLarge(f"The body is larger than {parts.max_body_bytes} bytes.")
+    to_turn_request = partial(
+        body.to_turn_request,
+        key=key,
+        is_client_retry=is_client_retry,
+        max_file_bytes=parts.max_file_bytes,
+    )
+    # Pictures take long to decode.
+    turn_request = await asyncio.to_thread(to_turn_request) if body.has_files else to_turn_request()
     who = caller(request)
     access.check_members(who, body.model_dump(exclude_none=True))
-    turn = await services(request).turns.submit_turn(who, turn_request)
+    turn = await parts.turns.submit_turn(who, turn_request)
     stream = turn.stream
     headers = request.state.headers = REPLAYED if turn.is_replay else {}
     if media_type == sse.MEDIA_TYPE:

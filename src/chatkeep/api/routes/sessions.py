@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Annotated, Self, cast
-from urllib.parse import unquote_to_bytes
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -12,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from chatkeep.api import access, bodies, etags, paging, problems
 from chatkeep.api.bodies import Storable
 from chatkeep.api.dependencies import CallerOf, Limit, SessionsOf, StoreOf
+from chatkeep.api.parameters import session_name
 from chatkeep.api.routing import StrictRoute
 from chatkeep.api.times import Moment, microseconds
-from chatkeep.domain.errors import InvalidRequest, SessionNotFound
+from chatkeep.domain.errors import InvalidRequest
 from chatkeep.domain.model import (
     Message,
     MessageRecord,
@@ -198,7 +198,7 @@ async def read_session(
 ) -> Response:
     """Tell all that is set of a session. The `ETag` is another one whenever any of it is."""
     record = await store.read(
-        sessions.record, tenant=caller.tenant, session_id=_name(request, session_id)
+        sessions.record, tenant=caller.tenant, session_id=session_name(request, session_id)
     )
     record = access.visible(caller, record)
     if etags.is_known(record.revision, if_none_match):
@@ -233,7 +233,7 @@ async def change_session(
     access.check_members(caller, members)
     changed = await sessions.change(
         caller,
-        _name(request, session_id),
+        session_name(request, session_id),
         cast("SessionChanges", members),
         expected=etags.expected(if_match),
         seen=partial(access.visible, caller),
@@ -259,7 +259,7 @@ async def delete_session(
     request: Request, caller: CallerOf, sessions: SessionsOf, session_id: str
 ) -> Response:
     """Delete a session with all that belongs to it, from every file, and cancel its turns."""
-    is_gone = await sessions.delete(caller, _name(request, session_id))
+    is_gone = await sessions.delete(caller, session_name(request, session_id))
     return Response(status_code=204 if is_gone else 202)
 
 
@@ -296,7 +296,7 @@ async def history(
     path = await store.read(
         messages.path,
         tenant=caller.tenant,
-        session_id=_name(request, session_id),
+        session_id=session_name(request, session_id),
         limit=None if limit is None else limit + 1,
         before=before,
         head=head,
@@ -318,13 +318,3 @@ async def _all_messages(
     for start in range(0, len(seqs), paging.MESSAGES_CHUNK):
         chunk = seqs[start : start + paging.MESSAGES_CHUNK]
         yield await store.read(of_path, session_pk=path.session_pk, seqs=chunk)
-
-
-def _name(request: Request, session_id: str) -> str:
-    """The session's id in the path. Raises `SessionNotFound` if it is not UTF-8."""
-    try:
-        unquote_to_bytes(request.scope["raw_path"]).decode()
-    except UnicodeDecodeError:
-        # The framework replaces such bytes by U+FFFD, which may be in another session's id.
-        raise SessionNotFound from None
-    return session_id
