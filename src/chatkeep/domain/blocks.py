@@ -100,14 +100,14 @@ def result_block(result: ToolResult) -> Block:
 
 
 def written_blocks(
-    segments: Sequence[Segment], others: Blocks, extras: Block | None = None
+    segments: Sequence[Segment], others: Blocks, extras: Blocks = ()
 ) -> Blocks | None:
     """The blocks of a message that a model wrote; `None` if it is nothing but a text.
 
     Args:
         segments: Its reasoning and its text, in the order in which they came.
         others: Its calls, and what else is no text.
-        extras: What its provider wants to have back with the last reasoning.
+        extras: What its provider wants to have back with the last pieces of its reasoning.
 
     """
     if not others and not any(segment.is_reasoning for segment in segments):
@@ -121,8 +121,8 @@ def written_blocks(
             text = {"text": segment.text} if texts > 1 else {}
             blocks.append({"type": "text", **text})
     reasoning = [block for block in blocks if block["type"] == "reasoning"]
-    if extras and reasoning:
-        reasoning[-1]["extras"] = extras
+    for block, extra in zip(reversed(reasoning), reversed(extras), strict=False):
+        block["extras"] = extra
     return (*blocks, *others)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from chatkeep.domain.blocks import ToolResult, result_block, tool_calls, tool_result
+from chatkeep.domain.blocks import Blocks, ToolResult, result_block, tool_calls, tool_result
 from chatkeep.domain.model import MessageContent, Role
 
 UNANSWERED = "(This call was not answered.)"
@@ -13,35 +13,60 @@ def paired(messages: Iterable[MessageContent]) -> tuple[MessageContent, ...]:
     """The messages with each call of a tool followed by its result, and no result without a call.
 
     Providers refuse a conversation in which that is not so, and would refuse it for ever. A call
-    without a result gets `UNANSWERED`; a result without its call is sent as a mere text.
+    without a result gets `UNANSWERED`; a result without its call is sent as a mere text; an id that
+    an earlier call had too is replaced.
     """
-    sent: list[MessageContent] = []
-    # Calls of the newest message that have no result yet, by their id.
-    pending: dict[str, str] = {}
+    pairing = _Pairing()
     for message in messages:
-        if message.blocks is None:
-            is_result, result = False, None
-        else:
-            result = tool_result(message.blocks)
-            is_result = result is not None and result.call_id in pending
-        if result is not None and is_result:
-            del pending[result.call_id]
-        elif pending:
-            sent += _unanswered(pending)
-            pending = {}
-        if result is not None and not is_result:
-            sent.append(message._replace(blocks=None))
-        else:
-            sent.append(message)
-            pending = pending or {call.id: call.name for call in tool_calls(message.blocks)}
-    sent += _unanswered(pending)
-    return tuple(sent)
+        pairing.add(message)
+    return pairing.end()
 
 
-def _unanswered(pending: dict[str, str]) -> list[MessageContent]:
-    return [
-        MessageContent(
-            Role.TOOL, UNANSWERED, (result_block(ToolResult(call_id, name, is_error=True)),)
+class _Pairing:
+    def __init__(self) -> None:
+        self._sent: list[MessageContent] = []
+        # Calls of the newest message without a result yet: the id that each is sent with, its name.
+        self._pending: dict[str, tuple[str, str]] = {}
+        self._ids: set[str] = set()
+
+    def add(self, message: MessageContent) -> None:
+        result = tool_result(message.blocks)
+        if result is not None and result.call_id in self._pending:
+            call_id, name = self._pending.pop(result.call_id)
+            answer = result_block(ToolResult(call_id, result.name or name, result.is_error))
+            self._sent.append(message._replace(blocks=(answer,)))
+            return
+        self._answer_pending()
+        if result is not None:
+            self._sent.append(message._replace(blocks=None))
+        elif calls := tool_calls(message.blocks):
+            self._pending = {call.id: (self._unique(call.id), call.name) for call in calls}
+            self._sent.append(message._replace(blocks=self._renamed(message.blocks or ())))
+        else:
+            self._sent.append(message)
+
+    def end(self) -> tuple[MessageContent, ...]:
+        self._answer_pending()
+        return tuple(self._sent)
+
+    def _answer_pending(self) -> None:
+        for call_id, name in self._pending.values():
+            answer = result_block(ToolResult(call_id, name, is_error=True))
+            self._sent.append(MessageContent(Role.TOOL, UNANSWERED, (answer,)))
+        self._pending = {}
+
+    def _unique(self, call_id: str) -> str:
+        """The id, or one like it that no call before has. Some models number their calls anew."""
+        unique, number = call_id, 2
+        while unique in self._ids:
+            unique, number = f"{call_id}-{number}", number + 1
+        self._ids.add(unique)
+        return unique
+
+    def _renamed(self, blocks: Blocks) -> Blocks:
+        return tuple(
+            {**block, "id": self._pending[block["id"]][0]}
+            if block["type"] == "tool_call"
+            else block
+            for block in blocks
         )
-        for call_id, name in pending.items()
-    ]

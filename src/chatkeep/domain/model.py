@@ -371,13 +371,13 @@ class Completion:
     """How a model's answer ended. `finish_reason` is the provider's own word for it.
 
     `blocks` are what the answer has beside its text and its reasoning, such as calls of tools;
-    `reasoning_extras` what its provider wants to have back with the reasoning.
+    `reasoning_extras` what its provider wants to have back with the last pieces of reasoning.
     """
 
     usage: Usage = field(default_factory=Usage)
     finish_reason: str | None = None
     blocks: Blocks = ()
-    reasoning_extras: Block | None = None
+    reasoning_extras: Blocks = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,14 +43,15 @@ class Listener:
 
     Attributes:
         on_text: Called with each piece of text.
-        on_reasoning: Called with each piece of reasoning; `None` if nobody wants it.
+        on_reasoning: Called with each piece of reasoning, and whether it begins another one than
+            the pieces before; `None` if nobody wants it.
         on_step: Called with each message that is whole before the reply, of a model that calls
             tools by itself. The pieces after it belong to the next message.
 
     """
 
     on_text: Callable[[str], None]
-    on_reasoning: Callable[[str], None] | None = None
+    on_reasoning: Callable[[str, bool], None] | None = None
     on_step: Callable[[MessageContent], None] | None = None
 
 
@@ -86,7 +87,9 @@ class Answer:
         self._reasoned = False
         self._shows_reasoning = False
         self._reasoning_length = 0
-        self._extras: Block = {}
+        self._extras: list[Block] = []
+        # A call that is repeated has shown its reasoning before.
+        self._begins_reasoning = True
         self._usages: list[UsageMetadata] = []
         self.finish_reason: str | None = None
         self.bytes = 0
@@ -102,9 +105,9 @@ class Answer:
         return Usage(_counted(read), _counted(written))
 
     @property
-    def has_passed_on(self) -> bool:
-        """True if anything was passed on, which cannot be taken back."""
-        return self._length > 0 or self._shows_reasoning
+    def has_text(self) -> bool:
+        """True if any text was passed on, which cannot be taken back."""
+        return self._length > 0
 
     @property
     def is_whole(self) -> bool:
@@ -153,7 +156,7 @@ class Answer:
             self.usage,
             reason,
             blocks=tuple(call_block(call) for call in calls),
-            reasoning_extras=self._extras or None,
+            reasoning_extras=tuple(self._extras),
         )
 
     def pass_on_rest(self) -> None:
@@ -173,14 +176,17 @@ class Answer:
         written = "".join(reasoning)
         self._reasoned = self._reasoned or bool(written)
         self.bytes += len(written.encode(errors="replace"))
-        for block in chunk.content:
-            if isinstance(block, dict) and isinstance(block.get("signature"), str):
-                # Anthropic refuses its reasoning without it, and calls of tools without both.
-                self._extras = {"signature": replace_unstorable(block["signature"])}
         if written and self._listener.on_reasoning is not None:
             if self._reasoning_cleaner is None:
                 self._reasoning_cleaner = self._make_cleaner()
             self._pass_on_reasoning(self._reasoning_cleaner.clean(written))
+        for block in chunk.content:
+            signature = block.get("signature") if isinstance(block, dict) else None
+            if isinstance(signature, str) and signature:
+                # Anthropic refuses its reasoning without it, and calls of tools without both.
+                self._end_reasoning()
+                self._extras.append({"signature": replace_unstorable(signature)})
+                self._begins_reasoning = True
 
     def _end_reasoning(self) -> None:
         if self._reasoning_cleaner is not None:
@@ -194,7 +200,8 @@ class Answer:
             return
         self._shows_reasoning = True
         self._reasoning_length += len(text)
-        self._listener.on_reasoning(text)
+        self._listener.on_reasoning(text, self._begins_reasoning)
+        self._begins_reasoning = False
         if self._reasoning_length >= self._max_chars:
             raise ReplyTooLongError
 

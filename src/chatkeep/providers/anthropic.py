@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from chatkeep.domain.blocks import Block
+from chatkeep.domain.blocks import Block, tool_calls
 from chatkeep.providers.protocol import (
     Access,
     Address,
@@ -79,6 +79,11 @@ class AnthropicModel(ProviderModel):
             parameters["tools"] = [convert_to_anthropic_tool(tool) for tool in prompt.tools]
             if prompt.tool_choice is not None:
                 parameters["tool_choice"] = _tool_choice(prompt.tool_choice)
+        elif names := _called(prompt):
+            # A conversation with calls is refused without tools, though none is on offer now.
+            schema = {"type": "object", "properties": {}}
+            parameters["tools"] = [{"name": name, "input_schema": schema} for name in names]
+            parameters["tool_choice"] = {"type": "none"}
         if prompt.response_format is not None:
             parameters["response_format"] = prompt.response_format
         if prompt.reasoning_effort is not None:
@@ -116,6 +121,12 @@ class AnthropicModel(ProviderModel):
             http_async_client=connections(),
             **address,
         )
+
+
+def _called(prompt: "Prompt") -> list[str]:
+    """The names of the tools that were called in the conversation."""
+    calls = (call for message in prompt.messages for call in tool_calls(message.blocks))
+    return sorted({call.name for call in calls})
 
 
 def _tool_choice(choice: str | Block) -> Block:

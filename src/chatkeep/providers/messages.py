@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from chatkeep.domain.blocks import Block, text_of, tool_calls, tool_result
+from chatkeep.domain.blocks import Block, Blocks, text_of, tool_calls, tool_result
 from chatkeep.domain.model import FileContent, MessageContent, Prompt, Role
 from chatkeep.providers.protocol import Capabilities
 
@@ -37,6 +37,21 @@ def opening(capabilities: Capabilities, first: Role) -> MessageContent | None:
     if capabilities.needs_user_first and first in {Role.ASSISTANT, Role.TOOL}:
         return MessageContent(Role.USER, OPENING)
     return None
+
+
+def sent_blocks(capabilities: Capabilities, blocks: Blocks | None) -> Blocks | None:
+    """The blocks that a model is sent: without the reasoning that its provider does not want."""
+    if blocks is None:
+        return None
+    sent = tuple(block for block in blocks if _is_sent(capabilities, block))
+    return None if all(block["type"] == "text" for block in sent) else sent
+
+
+def _is_sent(capabilities: Capabilities, block: Block) -> bool:
+    if block["type"] != "reasoning":
+        return True
+    has_signature = bool((block.get("extras") or {}).get("signature"))
+    return capabilities.wants_signed_reasoning and has_signature
 
 
 def prompt_messages(capabilities: Capabilities, prompt: Prompt) -> "PromptMessages":
@@ -103,9 +118,7 @@ def _call_id(call_id: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]", "_", call_id)
 
 
-def _written(
-    capabilities: Capabilities, text: str, blocks: tuple[Block, ...]
-) -> str | list[str | Block]:
+def _written(capabilities: Capabilities, text: str, blocks: Blocks) -> str | list[str | Block]:
     """The content of a model's message: its text, and what its provider wants to have back."""
     if not capabilities.wants_signed_reasoning:
         return text
@@ -116,7 +129,7 @@ def _written(
             "signature": block["extras"]["signature"],
         }
         for block in blocks
-        if block["type"] == "reasoning" and (block.get("extras") or {}).get("signature")
+        if block["type"] == "reasoning" and _is_sent(capabilities, block)
     ]
     if not parts:
         return text

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chatkeep import telemetry
+from chatkeep.domain.blocks import Blocks
 from chatkeep.domain.errors import (
     ChatError,
     InvalidRequest,
@@ -28,7 +29,7 @@ from chatkeep.providers import tokens
 from chatkeep.providers.answer import Answer, Listener
 from chatkeep.providers.call import complete
 from chatkeep.providers.demands import missing
-from chatkeep.providers.messages import opening
+from chatkeep.providers.messages import opening, sent_blocks
 from chatkeep.providers.protocol import Capabilities, ProviderModel, ProviderOptions
 from chatkeep.providers.registry import ProviderSettings, create_model
 from chatkeep.providers.text import Cleaner
@@ -132,6 +133,10 @@ class Providers:
         """The message that is sent before a context whose first message has this role."""
         return opening(self.capabilities(name), first)
 
+    def sent_blocks(self, name: str, blocks: Blocks | None) -> Blocks | None:
+        """Those of a message's blocks that a model is sent; `None` for a mere text."""
+        return sent_blocks(self.capabilities(name), blocks)
+
     async def warm_up(self) -> None:
         """Make the client of the default model now, and start its process if it is embedded."""
         try:
@@ -161,7 +166,7 @@ class Providers:
     ) -> Completion:
         """Have a model answer a prompt, and return how the answer ended.
 
-        A call that fails before anything was passed on is repeated after a random pause that grows,
+        A call that fails before any text was passed on is repeated after a random pause that grows,
         or after the one that the provider demands. Log lines of the calls carry whatever the caller
         has bound with `telemetry.bound`.
 
@@ -201,7 +206,7 @@ class Providers:
                     attempt=number + 1,
                     seconds=round(time.monotonic() - started, 3),
                 )
-                is_last = number >= retries or answer.has_passed_on or delay > LONGEST_DELAY_SECONDS
+                is_last = number >= retries or answer.has_text or delay > LONGEST_DELAY_SECONDS
                 if is_last or not failure.retryable:
                     raise failure.error from raised
             await asyncio.sleep(delay)

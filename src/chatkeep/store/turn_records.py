@@ -177,7 +177,9 @@ def receipt(conn: sa.Connection, *, tenant: str, turn_id: str) -> Receipt:
             conn, session_pk=row.session_pk, digest=row.system_prompt_digest
         ),
         messages=tuple(
-            SentMessage(message.id, message.role, message.text, message.blocks)
+            SentMessage(
+                message.id, message.role, message.text, expanded(message.text, message.blocks)
+            )
             for message in paired((*messages.context(walked), *own))
         ),
         left_out=tuple(_left_out(conn, row.session_pk, taken[0], walked)),

@@ -212,11 +212,14 @@ class TurnService:
         receipt = await self._store.read(
             turn_records.receipt, tenant=caller.tenant, turn_id=turn_id
         )
-        opening = self._providers.opening(receipt.model, receipt.messages[0].role)
-        if opening is None:
-            return receipt
-        first = SentMessage(None, opening.role, opening.text, None)
-        return replace(receipt, messages=(first, *receipt.messages))
+        messages = tuple(
+            replace(message, blocks=self._providers.sent_blocks(receipt.model, message.blocks))
+            for message in receipt.messages
+        )
+        opening = self._providers.opening(receipt.model, messages[0].role)
+        if opening is not None:
+            messages = (SentMessage(None, opening.role, opening.text, None), *messages)
+        return replace(receipt, messages=messages)
 
     async def _read(self, caller: Caller, turn_id: str) -> turn_records.StoredTurn:
         return await self._store.read(turn_records.find, tenant=caller.tenant, turn_id=turn_id)

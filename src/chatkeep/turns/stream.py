@@ -205,9 +205,15 @@ class TurnStream:
         self._message.append(text)
         self._wake()
 
-    def append_reasoning(self, text: str) -> None:
-        """Add a piece of the model's reasoning, as it has just sent it."""
-        self._message.append(text, is_reasoning=True)
+    def append_reasoning(self, text: str, is_new: bool = False) -> None:
+        """Add a piece of the model's reasoning, as it has just sent it.
+
+        Args:
+            text: The piece.
+            is_new: Whether it begins another reasoning than the pieces before.
+
+        """
+        self._message.append(text, is_reasoning=True, is_new=is_new)
         self._wake()
 
     def complete_step(self, step: Message) -> None:

@@ -73,9 +73,9 @@ class MessageBuffer:
             return str(self._buffer)
         return "".join(text for is_reasoning, text in self.segments() if not is_reasoning)
 
-    def append(self, piece: str, *, is_reasoning: bool = False) -> None:
-        """Add a piece."""
-        if is_reasoning is not self._is_reasoning:
+    def append(self, piece: str, *, is_reasoning: bool = False, is_new: bool = False) -> None:
+        """Add a piece; one of the same kind begins a segment only if it is new."""
+        if is_new or is_reasoning is not self._is_reasoning:
             if self._buffer.length > (self._ends[-1] if self._ends else 0):
                 self._ends.append(self._buffer.length)
                 self._kinds.append(self._is_reasoning)
