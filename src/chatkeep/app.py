@@ -1,7 +1,7 @@
 """The server put together: settings into parts, parts into an application that owns them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -44,6 +44,7 @@ from chatkeep.domain.model import SystemPrompts
 from chatkeep.leases import LeaseKeeper
 from chatkeep.notifications import Notifications
 from chatkeep.providers import ProviderOptions, Providers, tracing
+from chatkeep.providers.registry import split_alias
 from chatkeep.redaction import Redactor
 from chatkeep.sessions.purge import TASKS as SESSION_TASKS
 from chatkeep.sessions.purge import Purge
@@ -186,12 +187,19 @@ class Lifecycle:
 
 
 def create_app(
-    settings: Settings, *, answers: bool = True, page_folder: Path = page.FOLDER
+    settings: Settings | None = None,
+    *,
+    models: Mapping[str, object] | None = None,
+    answers: bool = True,
+    page_folder: Path = page.FOLDER,
 ) -> FastAPI:
     """Build the application. Its lifespan opens the database, and closes what it has opened.
 
     Args:
-        settings: Of the server.
+        settings: Of the server; by default those of the environment and the file.
+        models: Objects that answer, by the names that they have as models: any Runnable, graph,
+            agent or function. They run on the loop that the application runs on, come before the
+            models of the settings, and take the place of a default model that nobody has chosen.
         answers: False for a server that takes no turns, and leaves those of others alone.
         page_folder: Where the built files of the web page are.
 
@@ -199,9 +207,10 @@ def create_app(
         ModelMisconfigured: A model's name or key cannot be right.
 
     """
+    settings = settings or Settings()
     if not settings.trace_texts and (ignored := tracing.switch_off()):
         logger.warning("tracing_is_off", variables=ignored, needs="CHATKEEP_TRACE_TEXTS=true")
-    lifecycle = _build(settings)
+    lifecycle = _build(settings, models or {})
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -233,8 +242,8 @@ def create_app(
     return app
 
 
-def make_providers(settings: Settings) -> Providers:
-    """The models on offer. Raises `ModelMisconfigured`."""
+def make_providers(settings: Settings, objects: Mapping[str, object] | None = None) -> Providers:
+    """The models on offer, and before them objects by their names. Raises `ModelMisconfigured`."""
     options = ProviderOptions(
         timeout=settings.model_timeout,
         first_token_timeout=settings.first_token_timeout,
@@ -244,13 +253,15 @@ def make_providers(settings: Settings) -> Providers:
         redactor=Redactor(settings.secrets),
     )
     hidden = (settings.title_model,) if settings.title_model else ()
-    return Providers(settings.models_on_offer, settings, options, hidden=hidden)
+    is_chosen = "model" in settings.model_fields_set
+    names = settings.models_on_offer if is_chosen or not objects else settings.models
+    return Providers(names, settings, options, hidden=hidden, objects=objects)
 
 
-def _build(settings: Settings) -> Lifecycle:
+def _build(settings: Settings, objects: Mapping[str, object]) -> Lifecycle:
     """Make the parts of a server. Nothing is opened, and nothing runs."""
     background = BackgroundTasks()
-    providers = make_providers(settings)
+    providers = make_providers(settings, objects)
     store = make_store(
         settings.database,
         readers=settings.reader_threads,
@@ -260,7 +271,8 @@ def _build(settings: Settings) -> Lifecycle:
         prepares=settings.database_prepared_statements,
     )
     notifications = _notifications(store, background, settings)
-    title_settings = TitleSettings(settings.title_model or settings.model, settings.title_timeout)
+    title_model = split_alias(settings.title_model)[0] or providers.title_model
+    title_settings = TitleSettings(title_model, settings.title_timeout)
     leases = LeaseKeeper(store, background, seconds=settings.lease_seconds)
     titles = TitleCalls(store, providers, leases, notifications, background, title_settings)
     registry = TurnRegistry()
@@ -343,7 +355,12 @@ async def _nothing() -> None:
 def _turn_settings(settings: Settings, providers: Providers) -> TurnSettings:
     # A prompt that somebody chose holds for every model.
     is_chosen = "system_prompt" in settings.model_fields_set
-    prompts = {} if is_chosen else providers.system_prompts
+    prompts = {
+        name: prompt
+        for name, prompt in providers.system_prompts.items()
+        # An agent has its own.
+        if not is_chosen or providers.capabilities(name).is_agent
+    }
     return TurnSettings(
         system_prompts=SystemPrompts(settings.system_prompt, prompts),
         context_messages=settings.context_messages,

@@ -28,7 +28,9 @@ from pydantic_settings import (
 )
 
 from chatkeep.addresses import HOST_NAME, is_ip_address
-from chatkeep.providers.registry import PROVIDERS, ProviderSettings
+from chatkeep.providers.python.loading import PythonSpec
+from chatkeep.providers.python_model import PythonModel
+from chatkeep.providers.registry import PROVIDERS, ProviderSettings, split_alias
 
 PREFIX = "CHATKEEP_"
 
@@ -170,12 +172,18 @@ class ServerSettings(BaseSettings):
         description="Maximum number of queued database writes.",
     )
 
-    model: str = Field(EMBEDDED_MODEL, description="The default model, as `provider:name`.")
+    model: str = Field(
+        EMBEDDED_MODEL,
+        description="The default model, as `provider:name` or `alias=provider:name`; with the "
+        "provider `python`, an object of your own: `support=python:package.module:attribute`.",
+    )
     models: CommaSeparated = Field(
         (), description="Additional models that can be chosen, comma-separated."
     )
     title_model: str = Field(
-        "", description="The model that generates titles; if empty, the default model."
+        "",
+        description="The model that generates titles; if empty, the default model, or the first "
+        "that is no object of your own.",
     )
     system_prompt: str = Field(
         "You are a helpful assistant. Answer in the language of the user, clearly and to the "
@@ -389,12 +397,18 @@ class ServerSettings(BaseSettings):
         if info.field_name == "title_model" and not value:
             return value
         for name in (value,) if isinstance(value, str) else value:
-            provider, _, model = name.partition(":")
+            _, spec = split_alias(name)
+            provider, _, model = spec.partition(":")
             if provider not in PROVIDERS or not model or model != model.strip():
                 raise ValueError(
-                    f"{name!r} is not a model; write provider:name, "
+                    f"{name!r} is not a model; write provider:name or alias=provider:name, "
                     f"where the provider is one of {', '.join(PROVIDERS)}"
                 )
+            if provider == PythonModel.provider:
+                try:
+                    PythonSpec.parse(model)
+                except ValueError as error:
+                    raise ValueError(f"{name!r} {error}") from None
         return value
 
     @field_validator("image_hosts")

@@ -19,7 +19,8 @@ from chatkeep.cli.findings import Finding
 from chatkeep.cli.server.local import database_path
 from chatkeep.domain.errors import ChatError
 from chatkeep.domain.model import CallKind, MessageContent, Prompt, Role
-from chatkeep.providers import Listener
+from chatkeep.providers import Listener, Providers
+from chatkeep.providers.registry import split_alias
 from chatkeep.settings import ConfigurationError, Settings, config_file, unknown_variables
 from chatkeep.store import backup, database_files
 from chatkeep.store.lock import find_holder
@@ -211,6 +212,21 @@ def _port(settings: Settings) -> Iterator[Finding]:
         yield Finding(f"No server is running; {address} is free")
 
 
+async def _agent(providers: Providers, name: str) -> Finding:
+    """Import an object of the operator's own. It is not asked: it may do what cannot be undone."""
+    try:
+        async with asyncio.timeout(MODEL_SECONDS):
+            await providers.load(name)
+    except ChatError as error:
+        cause = error.__cause__
+        reason = f"{type(cause).__name__}: {cause}" if cause else error.detail
+        return Finding(f"{name} cannot be loaded: {reason}", "error", providers.advice(name))
+    except TimeoutError:
+        reason = f"{name} was not loaded in {MODEL_SECONDS} seconds"
+        return Finding(reason, "error", providers.advice(name))
+    return Finding(f"{name} is loaded")
+
+
 async def _models(settings: Settings) -> list[Finding]:
     """Send each model a short message, as a turn would."""
     try:
@@ -218,8 +234,11 @@ async def _models(settings: Settings) -> list[Finding]:
     except ChatError as error:
         return [Finding(error.detail, "error", "Correct CHATKEEP_MODEL or CHATKEEP_MODELS.")]
     findings = []
-    names = dict.fromkeys((*providers.names, settings.title_model or settings.model))
-    for name in names:
+    title_model = split_alias(settings.title_model)[0] or providers.title_model
+    for name in dict.fromkeys((*providers.names, *((title_model,) if title_model else ()))):
+        if providers.capabilities(name).is_agent:
+            findings.append(await _agent(providers, name))
+            continue
         prompt = Prompt(None, (MessageContent(Role.USER, "Say yes."),), max_tokens=PROBE_TOKENS)
         try:
             async with asyncio.timeout(MODEL_SECONDS):

@@ -340,6 +340,22 @@ class FileContent(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class RunContext:
+    """The turn that a prompt is for.
+
+    `new_count` is how many of the last messages are its own, and `parent_turn_id` the turn that
+    wrote the message before those; `None` at the beginning, or after an imported message.
+    """
+
+    tenant: str
+    session_id: str
+    turn_id: str
+    attempt: int
+    new_count: int
+    parent_turn_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What a model is sent.
 
@@ -352,6 +368,7 @@ class Prompt:
         tools: Those on offer, as OpenAI's chat completions have them.
         tool_choice: See `TurnOptions`, as for what follows.
         files: What the blocks of the messages refer to, by `file_id`.
+        run: For which turn it is; only agents need to know.
     """
 
     system: str | None
@@ -364,6 +381,7 @@ class Prompt:
     response_format: Block | None = None
     reasoning_effort: str | None = None
     files: Mapping[str, FileContent] = field(default_factory=dict)
+    run: RunContext | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Whichever client streams it. Pure.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from chatkeep.domain.blocks import Block, call_block
 from chatkeep.domain.errors import (
@@ -17,12 +17,15 @@ from chatkeep.domain.errors import (
 )
 from chatkeep.domain.model import Completion, MessageContent, Usage
 from chatkeep.domain.validation import is_blank, replace_unstorable
+from chatkeep.providers.steps import step_content
 from chatkeep.providers.text import Cleaner
 from chatkeep.providers.tool_calls import CallBuffer
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk
     from langchain_core.messages.ai import UsageMetadata
+
+    from chatkeep.providers.protocol import Output
 
 MAX_REASON_CHARS = 100
 
@@ -65,6 +68,7 @@ class Answer:
         *,
         max_chars: int,
         offers_tools: bool = False,
+        has_steps: bool = False,
     ) -> None:
         """Begin with no text.
 
@@ -73,6 +77,7 @@ class Answer:
             make_cleaner: Makes what cleans a text or a reasoning.
             max_chars: The length at which the answer is cut off, after the piece that reaches it.
             offers_tools: Whether the model may call tools.
+            has_steps: Whether whole messages may come before the reply.
 
         """
         self._listener = listener
@@ -81,6 +86,8 @@ class Answer:
         self._reasoning_cleaner: Cleaner | None = None
         self._max_chars = max_chars
         self._offers_tools = offers_tools
+        self._has_steps = has_steps
+        self._steps = 0
         self._length = 0
         self._blank = True
         self._calls = CallBuffer()
@@ -116,8 +123,13 @@ class Answer:
         has_answer = not self._blank or (self._offers_tools and bool(self._calls))
         return reason is not None and has_answer and reason not in _BROKEN_OFF
 
-    def read(self, chunk: "AIMessageChunk") -> None:
-        """Take the next chunk. Raises `ReplyTooLongError`."""
+    def read(self, chunk: "Output") -> None:
+        """Take the next chunk, or a whole step. Raises `ReplyTooLongError`."""
+        if self._has_steps and chunk.type != "AIMessageChunk":
+            self._take_step(chunk)
+            return
+        # `--help` needs no LangChain, by whose class the types would know it.
+        chunk = cast("AIMessageChunk", chunk)
         more, content = chunk.additional_kwargs, chunk.content
         if content or more:
             self.has_begun = True
@@ -148,7 +160,8 @@ class Answer:
         if reason is not None and reason in _BROKEN_OFF:
             raise ModelFailed(f"The answer broke off: the model's provider reported “{reason}”.")
         calls = self._calls.calls() if self._offers_tools else ()
-        if self._blank and not calls:
+        # An agent may have nothing to say to what it has done.
+        if self._blank and not calls and not self._steps:
             raise self._why_blank()
         if reason is None:
             raise ModelFailed("The answer broke off before its end.")
@@ -181,12 +194,23 @@ class Answer:
                 self._reasoning_cleaner = self._make_cleaner()
             self._pass_on_reasoning(self._reasoning_cleaner.clean(written))
         for block in chunk.content:
-            signature = block.get("signature") if isinstance(block, dict) else None
+            signature = _signature(block)
             if isinstance(signature, str) and signature:
                 # Anthropic refuses its reasoning without it, and calls of tools without both.
                 self._end_reasoning()
                 self._extras.append({"signature": replace_unstorable(signature)})
                 self._begins_reasoning = True
+
+    def _take_step(self, message: "Output") -> None:
+        """Pass on a message that is whole before the reply; what comes now is another one."""
+        self._end_reasoning()
+        self._take(self._cleaner.end())
+        content = step_content(message, self._make_cleaner())
+        self.bytes += len(content.text.encode())
+        if self._listener.on_step is not None:
+            self._listener.on_step(content)
+        self._steps += 1
+        self._cleaner, self._blank, self._begins_reasoning = self._make_cleaner(), True, True
 
     def _end_reasoning(self) -> None:
         if self._reasoning_cleaner is not None:
@@ -240,6 +264,13 @@ class Answer:
                 "server separates reasoning from answers."
             )
         return ModelFailed("The model's answer was empty.")
+
+
+def _signature(block: object) -> object:
+    """What Anthropic signs its reasoning with, as its client or LangChain's blocks have it."""
+    if not isinstance(block, dict):
+        return None
+    return block.get("signature") or (block.get("extras") or {}).get("signature")
 
 
 def _counted(tokens: int) -> int | None:

@@ -7,10 +7,10 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from chatkeep.domain.blocks import Block, tool_calls
+from chatkeep.providers.capabilities import Capabilities
 from chatkeep.providers.protocol import (
     Access,
     Address,
-    Capabilities,
     Parameters,
     ProviderModel,
     ProviderOptions,

@@ -9,13 +9,10 @@ from chatkeep import telemetry
 from chatkeep.domain.model import Completion, Prompt
 from chatkeep.idle_timer import IdleTimer
 from chatkeep.providers.answer import Answer, ReplyTooLongError
-from chatkeep.providers.messages import prompt_messages
-from chatkeep.providers.protocol import ProviderModel, ProviderOptions
+from chatkeep.providers.protocol import Output, ProviderModel, SilenceLimits
 
 if TYPE_CHECKING:
-    from langchain_core.messages import AIMessageChunk
-
-    _Stream = AsyncGenerator[AIMessageChunk, None]
+    _Stream = AsyncGenerator[Output, None]
 
 logger = telemetry.logger("providers")
 
@@ -33,10 +30,8 @@ async def complete(model: ProviderModel, prompt: Prompt, answer: Answer) -> Comp
     and `TimeoutError` when the model is silent for too long.
     """
     try:
-        async with model.client() as client:
-            parameters = model.parameters(prompt)
-            stream = client.astream(prompt_messages(model.capabilities, prompt), **parameters)
-            await _read(stream, answer, model.options)
+        async with model.stream(prompt) as stream:
+            await _read(stream, answer, model.silence_limits)
         return answer.end()
     except ReplyTooLongError:
         return Completion(answer.usage, "length")
@@ -45,15 +40,13 @@ async def complete(model: ProviderModel, prompt: Prompt, answer: Answer) -> Comp
         raise
 
 
-async def _read(
-    stream: AsyncIterator["AIMessageChunk"], answer: Answer, options: ProviderOptions
-) -> None:
+async def _read(stream: AsyncIterator[Output], answer: Answer, limits: SilenceLimits) -> None:
     """Read a stream to its end. A failure after the last token of an answer changes nothing."""
     was_whole = False
     try:
         # A stream that is left early releases its connection.
         async with (
-            _limited_silence(options.first_token_timeout) as idle,
+            _limited_silence(limits.first) as idle,
             aclosing(cast("_Stream", stream)),
         ):
             async for chunk in stream:
@@ -62,9 +55,9 @@ async def _read(
                 idle.reset()
                 if answer.is_whole and not was_whole:
                     was_whole = True
-                    idle.set_limit(min(options.timeout, END_SECONDS))
+                    idle.set_limit(min(limits.next, END_SECONDS))
                 elif answer.has_begun and not had_begun:
-                    idle.set_limit(options.timeout)
+                    idle.set_limit(limits.next)
     except ReplyTooLongError:
         raise
     except Exception as error:

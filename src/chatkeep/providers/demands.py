@@ -1,7 +1,7 @@
 """What a turn demands of a model, and whether that can do it. Pure."""
 
 from chatkeep.domain.model import TurnRequest
-from chatkeep.providers.protocol import Capabilities
+from chatkeep.providers.capabilities import Capabilities
 
 
 def missing(capabilities: Capabilities, request: TurnRequest) -> str | None:

@@ -13,10 +13,10 @@ from pydantic_settings import BaseSettings
 from chatkeep import examples
 from chatkeep.domain.errors import ModelMisconfigured
 from chatkeep.providers import gguf
+from chatkeep.providers.capabilities import Capabilities
 from chatkeep.providers.openai import direct_client, langchain_client, openai_parameters
 from chatkeep.providers.protocol import (
     Address,
-    Capabilities,
     Parameters,
     ProviderModel,
     ProviderOptions,

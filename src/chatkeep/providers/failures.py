@@ -49,6 +49,7 @@ TOO_LONG = (
     "This conversation is too long for the model. Read fewer previous messages, or start a new "
     "chat."
 )
+OWN_CODE = "The model's own code has failed. The server's log says where."
 _TOO_LONG = ("context size", "context length", "context_length", "prompt is too long")
 _NO_CREDIT = (
     "insufficient_quota",
@@ -108,6 +109,17 @@ def translate_error(
     if isinstance(failure, langchain.ModelConnectionError | OSError) or kinds & _CONNECTION:
         return Failure(ModelFailed(_connection_detail(failure, access, has_begun)), retryable=True)
     return Failure(AnswerUnreadable(), retryable=False)
+
+
+def translate_agent_error(failure: Exception, redactor: Redactor) -> Failure:
+    """Translate what the operator's own code raised, whose words are for the log only.
+
+    What a model within it has failed with is named as that of any other model.
+    """
+    is_models = isinstance(failure, ChatError | langchain.ModelError)
+    if is_models or isinstance(failure, TimeoutError) or _status(failure) is not None:
+        return translate_error(failure, redactor)
+    return Failure(ModelFailed(OWN_CODE), retryable=False)
 
 
 def _rate_limit(wait: float | None) -> Failure:

@@ -3,11 +3,12 @@
 import re
 from base64 import b64encode
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chatkeep.domain.blocks import Block, Blocks, text_of, tool_calls, tool_result
 from chatkeep.domain.model import FileContent, MessageContent, Prompt, Role
-from chatkeep.providers.protocol import Capabilities
+from chatkeep.providers.capabilities import Capabilities
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -63,19 +64,18 @@ def prompt_messages(capabilities: Capabilities, prompt: Prompt) -> "PromptMessag
         # LangChain takes pairs too, which cost nothing to make.
         pairs = [] if prompt.system is None else [("system", prompt.system)]
         return pairs + [(ROLES[message.role], message.text) for message in messages]
-    return _langchain_messages(capabilities, prompt, messages)
+    return langchain_messages(capabilities, replace(prompt, messages=messages))
 
 
-def _langchain_messages(
-    capabilities: Capabilities, prompt: Prompt, messages: tuple[MessageContent, ...]
-) -> "list[BaseMessage]":
+def langchain_messages(capabilities: Capabilities, prompt: Prompt) -> "list[BaseMessage]":
+    """The messages of a prompt as LangChain's."""
     from langchain_core.messages import SystemMessage
 
-    system = [] if prompt.system is None else [SystemMessage(prompt.system)]
-    return system + [langchain_message(capabilities, message, prompt.files) for message in messages]
+    system: list[BaseMessage] = [] if prompt.system is None else [SystemMessage(prompt.system)]
+    return system + [_message(capabilities, message, prompt.files) for message in prompt.messages]
 
 
-def langchain_message(
+def _message(
     capabilities: Capabilities, message: MessageContent, files: Mapping[str, FileContent]
 ) -> "BaseMessage":
     """A message as one of LangChain's.

@@ -4,6 +4,8 @@ import asyncio
 import functools
 import random
 import time
+import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,10 +30,12 @@ from chatkeep.domain.model import (
 from chatkeep.providers import tokens
 from chatkeep.providers.answer import Answer, Listener
 from chatkeep.providers.call import complete
+from chatkeep.providers.capabilities import Capabilities
 from chatkeep.providers.demands import missing
 from chatkeep.providers.messages import opening, sent_blocks
-from chatkeep.providers.protocol import Capabilities, ProviderModel, ProviderOptions
-from chatkeep.providers.registry import ProviderSettings, create_model
+from chatkeep.providers.protocol import ProviderModel, ProviderOptions
+from chatkeep.providers.python_model import ObjectModel
+from chatkeep.providers.registry import ProviderSettings, create_model, split_alias
 from chatkeep.providers.text import Cleaner
 
 if TYPE_CHECKING:
@@ -66,24 +70,32 @@ class Providers:
         options: ProviderOptions,
         *,
         hidden: tuple[str, ...] = (),
+        objects: Mapping[str, object] | None = None,
     ) -> None:
         """Make the models, whose clients are made when they are first called.
 
         Args:
-            names: Models that a request may choose, as `provider:name`; the first is the default.
+            names: Models that a request may choose, as `provider:name` or `alias=provider:name`;
+                the first is the default.
             settings: Addresses and keys.
             options: Limits of every call.
             hidden: Models that only the server itself may call.
+            objects: Objects of this program by the names of models, before the others.
 
         Raises:
             ModelMisconfigured: The file or the runtime of an embedded model is missing.
 
         """
-        self.names = names
+        specs = dict(map(split_alias, names))
+        objects = objects or {}
+        self.names = tuple(dict.fromkeys((*objects, *specs)))
         self._options = options
+        specs |= {name: spec for name, spec in map(split_alias, hidden) if name not in specs}
         self._models = {
-            name: create_model(name, settings, options) for name in sorted({*names, *hidden})
+            name: create_model(spec, settings, options) for name, spec in sorted(specs.items())
         }
+        for name, target in objects.items():
+            self._models[name] = ObjectModel(name, options, target)
 
     @property
     def default(self) -> str:
@@ -114,6 +126,21 @@ class Providers:
         model = self._models.get(name)
         return Capabilities() if model is None else model.capabilities
 
+    def reruns(self, name: str) -> bool:
+        """Whether a turn of a model is run again whose process has died."""
+        model = self._models.get(name)
+        return model is None or model.reruns
+
+    @property
+    def title_model(self) -> str | None:
+        """The model that makes titles by default: the first on offer that is no agent."""
+        plain = (name for name in self.names if not self.capabilities(name).is_agent)
+        return next(plain, None)
+
+    async def load(self, name: str) -> None:
+        """Prepare a model without calling it. Raises `ChatError`."""
+        await self._models[name].prepare()
+
     def advice(self, name: str) -> str:
         """What to check when a model on offer does not answer."""
         return self._models[name].advice
@@ -140,8 +167,7 @@ class Providers:
     async def warm_up(self) -> None:
         """Make the client of the default model now, and start its process if it is embedded."""
         try:
-            async with self._models[self.default].client():
-                pass
+            await self._models[self.default].prepare()
         except ChatError as error:
             logger.error(
                 "model_not_ready", model=self.default, code=error.code, detail=error.detail
@@ -153,6 +179,7 @@ class Providers:
         """Close the connections, and stop the embedded models."""
         for model in self._models.values():
             await model.close()
+        await self._options.loop_thread.close()
 
     async def answer(
         self,
@@ -186,7 +213,7 @@ class Providers:
         if model is None:
             raise ModelMisconfigured("This model is no longer available. Choose another one.")
         request = _Request(name, model, prompt, listener, kind, calls)
-        return await self._complete(request, self._options.retries if retries is None else retries)
+        return await self._complete(request, model.retries if retries is None else retries)
 
     async def _complete(self, request: _Request, retries: int) -> Completion:
         """Call a model until it has answered. Raises `ChatError`."""
@@ -203,6 +230,7 @@ class Providers:
                     model=request.name,
                     code=failure.error.code,
                     cause=type(raised).__name__,
+                    **_where(raised, request.model),
                     attempt=number + 1,
                     seconds=round(time.monotonic() - started, 3),
                 )
@@ -222,11 +250,15 @@ class Providers:
             make_cleaner,
             max_chars=self._options.max_reply_chars,
             offers_tools=bool(request.prompt.tools),
+            has_steps=request.model.capabilities.is_agent,
         )
 
     def _failure(self, raised: Exception, model: ProviderModel, answer: Answer) -> "Failure":
-        from chatkeep.providers.failures import translate_error  # it brings LangChain along
+        # It brings LangChain along.
+        from chatkeep.providers.failures import translate_agent_error, translate_error
 
+        if model.capabilities.is_agent:
+            return translate_agent_error(raised, self._options.redactor)
         return translate_error(
             raised, self._options.redactor, model.access, has_begun=answer.has_begun
         )
@@ -253,6 +285,14 @@ async def _call(request: _Request, answer: Answer) -> Completion:
                 written_bytes=answer.bytes,
             )
         )
+
+
+def _where(raised: Exception, model: ProviderModel) -> dict[str, str]:
+    """Where the operator's own code has failed: without its words, which may be of a message."""
+    frames = traceback.extract_tb(raised.__traceback__)
+    if not model.capabilities.is_agent or not frames:
+        return {}
+    return {"where": f"{frames[-1].filename}:{frames[-1].lineno}"}
 
 
 def _delay(attempt: int, retry_after: float | None) -> float:

@@ -9,10 +9,10 @@ from pydantic_settings import BaseSettings
 
 from chatkeep.addresses import NO_URL, is_ip_address, web_address
 from chatkeep.domain.blocks import Block
+from chatkeep.providers.capabilities import Capabilities
 from chatkeep.providers.protocol import (
     Access,
     Address,
-    Capabilities,
     Parameters,
     ProviderModel,
     ProviderOptions,

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
+from chatkeep.providers.capabilities import Capabilities
 from chatkeep.providers.protocol import (
     Access,
     Address,
-    Capabilities,
     Parameters,
     ProviderModel,
     ProviderOptions,

@@ -9,16 +9,23 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from chatkeep.domain.errors import ModelMisconfigured
+from chatkeep.providers.capabilities import Capabilities
+from chatkeep.providers.messages import prompt_messages
+from chatkeep.providers.python.loop_thread import LoopThread
 from chatkeep.redaction import Redactor
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
+    from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 
     from chatkeep.domain.model import Prompt
+
+Output: TypeAlias = "AIMessageChunk | AIMessage | ToolMessage"
+"""A piece of an answer, or a whole message before the reply."""
 
 Parameters = dict[str, Any]
 """Keyword arguments of a client's `astream`. `Any`: LangChain leaves them to each client."""
@@ -39,6 +46,8 @@ class ProviderOptions:
     """Whether the server's own clients are used where they speak a model's protocol."""
     redactor: Redactor = field(default_factory=Redactor)
     """Strikes the server's keys out of answers and of providers' error messages."""
+    loop_thread: LoopThread = field(default_factory=LoopThread)
+    """Where the operator's own objects run, so that one that blocks stalls nobody else."""
 
     @property
     def silence_timeout(self) -> float:
@@ -46,36 +55,11 @@ class ProviderOptions:
         return max(self.timeout, self.first_token_timeout)
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What callers have to know of a model."""
+class SilenceLimits(NamedTuple):
+    """Seconds without a sign of life: before an answer's first token, and after it."""
 
-    needs_user_first: bool = False
-    """Its server may refuse a conversation that begins with the assistant."""
-    obeys_grammar: bool = False
-    """It writes only what `Prompt.grammar` allows; other models ignore it."""
-    is_small: bool = False
-    """Too small to be trusted with words of its own: it may only choose among texts."""
-    is_local: bool = False
-    """It runs in a process of this server, which works on few answers at a time."""
-    splits_characters: bool = False
-    """Its server writes U+FFFD where a token ends within a character."""
-    calls_tools: bool = True
-    """It can be offered tools."""
-    chooses_tools: bool = True
-    """It can be made to call a tool, or a certain one."""
-    sees_pictures: bool = True
-    """It can be sent pictures."""
-    reads_documents: bool = False
-    """It can be sent documents (PDF)."""
-    fetches_urls: bool = False
-    """Its provider fetches what a message gives the address of."""
-    formats: frozenset[str] = frozenset({"json_object", "json_schema"})
-    """The types of `response_format` that it obeys."""
-    reasons_by_effort: bool = True
-    """It can be asked for more or less reasoning."""
-    wants_signed_reasoning: bool = False
-    """Its provider wants to have its signed reasoning back with the calls that it led to."""
+    first: float
+    next: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +129,36 @@ class ProviderModel(ABC):
         """What a prompt demands, by the names that the client's `astream` takes."""
         limits = {"temperature": prompt.temperature, "max_tokens": prompt.max_tokens}
         return {name: limit for name, limit in limits.items() if limit is not None}
+
+    @property
+    def retries(self) -> int:
+        """Times that a failed call is repeated, unless its caller decides otherwise."""
+        return self.options.retries
+
+    @property
+    def silence_limits(self) -> SilenceLimits:
+        """How long the model may be silent."""
+        return SilenceLimits(self.options.first_token_timeout, self.options.timeout)
+
+    @property
+    def reruns(self) -> bool:
+        """Whether a turn is run again whose process has died."""
+        return True
+
+    async def prepare(self) -> None:
+        """Make the client now, and start the process if the model has one.
+
+        Raises `ModelMisconfigured`, and what `slot` raises.
+        """
+        async with self.client():
+            pass
+
+    @asynccontextmanager
+    async def stream(self, prompt: "Prompt") -> AsyncIterator[AsyncIterator["Output"]]:
+        """Ask the model. Raises what `client` raises; what is yielded, what the client raises."""
+        async with self.client() as client:
+            messages = prompt_messages(self.capabilities, prompt)
+            yield client.astream(messages, **self.parameters(prompt))
 
     def slot(self) -> AbstractAsyncContextManager[Address | None]:
         """Reserve what one answer needs, and wait until it is free."""

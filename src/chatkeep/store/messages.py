@@ -356,6 +356,20 @@ _PATH = PreparedSelect(_path_statement(), _Seq)
 
 
 _PARENTS = messages.alias("parent")
+_PARENT_TURN = sa.select(_PARENTS.c.turn_id).where(
+    messages.c.session_pk == sa.bindparam("session"),
+    messages.c.id == sa.bindparam("message"),
+    _PARENTS.c.session_pk == messages.c.session_pk,
+    _PARENTS.c.seq == messages.c.parent_seq,
+)
+
+
+def parent_turn(conn: sa.Connection, *, session_pk: int, message_id: str) -> str | None:
+    """The turn of the message before this one; `None` if there is none."""
+    turn_id: str | None = conn.scalar(_PARENT_TURN, {"session": session_pk, "message": message_id})
+    return turn_id
+
+
 _OF_PATH = TypedSelect(
     sa.select(
         messages.c.seq,

@@ -3,7 +3,7 @@
 Each function is one step of a transaction; who calls it decides when the step happens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -253,7 +253,12 @@ def start_stalled(
 
 
 def take_over(
-    conn: sa.Connection, *, orphan: Orphan, runner: RunnerConfig, max_attempts: int
+    conn: sa.Connection,
+    *,
+    orphan: Orphan,
+    runner: RunnerConfig,
+    max_attempts: int,
+    reruns: Callable[[str], bool] = lambda _model: True,
 ) -> StartedTurn | ExhaustedTurn | None:
     """Take a turn from an owner that is dead, and count another attempt of it.
 
@@ -263,6 +268,7 @@ def take_over(
             it, it is left to that.
         runner: Who runs it from now on.
         max_attempts: After so many it is not to run again.
+        reruns: Whether a turn of this model may run again at all.
 
     Returns:
         What the turn needs to run again, or that it is to be ended by its new owner.
@@ -276,6 +282,7 @@ def take_over(
         return None
     # Attempts that ended because their process stopped say nothing of the turn.
     is_exhausted = row.owner is not None and row.attempt >= max_attempts
+    is_exhausted = is_exhausted or not reruns(row.model)
     if row.stop is not None or is_exhausted:
         rows.update_turn(conn, row.id, {"owner": runner.owner})
         return ExhaustedTurn(rows.turn(row, session.session_id), row.stop)

@@ -40,9 +40,9 @@ RESUMED_AT_START = 1_000
 
 @dataclass(frozen=True, slots=True)
 class TitleSettings:
-    """Which model makes titles, and how many seconds one call may take."""
+    """Which model makes titles, if any, and how many seconds one call may take."""
 
-    model: str
+    model: str | None
     timeout: float
 
 
@@ -65,7 +65,7 @@ class TitleCalls:
         self._notifications = notifications
         self._background = background
         self._settings = settings
-        is_local = providers.capabilities(settings.model).is_local
+        is_local = providers.capabilities(settings.model or "").is_local
         self._slots = asyncio.Semaphore(LOCAL_AT_ONCE if is_local else AT_ONCE)
         self._calls: dict[int, asyncio.Task[str | None]] = {}
 
@@ -146,6 +146,8 @@ class TitleCalls:
 
     def _prompt(self, message: str) -> Prompt | None:
         """What the model is asked; `None` if it is small and the message has nothing to choose."""
+        if self._settings.model is None:
+            return None
         if self._providers.capabilities(self._settings.model).is_small:
             return choice_prompt(message)
         return title_prompt(message)
@@ -167,7 +169,7 @@ class TitleCalls:
 
     async def _answer(self, prompt: Prompt, calls: list[Call]) -> str | None:
         """The model's answer; `None` when it gave none, so that it is asked again later."""
-        model = self._settings.model
+        model = self._settings.model or ""
         for attempt in range(ATTEMPTS):
             if attempt:
                 jitter = random.uniform(0.5, 1)  # noqa: S311  (jitter is no secret)

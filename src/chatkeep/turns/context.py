@@ -6,16 +6,19 @@ import orjson
 
 from chatkeep.domain.blocks import file_ids
 from chatkeep.domain.context import paired
-from chatkeep.domain.model import FileContent, Prompt
+from chatkeep.domain.model import FileContent, Prompt, RunContext
 from chatkeep.store.turns import StartedTurn
 
 
-def turn_prompt(started: StartedTurn, files: Mapping[str, FileContent]) -> Prompt:
+def turn_prompt(
+    started: StartedTurn, files: Mapping[str, FileContent], run: RunContext | None = None
+) -> Prompt:
     """Build a turn's prompt: system prompt, then the newest messages, then its own.
 
     Args:
         started: The turn.
         files: Those that its messages refer to; see `prompt_files`.
+        run: What an agent has to know of the turn.
 
     """
     options, messages = started.turn.options, (*started.context, *started.messages)
@@ -31,6 +34,7 @@ def turn_prompt(started: StartedTurn, files: Mapping[str, FileContent]) -> Promp
         response_format=options.response_format,
         reasoning_effort=options.reasoning_effort,
         files=files,
+        run=run,
     )
 
 

@@ -24,6 +24,7 @@ from chatkeep.domain.model import (
     Message,
     MessageContent,
     Role,
+    RunContext,
     Status,
     SystemPrompts,
     Turn,
@@ -32,7 +33,7 @@ from chatkeep.domain.times import now, rfc3339
 from chatkeep.leases import LeaseKeeper
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Listener, Providers, estimated
-from chatkeep.store import files, leases, turns
+from chatkeep.store import files, leases, messages, turns
 from chatkeep.store.database import Store
 from chatkeep.store.leases import Orphan, Stalled
 from chatkeep.store.turns import RunnerConfig, StartedTurn
@@ -185,7 +186,12 @@ class TurnRunner:
         runner = self.runner
         is_done = functools.partial(turns.is_taken, owner=runner.owner)
         taken = await self._store.write_once(
-            turns.take_over, is_done, orphan=orphan, runner=runner, max_attempts=MAX_ATTEMPTS
+            turns.take_over,
+            is_done,
+            orphan=orphan,
+            runner=runner,
+            max_attempts=MAX_ATTEMPTS,
+            reruns=self._providers.reruns,
         )
         if taken is None:
             return False
@@ -233,7 +239,8 @@ class TurnRunner:
         turn, calls = started.turn, list[Call]()
         completion, error = Completion(), None
         try:
-            prompt = context.turn_prompt(started, await self._files(started))
+            run = await self._run_context(stream.tenant, started)
+            prompt = context.turn_prompt(started, await self._files(started), run)
             if turn.attempt > 1:
                 read = estimated(prompt)
                 calls += _interrupted_calls(turn, turn.attempt - 1, input_tokens=read)
@@ -255,6 +262,25 @@ class TurnRunner:
             error = InternalError()
         row = RowState.TAKEN if stream.is_lost else RowState.OPEN
         return Outcome(error, completion, tuple(calls), row)
+
+    async def _run_context(self, tenant: str, started: StartedTurn) -> RunContext | None:
+        """Read what an agent has to know of a turn; other models need none of it."""
+        turn = started.turn
+        if not self._providers.capabilities(turn.model).is_agent:
+            return None
+        parent_turn_id = await self._store.read(
+            messages.parent_turn,
+            session_pk=started.session_pk,
+            message_id=started.messages[0].id or turn.user_message_id,
+        )
+        return RunContext(
+            tenant=tenant,
+            session_id=turn.session_id,
+            turn_id=turn.turn_id,
+            attempt=turn.attempt,
+            new_count=len(started.messages),
+            parent_turn_id=parent_turn_id,
+        )
 
     async def _files(self, started: StartedTurn) -> dict[str, FileContent]:
         """Read the pictures and documents that a turn's prompt shows."""
