@@ -1,15 +1,17 @@
 """Objects that answer as `python:` models: they run in the server's own process."""
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from langchain.agents import create_agent
-from langchain.tools import tool
-from langchain_core.messages import BaseMessage
+from langchain.tools import ToolException, tool
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -32,7 +34,7 @@ def find_order(number: str) -> str:
     """Look up an order by its number."""
     note(f"find {number}")
     if number == "broken":
-        raise ValueError("the register is down")
+        raise ToolException("The register is down.")
     return f"Order {number} is packed."
 
 
@@ -57,13 +59,13 @@ async def block(seconds: float) -> str:
     return "Blocked."
 
 
+find_order.handle_tool_error = True
 agent = create_agent(model(), tools=[find_order, wait_for, block], system_prompt="You help.")
 
 
-async def graph() -> Any:
+@asynccontextmanager
+async def graph() -> AsyncIterator[Any]:
     """A graph with a checkpointer: two nodes that are noted, and one that asks for approval."""
-    saver = AsyncSqliteSaver.from_conn_string(os.environ["CHECKPOINTS"])
-    checkpointer = await saver.__aenter__()
 
     def look(state: MessagesState) -> dict[str, Any]:
         note("look")
@@ -85,7 +87,8 @@ async def graph() -> Any:
     builder.add_edge(START, "look")
     builder.add_edge("look", "work")
     builder.add_edge("work", "approve")
-    return builder.compile(checkpointer=checkpointer)
+    async with AsyncSqliteSaver.from_conn_string(os.environ["CHECKPOINTS"]) as checkpointer:
+        yield builder.compile(checkpointer=checkpointer)
 
 
 async def echo(messages: list[BaseMessage]) -> AsyncIterator[str]:
@@ -97,3 +100,34 @@ async def echo(messages: list[BaseMessage]) -> AsyncIterator[str]:
 def fails(_messages: list[BaseMessage]) -> str:
     """Raises what nobody outside may read."""
     raise ValueError("the secret is 4711")
+
+
+async def staged(_messages: list[BaseMessage]) -> AsyncIterator[Any]:
+    """Reasoning, two calls of tools with their results, and a reply, in many small pieces."""
+    for word in ("I ", "should ", "look ", "🎈 "):
+        yield AIMessageChunk([{"type": "reasoning", "reasoning": word}], id="m1")
+        await pause()
+    for word in ("Let ", "me ", "look."):
+        yield AIMessageChunk(word, id="m1")
+        await pause()
+    calls = [
+        {"name": "find", "args": {"number": number}, "id": f"call_{number}"} for number in "12"
+    ]
+    yield AIMessage("Let me look.", tool_calls=calls, id="m1")
+    for number in "12":
+        await pause()
+        yield ToolMessage(f"grün {number}", tool_call_id=f"call_{number}", name="find")
+    for word in ("So ", "it ", "is ", "grün ", "🎈."):
+        yield AIMessageChunk(word, id="m2")
+        await pause()
+
+
+async def pause() -> None:
+    """Go on when the test has let so many pieces go; without a file for that, at once."""
+    number = next(PIECES)
+    file = Path(os.environ["NOTES"]).with_name("pace")
+    while file.exists() and number > int(file.read_text()):
+        await asyncio.sleep(0.005)
+
+
+PIECES = itertools.count(1)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
@@ -97,3 +97,33 @@ def whole_events(raw: bytes) -> list[str]:
         raw = rest[int(size, 16) + 2 :]
     # An event whose blank line is missing was not received.
     return body[: body.rfind(b"\n\n") + 2].decode().split("\n") if b"\n\n" in body else []
+
+
+@dataclass
+class Transcript:
+    """The messages that a reader has put together of a turn: its steps, and what is under way."""
+
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    reasoning: str = ""
+    text: str = ""
+    after: str = ""
+    end: Event | None = None
+
+    def take(self, event: Event) -> None:
+        assert self.end is None, f"after the last event: {event}"
+        if event.name == "message.delta":
+            self.text += event.data["text"]
+        elif event.name == "reasoning.delta":
+            self.reasoning += event.data["text"]
+        elif event.name == "message.completed":
+            written = [b for b in event.data["blocks"] if b["type"] in ("reasoning", "text")]
+            if event.data["role"] == "assistant":
+                assert self.reasoning == "".join(b.get("reasoning", "") for b in written)
+                assert self.text == "".join(b.get("text", "") for b in written)
+            self.steps.append(event.data)
+            self.reasoning = self.text = ""
+        elif event.name == "turn.restarted":
+            self.steps, self.reasoning, self.text = [], "", ""
+        elif event.name in TERMINAL:
+            self.end = event
+        self.after = event.id

@@ -15,7 +15,7 @@ from chatkeep.providers.protocol import (
     ProviderOptions,
     SilenceLimits,
 )
-from chatkeep.providers.python.loading import PythonSpec, load, resolve
+from chatkeep.providers.python.loading import Holder, PythonSpec, load, resolve
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
@@ -47,6 +47,7 @@ class ObjectModel(ProviderModel):
         self._given = target
         self._target: object = None
         self._loading = asyncio.Lock()
+        self._holder = Holder()
 
     @property
     def advice(self) -> str:
@@ -70,6 +71,11 @@ class ObjectModel(ProviderModel):
     async def prepare(self) -> None:
         """Make what answers, if it is to be made. Raises `ModelMisconfigured`."""
         await self._loaded()
+
+    async def close(self) -> None:
+        """Leave what the object was made with."""
+        if self._target is not None:
+            await self._holder.close()
 
     @asynccontextmanager
     async def stream(self, prompt: "Prompt") -> AsyncIterator[AsyncIterator[Output]]:
@@ -114,7 +120,7 @@ class ObjectModel(ProviderModel):
             return self._target
 
     async def _make(self) -> object:
-        return await resolve(self._given)
+        return await resolve(self._given, self._holder)
 
 
 class PythonModel(ObjectModel):
@@ -140,6 +146,11 @@ class PythonModel(ObjectModel):
         """Whether a turn is run again whose process has died."""
         return self._spec.reruns
 
+    async def close(self) -> None:
+        """Leave what the object was made with, on the loop where it is."""
+        if self._target is not None:
+            await self.options.loop_thread.run(self._holder.close)
+
     def _run(self, target: object, request: "RunRequest") -> AsyncIterator[Output]:
         from chatkeep.providers.python import runs
 
@@ -147,7 +158,7 @@ class PythonModel(ObjectModel):
 
     async def _make(self) -> object:
         async def make() -> object:
-            return await resolve(load(self._spec))
+            return await resolve(load(self._spec), self._holder)
 
         # On the loop on which it will run: what is made may belong to that.
         return await self.options.loop_thread.run(make)

@@ -1,15 +1,19 @@
 """The object that a `python:` model names: how it is written, imported and made."""
 
+import asyncio
 import functools
 import importlib
 import inspect
 import sys
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qsl
 
 from chatkeep.domain.errors import ModelMisconfigured
+
+CLOSE_SECONDS = 10.0
 
 FORM = "package.module:attribute"
 """How an object is named, for people."""
@@ -60,13 +64,50 @@ def load(spec: PythonSpec) -> object:
         raise _misconfigured() from error
 
 
-async def resolve(target: object) -> object:
+class Holder:
+    """Holds a context manager open, in one task from its beginning to its end."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def enter(self, manager: AbstractAsyncContextManager[object]) -> object:
+        """Enter it on this event loop, and return its value until `close` is called."""
+        entered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._hold(manager, entered))
+        return await entered
+
+    async def close(self) -> None:
+        """Leave it, on the loop on which it was entered; wait at most `CLOSE_SECONDS` for that."""
+        self._closing.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
+
+    async def _hold(
+        self, manager: AbstractAsyncContextManager[object], entered: asyncio.Future[object]
+    ) -> None:
+        try:
+            async with manager as value:
+                entered.set_result(value)
+                await self._closing.wait()
+        except Exception as error:  # noqa: BLE001  (whatever it raises is for who waits)
+            if not entered.done():
+                entered.set_exception(error)
+
+
+async def resolve(target: object, holder: Holder | None = None) -> object:
     """Return the object that answers: the target itself, or what it makes.
 
     A callable that requires no argument is a factory, sync or async: it is called once, on this
     event loop, to which what it makes may belong. So is a class that requires no argument. A
     callable that requires one argument or more is a chat function, and is called in each turn
-    with the messages. A generator function is never a factory.
+    with the messages. A generator function is never a factory. If a factory makes an async context
+    manager, its value is the object.
+
+    Args:
+        target: What a name stands for.
+        holder: Holds the context manager open; without one there may be none.
 
     Raises:
         ModelMisconfigured: The factory failed, or there is nothing that can answer. Its text does
@@ -77,6 +118,9 @@ async def resolve(target: object) -> object:
         try:
             made = target()
             target = await made if inspect.isawaitable(made) else made
+            # It can be called too: as a decorator.
+            if holder is not None and isinstance(target, AbstractAsyncContextManager):
+                target = await holder.enter(target)
         except (Exception, SystemExit) as error:  # whatever the factory's code raises
             raise _misconfigured() from error
     if _answers(target):

@@ -230,16 +230,20 @@ class _ValueReader:
             yield from self._called()
 
     def _message(self, message: BaseMessage) -> Iterator[Output]:
-        yield from self._called()
+        called = list(self._called())
+        yield from called
         if isinstance(message, ToolMessage):
             yield result_step(message)
-        elif message.id not in self._streamed:
-            if (output := piece(message)) is not None:
-                yield output
-            if isinstance(message, AIMessage):
+            return
+        is_new = message.id not in self._streamed
+        if is_new and (output := piece(message)) is not None:
+            yield output
+        if isinstance(message, AIMessage):
+            if is_new:
                 self._count(message)
-                if message.tool_calls:
-                    yield calling_step(message)
+            # Its text may have been streamed without its calls.
+            if message.tool_calls and (is_new or not called):
+                yield calling_step(message)
 
     def _called(self) -> Iterator[Output]:
         """Yield the message that was under way, if it calls tools."""
