@@ -135,7 +135,9 @@ def _part(block: ContentBlock) -> dict[str, Any]:
         return {"type": "image_url", "image_url": {"url": url}}
     if block["type"] == "file":
         data = f"data:{block.get('mime_type')};base64,{block.get('base64')}"
-        name = block.get("extras", {}).get("filename") or "document.pdf"
+        # Where providers' clients have it.
+        name = block.get("filename")
+        name = name if isinstance(name, str) else "document.pdf"
         return {"type": "file", "file": {"filename": name, "file_data": data}}
     text = block.get("text")
     return {"type": "text", "text": text if isinstance(text, str) else ""}
