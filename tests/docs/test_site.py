@@ -29,7 +29,8 @@ from tests.postgres import USER, cluster
 from tests.process import files_with
 from tests.upstream import Upstream
 
-RUN_ELSEWHERE = "streaming.md"
+AGENTS = "guides/agents.md"
+RUN_ELSEWHERE = {"streaming.md", AGENTS}
 NEEDS_POSTGRESQL = "guides/postgresql.md"
 RUNS = {"bash", "python", "sql"}
 SHOWS = {"json", "text", "toml", "ini", "nginx", "javascript"}
@@ -56,7 +57,7 @@ PAGES = pages()
 EXAMPLES = [
     page
     for page in PAGES
-    if page != RUN_ELSEWHERE and RUNS & {block.language for block in blocks(page)}
+    if page not in RUN_ELSEWHERE and RUNS & {block.language for block in blocks(page)}
 ]
 TEXTS = {page: (DOCS / page).read_text() for page in PAGES}
 
@@ -250,6 +251,12 @@ def test_every_block_is_run_or_has_a_reason_not_to_be() -> None:
                 assert reasons, f"{page}: {block.text}"
                 used |= reasons
     assert used == set(NOT_RUN)
+
+
+def test_the_code_about_agents_is_a_part_of_a_file_that_runs() -> None:
+    files = [path.read_text() for path in (ROOT / "examples").glob("*.py")]
+    for block in blocks(AGENTS):
+        assert block.language != "python" or any(block.text in file for file in files), block.text
 
 
 @pytest.fixture(scope="module")

@@ -126,6 +126,10 @@ class Providers:
         model = self._models.get(name)
         return Capabilities() if model is None else model.capabilities
 
+    def provider(self, name: str) -> str:
+        """The provider of a model on offer."""
+        return self._models[name].provider
+
     def reruns(self, name: str) -> bool:
         """Whether a turn of a model is run again whose process has died."""
         model = self._models.get(name)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain.model import Status, Turn, TurnOptions
+from chatkeep.domain.blocks import load
+from chatkeep.domain.model import MessageContent, Role, Status, Turn, TurnOptions
 from chatkeep.store.prepared import Answer, PreparedSelect, PreparedStatement
 from chatkeep.store.tables import (
     WAITING,
@@ -111,6 +112,10 @@ class TreeMessage(NamedTuple):
     role: str
     content: str
     blocks: str | None
+
+    def to_content(self) -> MessageContent:
+        """What the message says."""
+        return MessageContent(Role(self.role), self.content, load(self.blocks), self.id)
 
 
 class _TurnId(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain.blocks import Blocks, expanded, load, text_of, tool_result
+from chatkeep.domain.blocks import Blocks, expanded, text_of, tool_result
 from chatkeep.domain.context import paired
 from chatkeep.domain.errors import ChatError, TurnNotFound, TurnNotStarted, TurnRef, error_from_code
 from chatkeep.domain.model import (
@@ -15,7 +15,6 @@ from chatkeep.domain.model import (
     Message,
     MessageContent,
     Receipt,
-    Role,
     SentMessage,
     Status,
     TitleSource,
@@ -154,10 +153,7 @@ def receipt(conn: sa.Connection, *, tenant: str, turn_id: str) -> Receipt:
     if row.user_seq is None or row.context_messages is None or row.context_seq is None:
         raise TurnNotStarted(turn=TurnRef(turn_id))
     taken = own_messages(conn, row)
-    own = [
-        MessageContent(Role(message.role), message.content, load(message.blocks), message.id)
-        for message in taken
-    ]
+    own = [message.to_content() for message in taken]
     walked = messages.window(
         conn,
         session_pk=row.session_pk,
@@ -176,12 +172,7 @@ def receipt(conn: sa.Connection, *, tenant: str, turn_id: str) -> Receipt:
         system_prompt=rows.stored_text(
             conn, session_pk=row.session_pk, digest=row.system_prompt_digest
         ),
-        messages=tuple(
-            SentMessage(
-                message.id, message.role, message.text, expanded(message.text, message.blocks)
-            )
-            for message in paired((*messages.context(walked), *own))
-        ),
+        messages=tuple(map(_sent, paired((*messages.context(walked), *own)))),
         left_out=tuple(_left_out(conn, row.session_pk, taken[0], walked)),
         temperature=options.temperature,
         max_tokens=options.max_tokens,
@@ -190,6 +181,11 @@ def receipt(conn: sa.Connection, *, tenant: str, turn_id: str) -> Receipt:
         response_format=options.response_format,
         reasoning_effort=options.reasoning_effort,
     )
+
+
+def _sent(message: MessageContent) -> SentMessage:
+    blocks = expanded(message.text, message.blocks)
+    return SentMessage(message.id, message.role, message.text, blocks)
 
 
 def _row(conn: sa.Connection, tenant: str, turn_id: str) -> TurnWithSession:

@@ -635,10 +635,7 @@ def _started(
         session_pk=session.pk,
         system_prompt=context.system_prompt,
         context=messages.context(read),
-        messages=tuple(
-            MessageContent(Role(message.role), message.content, load(message.blocks), message.id)
-            for message in taken
-        ),
+        messages=tuple(message.to_content() for message in taken),
         tools=rows.stored_text(conn, session_pk=session.pk, digest=tools_digest),
         started_at=at,
     )

@@ -42,7 +42,7 @@ async def list_models(caller: CallerOf, providers: ProvidersOf, turns: TurnsOf) 
         for name in providers.names
         if caller.models is None or name == providers.default or name in caller.models
     ]
-    listed = [Model(id=name, provider=name.partition(":")[0]) for name in names]
+    listed = [Model(id=name, provider=providers.provider(name)) for name in names]
     defaults = turns.defaults
     if caller.scope is Scope.USER:
         defaults = replace(defaults, system_prompt=None)
