@@ -149,6 +149,10 @@ class Client:
         path = f"/history/{quote(session_id, safe='')}"
         return cast("list[MessageRecord]", self._json("GET", path, params=_query({"limit": limit})))
 
+    def file(self, session_id: str, file_id: str) -> bytes:
+        """Read a picture or a document of a session."""
+        return self._send("GET", f"/files/{quote(session_id, safe='')}/{file_id}").content
+
     def models(self) -> ModelList:
         """Read which models are on offer."""
         return cast("ModelList", self._json("GET", "/models"))

@@ -1,6 +1,6 @@
 """The JSON of the server's responses, as far as commands read it. `openapi.json` has the rest."""
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class SessionRecord(TypedDict):
@@ -9,16 +9,27 @@ class SessionRecord(TypedDict):
     session_id: str
     title: str
     message_count: int
+    created_at: str
     updated_at: str
     model: NotRequired[str | None]
     system_prompt: NotRequired[str | None]
 
 
-class MessageRecord(TypedDict):
+class MessageBlocks(TypedDict):
+    """What a message has: its text, and its blocks if it is more than text.
+
+    `Any`: what is in a block depends on its type.
+    """
+
+    content: str
+    blocks: NotRequired[list[dict[str, Any]] | None]
+
+
+class MessageRecord(MessageBlocks):
     """A message of the active branch."""
 
     role: str
-    content: str
+    created_at: str
     status: str
     turn_id: str | None
     parent_id: str | None

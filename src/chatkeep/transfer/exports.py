@@ -1,7 +1,7 @@
 """Sessions as a file: lossless lines, Markdown for people, the message lists of OpenAI."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -9,13 +9,16 @@ from typing import Literal
 import orjson
 
 from chatkeep import telemetry
+from chatkeep.domain.blocks import file_ids
 from chatkeep.domain.errors import ChatError, SessionNotFound
-from chatkeep.domain.model import Caller, Message, Role
+from chatkeep.domain.model import Caller, Message, MessageContent
 from chatkeep.domain.records import VERSION, Beginning
 from chatkeep.domain.times import now, rfc3339
 from chatkeep.store import exports as stored
-from chatkeep.store import messages
+from chatkeep.store import files, messages
 from chatkeep.store.database import Store
+from chatkeep.transfer import openai
+from chatkeep.transfer.markdown import Transcript
 
 logger = telemetry.logger("transfer")
 
@@ -28,13 +31,6 @@ MESSAGES_AT_ONCE = 50
 CHUNK_BYTES = 65_536
 
 ExportFormat = Literal["jsonl", "markdown", "openai"]
-
-_HEADINGS = {
-    Role.USER: "User",
-    Role.ASSISTANT: "Assistant",
-    Role.SYSTEM: "System",
-    Role.TOOL: "Tool",
-}
 
 _Writer = Callable[[Store, str, AsyncIterator[int]], AsyncIterator[bytes]]
 
@@ -115,12 +111,34 @@ async def _openai(store: Store, tenant: str, pks: AsyncIterator[int]) -> AsyncIt
         session = await store.read(stored.session, tenant=tenant, pk=pk)
         if session is None:
             continue
-        opening = b'{"messages":['
+        yield b'{"messages":['
+        separator = b""
+        exchanges = openai.Exchanges()
         async for branch in _branch(store, tenant, session.session_id):
-            listed = [{"role": message.role, "content": message.content} for message in branch]
-            yield opening + orjson.dumps(listed)[1:-1]
-            opening = b","
-        yield b"]}\n" if opening == b"," else opening + b"]}\n"
+            async for some in _openai_messages(store, pk, exchanges.add(branch)):
+                yield separator + some
+                separator = b","
+        async for some in _openai_messages(store, pk, exchanges.end()):
+            yield separator + some
+        yield b"]}\n"
+
+
+async def _openai_messages(
+    store: Store, pk: int, contents: Iterable[MessageContent]
+) -> AsyncIterator[bytes]:
+    """The messages as JSON, separated by commas; the files of one message are in memory."""
+    pieces: list[bytes] = []
+    for content in contents:
+        names = file_ids(content.blocks)
+        contents_by_id = (
+            await store.read(files.read, session_pk=pk, file_ids=names) if names else {}
+        )
+        pieces.append(orjson.dumps(openai.as_json(content, contents_by_id)))
+        if names:
+            yield b",".join(pieces)
+            pieces = []
+    if pieces:
+        yield b",".join(pieces)
 
 
 async def _markdown(store: Store, tenant: str, pks: AsyncIterator[int]) -> AsyncIterator[bytes]:
@@ -133,14 +151,9 @@ async def _markdown(store: Store, tenant: str, pks: AsyncIterator[int]) -> Async
         created = rfc3339(session.created_at)[:16].replace("T", " ")
         yield f"{rule}# {session.title}\n\n*{session.session_id}, {created} UTC*\n".encode()
         rule = "\n---\n\n"
+        transcript = Transcript()
         async for branch in _branch(store, tenant, session.session_id):
-            yield "".join(map(_as_markdown, branch)).encode()
-
-
-def _as_markdown(message: Message) -> str:
-    at = message.created_at[:16].replace("T", " ")
-    ended = "" if message.status == "completed" else f", {message.status}"
-    return f"\n## {_HEADINGS[message.role]} ({at} UTC{ended})\n\n{message.content}\n"
+            yield "".join(map(transcript.write, branch)).encode()
 
 
 async def _branch(store: Store, tenant: str, session_id: str) -> AsyncIterator[list[Message]]:

@@ -1,8 +1,10 @@
 """A conversation in a terminal: its commands, and one session after another."""
 
 import base64
+import contextlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from prompt_toolkit.history import History
@@ -10,25 +12,30 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chatkeep.cli.chat.files import save, save_as
+from chatkeep.cli.chat.display import reasoning_text
+from chatkeep.cli.chat.files import Attachments, save, save_as
 from chatkeep.cli.chat.follower import Follower, print_outcome
 from chatkeep.cli.chat.keyboard import no_echo
 from chatkeep.cli.chat.markdown import fenced_code
 from chatkeep.cli.chat.prompt import MARK, Prompt
 from chatkeep.cli.chat.prompt_history import prompt_history
 from chatkeep.cli.chat.session import OpenSession, new_session_id
+from chatkeep.cli.chat.steps import StepLines, file_notes, message_blocks
 from chatkeep.cli.chat.turn import Event, Turn
 from chatkeep.cli.chat.view import is_screen, make_view, print_error
 from chatkeep.cli.client import Client
 from chatkeep.cli.errors import CommandError, NotFound
 from chatkeep.cli.output import clean, one_line
 from chatkeep.cli.responses import MessageRecord, ModelList, SessionRecord
+from chatkeep.domain.blocks import is_step, text_of, tool_result
 from chatkeep.domain.events import EventType
 from chatkeep.domain.model import Role, Status
 
 LISTED_SESSIONS = 20
 SHOWN_MESSAGES = 6
-SEARCHED_MESSAGES = 20
+"""Of a session that is opened. The steps between them are shown too, and not counted."""
+
+SEARCHED_MESSAGES = 100
 """At the end of a session, among which are the message to edit and the answer to copy."""
 
 COMMANDS = {
@@ -36,6 +43,8 @@ COMMANDS = {
     "/sessions": "List the newest sessions; with a number, continue that one.",
     "/model": "List the models; with a name, use it in this session; `default` is the server's.",
     "/system": "Show the system prompt, or set it; `default` is the server's, `none` omits it.",
+    "/image": "Send a picture, by its path, with the next message; `none` removes what is added.",
+    "/file": "Send a text file or a PDF in the same way.",
     "/retry": "Answer the last message again, with the current model.",
     "/edit": "Edit the last message; the new version becomes a branch.",
     "/copy": "Copy the last code block of the answer; with `all`, the whole answer.",
@@ -43,7 +52,12 @@ COMMANDS = {
     "/help": "Show this help.",
     "/quit": "Quit (also Ctrl-D).",
 }
-ARGUMENTS = {"/system": ["default", "none"], "/copy": ["all"]}
+ARGUMENTS = {
+    "/system": ["default", "none"],
+    "/copy": ["all"],
+    "/image": ["none"],
+    "/file": ["none"],
+}
 KEYS = (
     "Enter sends, Alt-Enter starts a new line. Ctrl-C stops an answer, or clears the line.\n"
     "To send a message that starts with a slash, type two: //like this"
@@ -51,7 +65,12 @@ KEYS = (
 
 
 def converse(
-    client: Client, *, session_id: str | None, model: str | None, is_history_stored: bool
+    client: Client,
+    session_id: str | None,
+    *,
+    model: str | None,
+    shows_reasoning: bool,
+    is_history_stored: bool,
 ) -> None:
     """Run a conversation in the terminal until the user quits.
 
@@ -59,12 +78,21 @@ def converse(
         client: The server.
         session_id: The first session; a new one by default.
         model: Answers the turns of this run; no session stores it.
+        shows_reasoning: Whether the model's reasoning is shown.
         is_history_stored: Whether what is entered is offered again in later runs.
 
     """
     history = prompt_history(is_stored=is_history_stored)
     with no_echo():
-        Conversation(client, Console(), session_id, model=model, history=history).run()
+        conversation = Conversation(
+            client,
+            Console(),
+            session_id,
+            model=model,
+            shows_reasoning=shows_reasoning,
+            history=history,
+        )
+        conversation.run()
 
 
 class Conversation:
@@ -77,11 +105,13 @@ class Conversation:
         session_id: str | None,
         *,
         model: str | None,
+        shows_reasoning: bool,
         history: History,
     ) -> None:
         """Prepare a conversation; nothing is sent yet. The parameters are those of `converse`."""
         self._client = client
         self._console = console
+        self._shows_reasoning = shows_reasoning
         self._is_continued = session_id is not None
         self._is_over = False
         self._open(session_id or new_session_id())
@@ -93,6 +123,8 @@ class Conversation:
             "/sessions": self._sessions,
             "/model": self._choose_model,
             "/system": self._set_system_prompt,
+            "/image": self._add_image,
+            "/file": self._add_file,
             "/retry": self._retry,
             "/edit": self._edit,
             "/copy": self._copy,
@@ -108,6 +140,7 @@ class Conversation:
         self._session = OpenSession(self._client, session_id)
         self._draft = ""
         self._branch: dict[str, str | None] = {}
+        self._attachments = Attachments()
         self._unsent: Turn | None = None
 
     def run(self) -> None:
@@ -136,13 +169,17 @@ class Conversation:
             self._is_over = True
             return
         if not is_edited_draft:
+            if self._branch:
+                # Those of the message that is not edited after all.
+                self._attachments = Attachments()
             self._branch = {}
         self._handle(text)
 
     def _toolbar(self) -> str:
         session = self._session
         model = one_line(self._model or session.model or "")
-        parts = (session.title or "new session", one_line(session.id), model)
+        attached = one_line(" ".join(self._attachments.names))
+        parts = (attached, session.title or "new session", one_line(session.id), model)
         return " · ".join(part for part in parts if part)
 
     def _arguments(self, command: str) -> list[str]:
@@ -172,24 +209,29 @@ class Conversation:
 
     def _send(self, message: str) -> None:
         branch, self._branch = self._branch, {}
-        turn = self._make_turn(message=message, **branch)
+        attachments, self._attachments = self._attachments, Attachments()
+        turn = self._make_turn(
+            message=attachments.message(message), **attachments.members, **branch
+        )
         if self._unsent is not None:
             turn.join(self._unsent)
         try:
-            self._follow(turn, _message(message))
+            self._follow(turn, _message(message, attachments.names))
         finally:
             self._unsent = turn if turn.turn_id is None else None
             if self._unsent is not None:
                 # It need not be typed again; if it did arrive, it is not stored twice.
                 self._draft, self._branch = _draft(message), branch
+                self._attachments = attachments
 
-    def _make_turn(self, **options: str | None) -> Turn:
+    def _make_turn(self, **options: object) -> Turn:
         model = {"model": self._model} if self._model else {}
         return Turn(self._client, self._session.id, **self._session.unstored | model | options)
 
     def _follow(self, turn: Turn, above: Text | None = None) -> None:
         view = make_view(self._console, above=above)
-        outcome = Follower(turn, view, self._note_event).follow()
+        follower = Follower(turn, view, self._note_event, shows_reasoning=self._shows_reasoning)
+        outcome = follower.follow()
         print_outcome(outcome, self._console)
         self._console.print()
         self._session.store()
@@ -202,16 +244,29 @@ class Conversation:
 
     def _show_session(self) -> None:
         self._session.read()
-        for message in self._history(SHOWN_MESSAGES):
-            if message["role"] == Role.USER:
-                self._console.print(_message(message["content"]))
-            else:
-                view = make_view(self._console)
-                view.add(message["content"])
-                view.end()
-                if message["status"] != Status.COMPLETED:
+        messages = _newest(self._history(SEARCHED_MESSAGES), SHOWN_MESSAGES)
+        steps = StepLines()
+        for message, following in zip_longest(messages, messages[1:]):
+            self._show_message(message, steps)
+            is_inside = following is not None and _is_step(message) and _is_step(following)
+            if not is_inside:
+                if message["role"] != Role.USER and message["status"] != Status.COMPLETED:
                     self._print(message["status"])
-            self._console.print()
+                self._console.print()
+
+    def _show_message(self, message: MessageRecord, steps: StepLines) -> None:
+        blocks, content = message_blocks(message), message["content"]
+        text = "" if tool_result(blocks) is not None else text_of(content, blocks)
+        if message["role"] == Role.USER:
+            self._console.print(_message(text, file_notes(blocks)))
+            return
+        view = make_view(self._console)
+        reasoning = [block["reasoning"] for block in blocks or () if block["type"] == "reasoning"]
+        if reasoning and self._shows_reasoning:
+            view.show(reasoning_text("\n\n".join(reasoning)))
+        view.add(text)
+        view.show(*steps.make(message))
+        view.end()
 
     def _new(self, _argument: str) -> None:
         self._open(new_session_id())
@@ -269,6 +324,20 @@ class Conversation:
         else:
             self._print(f"System prompt: {clean(session.system_prompt) or 'none'}")
 
+    def _add_image(self, argument: str) -> None:
+        self._attach(argument, self._attachments.add_picture)
+
+    def _add_file(self, argument: str) -> None:
+        self._attach(argument, self._attachments.add_file)
+
+    def _attach(self, argument: str, add: Callable[[Path], None]) -> None:
+        if argument == "none":
+            self._attachments = Attachments()
+        elif argument:
+            add(_path(argument))
+        attached = " ".join(self._attachments.names)
+        self._print(f"With the next message: {clean(attached) or 'nothing'}")
+
     def _retry(self, _argument: str) -> None:
         messages = self._history(SEARCHED_MESSAGES)
         message = _last_of_user(messages)
@@ -278,9 +347,9 @@ class Conversation:
             self._follow(self._make_turn(regenerate=turn_id, **self._current_options()))
         else:
             # An imported answer belongs to no turn of this server: the message is sent again.
-            self._follow(
-                self._make_turn(message=message["content"], parent_id=message["parent_id"])
-            )
+            stored = self._stored_attachments(message)
+            members = {"parent_id": message["parent_id"], **stored.members}
+            self._follow(self._make_turn(message=message["content"], **members))
 
     def _current_options(self) -> dict[str, str]:
         """Return what is set now; without it an answer is made with the options of its turn."""
@@ -296,12 +365,19 @@ class Conversation:
         if message is None:
             self._print("Nothing to edit.")
             return
+        self._attachments = self._stored_attachments(message)
         self._draft = _draft(message["content"])
         self._branch = {"parent_id": message["parent_id"]}
 
+    def _stored_attachments(self, message: MessageRecord) -> Attachments:
+        attachments = Attachments()
+        attachments.add_stored(self._client, self._session.id, message_blocks(message))
+        return attachments
+
     def _copy(self, argument: str) -> None:
         messages = self._history(SEARCHED_MESSAGES)
-        contents = [one["content"] for one in messages if one["role"] == Role.ASSISTANT]
+        written = [one for one in messages if one["role"] == Role.ASSISTANT]
+        contents = [text_of(one["content"], message_blocks(one)) for one in written]
         answers = [content for content in contents if content]
         if not answers:
             self._print("Nothing to copy.")
@@ -367,9 +443,29 @@ def _last_of_user(messages: list[MessageRecord]) -> MessageRecord | None:
     return next((one for one in reversed(messages) if one["role"] == Role.USER), None)
 
 
-def _message(text: str) -> Text:
-    """Show a message, or a command, as it stood at the prompt."""
-    return Text(MARK + clean(text).replace("\n", "\n" + " " * len(MARK)), "bold")
+def _is_step(message: MessageRecord) -> bool:
+    return is_step(message_blocks(message))
+
+
+def _newest(messages: list[MessageRecord], count: int) -> list[MessageRecord]:
+    """The newest messages, and the steps between them, which are not counted."""
+    indexes = [index for index, message in enumerate(messages) if not _is_step(message)]
+    return messages[indexes[-count] :] if len(indexes) > count else messages
+
+
+def _path(text: str) -> Path:
+    """A path as it was typed, or as a terminal quotes it where a file is dropped."""
+    with contextlib.suppress(ValueError):
+        words = shlex.split(text)
+        if len(words) == 1 and not Path(text).expanduser().exists():
+            text = words[0]
+    return Path(text).expanduser()
+
+
+def _message(text: str, notes: Sequence[str] = ()) -> Text:
+    """Show a message, or a command, as it stood at the prompt, with what was sent beside it."""
+    lines = "\n".join([*([text] if text else []), *notes])
+    return Text(MARK + clean(lines).replace("\n", "\n" + " " * len(MARK)), "bold")
 
 
 def _draft(message: str) -> str:

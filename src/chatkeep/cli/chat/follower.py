@@ -8,17 +8,15 @@ from queue import Empty, SimpleQueue
 from rich.console import Console
 from rich.text import Text
 
+from chatkeep.cli.chat.display import TurnDisplay
 from chatkeep.cli.chat.keyboard import on_interrupt
 from chatkeep.cli.chat.turn import TERMINAL_EVENTS, Event, Turn
 from chatkeep.cli.chat.view import View, print_error
 from chatkeep.cli.errors import ExitCode
 from chatkeep.domain.events import EventType
 
-WAITING = "waiting"
-THINKING = "thinking · Ctrl-C stops"
 STOPPING = "stopping"
 RECONNECTING = "the connection is lost, trying again"
-RESTARTED = "The server was interrupted. Ignore the text above: the answer starts again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +51,26 @@ Item = Event | _Interrupt | BaseException | None
 class Follower:
     """Follows one turn to its end."""
 
-    def __init__(self, turn: Turn, view: View, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        view: View,
+        on_event: Callable[[Event], None],
+        *,
+        shows_reasoning: bool = False,
+    ) -> None:
         """Prepare to follow a turn.
 
         Args:
             turn: Not created yet.
             view: Shows the reply.
             on_event: Called with each event before it is shown.
+            shows_reasoning: Whether the model's reasoning is shown, or only how long it is.
 
         """
         self._turn = turn
         self._view = view
+        self._display = TurnDisplay(view, shows_reasoning=shows_reasoning)
         self._on_event = on_event
         # Its `put` may be called by a signal handler in the very thread that waits in `get`.
         self._inbox: SimpleQueue[Item] = SimpleQueue()
@@ -77,7 +84,7 @@ class Follower:
             CommandError: It was not created, or its events can no longer be read.
 
         """
-        self._view.set_status(WAITING)
+        self._view.set_status(self._display.status)
         with on_interrupt(lambda: self._inbox.put(_Interrupt())):
             self._start(self._read_events)
             try:
@@ -120,18 +127,9 @@ class Follower:
 
     def _handle_event(self, event: Event) -> None:
         self._on_event(event)
-        if event.name == EventType.MESSAGE_DELTA:
-            self._view.add(str(event.data["text"]))
-            self._set_status(None)
-        elif event.name == EventType.TURN_STARTED:
-            self._set_status(THINKING)
-        elif event.name == EventType.TURN_RESTARTED:
-            self._view.discard(RESTARTED)
-            self._set_status(THINKING)
-
-    def _set_status(self, status: str | None) -> None:
+        self._display.handle(event)
         if self._interrupts == 0:
-            self._view.set_status(status)
+            self._view.set_status(self._display.status)
 
     def _start(self, work: Callable[[], None]) -> None:
         def run() -> None:

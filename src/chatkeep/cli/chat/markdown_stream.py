@@ -52,7 +52,8 @@ class MarkdownStream:
         self._console = console
         self._size = console.size
         self._printed: list[_Block] = []
-        self._is_empty = True
+        self._is_empty = above is None
+        self._is_after_lines = False
         self._waiting = [] if above is None else [_Block(above, has_gap=False)]
         self._rest = ""
         self._spinner: Spinner | None = None
@@ -63,6 +64,17 @@ class MarkdownStream:
     def add(self, piece: str) -> None:
         """Add the next piece; the next `draw` shows it."""
         self._rest += clean(piece)
+        self._changed = True
+
+    def show(self, *lines: Text) -> None:
+        """End the text so far, and print lines below it for good, those of a row without gaps."""
+        blocks, rest = split(self._rest)
+        self._rest = ""
+        self._add_blocks([*blocks, rest])
+        for line in lines:
+            has_gap = not self._is_empty and not self._is_after_lines
+            self._waiting.append(_Block(line, has_gap))
+            self._is_empty, self._is_after_lines = False, True
         self._changed = True
 
     def set_status(self, status: str | None) -> None:
@@ -82,7 +94,8 @@ class MarkdownStream:
         self._refit()
         if self._changed or self._spinner is not None:
             blocks, self._rest = split(self._rest)
-            self._paint(self._finished(blocks), self._unfinished())
+            self._add_blocks(blocks)
+            self._paint(self._finished(), self._unfinished())
             self._changed = False
         now = time.monotonic()
         self._due = now + max(FRAME_SECONDS, (now - began) / DRAWING_SHARE)
@@ -91,6 +104,7 @@ class MarkdownStream:
         """Drop what is not printed for good, and print why another text follows."""
         self._rest = ""
         self._waiting.append(_Block(Text(reason, "dim"), has_gap=not self._is_empty))
+        self._is_empty = self._is_after_lines = False
         self._changed = True
 
     def end(self) -> None:
@@ -99,15 +113,17 @@ class MarkdownStream:
         self._spinner = None
         blocks, rest = split(self._rest)
         self._rest = ""
-        self._paint(self._finished([*blocks, rest]), [[]], is_end=True)
+        self._add_blocks([*blocks, rest])
+        self._paint(self._finished(), [[]], is_end=True)
 
-    def _finished(self, blocks: Iterable[str]) -> list[Row]:
-        waiting, self._waiting = self._waiting, []
-        self._is_empty = self._is_empty and not waiting
-        for text in blocks:
+    def _add_blocks(self, texts: Iterable[str]) -> None:
+        for text in texts:
             if text.strip():
-                waiting.append(_Block(TerminalMarkdown(text), has_gap=not self._is_empty))
-                self._is_empty = False
+                self._waiting.append(_Block(TerminalMarkdown(text), has_gap=not self._is_empty))
+                self._is_empty = self._is_after_lines = False
+
+    def _finished(self) -> list[Row]:
+        waiting, self._waiting = self._waiting, []
         rows: list[Row] = []
         for block in waiting:
             own = self._rows(block.shown, has_gap=block.has_gap)

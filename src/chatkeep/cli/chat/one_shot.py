@@ -32,16 +32,21 @@ class OutputFormat(Enum):
 
 
 def send_message(
-    client: Client, text: str, *, session_id: str | None, model: str | None, form: OutputFormat
+    client: Client,
+    session_id: str | None,
+    *,
+    form: OutputFormat,
+    shows_reasoning: bool,
+    **options: object,
 ) -> ExitCode:
     """Send one message and print the answer; errors go to standard error.
 
     Args:
         client: The server.
-        text: The message.
         session_id: `None` for a new session.
-        model: `None` for the session's own.
         form: What to print.
+        shows_reasoning: Whether the model's reasoning is shown, where its steps are.
+        options: The message, and further members of the body of `POST /chat`.
 
     Returns:
         `DONE`: the answer is complete. `FAILED`: it is not, or has no code. `USAGE`: the message is
@@ -49,13 +54,13 @@ def send_message(
 
     """
     console, errors = Console(), Console(stderr=True)
-    options = {} if model is None else {"model": model}
-    turn = Turn(client, session_id or new_session_id(), message=text, **options)
+    turn = Turn(client, session_id or new_session_id(), **options)
     is_text = form is OutputFormat.TEXT
     view = make_view(console) if is_text else PlainView(io.StringIO(), sys.stderr)
     try:
         with no_echo():
-            outcome = Follower(turn, view, lambda _: None).follow()
+            follower = Follower(turn, view, lambda _: None, shows_reasoning=shows_reasoning)
+            outcome = follower.follow()
         if outcome.event is not None and outcome.event.name == EventType.TURN_COMPLETED:
             _print_answer(outcome.event, form, console)
     except CommandError as error:

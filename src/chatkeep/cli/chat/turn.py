@@ -46,7 +46,7 @@ class Event:
 class Turn:
     """A turn to be created, and its events."""
 
-    def __init__(self, client: Client, session_id: str, **options: str | None) -> None:
+    def __init__(self, client: Client, session_id: str, **options: object) -> None:
         """Prepare a turn; nothing is sent before `events` is iterated.
 
         Args:
@@ -56,7 +56,7 @@ class Turn:
 
         """
         self._client = client
-        self.body = {"session_id": session_id, **options}
+        self.body: dict[str, object] = {"session_id": session_id, **options}
         # With it the request is safe to retry: the server finds the turn that it has created.
         self.idempotency_key = uuid.uuid4().hex
         self._last_event_id = ""

@@ -16,6 +16,9 @@ class View(Protocol):
     def add(self, piece: str) -> None:
         """Add the next piece of the text."""
 
+    def show(self, *lines: Text) -> None:
+        """End the text so far, and show lines that are not a part of the reply below it."""
+
     def set_status(self, status: str | None) -> None:
         """Show what the reader waits for, or nothing."""
 
@@ -36,18 +39,34 @@ class PlainView:
     """A view that writes text at once, without a status."""
 
     def __init__(self, file: IO[str], notes: IO[str]) -> None:
-        """Write the text to `file`, and the reasons of `discard` to `notes`."""
+        """Begin a reply.
+
+        Args:
+            file: Gets the text.
+            notes: Gets the reasons of `discard`, and the lines of `show` if it is a terminal: who
+                reads it otherwise expects errors.
+
+        """
         self._file = file
         self._notes = notes
-        self._last = "\n"
+        self._last = ""
+        self._gap = ""
 
     def add(self, piece: str) -> None:
         """Write the piece."""
-        text = clean(piece)
+        text = self._gap + clean(piece)
+        self._gap = ""
         encoding = getattr(self._file, "encoding", None) or "utf-8"
         self._file.write(text.encode(encoding, "replace").decode(encoding))
         self._file.flush()
         self._last = text[-1:] or self._last
+
+    def show(self, *lines: Text) -> None:
+        """Write the lines beside the text, which goes on below a blank line."""
+        self.end()
+        self._gap = "\n" if self._last else ""
+        if lines and self._notes.isatty():
+            Console(file=self._notes).print(*lines, sep="\n")
 
     def set_status(self, status: str | None) -> None:
         """Do nothing."""
@@ -66,7 +85,7 @@ class PlainView:
 
     def end(self) -> None:
         """End the last line."""
-        if self._last != "\n":
+        if self._last not in {"", "\n"}:
             self._file.write("\n")
             self._file.flush()
             self._last = "\n"

@@ -83,20 +83,20 @@ def show_session(
 ) -> None:
     from rich.console import Console
 
-    from chatkeep.cli.chat.markdown import TerminalMarkdown
+    from chatkeep.cli.chat.history import transcript
 
+    console = Console()
     with connect(url, key) as client:
         session = client.session(session_id)
-        if json:
-            print_json({**session, "messages": client.history(session_id)})
+        if not json and not console.is_terminal:
+            typer.echo(clean(client.export_markdown(session_id).decode()), nl=False)
             return
-        text = clean(client.export_markdown(session_id).decode())
-    console = Console()
-    if not console.is_terminal:
-        typer.echo(text, nl=False)
+        messages = client.history(session_id)
+    if json:
+        print_json({**session, "messages": messages})
         return
     with console.pager(styles=True):
-        console.print(TerminalMarkdown(text), crop=False)
+        console.print(transcript(session, messages), crop=False)
 
 
 @commands.command(
