@@ -20,6 +20,7 @@ from chatkeep.api.authentication import Authentication, TrustedProxies
 from chatkeep.api.dependencies import Services
 from chatkeep.api.document import DocumentedAPI
 from chatkeep.api.guards import Guard
+from chatkeep.api.mounting import Mounted
 from chatkeep.api.responses import Responses
 from chatkeep.api.routes import (
     chat,
@@ -407,3 +408,4 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     )
     lifecycle: Lifecycle = app.state.lifecycle
     app.add_middleware(Responses, is_leaving=lambda: lifecycle.is_leaving)
+    app.add_middleware(Mounted)

@@ -316,7 +316,8 @@ async def chat(request: Request) -> Response:
     headers = request.state.headers = REPLAYED if turn.is_replay else {}
     if media_type == sse.MEDIA_TYPE:
         # With the headers, so that the turn is known before its first event (RFC 9110, 8.7).
-        location = {"Content-Location": f"/turns/{stream.turn.turn_id}/events"}
+        root = request.scope.get("mount_path", "")
+        location = {"Content-Location": f"{root}/turns/{stream.turn.turn_id}/events"}
         return event_stream(request, stream, None, headers | location)
     reply = await stream.result(title=media_type == JSON)
     if media_type == TEXT:
