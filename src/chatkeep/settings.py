@@ -61,6 +61,14 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+ALL_MESSAGES = 1_000_000
+"""Previous messages that a model reads where it is to read all."""
+
+
+def _all_messages(value: object) -> object:
+    return ALL_MESSAGES if value == "all" else value
+
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 WEEK = 604_800
@@ -190,8 +198,11 @@ class ServerSettings(BaseSettings):
         "point. If you do not know something, say so.",
         description="The system prompt; in the file, an empty text means none.",
     )
-    context_messages: int = Field(
-        5, ge=0, le=1_000, description="Number of previous messages that the model reads."
+    context_messages: Annotated[int, BeforeValidator(_all_messages)] = Field(
+        5,
+        ge=0,
+        le=ALL_MESSAGES,
+        description="Number of previous messages that the model reads; `all` is a million.",
     )
     model_client: Literal["direct", "langchain"] = Field(
         "direct", description="Which client calls OpenAI's API: the server's own, or LangChain's."

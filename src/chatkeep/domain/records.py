@@ -188,7 +188,7 @@ class TurnLine(_Line):
     input: Text | None
     branch_seq: TreePosition | None
     regenerates: Id | None
-    context_messages: Annotated[int, Field(ge=0, le=1_000)] | None
+    context_messages: Annotated[int, Field(ge=0, le=1_000_000)] | None
     context_seq: TreePosition | None
     system_prompt_digest: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None
     user_message_id: Id
