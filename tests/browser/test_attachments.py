@@ -15,7 +15,7 @@ def give(page: Page, way: str, name: str, content: bytes, kind: str = "") -> Non
     """Bring a file as people do: drop it, paste it or choose it."""
     if way == "choose":
         with page.expect_file_chooser() as chooser:
-            button(page, "Add a text file").click()
+            button(page, "Add pictures or text files").click()
         chooser.value.set_files({"name": name, "mimeType": kind, "buffer": content})
         return
     transfer = page.evaluate_handle(
@@ -51,14 +51,15 @@ def test_a_text_file_becomes_part_of_the_message(page: Page, upstream: Upstream,
 @pytest.mark.parametrize("way", ["drop", "paste", "choose"])
 @pytest.mark.parametrize(
     ("name", "content", "kind"),
-    [("photo.png", b"\x89PNG\r\n\x1a\n\0\0", "image/png"), ("paper.pdf", b"%PDF-1.7\0\xff", "")],
+    [("photo.png", b"\x89PNX\r\n\x1a\n\0\0", "image/png"), ("paper.pdf", b"%PDF-1.7\0\xff", "")],
 )
-def test_a_file_that_is_not_text_is_refused_with_the_reason(
+def test_a_file_that_is_neither_text_nor_a_picture_is_refused_with_the_reason(
     page: Page, way: str, name: str, content: bytes, kind: str
 ) -> None:
     field(page).fill("Look at this")
     give(page, way, name, content, kind)
-    notice = page.get_by_text(f"{name} is not a text file. Chatkeep accepts only text.")
+    reason = "cannot be added. Chatkeep accepts text and pictures (PNG, JPEG, GIF, WebP)."
+    notice = page.get_by_text(f"{name} {reason}")
     expect(notice).to_be_visible()
     expect(field(page)).to_have_value("Look at this")
 

@@ -14,6 +14,7 @@ export function message(id: string, role: Message['role'], more: Partial<Message
     id,
     role,
     content: `Text of ${id}`,
+    blocks: null,
     created_at: '2026-03-02T10:00:00Z',
     parent_id: null,
     siblings: [id],
@@ -25,10 +26,27 @@ export function message(id: string, role: Message['role'], more: Partial<Message
 }
 
 /** The messages of a turn `t1`: `t1-user` and `t1-reply`. */
-export function turnMessages(turnId: string): Message[] {
+export function turnMessages(turnId: string): [Message, Message] {
   return [
     message(`${turnId}-user`, 'user', { turn_id: turnId }),
     message(`${turnId}-reply`, 'assistant', { turn_id: turnId }),
+  ];
+}
+
+export const CALL = { type: 'tool_call', id: 'c', name: 'look', args: { at: 'sea' } };
+export const RESULT = { type: 'tool_result', tool_call_id: 'c', name: 'look', status: 'success' };
+
+/** The steps of a turn `t1`: a call with reasoning and a text, and its result. */
+export function stepMessages(turnId: string): [Message, Message] {
+  const blocks = [{ type: 'reasoning', reasoning: 'Hm.' }, { type: 'text', text: 'Wait.' }, CALL];
+  return [
+    message(`${turnId}-call`, 'assistant', { turn_id: turnId, content: 'Wait.', blocks }),
+    message(`${turnId}-result`, 'tool', {
+      turn_id: turnId,
+      content: 'Waves.',
+      created_at: '2026-03-02T10:00:02Z',
+      blocks: [RESULT],
+    }),
   ];
 }
 
@@ -78,10 +96,11 @@ export class ChatServer {
     return stream;
   }
 
-  /** Store a turn's messages, and let its stream end with the text of the reply. */
-  complete(turn: number): void {
+  /** Store a turn's messages and steps, and let its stream end with the text of the reply. */
+  complete(turn: number, steps: readonly Message[] = []): void {
     const stream = this.start(turn);
-    this.messages = [...this.messages, ...turnMessages(`t${turn}`)];
+    const [user, reply] = turnMessages(`t${turn}`);
+    this.messages = [...this.messages, user, ...steps, reply];
     stream.send('turn.completed', { turn_id: `t${turn}`, response: `Text of t${turn}-reply` });
     stream.end();
   }

@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { Conversation } from '../src/state/conversation.svelte';
 import { readOutbox } from '../src/state/outbox';
-import { ChatServer, eventually, message, turnMessages } from './chat';
+import { ChatServer, eventually, message, stepMessages, turnMessages } from './chat';
 import { EventStream, json, problem } from './server';
 import { server } from './setup';
 
@@ -93,6 +93,139 @@ test('a restarted turn shows its text from the beginning', async () => {
   chat.streams[0]!.send('message.delta', { text: 'All' });
 
   await eventually(() => expect(texts(conversation).at(-1)).toBe('All'));
+});
+
+const reply = (conversation: Conversation) => conversation.rows.at(-1)!;
+
+/** The parts of the reply, in which reasoning is in brackets and a call is its result. */
+const parts = (conversation: Conversation) =>
+  reply(conversation).parts.map((part) => {
+    if (part.type === 'reasoning') return `(${part.text})`;
+    if (part.type === 'text') return part.text;
+    return part.type === 'call' ? (part.result?.text ?? 'running') : part.type;
+  });
+
+test('the work of a turn is seen as it happens, and is the same when it is stored', async () => {
+  const [conversation, chat] = await loaded();
+  conversation.send('Text of t1-user');
+  const [call, result] = stepMessages('t1');
+  const stream = await eventually(() => chat.start(1));
+  const { key } = reply(conversation);
+
+  stream.send('reasoning.delta', { text: 'H' });
+  await eventually(() => expect(parts(conversation)).toEqual(['(H)']));
+  stream.send('reasoning.delta', { text: 'm.' });
+  stream.send('message.delta', { text: 'Wait.' });
+  await eventually(() => expect(parts(conversation)).toEqual(['(Hm.)', 'Wait.']));
+  stream.send('message.completed', call);
+  await eventually(() => expect(parts(conversation)).toEqual(['(Hm.)', 'Wait.', 'running']));
+  const [first] = reply(conversation).parts;
+  stream.send('message.delta', { text: 'Text of' });
+  await eventually(() =>
+    expect(parts(conversation)).toEqual(['(Hm.)', 'Wait.', 'running', 'Text of']),
+  );
+  // Parts that are complete are not rendered again.
+  expect(reply(conversation).parts[0]).toBe(first);
+  expect(reply(conversation).text).toBe('Text of');
+
+  stream.send('turn.restarted', {});
+  await eventually(() => expect(parts(conversation)).toEqual([]));
+  stream.send('message.completed', call);
+  stream.send('message.completed', result);
+  stream.send('message.delta', { text: 'Text of t1-reply' });
+  const all = ['(Hm.)', 'Wait.', 'Waves.', 'Text of t1-reply'];
+  await eventually(() => expect(parts(conversation)).toEqual(all));
+
+  chat.complete(1, [call, result]);
+  await eventually(() => expect(conversation.activeTurns).toEqual([]));
+  expect(parts(conversation)).toEqual(all);
+  expect(reply(conversation).key).toBe(key);
+  expect(texts(conversation)).toEqual(['Text of t1-user', 'Text of t1-reply']);
+});
+
+test('a turn whose connection breaks between its steps is read on after the last one', async () => {
+  const [conversation, chat] = await loaded();
+  conversation.send('Text of t1-user');
+  const [call, result] = stepMessages('t1');
+  const stream = await eventually(() => chat.start(1));
+  stream.send('message.completed', call);
+  await eventually(() => expect(parts(conversation)).toHaveLength(3));
+
+  const second = new EventStream();
+  server.on('GET /turns/t1/events', () => second.response);
+  stream.breakOff();
+  await eventually(() => expect(server.received('GET /turns/t1/events')).toHaveLength(1));
+  second.send('message.completed', result);
+
+  await eventually(() => expect(parts(conversation)).toEqual(['(Hm.)', 'Wait.', 'Waves.']));
+  expect(server.received('GET /turns/t1/events')[0]?.headers.get('Last-Event-ID')).toBe('2');
+});
+
+test('a turn that ends with a call shows it, with the reasoning before it', async () => {
+  const [conversation, chat] = await loaded();
+  conversation.send('Text of t1-user');
+  const [call] = stepMessages('t1');
+  const stream = await eventually(() => chat.start(1));
+  const [reading, read] = gate();
+  chat.historyGate = reading;
+  stream.send('turn.completed', { turn_id: 't1', response: 'Wait.', blocks: call.blocks });
+
+  await eventually(() => expect(parts(conversation)).toEqual(['(Hm.)', 'Wait.', 'running']));
+  expect(reply(conversation)).toMatchObject({ status: 'completed', isStep: true });
+  read();
+});
+
+test('a turn that failed after a step shows the step until the history is read', async () => {
+  const [conversation, chat] = await loaded();
+  conversation.send('Text of t1-user');
+  const [call] = stepMessages('t1');
+  const stream = await eventually(() => chat.start(1));
+  const [reading, read] = gate();
+  chat.historyGate = reading;
+  chat.messages = [turnMessages('t1')[0], { ...call, status: 'failed' }];
+  stream.send('message.completed', call);
+  stream.send('turn.failed', { type: '/problems/model-failed', text: '' });
+  stream.end();
+
+  await eventually(() => expect(reply(conversation).status).toBe('failed'));
+  expect(parts(conversation)).toEqual(['(Hm.)', 'Wait.', 'running']);
+  read();
+  await eventually(() => expect(conversation.activeTurns).toEqual([]));
+});
+
+test('many steps are read together with their reply', async () => {
+  const [conversation, chat] = await loaded(['a']);
+  conversation.send('Text of t1-user');
+  const stream = await eventually(() => chat.start(1));
+  const steps = Array.from({ length: 40 }, (_, index) => stepMessages(`step${index}`)).flat();
+  for (const step of steps) stream.send('message.completed', step);
+  await eventually(() => expect(parts(conversation)).toHaveLength(120));
+  chat.complete(1, steps);
+
+  await eventually(() => expect(conversation.activeTurns).toEqual([]));
+  expect(texts(conversation)).toEqual([
+    'Text of a-user',
+    'Text of a-reply',
+    'Text of t1-user',
+    'Text of t1-reply',
+  ]);
+  expect(conversation.history).toHaveLength(84);
+});
+
+test('pictures are sent with a message, and are not stored in the browser', async () => {
+  const [conversation, chat] = await loaded();
+  server.on('POST /chat', () => new Promise(() => {}));
+  const images = ['data:image/png;base64,AAAA'];
+  conversation.send('Look', { images });
+
+  await eventually(() => expect(posts()).toHaveLength(1));
+  expect(posts()[0]?.body).toMatchObject({ message: 'Look', images });
+  expect(readOutbox()).toEqual([]);
+  expect(conversation.rows[0]?.parts).toEqual([
+    { type: 'text', text: 'Look' },
+    { type: 'files', files: [{ type: 'image', fileId: null, url: images[0], name: null }] },
+  ]);
+  expect(chat.messages).toEqual([]);
 });
 
 test('a turn whose connection breaks is read on after its last event', async () => {

@@ -57,7 +57,7 @@ test.each([
   ['with a null character', new TextEncoder().encode('a\0b')],
 ])('a file that is %s is not text', async (_, bytes) => {
   await expect(fileAsBlock(new File([bytes], 'x.txt'))).rejects.toThrow(
-    'x.txt is not a text file. Chatkeep accepts only text.',
+    'x.txt cannot be added. Chatkeep accepts text and pictures (PNG, JPEG, GIF, WebP).',
   );
 });
 

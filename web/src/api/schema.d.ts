@@ -92,6 +92,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/files/{session_id}/{file_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a picture or a document of a session
+         * @description Send a file as it was uploaded: a picture to be shown, any other to be saved.
+         */
+        get: operations["read_file_files__session_id___file_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -668,6 +688,18 @@ export interface components {
          */
         ChatRequest: {
             /**
+             * Files
+             * @description Documents of the message (PDF).
+             * @default null
+             */
+            files?: components["schemas"]["FileInput"][] | null;
+            /**
+             * Images
+             * @description Pictures of the message: data URLs in base64 (PNG, JPEG, GIF, WebP), or addresses on the web, which the model's provider fetches, and this server never does.
+             * @default null
+             */
+            images?: string[] | null;
+            /**
              * Max Tokens
              * @description Tokens of the reply at most, for this turn.
              * @default null
@@ -675,7 +707,7 @@ export interface components {
             max_tokens?: number | null;
             /**
              * Message
-             * @description The user's message. Kept exactly as sent. Needed unless `regenerate` is set.
+             * @description The user's message. Kept exactly as sent. Needed unless `regenerate` or `tool_results` is set.
              * @default null
              */
             message?: string | null;
@@ -699,11 +731,22 @@ export interface components {
              */
             parent_id?: string | null;
             /**
+             * Reasoning Effort
+             * @description How much the model thinks before it writes.
+             * @default null
+             */
+            reasoning_effort?: ("none" | "minimal" | "low" | "medium" | "high" | "xhigh") | null;
+            /**
              * Regenerate
              * @description A turn of the session: its message is answered once more, as it was asked.
              * @default null
              */
             regenerate?: string | null;
+            /**
+             * @description What form the reply has.
+             * @default null
+             */
+            response_format?: components["schemas"]["ResponseFormat"] | null;
             /**
              * Session Id
              * @description Your own name for the session: 1 to 255 characters.
@@ -721,6 +764,24 @@ export interface components {
              * @default null
              */
             temperature?: number | null;
+            /**
+             * Tool Choice
+             * @description Whether it may, may not or must call a tool, or which one.
+             * @default null
+             */
+            tool_choice?: ("auto" | "none" | "required") | components["schemas"]["NamedTool"] | null;
+            /**
+             * Tool Results
+             * @description What came of the calls that the conversation ends with. A message may follow.
+             * @default null
+             */
+            tool_results?: components["schemas"]["ToolResultInput"][] | null;
+            /**
+             * Tools
+             * @description What the model may call.
+             * @default null
+             */
+            tools?: components["schemas"]["Tool"][] | null;
         };
         /**
          * Entry
@@ -738,6 +799,45 @@ export interface components {
             target: string | null;
             /** Tenant */
             tenant: string | null;
+        };
+        /**
+         * FileInput
+         * @description A document.
+         */
+        FileInput: {
+            /**
+             * Data
+             * @description `data:application/pdf;base64,…`
+             */
+            data: string;
+            /** Name */
+            name: string;
+        };
+        /**
+         * Function
+         * @description A function that the model may call.
+         */
+        Function: {
+            /**
+             * Description
+             * @default null
+             */
+            description?: string | null;
+            /** Name */
+            name: string;
+            /**
+             * Parameters
+             * @description Its arguments, as a JSON schema.
+             * @default null
+             */
+            parameters?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Strict
+             * @default null
+             */
+            strict?: boolean | null;
         };
         /**
          * ImportReport
@@ -767,6 +867,28 @@ export interface components {
              * @default 0
              */
             skipped_count?: number;
+        };
+        /**
+         * JSONSchema
+         * @description What the reply must be, as a JSON schema.
+         */
+        JSONSchema: {
+            /**
+             * Description
+             * @default null
+             */
+            description?: string | null;
+            /** Name */
+            name: string;
+            /** Schema */
+            schema: {
+                [key: string]: unknown;
+            };
+            /**
+             * Strict
+             * @default null
+             */
+            strict?: boolean | null;
         };
         /**
          * KeyChange
@@ -905,8 +1027,15 @@ export interface components {
         /**
          * Message
          * @description One entry of a session.
+         *
+         *     `blocks` is `None` for a plain text. Of a message without a text, such as a mere call of a tool,
+         *     `content` is a rendition of its blocks.
          */
         Message: {
+            /** Blocks */
+            blocks: {
+                [key: string]: unknown;
+            }[] | null;
             /** Content */
             content: string;
             /** Created At */
@@ -928,6 +1057,10 @@ export interface components {
          *     a reply is the one that wrote it, that of a user's message the newest that answers it.
          */
         MessageRecord: {
+            /** Blocks */
+            blocks: {
+                [key: string]: unknown;
+            }[] | null;
             /** Content */
             content: string;
             /** Created At */
@@ -975,6 +1108,26 @@ export interface components {
              * @description What a person should know of the default model, as one line of Markdown.
              */
             notice: string | null;
+        };
+        /**
+         * NamedFunction
+         * @description A function by its name.
+         */
+        NamedFunction: {
+            /** Name */
+            name: string;
+        };
+        /**
+         * NamedTool
+         * @description The tool that the model must call.
+         */
+        NamedTool: {
+            function: components["schemas"]["NamedFunction"];
+            /**
+             * Type
+             * @constant
+             */
+            type: "function";
         };
         /**
          * NewKeyRecord
@@ -1047,10 +1200,24 @@ export interface components {
             messages: components["schemas"]["SentMessage"][];
             /** Model */
             model: string;
+            /** Reasoning Effort */
+            reasoning_effort: string | null;
+            /** Response Format */
+            response_format: {
+                [key: string]: unknown;
+            } | null;
             /** System Prompt */
             system_prompt: string | null;
             /** Temperature */
             temperature: number | null;
+            /** Tool Choice */
+            tool_choice: string | {
+                [key: string]: unknown;
+            } | null;
+            /** Tools */
+            tools: {
+                [key: string]: unknown;
+            }[];
             /** Turn Id */
             turn_id: string;
         };
@@ -1076,6 +1243,49 @@ export interface components {
             usage: components["schemas"]["Usage"];
             /** User Message Id */
             user_message_id: string;
+        };
+        /**
+         * ReplyWithBlocks
+         * @description A reply that is more than a text: it has called tools, or shown its reasoning.
+         */
+        ReplyWithBlocks: {
+            /** Blocks */
+            blocks: {
+                [key: string]: unknown;
+            }[];
+            /** Finish Reason */
+            finish_reason: string | null;
+            /** Message Id */
+            message_id: string;
+            /** Model */
+            model: string;
+            /** Response */
+            response: string;
+            /** Session Id */
+            session_id: string;
+            /** Title */
+            title: string;
+            /** Turn Id */
+            turn_id: string;
+            usage: components["schemas"]["Usage"];
+            /** User Message Id */
+            user_message_id: string;
+        };
+        /**
+         * ResponseFormat
+         * @description The form of the reply, as OpenAI's chat completions have it.
+         */
+        ResponseFormat: {
+            /**
+             * @description Needed for the type `json_schema`.
+             * @default null
+             */
+            json_schema?: components["schemas"]["JSONSchema"] | null;
+            /**
+             * Type
+             * @enum {string}
+             */
+            type: "text" | "json_object" | "json_schema";
         };
         /**
          * Role
@@ -1125,9 +1335,15 @@ export interface components {
         };
         /**
          * SentMessage
-         * @description One message as a model was sent it; `None` for a line that is no message of the session.
+         * @description One message as a model was sent it; `None` for one that is no message of the session.
+         *
+         *     Such are an opening that the provider demands, and the answer to a call of a tool that got none.
          */
         SentMessage: {
+            /** Blocks */
+            blocks: {
+                [key: string]: unknown;
+            }[] | null;
             /** Content */
             content: string;
             /** Message Id */
@@ -1365,6 +1581,37 @@ export interface components {
             user: string;
         };
         /**
+         * Tool
+         * @description A tool on offer, as OpenAI's chat completions have it.
+         */
+        Tool: {
+            function: components["schemas"]["Function"];
+            /**
+             * Type
+             * @constant
+             */
+            type: "function";
+        };
+        /**
+         * ToolResultInput
+         * @description What came of a call of the model's.
+         */
+        ToolResultInput: {
+            /**
+             * Content
+             * @description Its text.
+             */
+            content: string;
+            /**
+             * Is Error
+             * @description Whether the tool has failed.
+             * @default false
+             */
+            is_error?: boolean;
+            /** Tool Call Id */
+            tool_call_id: string;
+        };
+        /**
          * TurnError
          * @description Why a turn has no whole reply, in the words of a problem (RFC 9457).
          */
@@ -1598,7 +1845,7 @@ export interface operations {
                      *       "finish_reason": "stop"
                      *     }
                      */
-                    "application/json": components["schemas"]["Reply"];
+                    "application/json": components["schemas"]["Reply"] | components["schemas"]["ReplyWithBlocks"];
                     "text/event-stream": unknown;
                     "text/plain": string;
                 };
@@ -1839,6 +2086,56 @@ export interface operations {
             };
             /** @description A value is not allowed; `errors` says which and why. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_file_files__session_id___file_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                file_id: string;
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description The key is missing, wrong, expired or revoked. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key does not allow that. Scopes that do: `chat`, `read`, `user`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such session, message or turn. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

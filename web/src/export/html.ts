@@ -7,12 +7,16 @@ import { linkImages } from '../markdown/images';
 import Markdown from '../markdown/Markdown.svelte';
 import markdownStyles from '../markdown/markdown.css?inline';
 import { highlighted } from '../markdown/codeHighlighter';
+import { duration } from '../state/figures';
+import { toJson, type CallPart, type AttachedFile, type Part } from '../state/parts';
+import { dataUrl } from '../state/pictures.svelte';
 import pageStyles from '../styles.css?inline';
 import documentStyles from './document.css?inline';
 
 export interface ExportedMessage {
   role: 'user' | 'assistant' | 'system' | 'tool';
-  text: string;
+  /** What it shows, with the bytes of files in their addresses. */
+  parts: readonly Part[];
   /** In ISO 8601. */
   createdAt: string;
   model: string | null;
@@ -20,8 +24,10 @@ export interface ExportedMessage {
 
 export interface ExportedConversation {
   title: string;
-  /** The messages of one branch, oldest first. */
+  /** The messages of one branch, oldest first, each reply with its steps. */
   messages: readonly ExportedMessage[];
+  /** How many messages they are with every step. */
+  count: number;
 }
 
 const POLICY =
@@ -30,11 +36,11 @@ const FONT = 'assets/stix-two-math.woff2';
 
 /** Render the file in the page's language. It is light or dark like the system of its reader. */
 export async function conversationAsHtml(conversation: ExportedConversation): Promise<Blob> {
-  const { title, messages } = conversation;
+  const { title, messages, count } = conversation;
   const articles: string[] = [];
   for (const [index, message] of messages.entries()) articles.push(await article(message, index));
   const styles = [palette(), await font(articles), markdownStyles, documentStyles].join('\n');
-  const about = [day(messages[0]?.createdAt), t.common.messages(messages.length)];
+  const about = [day(messages[0]?.createdAt), t.common.messages(count)];
   const html = `<!doctype html>
 <html lang="${escape(document.documentElement.lang || 'en')}">
 <head>
@@ -61,21 +67,66 @@ ${articles.join('\n')}
 }
 
 async function article(message: ExportedMessage, index: number): Promise<string> {
-  const { role, text, createdAt, model } = message;
-  const content =
-    role === 'user'
-      ? `<div class="words" dir="auto">${escape(text)}</div>`
-      : await renderMarkdown(text, index);
+  const { role, parts, createdAt, model } = message;
+  const contents: string[] = [];
+  for (const [number, part] of parts.entries())
+    contents.push(await renderPart(part, role, `m${index + 1}-${number + 1}`));
   const time = `<time datetime="${escape(createdAt)}">${escape(dateTime(createdAt))}</time>`;
   const about = [model === null ? '' : escape(model), time].filter(Boolean).join(' · ');
   return `<article class="${role}">
 <header><h2>${escape(t.receipt.roles[role])}</h2><p>${about}</p></header>
-${content}
+${contents.join('\n')}
 </article>`;
 }
 
-/** Markdown as the page renders it, without what needs scripts. */
-async function renderMarkdown(text: string, index: number): Promise<string> {
+/** A part of a message; `id` is the beginning of the ids in it. */
+async function renderPart(part: Part, role: string, id: string): Promise<string> {
+  if (part.type === 'text' && role === 'user')
+    return `<div class="words" dir="auto">${escape(part.text)}</div>`;
+  if (part.type === 'text') return renderMarkdown(part.text, id);
+  if (part.type === 'reasoning')
+    return fold(escape(t.steps.reasoning), await renderMarkdown(part.text, id));
+  return part.type === 'call' ? renderCall(part) : part.files.map(renderFile).join('\n');
+}
+
+function renderCall({ name, args, result, seconds }: CallPart): string {
+  const title = `<code>${escape(name ?? t.steps.tool)}</code>`;
+  const state = result === null ? t.steps.unanswered : result.isError ? t.steps.failed : '';
+  const time = seconds === null ? '' : duration(seconds);
+  const summary = [title, escape(state), escape(time)].filter(Boolean).join(' · ');
+  const contents = args === null ? [] : [preformatted(t.steps.arguments, toJson(args))];
+  if (result !== null) {
+    contents.push(preformatted(t.steps.result, result.text), ...result.files.map(renderFile));
+  }
+  return fold(summary, contents.join('\n'));
+}
+
+function fold(summary: string, content: string): string {
+  return `<details class="step"><summary>${summary}</summary>\n${content}\n</details>`;
+}
+
+function preformatted(title: string, text: string): string {
+  const label = escape(title);
+  return `<h3>${label}</h3>
+<pre tabindex="0" role="group" aria-label="${label}" dir="auto">${escape(text)}</pre>`;
+}
+
+/** A picture or a document whose bytes are in its address; of any other picture its address. */
+function renderFile({ type, url, name }: AttachedFile): string {
+  const address = escape(url ?? '');
+  if (url?.startsWith('data:') && type === 'image')
+    return `<p><img src="${address}" alt="${escape(t.markdown.image)}"></p>`;
+  if (url?.startsWith('data:')) {
+    const title = escape(name ?? t.pictures.document);
+    return `<p><a href="${address}" download="${title}">${title}</a></p>`;
+  }
+  if (!url || !/^https?:/.test(url) || !URL.canParse(url)) return '';
+  const host = escape(t.pictures.remote(new URL(url).hostname));
+  return `<p><a href="${address}" rel="noopener noreferrer nofollow">${host}</a></p>`;
+}
+
+/** Markdown as the page renders it, without what needs scripts; `id` begins the ids in it. */
+async function renderMarkdown(text: string, id: string): Promise<string> {
   const host = document.createElement('div');
   const component = mount(Markdown, { target: host, props: { text, streaming: false } });
   flushSync();
@@ -86,7 +137,7 @@ async function renderMarkdown(text: string, index: number): Promise<string> {
   await unmount(component);
   makeStatic(copy);
   linkImages(copy);
-  linkFootnotes(copy, `m${index + 1}`);
+  linkFootnotes(copy, id);
   return copy.innerHTML;
 }
 
@@ -155,20 +206,11 @@ async function font(articles: readonly string[]): Promise<string> {
   try {
     const response = await fetch(new URL(FONT, document.baseURI));
     if (!response.ok) return '';
-    const address = await dataAddress(await response.blob());
+    const address = await dataUrl(await response.blob());
     return `@font-face{font-family:"STIX Two Math";src:url(${address}) format("woff2")}`;
   } catch {
     return '';
   }
-}
-
-function dataAddress(blob: Blob): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(String(reader.result));
-    reader.onerror = () => reject(reader.error ?? new Error('The font cannot be read.'));
-    reader.readAsDataURL(blob);
-  });
 }
 
 function day(time: string | undefined): string {

@@ -26,7 +26,8 @@ export function linkImages(root: ParentNode): void {
   }
 }
 
-function isShown(source: string): boolean {
+/** Whether an image may be loaded: it is in the address itself, or on a host that is allowed. */
+export function isShown(source: string): boolean {
   if (INLINE.test(source)) return true;
   const url = URL.canParse(source) ? new URL(source) : undefined;
   return url?.protocol === 'https:' && allowedHosts().some((host) => covers(host, url));

@@ -1,6 +1,6 @@
-/** A turn that is not stored as messages yet: what was sent, and the reply as it grows. */
+/** A turn that is not stored as messages yet: what was sent, its steps, and the reply as it grows. */
 
-import { errorText, Problem, type Status } from '../api/client';
+import { errorText, Problem, type Message, type Status } from '../api/client';
 import { t } from '../language';
 import {
   delay,
@@ -11,19 +11,25 @@ import {
   type ServerEvent,
 } from '../api/stream';
 import { removeFromOutbox, type ChatBody } from './outbox';
+import { partsOf, type AttachedFile, type Part } from './parts';
 
 export type Phase = 'sending' | 'refused' | 'accepted' | 'ended';
 
 /** How often a message is sent again while the server is overloaded or cannot be reached. */
 const MAX_RETRIES = 20;
-/** How often text is shown while the page is hidden, which gets no animation frames. */
+/** How often new pieces are shown while the page is hidden, which gets no animation frames. */
 const HIDDEN_FRAME_MS = 250;
 
 export class ActiveTurn {
   phase = $state<Phase>('sending');
-  /** The reply as far as it has arrived. */
-  text = $state('');
+  /** The steps that are complete. */
+  steps = $state.raw<readonly Message[]>([]);
+  /** The parts of the message under way, as far as they have arrived. */
+  parts = $state.raw<readonly Part[]>([]);
+  /** What the user wrote; null if that is not known, or if the turn took in no message of a user. */
   userText = $state<string | null>(null);
+  /** Pictures and documents beside it. */
+  userFiles = $state.raw<readonly AttachedFile[]>([]);
   turnId = $state<string | null>(null);
   userMessageId = $state<string | null>(null);
   /** The id of the reply. */
@@ -45,8 +51,8 @@ export class ActiveTurn {
   readonly #detachController = new AbortController();
   readonly #sendController = new AbortController();
   #lastEventId: string | undefined;
-  /** The text that has arrived; `text` follows with the next frame. */
-  #receivedText = '';
+  /** The parts that have arrived; `parts` follows with the next frame. */
+  #received: readonly Part[] = [];
   #frame = 0;
 
   /**
@@ -61,6 +67,22 @@ export class ActiveTurn {
     this.settled = new Promise((resolve) => (this.#settle = resolve));
     this.#readingAllowed = new Promise((resolve) => (this.#resolveReadingAllowed = resolve));
     this.userText = body?.message ?? null;
+    this.userFiles = (body?.images ?? []).map((url) => ({
+      type: 'image',
+      fileId: null,
+      url,
+      name: null,
+    }));
+  }
+
+  /** The text of the message under way: in the end, of the reply. */
+  get text(): string {
+    return textIn(this.parts);
+  }
+
+  /** Whether the turn has nothing yet that would be stored. */
+  get isEmpty(): boolean {
+    return this.steps.length === 0 && this.parts.every(({ type }) => type === 'reasoning');
   }
 
   /** A turn that the server already runs or has queued. */
@@ -83,7 +105,7 @@ export class ActiveTurn {
       this.phase = this.turnId === null ? 'refused' : 'ended';
       this.status = 'failed';
     } finally {
-      this.#showReceivedText();
+      this.#showReceived();
       this.#settle();
     }
   }
@@ -169,33 +191,62 @@ export class ActiveTurn {
       this.userMessageId = data.user_message_id;
       this.messageId = data.message_id;
     } else if (name === 'message.delta') {
-      this.#append(data.text);
+      this.#append('text', data.text);
+    } else if (name === 'reasoning.delta') {
+      this.#append('reasoning', data.text);
+    } else if (name === 'message.completed') {
+      this.#startMessage([...this.steps, data as Message]);
     } else if (name === 'turn.restarted') {
-      this.#receivedText = '';
-      this.#showReceivedText();
+      this.#startMessage([]);
     } else if (TERMINAL_EVENTS.has(name)) {
       this.status = name.slice('turn.'.length) as Status;
-      this.#receivedText = data.response ?? data.text ?? this.#receivedText;
+      this.#received = this.#finalParts(data);
       if (name === 'turn.failed' || name === 'turn.interrupted') {
         this.problem = Problem.from(data, data.status ?? 500);
       }
-      this.#showReceivedText();
+      this.#showReceived();
       this.phase = 'ended';
     }
   }
 
-  /** Show new text with the next frame: a model may write faster than a screen draws. */
-  #append(text: string): void {
-    this.#receivedText += text;
+  /** Let the next pieces belong to the message after these steps. */
+  #startMessage(steps: readonly Message[]): void {
+    this.steps = steps;
+    this.#received = [];
+    this.#showReceived();
+  }
+
+  /** The parts of the last message, by the data of a terminal event. */
+  #finalParts({ response, text, blocks }: ServerEvent['data']): readonly Part[] {
+    const content: string | undefined = response ?? text;
+    if (blocks) {
+      const [id, created_at] = [this.messageId ?? '', new Date().toISOString()];
+      return partsOf([{ id, role: 'assistant', content: content ?? '', created_at, blocks }]);
+    }
+    if (content === undefined || content === textIn(this.#received)) return this.#received;
+    const reasoning = this.#received.filter(({ type }) => type === 'reasoning');
+    return content === '' ? reasoning : [...reasoning, { type: 'text', text: content }];
+  }
+
+  /** Show new pieces with the next frame: a model may write faster than a screen draws. */
+  #append(type: 'text' | 'reasoning', text: string): void {
+    const last = this.#received.at(-1);
+    const isSame = last?.type === type;
+    const before = isSame ? this.#received.slice(0, -1) : this.#received;
+    this.#received = [...before, { type, text: isSame ? last.text + text : text }];
     if (this.#frame !== 0) return;
     const request = document.hidden
       ? (show: () => void) => setTimeout(show, HIDDEN_FRAME_MS)
       : requestAnimationFrame;
-    this.#frame = request(() => this.#showReceivedText()) as number;
+    this.#frame = request(() => this.#showReceived()) as number;
   }
 
-  #showReceivedText(): void {
+  #showReceived(): void {
     this.#frame = 0;
-    this.text = this.#receivedText;
+    this.parts = this.#received;
   }
+}
+
+function textIn(parts: readonly Part[]): string {
+  return parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
 }

@@ -15,6 +15,7 @@ import { subscribe } from '../api/stream';
 import { t } from '../language';
 import { Conversation, type Settings } from './conversation.svelte';
 import { conversationsInArchive, fileAsBlock, UnusableFile } from './files';
+import { draftPictures, isPicture } from './pictures.svelte';
 import { readOutbox } from './outbox';
 import { navigate, route } from './route.svelte';
 import { Sessions } from './sessions.svelte';
@@ -52,6 +53,8 @@ class App {
   dialog = $state<Dialog>(null);
   /** The turn whose context is shown in a dialog. */
   receiptTurnId = $state<string | null>(null);
+  /** The picture that is shown large. */
+  picture = $state.raw<{ source: string; name: string } | null>(null);
   /** Whether the window is narrow, so that the sidebar is a drawer. */
   isNarrow = $state(false);
   /** Whether the drawer is open. */
@@ -122,10 +125,10 @@ class App {
     }
   }
 
-  /** Create a session with its first message, and show it. */
-  startSession(text: string): void {
+  /** Create a session with its first message and pictures (as data URLs), and show it. */
+  startSession(text: string, images: readonly string[]): void {
     const conversation = new Conversation(newId());
-    conversation.startSession(text, this.newSettings);
+    conversation.startSession(text, this.newSettings, images);
     this.newSettings = DEFAULT_SETTINGS;
     this.conversation = conversation;
     navigate(conversation.sessionId);
@@ -237,11 +240,13 @@ class App {
     }
   }
 
-  /** Add text files to the message being written; a toast names each file that is not text. */
+  /** Add text files and pictures to the message being written; a toast names each other file. */
   async attachFiles(files: readonly File[]): Promise<void> {
+    const sessionId = this.conversation?.sessionId ?? null;
     for (const file of files) {
       try {
-        this.insert(await fileAsBlock(file));
+        if (await isPicture(file)) await draftPictures.add(sessionId, file);
+        else this.insert(await fileAsBlock(file));
       } catch (error) {
         const reason = error instanceof UnusableFile ? error.message : errorText(error);
         this.toast(reason, null, true);

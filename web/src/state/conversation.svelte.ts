@@ -13,10 +13,12 @@ import {
 import type { ServerEvent } from '../api/stream';
 import { ActiveTurn } from './activeTurn.svelte';
 import { addToOutbox, readOutbox, removeFromOutbox, type ChatBody } from './outbox';
+import { partsOf } from './parts';
+import { attachmentsOf, filesOf, imagesParam } from './pictures.svelte';
 import { arrange, RowCache, type Row } from './rows';
 
 const PAGE_SIZE = 50;
-/** The messages of the turn that has ended, and one more that joins them to the history. */
+/** A turn's messages without its steps, and more that join them to the history. */
 const TAIL_SIZE = 4;
 const OLDER_PAGE_SIZE = 100;
 /** The page size while a message is searched for in older pages. */
@@ -102,14 +104,20 @@ export class Conversation {
     for (const turnId of running ? [running, ...queued] : queued) this.#attach(turnId);
   }
 
-  /** Send the first message of a new session, and give the session its settings. */
-  startSession(text: string, settings: Partial<Settings>): void {
+  /**
+   * Send the first message of a new session, and give the session its settings.
+   *
+   * @param text - The message.
+   * @param settings - Of the session; null where the server's setting holds.
+   * @param images - The pictures of the message, as data URLs.
+   */
+  startSession(text: string, settings: Partial<Settings>, images: readonly string[] = []): void {
     this.state = 'ready';
     this.isWhole = true;
     const custom = Object.entries(settings).filter(([, value]) => value != null);
     // The number of context messages is no parameter of a turn.
     const params = custom.filter(([name]) => name !== 'context_messages');
-    const turn = this.send(text, Object.fromEntries(params));
+    const turn = this.send(text, { ...Object.fromEntries(params), ...imagesParam(images) });
     // The session exists once its first message is accepted.
     const configured = turn.settled.then(() => {
       if (turn.turnId === null) return undefined;
@@ -124,9 +132,14 @@ export class Conversation {
     return this.#start(new ActiveTurn(newId(), body));
   }
 
-  /** Send a message as a new version of another one: a branch beside it. */
-  edit(message: Row, text: string): void {
-    this.send(text, { parent_id: message.parentId });
+  /**
+   * Send a message as a new version of another one, with its pictures: a branch beside it. Rejects
+   * with `Problem` if the pictures cannot be read; then nothing is sent.
+   */
+  async edit(message: Row, text: string, params: Partial<ChatBody> = {}): Promise<void> {
+    const files = filesOf(message);
+    const attachments = files.length > 0 ? await attachmentsOf(this.sessionId, files) : {};
+    this.send(text, { parent_id: message.parentId, ...attachments, ...params });
   }
 
   /** Generate another reply of a turn, by the session's model or, if not null, by `model`. */
@@ -136,9 +149,9 @@ export class Conversation {
     this.#start(new ActiveTurn(newId(), body));
   }
 
-  /** Send the text of a message again, as a branch: imported messages have no turn to regenerate. */
-  resend(message: Row, model: string | null = null): void {
-    this.send(message.text, { parent_id: message.parentId, ...(model && { model }) });
+  /** Send a message again, as a branch: imported messages have no turn to regenerate. */
+  resend(message: Row, model: string | null = null): Promise<void> {
+    return this.edit(message, message.text, model === null ? {} : { model });
   }
 
   /** Send a refused message again under its key: it may have been stored all the same. */
@@ -290,7 +303,9 @@ export class Conversation {
       this.#readNewest(TAIL_SIZE),
     ]);
     if (record === undefined || isActive()) return;
-    turn.userText = record.messages.find(({ role }) => role === 'user')?.content ?? null;
+    const userMessage = record.messages.find(({ role }) => role === 'user');
+    turn.userText = userMessage?.content ?? null;
+    turn.userFiles = filesOf({ parts: partsOf(userMessage ? [userMessage] : []) });
     turn.userMessageId = record.user_message_id;
     turn.messageId = record.message_id;
     this.#start(turn);
@@ -299,7 +314,7 @@ export class Conversation {
   async #finish(turn: ActiveTurn): Promise<void> {
     this.running?.allowReading();
     const regenerated = turn.body?.regenerate;
-    if (turn.problem && regenerated && turn.text === '') {
+    if (turn.problem && regenerated && turn.isEmpty) {
       this.regenerateFailure = { turnId: turn.turnId ?? regenerated, problem: turn.problem };
     }
     if (turn.phase === 'refused') {
@@ -311,7 +326,7 @@ export class Conversation {
       return;
     }
     try {
-      await this.#readNewest(TAIL_SIZE);
+      await this.#readNewest(Math.min(TAIL_SIZE + turn.steps.length, MAX_PAGE_SIZE));
     } catch {
       // The turn's rows stay until the history can be read.
     }

@@ -23,3 +23,8 @@ function rounded(value: number, limit: number): string {
   const digits = value < limit ? 1 : 0;
   return value.toLocaleString(undefined, { maximumFractionDigits: digits });
 }
+
+/** How long something took, as a text. */
+export function duration(seconds: number): string {
+  return t.figures.seconds(seconds < 0.1 ? t.steps.shortTime : rounded(seconds, 10));
+}

@@ -26,8 +26,12 @@ export function readOutbox(): OutboxEntry[] {
   }
 }
 
-/** Add a message, or replace the one with the same key. */
+/**
+ * Add a message, or replace the one with the same key. Messages with files are not added: they are
+ * larger than what a browser stores.
+ */
 export function addToOutbox(entry: OutboxEntry): void {
+  if (entry.body.images || entry.body.files) return;
   writeOutbox([...readOutbox().filter(({ key }) => key !== entry.key), entry]);
 }
 
