@@ -99,7 +99,7 @@ async def echo(messages: list[BaseMessage]) -> AsyncIterator[str]:
 
 def fails(_messages: list[BaseMessage]) -> str:
     """Raises what nobody outside may read."""
-    raise ValueError("the secret is 4711")
+    raise ValueError("the secret is swordfish")
 
 
 async def staged(_messages: list[BaseMessage]) -> AsyncIterator[Any]:

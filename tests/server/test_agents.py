@@ -228,12 +228,12 @@ def test_what_an_object_raises_is_for_the_log_only(office: Office) -> None:
         "/problems/model-misconfigured",
     )
     for answer in (failed.text, missing.text, str(office.server.history("s"))):
-        assert "4711" not in answer
+        assert "swordfish" not in answer
         assert "ValueError" not in answer
         assert "nowhere" not in answer
     log = office.server.log.read_text()
     assert "No module named 'tests.nowhere'" in log
-    assert "4711" not in log
+    assert "swordfish" not in log
     assert "tests/agents.py:" in log
     refused = office.server.chat(
         "s", "hello", tools=[{"type": "function", "function": {"name": "look"}}]

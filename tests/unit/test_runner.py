@@ -38,6 +38,7 @@ from chatkeep.domain.model import (
 )
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Listener
+from chatkeep.providers.capabilities import Capabilities
 from chatkeep.store import turn_records, turns, usage
 from chatkeep.store.exchange import TurnState
 from chatkeep.store.leases import Orphan
@@ -106,6 +107,12 @@ class Models:
         **_: Any,
     ) -> Completion:
         return await self.script(listener.on_text, calls)
+
+    def capabilities(self, _name: str) -> Capabilities:
+        return Capabilities()
+
+    def reruns(self, _name: str) -> bool:
+        return True
 
 
 class Rows:
