@@ -215,25 +215,30 @@ class TurnOptions:
 
     def over(self, other: "TurnOptions") -> "TurnOptions":
         """These options, and where one of them is `None`, the other's."""
-        own = {name: value for name in self.names() if (value := getattr(self, name)) is not None}
+        if self == _NO_OPTIONS:
+            return other
+        own = {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
         return replace(other, **own)
 
     def stored(self) -> dict[str, object]:
         """The options as a turn's row has them: those that are rarely set only where they are."""
-        values = {name: getattr(self, name) for name in self.names()}
-        return {
-            name: value
-            for name, value in values.items()
-            if value is not None or name in _ALWAYS_STORED
+        stored: dict[str, object] = {
+            "model": self.model,
+            "system_prompt": self.system_prompt,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
         }
+        if self.tool_choice is not None:
+            stored["tool_choice"] = self.tool_choice
+        if self.response_format is not None:
+            stored["response_format"] = self.response_format
+        if self.reasoning_effort is not None:
+            stored["reasoning_effort"] = self.reasoning_effort
+        return stored
 
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """The names of all options."""
-        return cls.__slots__
 
-
-_ALWAYS_STORED = frozenset({"model", "system_prompt", "temperature", "max_tokens"})
+_NO_OPTIONS = TurnOptions()
+_NAMES = tuple(TurnOptions.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)

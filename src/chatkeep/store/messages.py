@@ -197,9 +197,14 @@ def ask_window(
 
 def context(rows: Sequence[ContextMessage]) -> tuple[MessageContent, ...]:
     """What a model reads of a `window`, oldest first."""
-    read = (row for row in reversed(rows) if row.is_read)
     return tuple(
-        MessageContent(Role(row.role), row.content or "", load(row.blocks), row.id) for row in read
+        [
+            MessageContent(
+                Role(role), content or "", None if blocks is None else load(blocks), message_id
+            )
+            for message_id, _, _, role, content, blocks, is_read in reversed(rows)
+            if is_read
+        ]
     )
 
 

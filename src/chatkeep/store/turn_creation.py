@@ -98,6 +98,9 @@ class NewIds:
 
     def inputs(self, request: TurnRequest) -> tuple[MessageContent, ...]:
         """The messages of a request with their ids."""
+        if len(request.messages) == 1:
+            role, text, blocks, _ = request.messages[0]
+            return (MessageContent(role, text, blocks, self.user_message),)
         ids = (*self.others, self.user_message)
         return tuple(
             message._replace(id=new_id)
