@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -59,8 +60,17 @@ async def block(seconds: float) -> str:
     return "Blocked."
 
 
+@tool
+def hold(seconds: float) -> str:
+    """Work in a thread, which nobody can stop."""
+    note("hold")
+    time.sleep(seconds)
+    note("held")
+    return "Held."
+
+
 find_order.handle_tool_error = True
-agent = create_agent(model(), tools=[find_order, wait_for, block], system_prompt="You help.")
+agent = create_agent(model(), tools=[find_order, wait_for, block, hold], system_prompt="You help.")
 
 
 @asynccontextmanager
@@ -120,6 +130,20 @@ async def staged(_messages: list[BaseMessage]) -> AsyncIterator[Any]:
     for word in ("So ", "it ", "is ", "grün ", "🎈."):
         yield AIMessageChunk(word, id="m2")
         await pause()
+
+
+async def mumbles(_messages: list[BaseMessage]) -> AsyncIterator[Any]:
+    """Text that a tool's result follows, and reasoning after which nothing comes."""
+    yield AIMessageChunk("I look it up. ", id="m1")
+    yield ToolMessage("green", tool_call_id="call_1", name="find")
+    yield AIMessageChunk([{"type": "reasoning", "reasoning": "That is all."}], id="m2")
+
+
+@asynccontextmanager
+async def leaves() -> AsyncIterator[Any]:
+    """A factory that ends the program."""
+    sys.exit(3)
+    yield echo
 
 
 async def pause() -> None:

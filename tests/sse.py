@@ -116,7 +116,9 @@ class Transcript:
         elif event.name == "reasoning.delta":
             self.reasoning += event.data["text"]
         elif event.name == "message.completed":
-            written = [b for b in event.data["blocks"] if b["type"] in ("reasoning", "text")]
+            whole = [{"type": "text", "text": event.data["content"]}]
+            blocks = event.data["blocks"] or whole
+            written = [b for b in blocks if b["type"] in ("reasoning", "text")]
             if event.data["role"] == "assistant":
                 assert self.reasoning == "".join(b.get("reasoning", "") for b in written)
                 assert self.text == "".join(b.get("text", "") for b in written)

@@ -129,7 +129,8 @@ class Lifecycle:
         finally:
             await self.drain(drain_seconds)
             await self.services.providers.close()
-            await asyncio.to_thread(self.services.store.close)
+            if not self.services.providers.is_busy:
+                await asyncio.to_thread(self.services.store.close)
 
     async def _start(self, *, answers: bool) -> None:
         """Recover what an earlier process has left, and begin to take turns.
@@ -183,7 +184,9 @@ class Lifecycle:
             await self.background.cancel(SESSION_TASKS)
             await services.notifications.close()
             await services.access.close()
-            await self.leases.close()
+            # What cannot be cancelled ends with the process.
+            await services.providers.close()
+            await self.leases.close(is_released=not services.providers.is_busy)
             self._is_running = False
 
 

@@ -85,12 +85,20 @@ class LeaseKeeper:
             return True
         return await self._store.renew(leases.is_eldest, owner=self.owner)
 
-    async def close(self) -> None:
-        """Stop watching, and end the lease: what still runs may be taken over at once."""
+    async def close(self, *, is_released: bool = True) -> None:
+        """Stop watching, and end the lease: what still runs may be taken over at once.
+
+        Args:
+            is_released: False leaves the lease to be ended by others, as that of a process that has
+                died: something of it still works, and must not be done twice at the same time.
+
+        """
         if not self._is_open:
             return
         await self._background.cancel(TASKS)
         self._store.signals.close()
+        if not is_released:
+            return
         try:
             await self._store.write(leases.release, owner=self.owner)
         except ChatError as error:

@@ -409,6 +409,8 @@ class ServerSettings(BaseSettings):
             return value
         for name in (value,) if isinstance(value, str) else value:
             _, spec = split_alias(name)
+            if info.field_name == "title_model" and ":" not in spec:
+                continue  # an alias: see `_check_aliases`
             provider, _, model = spec.partition(":")
             if provider not in PROVIDERS or not model or model != model.strip():
                 raise ValueError(
@@ -421,6 +423,16 @@ class ServerSettings(BaseSettings):
                 except ValueError as error:
                     raise ValueError(f"{name!r} {error}") from None
         return value
+
+    @model_validator(mode="after")
+    def _check_aliases(self) -> Self:
+        specs: dict[str, str] = {}
+        for name, spec in map(split_alias, (self.model, *self.models, self.title_model)):
+            if name and specs.setdefault(name, spec) != spec and name != spec:
+                raise ValueError(f"models: {name!r} is the alias of two of them")
+        if self.title_model and ":" not in specs[split_alias(self.title_model)[0]]:
+            raise ValueError(f"title_model: {self.title_model!r} is neither a model nor an alias")
+        return self
 
     @field_validator("image_hosts")
     @classmethod

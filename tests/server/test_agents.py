@@ -14,7 +14,8 @@ from tests.upstream import Answer, Call, ToolCall, Upstream, polite
 MODELS = (
     "once=python:tests.agents:agent?rerun=false,graph=python:tests.agents:graph,"
     "echo=python:tests.agents:echo,fails=python:tests.agents:fails,"
-    "missing=python:tests.nowhere:agent,openai:scripted"
+    "missing=python:tests.nowhere:agent,leaves=python:tests.agents:leaves,"
+    "mumbles=python:tests.agents:mumbles,openai:scripted"
 )
 ORDER = ToolCall("find_order", {"number": "1001"}, "call_1")
 WAIT = ToolCall("wait_for", {"signal": "go"}, "call_2")
@@ -40,7 +41,7 @@ def working(*calls: ToolCall) -> Callable[[Call], Answer]:
 class Office:
     """A server with agents, and the notes that their tools have made."""
 
-    def __init__(self, folder: Path, url: str, upstream: Upstream) -> None:
+    def __init__(self, folder: Path, url: str, upstream: Upstream, **env: str) -> None:
         self.folder, self.upstream = folder, upstream
         self.file = folder / "notes"
         self.env = {
@@ -51,6 +52,7 @@ class Office:
             "CHATKEEP_LEASE_SECONDS": "2",
             "NOTES": str(self.file),
             "CHECKPOINTS": str(folder / "checkpoints.db"),
+            **env,
         }
         self.server = Server(folder, self.env)
 
@@ -218,6 +220,40 @@ def test_a_tool_that_blocks_stalls_nobody_else(office: Office, upstream: Upstrea
     assert office.server.get(f"/turns/{turn}")["status"] == "running"
 
 
+def test_a_server_that_stops_does_not_wait_for_a_tool_and_runs_its_turn_once_at_a_time(
+    tmp_path: Path, database: str, upstream: Upstream
+) -> None:
+    office = Office(tmp_path, database, upstream, CHATKEEP_DRAIN_SECONDS="1")
+    upstream.script = working(ToolCall("hold", {"seconds": 3_600}, "call_1"))
+    with office.server as server:
+        turn = office.post("s", "Hold on.")
+        until(lambda: office.notes == ["hold"])
+        assert server.stop() == 0
+        upstream.script = working()
+        server.start()
+        until(lambda: server.get(f"/turns/{turn}")["status"] == "completed")
+        assert server.get(f"/turns/{turn}")["attempt"] == 2
+    assert office.notes == ["hold"]
+
+
+def test_what_was_streamed_is_what_is_stored(office: Office) -> None:
+    turn = office.post("s", "Look.", model="mumbles")
+    live = office.read(turn)
+    assert live.end is not None
+    history = office.server.history("s")
+    assert shown(history) == [
+        ("user", "Look."),
+        ("assistant", "I look it up. "),
+        ("tool", "green"),
+        ("assistant", "(reasoning)"),
+    ]
+    office.server.kill()
+    office.server.start()
+    again = office.read(turn)
+    assert (again.steps, again.reasoning, again.end) == (live.steps, live.reasoning, live.end)
+    assert again.steps == history[1:3]
+
+
 def test_what_an_object_raises_is_for_the_log_only(office: Office) -> None:
     failed = office.server.chat("s", "hello", model="fails")
     missing = office.server.chat("s", "hello", model="missing")
@@ -231,7 +267,10 @@ def test_what_an_object_raises_is_for_the_log_only(office: Office) -> None:
         assert "swordfish" not in answer
         assert "ValueError" not in answer
         assert "nowhere" not in answer
+    left = office.server.chat("s", "hello", model="leaves")
+    assert (left.status_code, left.json()["type"]) == (502, "/problems/model-misconfigured")
     log = office.server.log.read_text()
+    assert "SystemExit" in log
     assert "No module named 'tests.nowhere'" in log
     assert "swordfish" not in log
     assert "tests/agents.py:" in log

@@ -145,6 +145,11 @@ def test_a_result_without_its_call_is_refused_and_nothing_is_stored(
     for tool_results in wrong:
         body = {"session_id": session, "tool_results": tool_results}
         assert client.post("/chat", json=body).status_code == 422
+    root = {"session_id": session, "parent_id": None, "tool_results": results([first])}
+    assert client.post("/chat", json=root).status_code == 422
+    half = b'{"session_id": "half", "message": "x", "images": ["https://a/\\ud800"]}'
+    headers = {"Content-Type": "application/json"}
+    assert client.post("/chat", content=half, headers=headers).status_code == 422
     for name in ("nowhere", "new"):
         body = {"session_id": f"{session} {name}"[:255], "tool_results": wrong[0]}
         assert client.post("/chat", json=body).status_code == 422
@@ -259,6 +264,8 @@ def test_a_document_is_read_by_who_can_and_left_out_for_others(
         ({"images": ["data:image/png;base64,%%%"]}, 422),
         ({"images": ["data:image/png,abc"]}, 422),
         ({"images": ["file:///etc/passwd"]}, 422),
+        ({"images": ["https://example.com/\0"]}, 422),
+        ({f"unknown{number}": 1 for number in range(200)}, 422),
         ({"images": ["javascript:alert(1)"]}, 422),
         ({"images": [data_url(PICTURE)] * 21}, 422),
         ({"images": [data_url(PNG + b"x" * 11 * 1_048_576)]}, 413),
@@ -289,6 +296,22 @@ def test_a_schema_that_is_nested_too_deeply_is_refused(server: Server, session: 
     assert session not in server.sessions()
 
 
+def test_a_turn_with_results_is_answered_again_with_all_of_them(
+    server: Server, client: httpx2.Client, upstream: Upstream, session: str
+) -> None:
+    upstream.script = forecaster
+    calls = calls_of(server.chat(session, "How is it?", tools=[WEATHER]).json())
+    body = {"session_id": session, "tool_results": results(calls), "tools": [WEATHER]}
+    first = client.post("/chat", json=body).json()
+    asked = upstream.replies[-1].body["messages"]
+    again = client.post("/chat", json={"session_id": session, "regenerate": first["turn_id"]})
+    assert again.json()["response"] == "It rains."
+    assert upstream.replies[-1].body["messages"] == asked
+    small = {"session_id": session, "regenerate": first["turn_id"]}
+    small["model"] = "local:smollm2-135m-instruct"
+    assert client.post("/chat", json=small).json()["type"] == "/problems/unsupported-content"
+
+
 @pytest.mark.parametrize("count", [257, 1_000])
 def test_blocks_of_an_import_have_limits(
     client: httpx2.Client, server: Server, session: str, count: int, tmp_path: Path
@@ -298,7 +321,8 @@ def test_blocks_of_an_import_have_limits(
     own = [line for line in lines if b'"hello"' in line and b'"type":"message"' in line]
     many = b'"blocks":[' + b",".join([b'{"type":"text","text":"x"}'] * count) + b"]}"
     deep = b'"blocks":[' + b'{"type":"x","x":' * 100 + b"1" + b"}" * 100 + b"]}"
-    for blocks in (many, deep):
+    lost = b'"blocks":[{"type":"image","file_id":"zz"}]}'
+    for blocks in (many, deep, lost):
         changed = [line[:-1] + b"," + blocks if line in own else line for line in lines]
         client.delete(httpx2.URL(server.url).copy_with(path=f"/sessions/{session}"))
         report = client.post("/import", content=b"\n".join(changed)).json()

@@ -85,7 +85,10 @@ def check_paired(messages: tuple[MessageContent, ...]) -> None:
 
 
 def calls(count: int, *, ids: str) -> tuple[ToolCall, ...]:
-    return tuple(ToolCall(f"{ids}{number}", "look", {"at": number}) for number in range(count))
+    names = ("look", "functions.look up", "查", "n" * 100)
+    return tuple(
+        ToolCall(f"{ids}{number}", names[len(ids) % 4], {"at": number}) for number in range(count)
+    )
 
 
 def step(role: Role, content: str, *blocks: dict[str, Any]) -> Message:
@@ -159,7 +162,7 @@ class Conversation:
     async def end(self, started: StartedTurn, attempt: int) -> None:
         choose = self.choose
         # The ids of calls that models number anew are the same in each turn.
-        ids = choose.choice(["call_", f"{random.randbytes(4).hex()}_"])
+        ids = choose.choice(["call_", f"{random.randbytes(4).hex()}_", "调用", "x" * 60, "a b."])
         steps: list[Message] = []
         for number in range(choose.choice([0, 0, 1, 2])):
             made = calls(choose.randint(1, 3), ids=f"{ids}{number}_")
@@ -305,7 +308,7 @@ def test_a_call_that_nobody_answered_is_answered_when_it_is_sent(database: str) 
         sent = [(m.role, m.text) for m in turn_prompt(second.started, {}).messages]
         assert sent == [
             (Role.USER, "look"),
-            (Role.ASSISTANT, 'look({"at":0})'),
+            (Role.ASSISTANT, f'{call.name}({{"at":0}})'),
             (Role.TOOL, UNANSWERED),
             (Role.USER, "never mind"),
         ]

@@ -260,3 +260,24 @@ def test_white_space_around_a_value_is_not_meant(monkeypatch: pytest.MonkeyPatch
     assert settings.host == "::1"
     assert settings.allowed_origins == ("https://chat.example", "app://obsidian.md")
     assert settings.system_prompt == "Be kind.\n\nBe brief."
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"models": "x=openai:1,x=openai:2"},
+        {"model": "x=openai:1", "title_model": "x=openai:2"},
+        {"title_model": "nothing"},
+        {"model": "x=python:no attribute"},
+        {"model": "x=python:module:attribute?twice=true"},
+    ],
+    ids=str,
+)
+def test_an_alias_is_of_one_model(settings: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"alias|must be written as|has no option"):
+        Settings(**settings)
+
+
+def test_a_title_model_may_be_an_alias() -> None:
+    settings = Settings(models="fast=openai:1", title_model="fast")
+    assert settings.title_model == "fast"

@@ -9,10 +9,19 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect
 
-from chatkeep.domain.errors import InvalidRequest, InvalidValue, MalformedBody, UnsupportedMediaType
+from chatkeep.domain.errors import (
+    InvalidRequest,
+    InvalidValue,
+    MalformedBody,
+    TooLarge,
+    UnsupportedMediaType,
+)
 from chatkeep.domain.validation import reject_unstorable
 
 MAX_SYSTEM_PROMPT_CHARS = 100_000
+
+MAX_MEMBERS, MAX_ERRORS = 100, 20
+"""Of a body; of the values that a problem lists."""
 
 LONG_BYTES = 1_048_576
 """A body with more is read in a thread: it would keep all other requests waiting."""
@@ -22,10 +31,23 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 Storable = Annotated[str, AfterValidator(reject_unstorable)]
 
 
-async def read(request: Request, model: type[ModelT]) -> ModelT:
+async def read(
+    request: Request,
+    model: type[ModelT],
+    *,
+    max_bytes: int | None = None,
+    larger_with: tuple[str, ...] = (),
+) -> ModelT:
     """Read and validate a request's body.
 
+    Args:
+        request: The request.
+        model: What the body must be.
+        max_bytes: Bytes that it may have; `None` for as many as have come.
+        larger_with: Members with which it may have more.
+
     Raises:
+        TooLarge: It is longer, and has none of these members.
         UnsupportedMediaType: It is no JSON by its headers, or compressed.
         MalformedBody: It is no JSON by its content, or ended too early.
         InvalidRequest: It is not what `model` describes.
@@ -41,13 +63,19 @@ async def read(request: Request, model: type[ModelT]) -> ModelT:
         body = await request.body()
     except ClientDisconnect:
         raise MalformedBody("The body ended too early.") from None
-    if len(body) > LONG_BYTES:
-        return await asyncio.to_thread(_validated, body, model)
-    return _validated(body, model)
+    is_long = len(body) > LONG_BYTES
+    value = await asyncio.to_thread(parse, body) if is_long else parse(body)
+    has_more = isinstance(value, dict) and not value.keys().isdisjoint(larger_with)
+    if max_bytes is not None and len(body) > max_bytes and not has_more:
+        raise TooLarge(f"The body is larger than {max_bytes} bytes.")
+    return (
+        await asyncio.to_thread(_validated, value, model) if is_long else _validated(value, model)
+    )
 
 
-def _validated(body: bytes, model: type[ModelT]) -> ModelT:
-    value = parse(body)
+def _validated(value: object, model: type[ModelT]) -> ModelT:
+    if isinstance(value, dict) and len(value) > MAX_MEMBERS:
+        raise InvalidRequest(f"The body has more than {MAX_MEMBERS} members.")
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -80,7 +108,7 @@ def invalid(errors: list[ErrorDetails]) -> InvalidRequest:
     """Pydantic's errors as one of ours, which names the values without repeating them."""
     listed: list[InvalidValue] = [
         {"pointer": _pointer(error["loc"]), "detail": error["msg"].removeprefix("Value error, ")}
-        for error in errors
+        for error in errors[:MAX_ERRORS]
     ]
     first = listed[0]
     return InvalidRequest(f"{first['pointer']}: {first['detail']}", errors=listed)

@@ -106,7 +106,7 @@ class FileInput(_Strict):
     """A document."""
 
     name: Storable = Field(min_length=1, max_length=255)
-    data: str = Field(description="`data:application/pdf;base64,…`")
+    data: Storable = Field(description="`data:application/pdf;base64,…`")
 
 
 def dumped(model: BaseModel) -> dict[str, Any]:

@@ -1,13 +1,28 @@
 """What a turn demands of a model, and whether that can do it. Pure."""
 
-from chatkeep.domain.model import TurnRequest
+from collections.abc import Sequence
+
+from chatkeep.domain.model import MessageContent, TurnOptions
 from chatkeep.providers.capabilities import Capabilities
 
 
-def missing(capabilities: Capabilities, request: TurnRequest) -> str | None:
-    """The first demand of a turn that a model cannot meet, as a sentence; `None` if it can all."""
-    options = request.options
-    if request.tools is not None and not capabilities.calls_tools:
+def missing(
+    capabilities: Capabilities,
+    options: TurnOptions,
+    messages: Sequence[MessageContent],
+    *,
+    has_tools: bool,
+) -> str | None:
+    """The first demand of a turn that a model cannot meet, as a sentence; `None` if there is none.
+
+    Args:
+        capabilities: The model's.
+        options: The turn's.
+        messages: What the turn takes in.
+        has_tools: Whether it offers tools.
+
+    """
+    if has_tools and not capabilities.calls_tools:
         return "The model calls no tools."
     # A choice of one tool is an object, which no set can hold.
     is_free = options.tool_choice in (None, "auto", "none")
@@ -19,7 +34,7 @@ def missing(capabilities: Capabilities, request: TurnRequest) -> str | None:
             return f"The model cannot be held to the form {form} (response_format)."
     if options.reasoning_effort is not None and not capabilities.reasons_by_effort:
         return "The model cannot be asked for more or less reasoning (reasoning_effort)."
-    for block in (block for message in request.messages for block in message.blocks or ()):
+    for block in (block for message in messages for block in message.blocks or ()):
         if block["type"] == "image" and not capabilities.sees_pictures:
             return "The model sees no pictures."
         if block["type"] == "file" and not capabilities.reads_documents:

@@ -1,6 +1,5 @@
 """A prompt as LangChain takes it: pairs of texts, or its messages where there is more than text."""
 
-import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chatkeep.domain.blocks import Block, Blocks, text_of, tool_calls, tool_result
 from chatkeep.domain.model import FileContent, MessageContent, Prompt, Role
+from chatkeep.domain.validation import is_blank
 from chatkeep.providers.capabilities import Capabilities
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ ROLES = {
 """The roles of texts by LangChain's names."""
 
 OPENING = "(The beginning of this conversation is left out.)"
+
+EMPTY = "(empty)"
+"""In place of a text that providers refuse."""
 
 LEFT_OUT = {
     "image": "(A picture that this model cannot see is left out.)",
@@ -96,26 +99,23 @@ def _message(
     if result is not None:
         return ToolMessage(
             text or "(The tool returned nothing.)",
-            tool_call_id=_call_id(result.call_id),
+            tool_call_id=result.call_id,
             name=result.name,
             status="error" if result.is_error else "success",
             id=message_id,
         )
     if role is Role.ASSISTANT:
         calls = [
-            {"type": "tool_call", "id": _call_id(call.id), "name": call.name, "args": call.args}
+            {"type": "tool_call", "id": call.id, "name": call.name, "args": call.args}
             for call in tool_calls(blocks)
         ]
-        content = _written(capabilities, text_of(text, blocks), blocks)
+        # A message of nothing but what is not known here is sent as its rendition.
+        written = text_of(text, blocks) or ("" if calls else text)
+        content = _written(capabilities, written, blocks)
         return AIMessage(content=content, tool_calls=calls, id=message_id)
     # The list's type is LangChain's, which allows strings in it too.
     parts: list[str | Block] = [_part(capabilities, text, block, files) for block in blocks]
     return HumanMessage(content=parts, id=message_id)
-
-
-def _call_id(call_id: str) -> str:
-    """A call's id as every provider accepts it: that of another provider may not be (Anthropic)."""
-    return re.sub(r"[^a-zA-Z0-9_-]", "_", call_id)
 
 
 def _written(capabilities: Capabilities, text: str, blocks: Blocks) -> str | list[str | Block]:
@@ -142,9 +142,10 @@ def _part(
     """A block of a user's message as LangChain's standard content block."""
     kind = block["type"]
     if kind == "text":
-        return {"type": "text", "text": block.get("text", text)}
+        own = block.get("text", text)
+        return {"type": "text", "text": EMPTY if is_blank(own) else own}
     if kind not in LEFT_OUT:
-        return {"type": "text", "text": ""}
+        return {"type": "text", "text": f"({kind})"}
     file, url = files.get(block.get("file_id", "")), block.get("url")
     can_see = capabilities.sees_pictures if kind == "image" else capabilities.reads_documents
     if not can_see or (file is None and (url is None or not capabilities.fetches_urls)):

@@ -5,7 +5,7 @@ import functools
 import random
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from chatkeep.domain.model import (
     Prompt,
     Role,
     Status,
-    TurnRequest,
+    TurnOptions,
 )
 from chatkeep.providers import tokens
 from chatkeep.providers.answer import Answer, Listener
@@ -90,6 +90,7 @@ class Providers:
         objects = objects or {}
         self.names = tuple(dict.fromkeys((*objects, *specs)))
         self._options = options
+        self._is_closed = False
         specs |= {name: spec for name, spec in map(split_alias, hidden) if name not in specs}
         self._models = {
             name: create_model(spec, settings, options) for name, spec in sorted(specs.items())
@@ -112,13 +113,30 @@ class Providers:
                 f"#/model: {detail}", errors=[{"pointer": "#/model", "detail": detail}]
             )
 
-    def check_request(self, name: str, request: TurnRequest) -> None:
+    def check_demands(
+        self,
+        name: str,
+        options: TurnOptions,
+        messages: Sequence[MessageContent],
+        *,
+        has_tools: bool,
+    ) -> None:
         """Raise `UnsupportedContent` if a model cannot do what a turn demands of it.
 
         What it cannot see of earlier messages is left out of its prompt.
+
+        Args:
+            name: The model.
+            options: Those of the turn.
+            messages: What it takes in.
+            has_tools: Whether it offers tools.
+
         """
         model = self._models.get(name)
-        if model is not None and (demand := missing(model.capabilities, request)) is not None:
+        if model is None:
+            return
+        demand = missing(model.capabilities, options, messages, has_tools=has_tools)
+        if demand is not None:
             raise UnsupportedContent(f"{demand} Choose another model.")
 
     def capabilities(self, name: str) -> Capabilities:
@@ -179,8 +197,16 @@ class Providers:
         except Exception:
             logger.exception("model_not_ready", model=self.default)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an object of the operator's works that cannot be cancelled."""
+        return self._options.loop_thread.is_busy
+
     async def close(self) -> None:
-        """Close the connections, and stop the embedded models."""
+        """Close the connections, and stop the embedded models. Safe to repeat."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         for model in self._models.values():
             await model.close()
         await self._options.loop_thread.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from chatkeep.domain.errors import ModelMisconfigured
@@ -16,6 +16,7 @@ from chatkeep.providers.protocol import (
     SilenceLimits,
 )
 from chatkeep.providers.python.loading import Holder, PythonSpec, load, resolve
+from chatkeep.providers.python.loop_thread import CLOSE_SECONDS, STALL_SECONDS
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
@@ -74,7 +75,7 @@ class ObjectModel(ProviderModel):
 
     async def close(self) -> None:
         """Leave what the object was made with."""
-        if self._target is not None:
+        if self._holder.is_open:
             await self._holder.close()
 
     @asynccontextmanager
@@ -148,8 +149,10 @@ class PythonModel(ObjectModel):
 
     async def close(self) -> None:
         """Leave what the object was made with, on the loop where it is."""
-        if self._target is not None:
-            await self.options.loop_thread.run(self._holder.close)
+        if self._holder.is_open:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STALL_SECONDS + CLOSE_SECONDS):
+                    await self.options.loop_thread.run(self._holder.close)
 
     def _run(self, target: object, request: "RunRequest") -> AsyncIterator[Output]:
         from chatkeep.providers.python import runs

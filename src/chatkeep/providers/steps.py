@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+import orjson
+
 from chatkeep.domain.blocks import MAX_BLOCKS, ToolCall, ToolResult, call_block, result_block
 from chatkeep.domain.model import MessageContent, Role
-from chatkeep.domain.validation import replace_unstorable, storable_json
+from chatkeep.domain.validation import MAX_JSON_DEPTH, replace_unstorable, storable_json
 from chatkeep.providers.text import Cleaner
 from chatkeep.providers.tool_calls import MAX_NAME_CHARS, new_call_id
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from langchain_core.messages import ToolCall as LangChainCall
 
     from chatkeep.providers.protocol import Output
+
+MAX_ARGS_BYTES = 524_288
 
 MAX_RESULT_CHARS = 1_000_000
 """Of what a tool returned; the rest is cut off."""
@@ -42,8 +46,12 @@ def step_content(message: "Output", cleaner: Cleaner) -> MessageContent:
 
 
 def _call(call: "LangChainCall") -> ToolCall:
-    args = storable_json(call["args"])
-    return ToolCall(_name(call["id"]), _name(call["name"]), args if isinstance(args, dict) else {})
+    args = storable_json(call["args"], levels=MAX_JSON_DEPTH - 2)
+    if not isinstance(args, dict):
+        args = {}
+    if len(orjson.dumps(args)) > MAX_ARGS_BYTES:
+        args = {"left_out": "These arguments are too long to be stored."}
+    return ToolCall(_name(call["id"]), _name(call["name"]), args)
 
 
 def _name(value: object) -> str:

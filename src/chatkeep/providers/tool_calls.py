@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chatkeep.domain.blocks import MAX_BLOCKS, MAX_BYTES, ToolCall
 from chatkeep.domain.errors import AnswerUnreadable
-from chatkeep.domain.validation import replace_unstorable, storable_json
+from chatkeep.domain.validation import MAX_JSON_DEPTH, replace_unstorable, storable_json
 
 if TYPE_CHECKING:
     from langchain_core.messages.tool import ToolCallChunk
@@ -47,8 +47,9 @@ class CallBuffer:
         key: object = index if index is not None else object()
         call = self._calls.setdefault(key, _Call())
         if call.id and call_id and call_id != call.id:
-            # A server that gives all of its calls the same index.
-            call = self._calls[object()] = _Call()
+            # A server that gives all of its calls the same index: what follows is the newest's.
+            self._calls[object()] = self._calls.pop(key)
+            call = self._calls[key] = _Call()
         name, args = chunk.get("name") or "", chunk.get("args") or ""
         call.id = call.id or call_id
         call.name = call.name or name
@@ -88,5 +89,6 @@ def _arguments(text: str) -> "dict[str, object]":
         args = None
     if not isinstance(args, dict):
         raise AnswerUnreadable("The model called a tool with arguments that are no JSON object.")
-    storable = storable_json(args)
+    # In its block it is two levels down.
+    storable = storable_json(args, levels=MAX_JSON_DEPTH - 2)
     return storable if isinstance(storable, dict) else {}

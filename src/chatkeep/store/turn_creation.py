@@ -119,7 +119,7 @@ def create_turn(
     max_queued: int,
     make_title: Callable[[str, int], str],
     at: int,
-    check_model: Callable[[str], None] | None = None,
+    check_model: Callable[[Turn, bool], None] | None = None,
 ) -> CreatedTurn | idempotency.DuplicateRequest:
     """Store a turn, creating its session where needed, and start it if none runs or waits.
 
@@ -132,8 +132,8 @@ def create_turn(
         max_queued: Turns of a session that may wait.
         make_title: Makes the provisional title from the message and the time.
         at: The time, in microseconds since 1970.
-        check_model: Called with the turn's model, whoever has chosen it, before anything is
-            stored; raises an error if it may not, or cannot, answer the request.
+        check_model: Called with the turn, and whether it offers tools, before anything is stored;
+            raises an error if its model, whoever has chosen it, may not or cannot answer it.
 
     Returns:
         The turn, or with `DuplicateRequest` the one that the same request made before.
@@ -172,8 +172,9 @@ def create_turn(
     queue = queue_answer.one()
     _check_queue(queue, session, request, max_queued)
     turn = _queued_turn(session, request, ids, target, runner)
+    tools_digest = _store_tools(conn, session, target, request)
     if check_model is not None:
-        check_model(turn.model)
+        check_model(turn, tools_digest is not None)
     new = NewTurn(
         tenant=tenant,
         session_pk=session.pk,
@@ -183,7 +184,7 @@ def create_turn(
         branch_seq=target.branch_seq,
         regenerates=target.original.id if target.original else None,
         created_at=max(at, session.updated_at),
-        tools_digest=_store_tools(conn, session, target, request),
+        tools_digest=tools_digest,
     )
     files.insert(conn, session_pk=session.pk, contents=request.files)
     if queue.running and request.on_busy is OnBusy.INTERRUPT:
@@ -353,7 +354,8 @@ def _check_results(
     if session is not None:
         queue = rows.queue_state(conn, session.pk)
         is_head_known = target.branch_seq is not None or not (queue.running or queue.waiting)
-        head = target.branch_seq or session.head_seq if is_head_known else None
+        if is_head_known:
+            head = session.head_seq if target.branch_seq is None else target.branch_seq
     open_calls = dict.fromkeys(_open_calls(conn, session, head))
     for number, message in enumerate(request.messages):
         result = tool_result(message.blocks)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain.blocks import Blocks, compacted, dump, load, rendition, tool_calls, tool_result
+from chatkeep.domain.blocks import Blocks, compacted, dump, load, rendition, tool_result
 from chatkeep.domain.model import (
     Call,
     Completion,
@@ -185,7 +185,7 @@ def start_turn(
     if inputs:
         taken = _new_messages(conn, session, new.branch_seq, inputs)
     else:
-        taken = [_answered_message(conn, session, turn)]
+        taken = _answered_messages(conn, session, turn, new.regenerates)
     rows.insert_turn(
         conn,
         turn,
@@ -446,7 +446,7 @@ def _written_messages(row: RunningTurn, outcome: TurnEnd, at: int) -> Iterator[_
             step.id, step.role, step.content, compacted(step.content, step.blocks), step_at
         )
     blocks = outcome.blocks or ()
-    content = outcome.text or (rendition(blocks) if tool_calls(blocks) else "")
+    content = outcome.text or rendition(blocks)
     if content:
         yield _WrittenMessage(row.message_id, Role.ASSISTANT, content, outcome.blocks, at)
 
@@ -456,7 +456,7 @@ def _enter_tree(
 ) -> list[TreeMessage]:
     """Move what a turn that has waited takes in into the tree, unless it is there already."""
     if row.regenerates is not None:
-        return [_answered_message(conn, session, turn)]
+        return _answered_messages(conn, session, turn, row.regenerates)
     taken = _new_messages(conn, session, row.branch_seq, waiting_messages(row))
     _insert_messages(conn, session, turn, taken, at)
     head = _head_values(taken[-1].seq, taken[-1].depth)
@@ -531,12 +531,17 @@ def _new_messages(
     return taken
 
 
-def _answered_message(conn: sa.Connection, session: SessionRow, turn: Turn) -> TreeMessage:
-    """The message that a turn answers, which is in the tree."""
+def _answered_messages(
+    conn: sa.Connection, session: SessionRow, turn: Turn, regenerates: str | None
+) -> list[TreeMessage]:
+    """What a turn answers once more, which is in the tree."""
+    original = regenerates and rows.BY_ID.first(conn, {"turn": regenerates})
+    if original and original.first_seq is not None:
+        return own_messages(conn, original)
     message = rows.message_by_id(conn, session_pk=session.pk, message_id=turn.user_message_id)
     if message is None:
         raise sa.exc.NoResultFound
-    return message
+    return [message]
 
 
 def _insert_messages(

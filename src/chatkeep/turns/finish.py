@@ -267,9 +267,13 @@ def _result(
 
 
 def _blocks(stream: TurnStream, outcome: Outcome) -> Blocks | None:
-    """What a turn's reply has beside its text; nothing, if it is only reasoning."""
+    """What a turn's reply has beside its text.
+
+    Mere reasoning is no reply, unless an agent has nothing more to say after its steps.
+    """
     completion = outcome.completion
-    if not stream.text and not completion.blocks:
+    is_last = outcome.error is None and bool(stream.steps)
+    if not stream.text and not completion.blocks and not is_last:
         return None
     return written_blocks(stream.segments, completion.blocks, completion.reasoning_extras)
 

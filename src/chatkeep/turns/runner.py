@@ -311,11 +311,13 @@ class TurnRunner:
 
 def _add_step(stream: TurnStream, content: MessageContent) -> None:
     """End a message of a turn that is a step on the way to its reply."""
-    turn, steps = stream.turn, stream.steps
     role, text, blocks, _ = content
-    if role is Role.ASSISTANT:
-        # What was streamed is what is stored.
+    if role is not Role.ASSISTANT and stream.segments:
+        # What was streamed is what is stored, also before a result whose call nobody has seen.
+        _add_step(stream, MessageContent(Role.ASSISTANT, ""))
+    elif role is Role.ASSISTANT:
         text, blocks = stream.text, written_blocks(stream.segments, blocks or ())
+    turn, steps = stream.turn, stream.steps
     last = steps[-1].created_at if steps else ""
     stream.complete_step(
         Message(

@@ -24,6 +24,7 @@ from chatkeep.domain.model import (
     SentMessage,
     SessionDefaults,
     Status,
+    Turn,
     TurnRecord,
     TurnRequest,
 )
@@ -258,15 +259,19 @@ class TurnService:
                 self._background.spawn(TASKS, self._remote_readers.signal_others(created.running))
         return stream
 
-    def _check_model(self, caller: Caller, request: TurnRequest, model: str) -> None:
+    def _check_model(
+        self, caller: Caller, request: TurnRequest, turn: Turn, has_tools: bool
+    ) -> None:
         """Raise an error if a caller may not use a turn's model, or it cannot do the turn."""
         # What a user's session or the server has set, the application has decided.
         models = None if caller.scope is Scope.USER else caller.models
-        if models is not None and model not in models:
+        if models is not None and turn.model not in models:
             raise NotAllowed(
                 "The key does not allow the turn's model.", needs=Scope.CHAT, pointer="#/model"
             )
-        self._providers.check_request(model, request)
+        self._providers.check_demands(
+            turn.model, turn.options, request.messages, has_tools=has_tools
+        )
 
     def _run_or_queue(
         self, caller: Caller, created: turn_creation.CreatedTurn, stream: TurnStream

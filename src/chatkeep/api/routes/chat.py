@@ -4,6 +4,7 @@ import asyncio
 from functools import partial
 from hashlib import blake2b
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -26,7 +27,7 @@ from chatkeep.api.turn_inputs import (
     dumped,
     tools_json,
 )
-from chatkeep.domain.errors import InvalidRequest, InvalidValue, TooLarge
+from chatkeep.domain.errors import InvalidRequest, InvalidValue
 from chatkeep.domain.model import (
     Branch,
     MessageContent,
@@ -115,7 +116,7 @@ class ChatRequest(BaseModel):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
         None, description="How much the model thinks before it writes."
     )
-    images: list[str] | None = Field(
+    images: list[Storable] | None = Field(
         None,
         min_length=1,
         max_length=MAX_FILES,
@@ -296,11 +297,10 @@ async def chat(request: Request) -> Response:
     key = _key(request.headers.getlist("idempotency-key"))
     count = request.headers.get("x-stainless-retry-count", "").strip()
     is_client_retry = count.isdecimal() and count.strip("0") != ""
-    body = await bodies.read(request, ChatRequest)
     parts = services(request)
-    size = len(await request.body())
-    if size > parts.max_body_bytes and not body.has_files:
-        raise TooLarge(f"The body is larger than {parts.max_body_bytes} bytes.")
+    body = await bodies.read(
+        request, ChatRequest, max_bytes=parts.max_body_bytes, larger_with=("images", "files")
+    )
     to_turn_request = partial(
         body.to_turn_request,
         key=key,
@@ -316,7 +316,7 @@ async def chat(request: Request) -> Response:
     headers = request.state.headers = REPLAYED if turn.is_replay else {}
     if media_type == sse.MEDIA_TYPE:
         # With the headers, so that the turn is known before its first event (RFC 9110, 8.7).
-        root = request.scope.get("mount_path", "")
+        root = quote(request.scope.get("mount_path", ""))
         location = {"Content-Location": f"{root}/turns/{stream.turn.turn_id}/events"}
         return event_stream(request, stream, None, headers | location)
     reply = await stream.result(title=media_type == JSON)

@@ -72,6 +72,11 @@ class Holder:
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something to be left."""
+        return self._task is not None and not self._task.done()
+
     async def enter(self, manager: AbstractAsyncContextManager[object]) -> object:
         """Enter it on this event loop, and return its value until `close` is called."""
         entered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
@@ -91,9 +96,12 @@ class Holder:
             async with manager as value:
                 entered.set_result(value)
                 await self._closing.wait()
-        except Exception as error:  # noqa: BLE001  (whatever it raises is for who waits)
+        except BaseException as error:
             if not entered.done():
-                entered.set_exception(error)
+                # As it is, `sys.exit` would end the thread of all of them.
+                entered.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+            elif isinstance(error, asyncio.CancelledError):
+                raise
 
 
 async def resolve(target: object, holder: Holder | None = None) -> object:

@@ -4,9 +4,10 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from typing import Generic, TypeVar
+
+from chatkeep.providers.python.daemon_threads import DaemonThreads
 
 T = TypeVar("T")
 
@@ -27,7 +28,9 @@ class LoopThread:
         """Begin without a thread; `start` makes it."""
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads = DaemonThreads(THREADS, f"{name}-sync")
         self._is_closed = False
+        self._is_stalled = False
 
     def start(self) -> asyncio.AbstractEventLoop:
         """Start the thread unless it runs, and return its loop.
@@ -40,11 +43,16 @@ class LoopThread:
             raise RuntimeError("the thread was closed")
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            self._loop.set_default_executor(ThreadPoolExecutor(THREADS, f"{self._name}-sync"))
+            self._loop.set_default_executor(self._threads)
             threading.Thread(
                 target=self._run, args=(self._loop,), name=self._name, daemon=True
             ).start()
         return self._loop
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something runs there that cannot be cancelled, also after `close`."""
+        return self._is_stalled or self._threads.is_busy
 
     async def close(self) -> None:
         """Cancel what runs there, wait at most `CLOSE_SECONDS` for it, and end the thread.
@@ -58,9 +66,11 @@ class LoopThread:
         reacted = asyncio.Event()
         reader = asyncio.get_running_loop()
         loop.call_soon_threadsafe(_call, reader, reacted.set)
+        self._is_stalled = True
         with suppress(TimeoutError):
             async with asyncio.timeout(STALL_SECONDS):
                 await reacted.wait()
+            self._is_stalled = False
             cancelled = asyncio.run_coroutine_threadsafe(_cancel_tasks(), loop)
             await asyncio.wait({asyncio.wrap_future(cancelled)}, timeout=CLOSE_SECONDS)
         loop.call_soon_threadsafe(loop.stop)

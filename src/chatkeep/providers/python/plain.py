@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from langchain_core.runnables.configurable import DynamicRunnable
 from langchain_core.runnables.fallbacks import RunnableWithFallbacks
 from langchain_core.runnables.utils import accepts_config, is_async_callable
 
+from chatkeep.providers.python.daemon_threads import DaemonThreads
 from chatkeep.providers.python.pieces import (
     Output,
     answer_of,
@@ -145,7 +145,7 @@ async def _iterated(iterator: Iterator[Value]) -> AsyncGenerator[Value, None]:
     """Iterate in one thread from beginning to end."""
     loop, end, context = asyncio.get_running_loop(), object(), copy_context()
     step = partial(next, iterator, end)
-    executor = ThreadPoolExecutor(1, "python-models-generator")
+    executor = DaemonThreads(1, "python-models-generator")
     try:
         while True:
             value = await loop.run_in_executor(executor, context.run, step)
