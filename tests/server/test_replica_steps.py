@@ -1,5 +1,6 @@
 """Steps, reasoning and pictures of turns that another replica runs."""
 
+import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from tests.process import until
 from tests.replicas import Reader, Replicas, post, turn_of
 from tests.sse import Transcript
-from tests.upstream import Upstream, polite
+from tests.upstream import Answer, Call, ToolCall, Upstream, polite
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + b"a picture"
 
@@ -19,7 +20,8 @@ def replicas(tmp_path: Path, postgres_url: str, upstream: Upstream) -> Iterator[
     upstream.script = polite
     env = {
         "CHATKEEP_MODEL": "staged=python:tests.agents:staged",
-        "CHATKEEP_MODELS": "openai:scripted",
+        "CHATKEEP_MODELS": "agent=python:tests.agents:agent,openai:scripted",
+        "CHATKEEP_DRAIN_SECONDS": "1",
         "NOTES": str(tmp_path / "notes"),
     }
     with Replicas(tmp_path, postgres_url, upstream, **env) as running:
@@ -65,6 +67,39 @@ def test_an_agents_steps_are_read_through_every_replica_while_they_come(
         transcript = together(reader)
         assert transcript.steps == history[1:-1]
         assert transcript.text == history[-1]["content"] == "So it is grün 🎈."
+
+
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "stopped"])
+def test_a_turn_whose_replica_ends_in_a_tool_is_run_again_by_another(
+    replicas: Replicas, upstream: Upstream, tmp_path: Path, is_killed: bool
+) -> None:
+    def script(call: Call) -> Answer:
+        if call.is_title:
+            return polite(call)
+        hold = ToolCall("hold", {"seconds": 3_600}, "call_1")
+        return Answer([], tool_calls=[hold]) if is_first.is_set() else Answer(["Done."])
+
+    is_first = threading.Event()
+    is_first.set()
+    upstream.script = script
+    one, other, _ = replicas.servers
+    turn = turn_of(post(one, "a", "Hold on.", may_break=True, model="agent"))
+    notes = tmp_path / "notes"
+    until(notes.exists)
+    reader = Reader(other, "GET", f"/turns/{turn}/events")
+    until(lambda: together(reader).steps)
+    is_first.clear()
+    if is_killed:
+        one.kill()
+    else:
+        assert one.stop() == 0
+    reader.wait()
+    record = other.get(f"/turns/{turn}")
+    assert (record["status"], record["attempt"]) == ("completed", 2)
+    assert (together(reader).steps, together(reader).text) == ([], "Done.")
+    assert [message["content"] for message in other.history("a")] == ["Hold on.", "Done."]
+    # Nobody has ended it, or begun it again.
+    assert notes.read_text() == "hold\n"
 
 
 def test_a_picture_that_one_replica_was_sent_is_sent_again_by_another(

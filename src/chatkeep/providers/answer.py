@@ -120,8 +120,9 @@ class Answer:
     def is_whole(self) -> bool:
         """True if there is an answer and its model has ended it: what follows changes nothing."""
         reason = self.finish_reason
-        has_answer = not self._blank or (self._offers_tools and bool(self._calls))
-        return reason is not None and has_answer and reason not in _BROKEN_OFF
+        if reason is None or reason in _BROKEN_OFF:
+            return False
+        return not self._blank or (self._offers_tools and bool(self._calls))
 
     def read(self, chunk: "Output") -> None:
         """Take the next chunk, or a whole step. Raises `ReplyTooLongError`."""
