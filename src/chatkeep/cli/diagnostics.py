@@ -213,7 +213,7 @@ def _port(settings: Settings) -> Iterator[Finding]:
 
 
 async def _agent(providers: Providers, name: str) -> Finding:
-    """Import an object of the operator's own. It is not asked: it may do what cannot be undone."""
+    """Import an object of the operator's own. It is not called: it may do what cannot be undone."""
     try:
         async with asyncio.timeout(MODEL_SECONDS):
             await providers.load(name)

@@ -27,7 +27,8 @@ MAX_BYTES = 1_048_576
 RENDITION_CHARS = 2_000
 """Of a rendition: the arguments of a call may be long, and are whole in its block."""
 
-_FILE_ID = re.compile("[0-9a-f]{64}")
+FILE_ID = re.compile("[0-9a-f]{64}")
+"""The id of a file: the SHA-256 of its bytes, in hexadecimal."""
 
 FILE_TYPES = frozenset({"image", "file"})
 """The types of blocks that have their bytes in a file of the session, by `file_id`."""
@@ -237,7 +238,7 @@ def _check_members(block: Block) -> None:
     for name, expected in _OPTIONAL.get(kind, {}).items():
         if name in block and not isinstance(block[name], expected):
             raise ValueError(f"the {name} of a {kind} is not what it must be")
-    if kind in FILE_TYPES and _FILE_ID.fullmatch(block.get("file_id", "0" * 64)) is None:
+    if kind in FILE_TYPES and FILE_ID.fullmatch(block.get("file_id", "0" * 64)) is None:
         raise ValueError("a file_id must be the SHA-256 of a file")
     if not isinstance(block.get("extras", {}), dict):
         raise ValueError("extras must be an object")  # noqa: TRY004  (what pydantic reports)

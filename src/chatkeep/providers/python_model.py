@@ -45,7 +45,7 @@ class ObjectModel(ProviderModel):
 
     def __init__(self, name: str, options: ProviderOptions, target: object) -> None:
         super().__init__(name, options)
-        self._given = target
+        self._source = target
         self._target: object = None
         self._loading = asyncio.Lock()
         self._holder = Holder()
@@ -121,7 +121,7 @@ class ObjectModel(ProviderModel):
             return self._target
 
     async def _make(self) -> object:
-        return await resolve(self._given, self._holder)
+        return await resolve(self._source, self._holder)
 
 
 class PythonModel(ObjectModel):

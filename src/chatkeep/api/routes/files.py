@@ -1,20 +1,17 @@
 """`/files/{session_id}/{file_id}`: the pictures and documents of sessions."""
 
-import re
-
 from fastapi import APIRouter, Request, Response
 
 from chatkeep.api import problems
 from chatkeep.api.dependencies import CallerOf, StoreOf
 from chatkeep.api.parameters import session_name
 from chatkeep.api.routing import StrictRoute
+from chatkeep.domain.blocks import FILE_ID
 from chatkeep.domain.errors import FileNotFound
 from chatkeep.domain.file_types import PICTURES
 from chatkeep.store import files
 
 router = APIRouter(tags=["sessions"], route_class=StrictRoute)
-
-_DIGEST = re.compile("[0-9a-f]{64}")
 
 HEADERS = {
     # Whatever is in it, a browser runs nothing of it, and lets no other site show it.
@@ -40,7 +37,7 @@ async def read_file(
     file_id: str,
 ) -> Response:
     """Send a file as it was uploaded: a picture to be shown, any other to be saved."""
-    if _DIGEST.fullmatch(file_id) is None:
+    if FILE_ID.fullmatch(file_id) is None:
         raise FileNotFound
     content = await store.read(
         files.find,

@@ -10,11 +10,9 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolM
 from langchain_core.messages.utils import convert_to_messages
 from langchain_core.runnables import RunnableConfig
 
+from chatkeep.domain.context import UNANSWERED
 from chatkeep.providers.python.interrupts import Interrupt, resume
 from chatkeep.providers.python.requests import RunRequest
-
-UNANSWERED = "(This call was not answered.)"
-"""What the model reads in place of a result, where the turn ended between call and result."""
 
 
 class Snapshot(Protocol):
