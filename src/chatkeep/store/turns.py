@@ -192,7 +192,7 @@ def start_turn(
         {**new.values, **context.values, **_input_values(taken), "started_at": at},
     )
     if inputs:
-        _insert_messages(conn, session, turn, taken, at)
+        _insert_messages(conn, session, turn, taken, inputs, at)
         counters |= _head_values(taken[-1].seq, taken[-1].depth)
     rows.update_session(conn, session.pk, counters)
     return _started(conn, session, turn, taken, context, new.tools_digest, at, window)
@@ -457,8 +457,9 @@ def _enter_tree(
     """Move what a turn that has waited takes in into the tree, unless it is there already."""
     if row.regenerates is not None:
         return _answered_messages(conn, session, turn, row.regenerates)
-    taken = _new_messages(conn, session, row.branch_seq, waiting_messages(row))
-    _insert_messages(conn, session, turn, taken, at)
+    inputs = waiting_messages(row)
+    taken = _new_messages(conn, session, row.branch_seq, inputs)
+    _insert_messages(conn, session, turn, taken, inputs, at)
     head = _head_values(taken[-1].seq, taken[-1].depth)
     rows.update_session(conn, session.pk, {**head, "updated_at": at})
     return taken
@@ -545,9 +546,15 @@ def _answered_messages(
 
 
 def _insert_messages(
-    conn: sa.Connection, session: SessionRow, turn: Turn, taken: Sequence[TreeMessage], at: int
+    conn: sa.Connection,
+    session: SessionRow,
+    turn: Turn,
+    taken: Sequence[TreeMessage],
+    inputs: Sequence[MessageContent],
+    at: int,
 ) -> None:
-    for message in taken:
+    """Store what a turn takes in: `taken` is where each of `inputs` is in the tree."""
+    for message, content in zip(taken, inputs, strict=True):
         messages.insert(
             conn,
             tenant=session.tenant_id,
@@ -556,13 +563,13 @@ def _insert_messages(
             parent_seq=message.parent_seq,
             depth=message.depth,
             message_id=message.id,
-            role=Role(message.role),
-            content=message.content,
+            role=content.role,
+            content=content.text,
             status=turn.status,
             turn_id=turn.turn_id,
             at=at,
             key=index.new_message_key(conn, at),
-            blocks=load(message.blocks),
+            blocks=content.blocks,
         )
 
 
