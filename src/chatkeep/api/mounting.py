@@ -1,5 +1,7 @@
 """Chatkeep within another application: `app.mount("/chat", create_app(…))`."""
 
+from collections.abc import Awaitable
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
@@ -15,7 +17,7 @@ class Mounted:
         """Take the application."""
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass a request on, as if it had come here at first."""
         root = scope.get("root_path", "")
         if root and scope["type"] in {"http", "websocket"}:
@@ -32,4 +34,4 @@ class Mounted:
                 }
             # Else the router would look for it once more.
             scope = {**scope, "root_path": ""}
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)

@@ -215,7 +215,7 @@ class TurnOptions:
 
     def over(self, other: "TurnOptions") -> "TurnOptions":
         """These options, and where one of them is `None`, the other's."""
-        if self == _NO_OPTIONS:
+        if self is NO_OPTIONS:
             return other
         own = {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
         return replace(other, **own)
@@ -237,7 +237,7 @@ class TurnOptions:
         return stored
 
 
-_NO_OPTIONS = TurnOptions()
+NO_OPTIONS = TurnOptions()
 _NAMES = tuple(TurnOptions.__dataclass_fields__)
 
 
@@ -275,7 +275,7 @@ class TurnRequest:
     tools: str | None = None
     regenerate: str | None = None
     branch: Branch | None = None
-    options: TurnOptions = TurnOptions()
+    options: TurnOptions = NO_OPTIONS
     on_busy: OnBusy = OnBusy.QUEUE
     idempotency_key: str | None = None
     is_client_retry: bool = False

@@ -24,6 +24,7 @@ from chatkeep.providers.tool_calls import CallBuffer
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk
     from langchain_core.messages.ai import UsageMetadata
+    from langchain_core.messages.tool import ToolCallChunk
 
     from chatkeep.providers.protocol import Output
 
@@ -90,7 +91,7 @@ class Answer:
         self._steps = 0
         self._length = 0
         self._blank = True
-        self._calls = CallBuffer()
+        self._calls: CallBuffer | None = None
         self._reasoned = False
         self._shows_reasoning = False
         self._reasoning_length = 0
@@ -122,7 +123,7 @@ class Answer:
         reason = self.finish_reason
         if reason is None or reason in _BROKEN_OFF:
             return False
-        return not self._blank or (self._offers_tools and bool(self._calls))
+        return not self._blank or (self._offers_tools and self._calls is not None)
 
     def read(self, chunk: "Output") -> None:
         """Take the next chunk, or a whole step. Raises `ReplyTooLongError`."""
@@ -135,9 +136,7 @@ class Answer:
         if content or more:
             self.has_begun = True
         if chunk.tool_call_chunks:
-            self.has_begun = True
-            for call in chunk.tool_call_chunks:
-                self.bytes += self._calls.add(call)
+            self._take_calls(chunk.tool_call_chunks)
         if chunk.usage_metadata:
             self._usages.append(chunk.usage_metadata)
         if more or (content and type(content) is not str):
@@ -160,7 +159,7 @@ class Answer:
         reason = self.finish_reason
         if reason is not None and reason in _BROKEN_OFF:
             raise ModelFailed(f"The answer broke off: the model's provider reported “{reason}”.")
-        calls = self._calls.calls() if self._offers_tools else ()
+        calls = self._calls.calls() if self._calls is not None and self._offers_tools else ()
         # An agent may have nothing to say to what it has done.
         if self._blank and not calls and not self._steps:
             raise self._why_blank()
@@ -178,6 +177,13 @@ class Answer:
         # Not half a character, of which nothing readable would remain.
         if rest := self._cleaner.end().removesuffix("\ufffd"):
             self._listener.on_text(rest)
+
+    def _take_calls(self, chunks: "list[ToolCallChunk]") -> None:
+        self.has_begun = True
+        if self._calls is None:
+            self._calls = CallBuffer()
+        for chunk in chunks:
+            self.bytes += self._calls.add(chunk)
 
     def _take_reasoning(self, chunk: "AIMessageChunk") -> None:
         """Take reasoning, which clients put beside the content or into blocks of it."""

@@ -290,8 +290,10 @@ class DirectModel(BaseChatModel):
 
 async def _finish(content: aiohttp.StreamReader) -> None:
     """Read the end of a whole answer, so that its connection can be used again."""
+    if content.at_eof():
+        return
     with contextlib.suppress(TimeoutError, aiohttp.ClientError):
-        async with asyncio.timeout(None if content.at_eof() else LAST_BYTES_SECONDS):
+        async with asyncio.timeout(LAST_BYTES_SECONDS):
             while not content.at_eof():
                 await content.readany()
 

@@ -156,7 +156,9 @@ class ProviderModel(ABC):
     @asynccontextmanager
     async def stream(self, prompt: "Prompt") -> AsyncIterator[AsyncIterator["Output"]]:
         """Ask the model. Raises what `client` raises; what is yielded, what the client raises."""
-        async with self.client() as client:
+        # As `client` does: one more context costs as much as its work.
+        async with self.slot() as address:
+            client = await self._client_at(address)
             messages = prompt_messages(self.capabilities, prompt)
             yield client.astream(messages, **self.parameters(prompt))
 
@@ -171,10 +173,13 @@ class ProviderModel(ABC):
         Raises `ModelMisconfigured`, and what `slot` raises.
         """
         async with self.slot() as address:
-            client = self._client
-            if client is None or client.address != address:
-                client = await self._created(address)
-            yield client.model
+            yield await self._client_at(address)
+
+    async def _client_at(self, address: Address | None) -> "BaseChatModel":
+        client = self._client
+        if client is None or client.address != address:
+            client = await self._created(address)
+        return client.model
 
     async def close(self) -> None:
         """Close the connections, if they are the client's own."""

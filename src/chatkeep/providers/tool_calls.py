@@ -33,10 +33,6 @@ class CallBuffer:
         self._calls: dict[object, _Call] = {}
         self._size = 0
 
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return bool(self._calls)
-
     def add(self, chunk: "ToolCallChunk") -> int:
         """Add a piece of a call. Returns how many bytes it has.
 

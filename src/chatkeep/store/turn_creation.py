@@ -94,7 +94,8 @@ class NewIds:
     @classmethod
     def of(cls, request: TurnRequest) -> Self:
         """The ids that a request needs."""
-        return cls(tuple(message_id() for _ in request.messages[1:]))
+        others = request.messages[1:]
+        return cls(tuple(message_id() for _ in others)) if others else cls()
 
     def inputs(self, request: TurnRequest) -> tuple[MessageContent, ...]:
         """The messages of a request with their ids."""

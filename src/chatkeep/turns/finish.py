@@ -272,6 +272,8 @@ def _blocks(stream: TurnStream, outcome: Outcome) -> Blocks | None:
     Mere reasoning is no reply, unless an agent has nothing more to say after its steps.
     """
     completion = outcome.completion
+    if stream.is_plain and not completion.blocks:
+        return None
     is_last = outcome.error is None and bool(stream.steps)
     if not stream.text and not completion.blocks and not is_last:
         return None

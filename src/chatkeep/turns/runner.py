@@ -108,15 +108,20 @@ class TurnRunner:
         self._background = background
         self._settings = settings
         self._is_closing = False
+        self._config: RunnerConfig | None = None
 
     @property
     def runner(self) -> RunnerConfig:
         """Who runs turns from now on, and with what by default."""
-        settings, model = self._settings, self._providers.default
-        return RunnerConfig(
-            *(self._leases.owner, model, settings.system_prompts, settings.context_messages),
-            starts_next=not self._leaves_to_others,
-        )
+        owner, starts_next = self._leases.owner, not self._leaves_to_others
+        runner = self._config
+        if runner is None or (runner.owner, runner.starts_next) != (owner, starts_next):
+            settings, model = self._settings, self._providers.default
+            runner = self._config = RunnerConfig(
+                *(owner, model, settings.system_prompts, settings.context_messages),
+                starts_next=starts_next,
+            )
+        return runner
 
     @property
     def _leaves_to_others(self) -> bool:

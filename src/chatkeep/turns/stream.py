@@ -93,6 +93,11 @@ class TurnStream:
         return self._message.text
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the reply so far is nothing but one text, without reasoning."""
+        return self._message.is_plain
+
+    @property
     def segments(self) -> list[Segment]:
         """The reply so far, with its reasoning, piece by piece."""
         return self._message.segments()
@@ -100,7 +105,7 @@ class TurnStream:
     @property
     def steps(self) -> tuple[Message, ...]:
         """The whole messages before the reply."""
-        return tuple(step.message for step in self._steps)
+        return tuple([step.message for step in self._steps])
 
     @property
     def attempt(self) -> int:

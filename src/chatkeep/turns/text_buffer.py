@@ -67,9 +67,14 @@ class MessageBuffer:
         return self._buffer.length
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is nothing but one text."""
+        return not self._ends and not self._is_reasoning
+
+    @property
     def text(self) -> str:
         """The text, without the reasoning."""
-        if not self._ends and not self._is_reasoning:
+        if self.is_plain:
             return str(self._buffer)
         return "".join(text for is_reasoning, text in self.segments() if not is_reasoning)
 

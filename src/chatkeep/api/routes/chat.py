@@ -27,9 +27,12 @@ from chatkeep.api.turn_inputs import (
     dumped,
     tools_json,
 )
+from chatkeep.domain.blocks import Block
 from chatkeep.domain.errors import InvalidRequest, InvalidValue
 from chatkeep.domain.model import (
+    NO_OPTIONS,
     Branch,
+    FileContent,
     MessageContent,
     OnBusy,
     Reply,
@@ -49,6 +52,11 @@ JSON, TEXT = "application/json", "text/plain"
 MAX_ID_CHARS = 255
 NAME_PATTERN = r"^[^\s\x00-\x1f\x7f-\x9f](?:[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
 """What of `validate_session_id` a pattern of OpenAPI can express."""
+
+NO_FILES: tuple[list[Block], list[FileContent]] = ([], [])
+
+OPTIONS = TurnOptions.__dataclass_fields__.keys()
+"""The members of a request that are options of its turn."""
 
 REPLAYED = {"Idempotent-Replayed": "true"}
 """Header of a response to a request that is a repetition."""
@@ -194,13 +202,14 @@ class ChatRequest(BaseModel):
         members = self.model_dump(exclude_unset=True)
         canonical = orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
         messages = [result.to_content() for result in self.tool_results or ()]
-        blocks, contents = attachments(
-            self.images or [], self.files or [], max_bytes=max_file_bytes
-        )
+        blocks, contents = NO_FILES
+        if self.has_files:
+            blocks, contents = attachments(
+                self.images or [], self.files or [], max_bytes=max_file_bytes
+            )
         if self.message is not None:
             own = ({"type": "text"}, *blocks) if blocks else None
             messages.append(MessageContent(Role.USER, self.message, own))
-        choice, form = self.tool_choice, self.response_format
         return TurnRequest(
             session_id=self.session_id,
             digest=blake2b(canonical, digest_size=16).digest(),
@@ -209,18 +218,22 @@ class ChatRequest(BaseModel):
             tools=None if self.tools is None else tools_json(self.tools),
             regenerate=self.regenerate,
             branch=Branch(self.parent_id) if "parent_id" in members else None,
-            options=TurnOptions(
-                model=self.model,
-                system_prompt=self.system_prompt,
-                temperature=self.temperature,
-                max_tokens=self.max_tokens,
-                tool_choice=dumped(choice) if isinstance(choice, NamedTool) else choice,
-                response_format=None if form is None else dumped(form),
-                reasoning_effort=self.reasoning_effort,
-            ),
+            options=NO_OPTIONS if members.keys().isdisjoint(OPTIONS) else self._options(),
             on_busy=OnBusy(self.on_busy),
             idempotency_key=key,
             is_client_retry=is_client_retry,
+        )
+
+    def _options(self) -> TurnOptions:
+        choice, form = self.tool_choice, self.response_format
+        return TurnOptions(
+            model=self.model,
+            system_prompt=self.system_prompt,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            tool_choice=dumped(choice) if isinstance(choice, NamedTool) else choice,
+            response_format=None if form is None else dumped(form),
+            reasoning_effort=self.reasoning_effort,
         )
 
 
