@@ -429,6 +429,18 @@ def of_turn(
     return of_path(conn, session_pk=session_pk, seqs=sorted(seqs))
 
 
+# The sum keeps SQLite from walking all messages backwards in search of the maximum.
+_LAST_OF_TURN = sa.select(sa.func.max(messages.c.seq + 0)).where(
+    messages.c.turn_id == sa.bindparam("turn")
+)
+
+
+def last_of_turn(conn: sa.Connection, *, turn_id: str) -> int | None:
+    """The number of a turn's last message; `None` if it has none."""
+    seq: int | None = conn.scalar(_LAST_OF_TURN, {"turn": turn_id})
+    return seq
+
+
 def newest_ids(
     conn: sa.Connection, *, session_pk: int, head_seq: int, limit: int
 ) -> tuple[str, ...]:
