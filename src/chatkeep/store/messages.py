@@ -314,7 +314,7 @@ def path(
         MessageNotFound: `before` or `head` is not in the session.
 
     """
-    session = _HEAD.first(conn, {"tenant": tenant, "name": session_id})
+    session = session_head(conn, tenant=tenant, session_id=session_id)
     if session is None:
         raise SessionNotFound
     start = session.head_seq
@@ -327,8 +327,20 @@ def path(
         start = branches.last_of_branch(conn, session_pk=session.pk, message_id=head).seq
     if start is None:
         return Path(session.pk, ())
-    rows = _PATH.all(conn, {"session": session.pk, "head": start, "limit": limit or -1})
-    return Path(session.pk, tuple(row.seq for row in rows))
+    return Path(session.pk, path_seqs(conn, session_pk=session.pk, head=start, limit=limit))
+
+
+def session_head(conn: sa.Connection, *, tenant: str, session_id: str) -> SessionHead | None:
+    """Where a session's active branch ends; `None` without such a session."""
+    return _HEAD.first(conn, {"tenant": tenant, "name": session_id})
+
+
+def path_seqs(
+    conn: sa.Connection, *, session_pk: int, head: int, limit: int | None = None
+) -> tuple[int, ...]:
+    """The numbers of the newest messages of the path to this one, newest first."""
+    rows = _PATH.all(conn, {"session": session_pk, "head": head, "limit": limit or -1})
+    return tuple(row.seq for row in rows)
 
 
 def _parent_seq(conn: sa.Connection, session_pk: int, message_id: str) -> int | None:
