@@ -280,6 +280,9 @@ class TurnRequest:
         idempotency_key: The client's name for this request.
         is_client_retry: Whether the client says that it has sent this request before; which turn
             that made is found by the digest.
+        is_detached: Whether nobody has named the session, so that a session which this turn creates
+            begins archived, with a provisional title. The next turn, or messages that are added,
+            bring it back.
     """
 
     session_id: str
@@ -293,6 +296,7 @@ class TurnRequest:
     on_busy: OnBusy = OnBusy.QUEUE
     idempotency_key: str | None = None
     is_client_retry: bool = False
+    is_detached: bool = False
 
     @property
     def text(self) -> str:
