@@ -259,6 +259,23 @@ def test_appended_messages_follow_the_head_and_are_read_by_the_next_turn(store: 
     run(work)
 
 
+def test_a_message_of_no_turn_is_read_though_nobody_has_answered_it(store: Store) -> None:
+    async def work() -> None:
+        await create(store, "s", user("My name is Ada."), user("I like whales."))
+        turn = await accept(store, "s", "What do I like?")
+        assert turn.started is not None
+        assert [message.text for message in turn.started.context] == [
+            "My name is Ada.",
+            "I like whales.",
+        ]
+        receipt = await store.read(
+            turn_records.receipt, tenant="default", turn_id=turn.turn.turn_id
+        )
+        assert receipt.left_out == ()
+
+    run(work)
+
+
 def test_messages_cannot_be_appended_to_what_is_not_there_or_busy(store: Store) -> None:
     async def work() -> None:
         with pytest.raises(SessionNotFound):

@@ -228,7 +228,9 @@ def _window_statement(*, is_open: bool) -> sa.Select[Any]:
         .correlate(messages)
     )
     is_user = messages.c.role == Role.USER.value
-    read = sa.case((~is_user, 1), (answered, 1), else_=0)
+    # To what no turn has taken in, there never was to be a reply.
+    is_added = messages.c.turn_id.is_(None) & (messages.c.status == Status.COMPLETED.value)
+    read = sa.case((~is_user | is_added, 1), (answered, 1), else_=0)
     counts = sa.case((messages.c.is_step, 0), else_=read)
     columns = (
         *(messages.c.seq, messages.c.id, messages.c.parent_seq, messages.c.depth, messages.c.role),
