@@ -114,6 +114,12 @@ class Models:
     def reruns(self, _name: str) -> bool:
         return True
 
+    def check(self, _name: str) -> None:
+        pass
+
+    def check_demands(self, *_: Any, **__: Any) -> None:
+        pass
+
 
 class Rows:
     """A database that answers each function of the store as it is scripted, and notes the calls."""
@@ -327,7 +333,9 @@ def test_the_readers_of_a_turn_that_another_process_has_taken_get_what_that_stor
         record: Any = type("Record", (), {"status": Status.COMPLETED, "usage": Usage()})()
         record.finish_reason = "stop"
         stored = StoredTurn(
-            taken, record, (), "Another answer", None, None, "A title", is_titled=False
+            *(taken, record, (), "Another answer", None, None, "A title"),
+            is_titled=False,
+            ended_at=None,
         )
         state = TurnState("turn_1", "completed", 2, "other", 2, "A title", "model", False)
         part = Part(finish_turn=None, find=stored, states=lambda **_: [state])

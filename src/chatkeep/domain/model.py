@@ -283,6 +283,8 @@ class TurnRequest:
         is_detached: Whether nobody has named the session, so that a session which this turn creates
             begins archived, with a provisional title. The next turn, or messages that are added,
             bring it back.
+        answers_failed: Whether the session's newest turn, if an equal request has just made it and
+            it failed, is answered again instead of adding its messages once more.
     """
 
     session_id: str
@@ -297,6 +299,7 @@ class TurnRequest:
     idempotency_key: str | None = None
     is_client_retry: bool = False
     is_detached: bool = False
+    answers_failed: bool = False
 
     @property
     def text(self) -> str:

@@ -321,7 +321,7 @@ def path(
         MessageNotFound: `before` or `head` is not in the session.
 
     """
-    session = _HEAD.first(conn, {"tenant": tenant, "name": session_id})
+    session = session_head(conn, tenant=tenant, session_id=session_id)
     if session is None:
         raise SessionNotFound
     start = session.head_seq
@@ -334,8 +334,20 @@ def path(
         start = branches.last_of_branch(conn, session_pk=session.pk, message_id=head).seq
     if start is None:
         return Path(session.pk, ())
-    rows = _PATH.all(conn, {"session": session.pk, "head": start, "limit": limit or -1})
-    return Path(session.pk, tuple(row.seq for row in rows))
+    return Path(session.pk, path_seqs(conn, session_pk=session.pk, head=start, limit=limit))
+
+
+def session_head(conn: sa.Connection, *, tenant: str, session_id: str) -> SessionHead | None:
+    """Where a session's active branch ends; `None` without such a session."""
+    return _HEAD.first(conn, {"tenant": tenant, "name": session_id})
+
+
+def path_seqs(
+    conn: sa.Connection, *, session_pk: int, head: int, limit: int | None = None
+) -> tuple[int, ...]:
+    """The numbers of the newest messages of the path to this one, newest first."""
+    rows = _PATH.all(conn, {"session": session_pk, "head": head, "limit": limit or -1})
+    return tuple(row.seq for row in rows)
 
 
 def _parent_seq(conn: sa.Connection, session_pk: int, message_id: str) -> int | None:
@@ -507,6 +519,18 @@ _OF_TENANT = TypedSelect(
     ),
     MessageParent,
 )
+_SESSION_NAME = sa.select(sessions.c.session_id).where(sessions.c.pk == sa.bindparam("key"))
+
+
+def of_tenant(conn: sa.Connection, *, tenant: str, message_id: str) -> tuple[str, Message] | None:
+    """A tenant's message, with the id of its session before it; `None` if there is none."""
+    row = _OF_TENANT.first(conn, {"tenant": tenant, "message": message_id})
+    if row is None:
+        return None
+    session_id: str = conn.execute(_SESSION_NAME, {"key": row.session_pk}).scalar_one()
+    return session_id, of_path(conn, session_pk=row.session_pk, seqs=[row.seq])[0]
+
+
 _CHILDREN = sa.select(messages.c.seq).where(
     messages.c.session_pk == sa.bindparam("session"),
     messages.c.parent_seq.is_not_distinct_from(sa.bindparam("parent", type_=sa.BigInteger)),

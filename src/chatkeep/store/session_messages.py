@@ -414,7 +414,7 @@ _DELETE_MESSAGE = messages_table.delete().where(
 _ANSWERING = sa.select(turns.c.id).where(
     turns.c.session_pk == sa.bindparam("session"), turns.c.user_seq == sa.bindparam("at_seq")
 )
-_IDS = sa.bindparam("ids", expanding=True)
+_IDS: sa.BindParameter[list[str]] = sa.bindparam("ids", expanding=True)
 _RELEASE_MESSAGES = (
     messages_table.update().where(messages_table.c.turn_id.in_(_IDS)).values(turn_id=None)
 )
