@@ -21,8 +21,8 @@ from chatkeep.api.dependencies import Services
 from chatkeep.api.document import DocumentedAPI
 from chatkeep.api.guards import Guard
 from chatkeep.api.mounting import Mounted
+from chatkeep.api.openai import chat_completions, response_routes
 from chatkeep.api.openai import models as openai_models
-from chatkeep.api.openai import response_routes
 from chatkeep.api.responses import Responses
 from chatkeep.api.routes import (
     chat,
@@ -71,6 +71,7 @@ logger = telemetry.logger("app")
 ROUTES = (
     *(chat, turns, sessions, files, search, transfer, events, usage, models),
     *(me, users, keys, tenants, health, page, openai_models, response_routes),
+    chat_completions,
 )
 """The modules with a `router`, in the order of the OpenAPI document."""
 
