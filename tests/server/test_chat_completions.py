@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions` as OpenAI's own client calls it: unstored, or kept as a session."""
+"""`POST /v1/chat/completions` as OpenAI's own client calls it: unstored, or stored as a session."""
 
 import json
 import threading

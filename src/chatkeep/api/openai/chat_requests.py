@@ -56,7 +56,7 @@ class ChatMessage(_Lenient):
     tool_call_id: str | None = None
 
     def to_items(self) -> list[dict[str, Any]]:
-        """The same as items of the Responses API, which are read in one place."""
+        """The same as items of the Responses API, which one reader reads."""
         if self.role == "tool":
             output = "" if self.content is None else self.content
             return [
@@ -204,7 +204,7 @@ class ChatCompletionRequest(_Lenient):
             parsed: The messages, the first of which may be the system's.
             model: See `chosen_model`.
             tools: Those that are offered.
-            reasons_by_effort: Whether the model can be told how much to reason.
+            reasons_by_effort: Whether the model can be asked for more or less reasoning.
             keeps_default_prompt: Whether the session's or the server's system prompt holds where
                 none was sent; else there is none.
 
