@@ -321,20 +321,15 @@ def _event_response(
 
 
 def encoded(events: list[ResponseEvent] | str) -> bytes:
-    """Events of a response as they are streamed; after the last one OpenAI's own end."""
+    """Events of a response as they are streamed; none are OpenAI's own end of a stream."""
     if isinstance(events, str):
         return sse.comment(events)
-    lines = [
+    if not events:
+        return b"data: [DONE]\n\n"
+    return b"".join(
         b"event: %b\ndata: %b\n\n" % (event["type"].encode(), sse.one_line(orjson.dumps(event)))
         for event in events
-    ]
-    if events[-1]["type"] in LAST:
-        lines.append(b"data: [DONE]\n\n")
-    return b"".join(lines)
-
-
-LAST = {"response.completed", "response.incomplete", "response.failed"}
-"""The events that end a response's stream."""
+    )
 
 
 async def _read_stream(turns: TurnsOf, who: Caller, response_id: str) -> TurnStream:
