@@ -280,6 +280,8 @@ class TurnRequest:
         idempotency_key: The client's name for this request.
         is_client_retry: Whether the client says that it has sent this request before; which turn
             that made is found by the digest.
+        inherits_options: Whether a turn that answers another once more has its model, options and
+            tools where the request has none.
         is_detached: Whether nobody has named the session, so that a session which this turn creates
             begins archived, with a provisional title. The next turn, or messages that are added,
             bring it back.
@@ -298,6 +300,7 @@ class TurnRequest:
     on_busy: OnBusy = OnBusy.QUEUE
     idempotency_key: str | None = None
     is_client_retry: bool = False
+    inherits_options: bool = True
     is_detached: bool = False
     answers_failed: bool = False
 

@@ -390,15 +390,16 @@ def _queued_turn(
 ) -> Turn:
     """A turn that waits. What the request leaves open is as its session has it set.
 
-    One that regenerates has the options of the original, whatever has been set since.
+    One that regenerates has the options of the original, whatever has been set since, unless its
+    request inherits none.
     """
-    if target.original is None:
-        model, user_message_id = session.model or runner.model, ids.user_message
-        settings = _session_options(session)
-    else:
+    model, user_message_id = session.model or runner.model, ids.user_message
+    settings = _session_options(session)
+    if target.original is not None:
         original = rows.turn(target.original, session.session_id)
-        model, user_message_id = original.model, original.user_message_id
-        settings = original.options
+        user_message_id = original.user_message_id
+        if request.inherits_options:
+            model, settings = original.model, original.options
     options = request.options.over(settings)
     return Turn(
         turn_id=ids.turn,
@@ -445,7 +446,8 @@ def _store_tools(
 ) -> bytes | None:
     """Store the tools on offer, if there are any; a turn that is regenerated may have them."""
     if request.tools is None:
-        return None if target.original is None else target.original.tools_digest
+        original = target.original if request.inherits_options else None
+        return None if original is None else original.tools_digest
     digest = rows.text_digest(request.tools)
     rows.store_text(conn, session_pk=session.pk, digest=digest, content=request.tools)
     return digest
