@@ -267,7 +267,8 @@ class TurnRequest:
     """A turn that a caller asks for.
 
     Attributes:
-        session_id: Made by the application; the session is created with its first turn.
+        session_id: Made by the application; the session is created with its first turn. It does not
+            count where the branch follows a turn: then it is the session of that.
         digest: Of the request's body: equal bodies have equal digests.
         messages: What it takes in, the last one of the user or a tool; none if an earlier one is
             answered again.
@@ -287,6 +288,7 @@ class TurnRequest:
             bring it back.
         answers_failed: Whether the session's newest turn, if an equal request has just made it and
             it failed, is answered again instead of adding its messages once more.
+        needs_session: Whether the session must exist.
     """
 
     session_id: str
@@ -303,6 +305,7 @@ class TurnRequest:
     inherits_options: bool = True
     is_detached: bool = False
     answers_failed: bool = False
+    needs_session: bool = False
 
     @property
     def text(self) -> str:

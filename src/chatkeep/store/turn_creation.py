@@ -10,6 +10,7 @@ from chatkeep.domain.errors import (
     MessageNotFound,
     QueueFull,
     SessionBusy,
+    SessionNotFound,
     TurnNotEnded,
     TurnNotFound,
     TurnRef,
@@ -168,11 +169,11 @@ def create_turn(
         TurnNotFound: The turn to regenerate is not in the session.
         InvalidRequest: A result is of no call that the branch ends with.
         IdempotencyKeyReused: The key belongs to another request.
-        SessionNotFound: The session of the same request was deleted.
+        SessionNotFound: The session of the same request was deleted, or it needs one that exists.
         ChatError: What `check_model` raises.
 
     """
-    session = sessions.find(conn, tenant=tenant, session_id=request.session_id)
+    session = _find_session(conn, tenant, request)
     duplicate = idempotency.find(conn, tenant=tenant, session=session, request=request, at=at)
     if duplicate is not None:
         return duplicate
@@ -451,6 +452,20 @@ def _store_tools(
     digest = rows.text_digest(request.tools)
     rows.store_text(conn, session_pk=session.pk, digest=digest, content=request.tools)
     return digest
+
+
+def _find_session(conn: sa.Connection, tenant: str, request: TurnRequest) -> SessionRow | None:
+    """The session of a request, locked: by its name, or by the turn that the request follows."""
+    branch = request.branch
+    if branch is None or branch.after_turn is None:
+        session = sessions.find(conn, tenant=tenant, session_id=request.session_id)
+        if session is None and request.needs_session:
+            raise SessionNotFound
+        return session
+    session = rows.session_of_turn(conn, branch.after_turn)
+    if session is None or session.tenant_id != tenant:
+        raise TurnNotFound
+    return session
 
 
 def _open_session(
