@@ -39,7 +39,7 @@ STORE_LAYERS = (
     ("branches", "events", "exchange", "exports", "files", "keys", "leases", "rows", "usage"),
     ("search.active_runs", "search.index"),
     ("idempotency", "messages", "moving", "sessions", "search.hits"),
-    ("deletion", "session_changes", "turns"),
+    ("deletion", "reconciliation", "session_changes", "turns"),
     ("turn_records",),
     ("details", "imports", "turn_creation"),
     ("__init__",),

@@ -61,7 +61,7 @@ async def post(
         turn_creation.create_turn,
         tenant=tenant,
         request=request,
-        ids=turn_creation.NewIds(),
+        ids=turn_creation.NewIds.of(request),
         runner=RUNNER,
         max_queued=max_queued,
         make_title=lambda _message, _at: "Some first title",

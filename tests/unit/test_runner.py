@@ -114,6 +114,12 @@ class Models:
     def reruns(self, _name: str) -> bool:
         return True
 
+    def check(self, _name: str) -> None:
+        pass
+
+    def check_demands(self, *_: Any, **__: Any) -> None:
+        pass
+
 
 class Rows:
     """A database that answers each function of the store as it is scripted, and notes the calls."""

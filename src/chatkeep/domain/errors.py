@@ -296,6 +296,20 @@ class TurnNotStarted(ChatError):
     title = "This turn is still waiting for the one before it."
 
 
+class TurnNotEnded(ChatError):
+    """Raised for what follows a turn that has not ended, and is not the newest of its session."""
+
+    code = "turn-not-ended"
+    title = "This turn has not ended, and others of its session wait behind it."
+
+
+class ModelNotFound(ChatError):
+    """Raised for the name of a model that is not on offer, where the model is the resource."""
+
+    code = "model-not-found"
+    title = "There is no such model on this server."
+
+
 class SessionChanged(ChatError):
     """Raised when no tag in `If-Match` is the current one (RFC 9110, 13.1.1)."""
 

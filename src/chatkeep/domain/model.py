@@ -203,6 +203,12 @@ class TurnOptions:
         tool_choice: Whether the model may call its tools, as OpenAI's chat completions have it.
         response_format: What form the reply must have, as OpenAI's chat completions have it.
         reasoning_effort: How much the model is to think before it writes.
+        top_p: The share of the probability among which tokens are drawn, from 0 to 1.
+        stop: Texts at which the reply ends.
+        parallel_tool_calls: Whether the model may call more than one tool at once.
+        context_messages: Earlier messages that the model reads.
+        omits_default_prompt: `True` to send no system prompt where only the server has one.
+        client: What a client wants to have back with the turn, as it sent it.
     """
 
     model: str | None = None
@@ -212,6 +218,12 @@ class TurnOptions:
     tool_choice: str | Block | None = None
     response_format: Block | None = None
     reasoning_effort: str | None = None
+    top_p: float | None = None
+    stop: list[str] | None = None
+    parallel_tool_calls: bool | None = None
+    context_messages: int | None = None
+    omits_default_prompt: bool | None = None
+    client: Block | None = None
 
     def over(self, other: "TurnOptions") -> "TurnOptions":
         """These options, and where one of them is `None`, the other's."""
@@ -228,12 +240,9 @@ class TurnOptions:
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
         }
-        if self.tool_choice is not None:
-            stored["tool_choice"] = self.tool_choice
-        if self.response_format is not None:
-            stored["response_format"] = self.response_format
-        if self.reasoning_effort is not None:
-            stored["reasoning_effort"] = self.reasoning_effort
+        if self is not NO_OPTIONS:
+            rare = ((name, getattr(self, name)) for name in _NAMES[len(stored) :])
+            stored |= {name: value for name, value in rare if value is not None}
         return stored
 
 
@@ -243,9 +252,14 @@ _NAMES = tuple(TurnOptions.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Where in the tree a message goes: below this one, or with `None` at the beginning."""
+    """Where in the tree a message goes: below this one, or with `None` at the beginning.
+
+    With `after_turn` it is below the last message of that turn, which may not have ended yet: then
+    it must be the last of its session.
+    """
 
     parent_id: str | None
+    after_turn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +399,9 @@ class Prompt:
     tool_choice: str | Block | None = None
     response_format: Block | None = None
     reasoning_effort: str | None = None
+    top_p: float | None = None
+    stop: list[str] | None = None
+    parallel_tool_calls: bool | None = None
     files: Mapping[str, FileContent] = field(default_factory=dict)
     run: RunContext | None = None
 

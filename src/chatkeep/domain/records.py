@@ -32,6 +32,7 @@ from chatkeep.domain.validation import (
 
 VERSION: Literal[2] = 2
 _MAX_SEQ, _MAX_TOKENS = 2**53, 2**40
+MAX_STOPS = 16
 
 
 def _check_time(value: str) -> str:
@@ -162,6 +163,12 @@ class Options(_Line):
     tool_choice: str | JSON | None = None
     response_format: JSON | None = None
     reasoning_effort: Text | None = None
+    top_p: float | None = None
+    stop: Annotated[list[Text], Field(max_length=MAX_STOPS)] | None = None
+    parallel_tool_calls: bool | None = None
+    context_messages: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    omits_default_prompt: bool | None = None
+    client: JSON | None = None
 
 
 _WAITING = {Status.QUEUED, Status.CANCELLED}

@@ -77,8 +77,11 @@ class AnthropicModel(ProviderModel):
             from langchain_anthropic import convert_to_anthropic_tool
 
             parameters["tools"] = [convert_to_anthropic_tool(tool) for tool in prompt.tools]
-            if prompt.tool_choice is not None:
-                parameters["tool_choice"] = _tool_choice(prompt.tool_choice)
+            if prompt.tool_choice is not None or prompt.parallel_tool_calls is False:
+                choice = _tool_choice(prompt.tool_choice or "auto")
+                if prompt.parallel_tool_calls is False and choice["type"] != "none":
+                    choice["disable_parallel_tool_use"] = True
+                parameters["tool_choice"] = choice
         elif names := _called(prompt):
             # A conversation with calls is refused without tools, though none is on offer now.
             schema = {"type": "object", "properties": {}}

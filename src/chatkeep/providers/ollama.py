@@ -95,7 +95,12 @@ class OllamaModel(ProviderModel):
 
         Ollama itself decides whether a tool is called.
         """
-        limits = {"temperature": prompt.temperature, "num_predict": prompt.max_tokens}
+        limits = {
+            "temperature": prompt.temperature,
+            "num_predict": prompt.max_tokens,
+            "top_p": prompt.top_p,
+            "stop": prompt.stop,
+        }
         options = {name: limit for name, limit in limits.items() if limit is not None}
         parameters: Parameters = {"options": options} if options else {}
         if prompt.tools and prompt.tool_choice != "none":

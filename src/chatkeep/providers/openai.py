@@ -93,7 +93,11 @@ def openai_parameters(prompt: "Prompt") -> Parameters:
         return {}
     tools: Parameters = {}
     if prompt.tools:
-        tools = {"tools": list(prompt.tools), "tool_choice": prompt.tool_choice}
+        tools = {
+            "tools": list(prompt.tools),
+            "tool_choice": prompt.tool_choice,
+            "parallel_tool_calls": prompt.parallel_tool_calls,
+        }
     demands = {
         **tools,
         "response_format": prompt.response_format,

@@ -127,7 +127,12 @@ class ProviderModel(ABC):
 
     def parameters(self, prompt: "Prompt") -> Parameters:
         """What a prompt demands, by the names that the client's `astream` takes."""
-        limits = {"temperature": prompt.temperature, "max_tokens": prompt.max_tokens}
+        limits = {
+            "temperature": prompt.temperature,
+            "max_tokens": prompt.max_tokens,
+            "top_p": prompt.top_p,
+            "stop": prompt.stop,
+        }
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     @property

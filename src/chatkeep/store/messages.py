@@ -314,7 +314,7 @@ def path(
         MessageNotFound: `before` or `head` is not in the session.
 
     """
-    session = _HEAD.first(conn, {"tenant": tenant, "name": session_id})
+    session = session_head(conn, tenant=tenant, session_id=session_id)
     if session is None:
         raise SessionNotFound
     start = session.head_seq
@@ -327,8 +327,20 @@ def path(
         start = branches.last_of_branch(conn, session_pk=session.pk, message_id=head).seq
     if start is None:
         return Path(session.pk, ())
-    rows = _PATH.all(conn, {"session": session.pk, "head": start, "limit": limit or -1})
-    return Path(session.pk, tuple(row.seq for row in rows))
+    return Path(session.pk, path_seqs(conn, session_pk=session.pk, head=start, limit=limit))
+
+
+def session_head(conn: sa.Connection, *, tenant: str, session_id: str) -> SessionHead | None:
+    """Where a session's active branch ends; `None` without such a session."""
+    return _HEAD.first(conn, {"tenant": tenant, "name": session_id})
+
+
+def path_seqs(
+    conn: sa.Connection, *, session_pk: int, head: int, limit: int | None = None
+) -> tuple[int, ...]:
+    """The numbers of the newest messages of the path to this one, newest first."""
+    rows = _PATH.all(conn, {"session": session_pk, "head": head, "limit": limit or -1})
+    return tuple(row.seq for row in rows)
 
 
 def _parent_seq(conn: sa.Connection, session_pk: int, message_id: str) -> int | None:
@@ -427,6 +439,18 @@ def of_turn(
     params = {"session": session_pk, "turn": turn_id, "user_message": user_message_id}
     seqs = conn.scalars(_OF_TURN, params).all()
     return of_path(conn, session_pk=session_pk, seqs=sorted(seqs))
+
+
+# The sum keeps SQLite from walking all messages backwards in search of the maximum.
+_LAST_OF_TURN = sa.select(sa.func.max(messages.c.seq + 0)).where(
+    messages.c.turn_id == sa.bindparam("turn")
+)
+
+
+def last_of_turn(conn: sa.Connection, *, turn_id: str) -> int | None:
+    """The number of a turn's last message; `None` if it has none."""
+    seq: int | None = conn.scalar(_LAST_OF_TURN, {"turn": turn_id})
+    return seq
 
 
 def newest_ids(

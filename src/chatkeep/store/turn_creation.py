@@ -12,11 +12,13 @@ from chatkeep.domain.errors import (
     MessageNotFound,
     QueueFull,
     SessionBusy,
+    TurnNotEnded,
     TurnNotFound,
     TurnRef,
 )
 from chatkeep.domain.ids import message_id, turn_id
 from chatkeep.domain.model import (
+    NO_OPTIONS,
     MessageContent,
     OnBusy,
     Role,
@@ -26,7 +28,7 @@ from chatkeep.domain.model import (
     TurnOptions,
     TurnRequest,
 )
-from chatkeep.store import files, idempotency, rows, sessions
+from chatkeep.store import files, idempotency, messages, rows, sessions
 from chatkeep.store.prepared import pipelined
 from chatkeep.store.rows import QueueState, TurnWithSession
 from chatkeep.store.tables import SessionRow, SessionValues
@@ -141,6 +143,7 @@ def create_turn(
 
     Raises:
         QueueFull: `max_queued` turns wait already.
+        TurnNotEnded: The turn to follow has not ended, and is not the newest.
         SessionBusy: A turn runs, and the request does not want to wait.
         MessageNotFound: The request's branch is not in the session.
         TurnNotFound: The turn to regenerate is not in the session.
@@ -155,7 +158,7 @@ def create_turn(
     if duplicate is not None:
         return duplicate
     target = _target(conn, tenant, session, request)
-    if request.messages and request.messages[0].role is Role.TOOL:
+    if any(message.role is Role.TOOL for message in request.messages):
         _check_results(conn, session, target, request)
     inputs = ids.inputs(request)
     if session is None:
@@ -169,7 +172,9 @@ def create_turn(
         )
     queue_answer = rows.ask_queue_state(conn, session.pk)
     follows_head = request.branch is None and request.regenerate is None
-    window = ask_window(conn, session, runner, inputs) if follows_head else None
+    window = None
+    if follows_head:
+        window = ask_window(conn, session, runner, inputs, request.options)
     queue = queue_answer.one()
     _check_queue(queue, session, request, max_queued)
     turn = _queued_turn(session, request, ids, target, runner)
@@ -274,6 +279,8 @@ def _target(
         return _Target(original=original)
     if request.branch is None:
         return _Target()
+    if request.branch.after_turn is not None:
+        return _after_turn(conn, tenant, session, request.branch.after_turn)
     if request.branch.parent_id is None:
         return _Target(ROOT)
     parent = session and rows.message_by_id(
@@ -282,6 +289,25 @@ def _target(
     if parent is None:
         raise MessageNotFound("There is no such message in this session.")
     return _Target(parent.seq)
+
+
+def _after_turn(
+    conn: sa.Connection, tenant: str, session: SessionRow | None, turn_id: str
+) -> _Target:
+    """Below the last message of a turn; of one that has not ended, where that will be."""
+    row = rows.turn_of_tenant(conn, tenant=tenant, turn_id=turn_id)
+    if row is None or session is None or row.session_pk != session.pk:
+        raise TurnNotFound("There is no such turn in this session.")
+    if Status(row.status).is_end:
+        seq = messages.last_of_turn(conn, turn_id=turn_id)
+        if seq is None:
+            raise MessageNotFound("That turn has no message.")
+        return _Target(seq)
+    newest = rows.newest_turns(conn, session_pk=session.pk, limit=1)
+    if newest[0].id != turn_id:
+        raise TurnNotEnded(turn=TurnRef(turn_id))
+    # Its reply will be the head when the new turn starts.
+    return _Target()
 
 
 def _check_queue(
@@ -326,7 +352,7 @@ def _queued_turn(
     """
     if target.original is None:
         model, user_message_id = session.model or runner.model, ids.user_message
-        settings = TurnOptions(temperature=session.temperature, max_tokens=session.max_tokens)
+        settings = _session_options(session)
     else:
         original = rows.turn(target.original, session.session_id)
         model, user_message_id = original.model, original.user_message_id
@@ -344,10 +370,16 @@ def _queued_turn(
     )
 
 
+def _session_options(session: SessionRow) -> TurnOptions:
+    if session.temperature is None and session.max_tokens is None:
+        return NO_OPTIONS
+    return TurnOptions(temperature=session.temperature, max_tokens=session.max_tokens)
+
+
 def _check_results(
     conn: sa.Connection, session: SessionRow | None, target: _Target, request: TurnRequest
 ) -> None:
-    """Check that each result answers a call that its branch ends with.
+    """Check that each result answers a call that its branch ends with, or that came before it.
 
     A result whose call is not there would make the conversation one that no provider accepts.
     """
@@ -361,6 +393,7 @@ def _check_results(
     for number, message in enumerate(request.messages):
         result = tool_result(message.blocks)
         if result is None:
+            open_calls |= dict.fromkeys(call.id for call in tool_calls(message.blocks))
             continue
         if result.call_id not in open_calls:
             pointer = f"#/tool_results/{number}/tool_call_id"

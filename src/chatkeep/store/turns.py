@@ -20,6 +20,7 @@ from chatkeep.domain.model import (
     Status,
     SystemPrompts,
     Turn,
+    TurnOptions,
 )
 from chatkeep.domain.times import microseconds
 from chatkeep.store import messages, rows, usage
@@ -582,7 +583,7 @@ def _turn_context(
     conn: sa.Connection, session: SessionRow, turn: Turn, runner: RunnerConfig
 ) -> TurnContext:
     """Choose what a turn's model is sent, and store its system prompt."""
-    default = runner.system_prompts.of(turn.model)
+    default = None if turn.options.omits_default_prompt else runner.system_prompts.of(turn.model)
     prompts = (turn.options.system_prompt, session.system_prompt, default)
     system_prompt = next((prompt for prompt in prompts if prompt is not None), None) or None
     digest = None
@@ -593,7 +594,7 @@ def _turn_context(
         owner=runner.owner,
         system_prompt=system_prompt,
         system_prompt_digest=digest,
-        context_messages=_context_size(session, runner),
+        context_messages=_context_size(session, runner, turn.options),
         context_seq=session.last_seq,
     )
 
@@ -603,21 +604,22 @@ def ask_window(
     session: SessionRow,
     runner: RunnerConfig,
     inputs: tuple[MessageContent, ...],
+    options: TurnOptions,
 ) -> Answer[ContextMessage] | None:
     """Ask for what the model of a turn reads that follows the session's head."""
     return messages.ask_window(
         conn,
         session_pk=session.pk,
         head_seq=session.head_seq,
-        limit=_context_size(session, runner),
+        limit=_context_size(session, runner, options),
         until=session.last_seq,
         is_open=tool_result(inputs[0].blocks) is not None,
     )
 
 
-def _context_size(session: SessionRow, runner: RunnerConfig) -> int:
-    size = session.context_messages
-    return runner.context_messages if size is None else size
+def _context_size(session: SessionRow, runner: RunnerConfig, options: TurnOptions) -> int:
+    sizes = (options.context_messages, session.context_messages, runner.context_messages)
+    return next(size for size in sizes if size is not None)
 
 
 def _started(

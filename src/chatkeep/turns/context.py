@@ -33,6 +33,9 @@ def turn_prompt(
         tool_choice=options.tool_choice,
         response_format=options.response_format,
         reasoning_effort=options.reasoning_effort,
+        top_p=options.top_p,
+        stop=options.stop,
+        parallel_tool_calls=options.parallel_tool_calls,
         files=files,
         run=run,
     )

@@ -131,7 +131,7 @@ class TurnFinisher:
             stream.detach(error or InternalError().as_outcome_of(ref), streams=True)
             return None
         title = ended.title if ended is not None else ""
-        stream.end(_result(stream, outcome, title, is_stored=ended is not None))
+        stream.end(result_of(stream, outcome, title, is_stored=ended is not None))
         if ended is None:
             stream.settle_title(None)
         self._announce(stream.tenant, turn.turn_id, turn.session_id, outcome, model=turn.model)
@@ -200,7 +200,7 @@ class TurnFinisher:
             tenant=stream.tenant,
             session_pk=None,
             turn_id=None,
-            made=_counted(outcome),
+            made=counted(outcome),
             at=now(),
         )
 
@@ -220,7 +220,7 @@ class TurnFinisher:
             steps=stream.steps,
             error_code=outcome.error.code if outcome.error else None,
             error_detail=outcome.error.detail if outcome.error else None,
-            calls=_counted(outcome),
+            calls=counted(outcome),
         )
         is_done = functools.partial(
             turns.is_finished, turn_id=turn.turn_id, attempt=attempt, status=outcome.status
@@ -250,9 +250,18 @@ class TurnFinisher:
         return None
 
 
-def _result(
+def result_of(
     stream: TurnStream, outcome: Outcome, title: str, *, is_stored: bool
 ) -> Reply | Failure:
+    """What a turn's readers get as its end.
+
+    Args:
+        stream: The turn's.
+        outcome: How it ended.
+        title: That of its session.
+        is_stored: False for a turn whose text is not to be shown: it was deleted.
+
+    """
     text = stream.text if is_stored else ""
     if outcome.error is not None:
         return Failure(outcome.error, text)
@@ -280,7 +289,7 @@ def _blocks(stream: TurnStream, outcome: Outcome) -> Blocks | None:
     return written_blocks(stream.segments, completion.blocks, completion.reasoning_extras)
 
 
-def _counted(outcome: Outcome) -> tuple[Call, ...]:
+def counted(outcome: Outcome) -> tuple[Call, ...]:
     """A turn's calls as they are counted: one that was given up ended as the turn did."""
     return tuple(
         replace(

@@ -5,39 +5,33 @@ from dataclasses import dataclass
 
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
-from chatkeep.domain.blocks import expanded, rendition, written_blocks
 from chatkeep.domain.errors import (
-    ChatError,
     Draining,
     InternalError,
-    ModelTimedOut,
     TurnCancelled,
     TurnInterrupted,
 )
 from chatkeep.domain.events import EventType
-from chatkeep.domain.ids import message_id
 from chatkeep.domain.model import (
     Call,
     CallKind,
-    Completion,
     FileContent,
-    Message,
-    MessageContent,
-    Role,
+    Prompt,
     RunContext,
     Status,
     SystemPrompts,
     Turn,
 )
-from chatkeep.domain.times import now, rfc3339
+from chatkeep.domain.times import now
 from chatkeep.leases import LeaseKeeper
 from chatkeep.notifications import Notifications
-from chatkeep.providers import Listener, Providers, estimated
+from chatkeep.providers import Providers, estimated
 from chatkeep.store import files, leases, messages, turns
 from chatkeep.store.database import Store
 from chatkeep.store.leases import Orphan, Stalled
 from chatkeep.store.turns import RunnerConfig, StartedTurn
 from chatkeep.turns import context
+from chatkeep.turns.answer import answer
 from chatkeep.turns.finish import Outcome, RowState, TurnFinisher
 from chatkeep.turns.registry import TurnRegistry
 from chatkeep.turns.remote_readers import RemoteReaders
@@ -241,32 +235,20 @@ class TurnRunner:
 
     async def _answer(self, stream: TurnStream, started: StartedTurn) -> Outcome:
         """Ask the model, and say how that ended: the same way whether it answered or not."""
-        turn, calls = started.turn, list[Call]()
-        completion, error = Completion(), None
-        try:
-            run = await self._run_context(stream.tenant, started)
-            prompt = context.turn_prompt(started, await self._files(started), run)
-            if turn.attempt > 1:
-                read = estimated(prompt)
-                calls += _interrupted_calls(turn, turn.attempt - 1, input_tokens=read)
-            listener = Listener(
-                stream.append, stream.append_reasoning, functools.partial(_add_step, stream)
-            )
-            async with stream.time_limit(self._settings.turn_timeout):
-                completion = await self._providers.answer(
-                    turn.model, prompt, listener, kind=CallKind.REPLY, calls=calls
-                )
-        except ChatError as failure:
-            error = failure
-        except TimeoutError:
-            error = stream.stop_reason or ModelTimedOut(
-                "The answer took longer than the time limit of a turn."
-            )
-        except Exception:
-            logger.exception("turn_crashed")
-            error = InternalError()
-        row = RowState.TAKEN if stream.is_lost else RowState.OPEN
-        return Outcome(error, completion, tuple(calls), row)
+        calls = list[Call]()
+        prompt = self._prompt(stream.tenant, started, calls)
+        seconds = self._settings.turn_timeout
+        return await answer(self._providers, stream, prompt, calls=calls, seconds=seconds)
+
+    async def _prompt(self, tenant: str, started: StartedTurn, calls: list[Call]) -> Prompt:
+        """Build a turn's prompt, and count the calls of the attempts before this one."""
+        turn = started.turn
+        run = await self._run_context(tenant, started)
+        prompt = context.turn_prompt(started, await self._files(started), run)
+        if turn.attempt > 1:
+            read = estimated(prompt)
+            calls += _interrupted_calls(turn, turn.attempt - 1, input_tokens=read)
+        return prompt
 
     async def _run_context(self, tenant: str, started: StartedTurn) -> RunContext | None:
         """Read what an agent has to know of a turn; other models need none of it."""
@@ -312,30 +294,6 @@ class TurnRunner:
             await stream.wait_closed(self._settings.title_wait)
         stream.settle_title(None)
         self._registry.remove(stream)
-
-
-def _add_step(stream: TurnStream, content: MessageContent) -> None:
-    """End a message of a turn that is a step on the way to its reply."""
-    role, text, blocks, _ = content
-    if role is not Role.ASSISTANT and stream.segments:
-        # What was streamed is what is stored, also before a result whose call nobody has seen.
-        _add_step(stream, MessageContent(Role.ASSISTANT, ""))
-    elif role is Role.ASSISTANT:
-        text, blocks = stream.text, written_blocks(stream.segments, blocks or ())
-    turn, steps = stream.turn, stream.steps
-    last = steps[-1].created_at if steps else ""
-    stream.complete_step(
-        Message(
-            id=message_id(),
-            role=role,
-            content=text or (rendition(blocks) if blocks and role is Role.ASSISTANT else ""),
-            created_at=max(last, rfc3339(now())),
-            status=Status.COMPLETED,
-            turn_id=turn.turn_id,
-            parent_id=steps[-1].id if steps else turn.user_message_id,
-            blocks=expanded(text, blocks),
-        )
-    )
 
 
 def _interrupted_calls(turn: Turn, attempts: int, *, input_tokens: int) -> tuple[Call, ...]:

@@ -3,6 +3,8 @@
 import asyncio
 import functools
 import weakref
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from chatkeep.background import BackgroundTasks
@@ -18,8 +20,10 @@ from chatkeep.domain.errors import (
 from chatkeep.domain.events import EventType, TurnQueued
 from chatkeep.domain.model import (
     Caller,
+    MessageContent,
     OnBusy,
     Receipt,
+    Role,
     Scope,
     SentMessage,
     SessionDefaults,
@@ -43,6 +47,7 @@ from chatkeep.turns.remote_readers import RemoteReaders
 from chatkeep.turns.remote_turns import RemoteTurns, result
 from chatkeep.turns.runner import TASKS, TurnRunner, TurnSettings
 from chatkeep.turns.stream import TurnStream, stored_stream
+from chatkeep.turns.unstored import UnstoredRequest, UnstoredTurns
 
 BUSY_RETRY_SECONDS = 5
 
@@ -87,6 +92,7 @@ class TurnService:
         self._notifications = notifications
         self._background = background
         self._settings = settings
+        self._unstored = UnstoredTurns(store, providers, background, seconds=settings.turn_timeout)
         self._is_accepting = True
         self.is_ready = True
         """Whether turns should be submitted here: not if the server stops soon."""
@@ -117,16 +123,7 @@ class TurnService:
             ChatError: As `store.turn_creation.create_turn`.
 
         """
-        if any(len(m.text) > self._settings.max_message_chars for m in request.messages):
-            raise TooLarge(
-                f"The message is longer than {self._settings.max_message_chars} characters."
-            )
-        if not self._is_accepting:
-            raise Draining(retry_after=BUSY_RETRY_SECONDS)
-        if len(self._registry) >= self._settings.max_running_turns:
-            raise Overloaded(retry_after=BUSY_RETRY_SECONDS)
-        if request.options.model is not None:
-            self._providers.check(request.options.model)
+        self._check(request.messages, request.options.model)
         # Shielded: a caller who leaves between the commit and the start must not stop the turn.
         task = self._background.spawn(TASKS, self._create(caller, request))
         stream = await asyncio.shield(task)
@@ -134,6 +131,41 @@ class TurnService:
             stream = await self.find_stream(caller, stream.turn_id)
             return SubmittedTurn(stream, is_replay=True)
         return SubmittedTurn(stream, is_replay=False)
+
+    @asynccontextmanager
+    async def unstored(self, caller: Caller, request: UnstoredRequest) -> AsyncIterator[TurnStream]:
+        """Run a turn of which nothing is stored but its calls, in the count of tokens.
+
+        It runs while the context is open, and is stopped when that is left before its end. Its
+        stream is found by nobody else, and ends as any other does.
+
+        Raises:
+            InvalidRequest: The model is not on offer.
+            TooLarge: A message is too long.
+            Overloaded: Too many turns are active.
+            Draining: The server is stopping.
+            NotAllowed: The caller may not use the model.
+            UnsupportedContent: The model cannot do what the request demands.
+
+        """
+        self._check(request.messages, request.options.model)
+        turn = self._unstored.new_turn(request)
+        self._check_model(caller, request.messages, turn, request.tools is not None)
+        async with self._unstored.run(caller.tenant, turn, request) as stream:
+            yield stream
+
+    def _check(self, messages: Sequence[MessageContent], model: str | None) -> None:
+        """Check what does not depend on a session. Raises as `submit_turn`."""
+        limit = self._settings.max_message_chars
+        # What a model has written may be longer, and comes back where clients send all messages.
+        if any(len(m.text) > limit and m.role is not Role.ASSISTANT for m in messages):
+            raise TooLarge(f"The message is longer than {limit} characters.")
+        if not self._is_accepting:
+            raise Draining(retry_after=BUSY_RETRY_SECONDS)
+        if len(self._registry) + len(self._unstored) >= self._settings.max_running_turns:
+            raise Overloaded(retry_after=BUSY_RETRY_SECONDS)
+        if model is not None:
+            self._providers.check(model)
 
     async def find_stream(self, caller: Caller, turn_id: str) -> TurnStream:
         """The stream of a turn: the active one, or one made from the rows of a turn that has ended.
@@ -236,7 +268,7 @@ class TurnService:
             max_queued=self._settings.max_queued_turns,
             make_title=provisional_title,
             at=now(),
-            check_model=functools.partial(self._check_model, caller, request),
+            check_model=functools.partial(self._check_model, caller, request.messages),
         )
         if isinstance(created, DuplicateRequest):
             return created
@@ -260,7 +292,7 @@ class TurnService:
         return stream
 
     def _check_model(
-        self, caller: Caller, request: TurnRequest, turn: Turn, has_tools: bool
+        self, caller: Caller, messages: Sequence[MessageContent], turn: Turn, has_tools: bool
     ) -> None:
         """Raise an error if a caller may not use a turn's model, or it cannot do the turn."""
         # What a user's session or the server has set, the application has decided.
@@ -269,9 +301,7 @@ class TurnService:
             raise NotAllowed(
                 "The key does not allow the turn's model.", needs=Scope.CHAT, pointer="#/model"
             )
-        self._providers.check_demands(
-            turn.model, turn.options, request.messages, has_tools=has_tools
-        )
+        self._providers.check_demands(turn.model, turn.options, messages, has_tools=has_tools)
 
     def _run_or_queue(
         self, caller: Caller, created: turn_creation.CreatedTurn, stream: TurnStream
