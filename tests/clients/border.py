@@ -139,7 +139,14 @@ class Border(Proxy):
 
 
 def _pass_events(server: socket.socket, client: socket.socket, count: int) -> None:
-    """Pass on the head and so many events, each of which ends with an empty line."""
+    """Pass on the head and so many events, each of which ends with an empty line.
+
+    The head does not announce the end of the connection: then Node takes it for the answer's.
+    """
+    head = b""
+    while not head.endswith(b"\r\n\r\n") and (data := server.recv(1)):
+        head += data
+    client.sendall(re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head))
     passed = b""
     while passed.count(b"\n\n") < count and (data := server.recv(1)):
         client.sendall(data)
