@@ -21,6 +21,8 @@ from chatkeep.api.dependencies import Services
 from chatkeep.api.document import DocumentedAPI
 from chatkeep.api.guards import Guard
 from chatkeep.api.mounting import Mounted
+from chatkeep.api.openai import models as openai_models
+from chatkeep.api.openai import response_routes
 from chatkeep.api.responses import Responses
 from chatkeep.api.routes import (
     chat,
@@ -68,9 +70,14 @@ logger = telemetry.logger("app")
 
 ROUTES = (
     *(chat, turns, sessions, files, search, transfer, events, usage, models),
-    *(me, users, keys, tenants, health, page),
+    *(me, users, keys, tenants, health, page, openai_models, response_routes),
 )
 """The modules with a `router`, in the order of the OpenAPI document."""
+
+ROUTERS = (*(module.router for module in ROUTES), response_routes.posts)
+
+CONVERSING = ("/chat", "/v1/responses", "/v1/chat/completions")
+"""Addresses whose bodies may have pictures."""
 
 EXPOSED_HEADERS = (
     *("Content-Disposition", "Content-Location", "ETag"),
@@ -240,7 +247,7 @@ def create_app(
     app.state.services = lifecycle.services
     app.state.page = page.Page(page_folder, image_hosts=settings.image_hosts)
     # The routes themselves: in a router that is included, each request is matched three times.
-    app.router.routes.extend(route for module in ROUTES for route in module.router.routes)
+    app.router.routes.extend(route for router in ROUTERS for route in router.routes)
     error_handlers.install(app)
     _add_middleware(app, settings)
     return app
@@ -403,7 +410,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         ),
         origins=settings.allowed_origins,
         max_body_bytes=settings.max_body_bytes,
-        max_bytes={"/chat": max(settings.max_body_bytes, settings.max_chat_bytes)},
+        max_bytes=dict.fromkeys(CONVERSING, max(settings.max_body_bytes, settings.max_chat_bytes)),
         uploads={"/import": settings.max_import_bytes},
         body_seconds=settings.body_timeout,
         max_requests=settings.max_requests,

@@ -33,7 +33,7 @@ MESSAGE = {
 }
 IDEMPOTENCY_KEY = "the-victims-own"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-UNKNOWN = ("/nothing", "/v1/models", "/admin", "/keys/", "/.env", "/metrics")
+UNKNOWN = ("/nothing", "/v1/engines", "/admin", "/keys/", "/.env", "/metrics")
 PAGE = ("/", "/assets/app.js", "/assets/nothing.js")
 PROXY, STRANGER = "10.9.8.7", "127.0.0.1"
 
@@ -131,6 +131,8 @@ async def make_world(app: FastAPI) -> World:
         "session_id": VICTIMS_SESSION,
         "turn_id": turn["turn_id"],
         "message_id": turn["message_id"],
+        "response_id": turn["turn_id"].replace("turn_", "resp_"),
+        "model": "no-such-model",
         "user_message_id": turn["user_message_id"],
         "file_id": sha256(PICTURE).hexdigest(),
         "key_id": keys["decoy"]["id"],
@@ -200,6 +202,9 @@ async def world(folder: Path, upstream: Upstream) -> AsyncIterator[World]:
         yield await make_world(app)
 
 
+IDS = ("session_id", "turn_id", "message_id", "file_id", "response_id", "model")
+"""Of whatever is not the caller's there is nothing at an address."""
+
 QUERIES = {
     "GET /sessions": ("limit=5", "title=About", "pinned=false"),
     "GET /history/{session_id:path}": ("limit=5", "details=true"),
@@ -216,6 +221,11 @@ def bodies(victim: Victim) -> dict[str, Any]:
     """What is posted, with the victim's ids in it."""
     return {
         "POST /chat": {"session_id": VICTIMS_SESSION, "regenerate": victim.ids["turn_id"]},
+        "POST /v1/responses": {
+            "model": "openai:scripted",
+            "input": "Mine?",
+            "previous_response_id": victim.ids["response_id"],
+        },
         "PATCH /sessions/{session_id:path}": {"title": "mine", "head": victim.ids["message_id"]},
         "POST /import": json.loads(victim.export.splitlines()[0]),
         "POST /tokens": {"user": VICTIM},
@@ -277,9 +287,7 @@ async def check_cell(
             assert "www-authenticate" in response.headers, cell
     else:
         assert response.status not in {401, 405, 500} or route == "POST /login", cell
-        if "?" not in path and (
-            any(f"{{{name}" in route for name in ("session_id", "turn_id", "message_id", "file_id"))
-        ):
+        if "?" not in path and (any(f"{{{name}" in route for name in IDS)):
             assert response.status == 404, cell
     is_managing = attacker.scope is Scope.ADMIN
     assert CANARY.encode() not in response.body or is_managing, cell

@@ -16,7 +16,8 @@ OPERATIONS = [
     (method, path)
     for path, operations in DOCUMENT["paths"].items()
     for method in operations
-    if path not in LENIENT
+    # OpenAI's clients send what is new there, and its server ignores what it does not know.
+    if path not in LENIENT and not path.startswith("/v1/")
 ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatkeep.api.sse import EventStream
+from chatkeep.api.sse import EventStream, encoded
 from chatkeep.domain.events import Event, EventType, MessageDelta
 
 Send = Callable[[Any], Awaitable[None]]
@@ -33,7 +33,7 @@ async def respond(
     async def collect(message: dict[str, Any]) -> None:
         bodies.append(message.get("body", b""))
 
-    response = EventStream(events, reader_seconds=reader_seconds, headers={})
+    response = EventStream(events, encoded, reader_seconds=reader_seconds, headers={})
     await response({}, receive, send or collect)
     return bodies
 

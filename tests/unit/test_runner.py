@@ -333,7 +333,9 @@ def test_the_readers_of_a_turn_that_another_process_has_taken_get_what_that_stor
         record: Any = type("Record", (), {"status": Status.COMPLETED, "usage": Usage()})()
         record.finish_reason = "stop"
         stored = StoredTurn(
-            taken, record, (), "Another answer", None, None, "A title", is_titled=False
+            *(taken, record, (), "Another answer", None, None, "A title"),
+            is_titled=False,
+            ended_at=None,
         )
         state = TurnState("turn_1", "completed", 2, "other", 2, "A title", "model", False)
         part = Part(finish_turn=None, find=stored, states=lambda **_: [state])

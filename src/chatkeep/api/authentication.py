@@ -83,7 +83,7 @@ class Authentication:
         service: AccessService,
         proxies: TrustedProxies,
         check_seconds: float,
-        refuse: Callable[[ChatError], Response],
+        refuse: Callable[[ChatError, str], Response],
     ) -> None:
         """Wrap an application.
 
@@ -92,7 +92,7 @@ class Authentication:
             service: Recognises callers.
             proxies: Those in front of the server.
             check_seconds: How often the caller of a long response is looked up again.
-            refuse: Makes the response to an error.
+            refuse: Makes the response to an error at an address.
 
         """
         self._app = app
@@ -112,7 +112,7 @@ class Authentication:
         except ChatError as error:
             if isinstance(error, KeyInvalid | KeyExpired | KeyRevoked):
                 self._service.refuse(error.code)
-            await self._refuse(error)(scope, receive, send)
+            await self._refuse(error, scope["path"])(scope, receive, send)
             return
         scope["caller"] = caller
         if caller is None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ValidationError
@@ -53,6 +53,27 @@ async def read(
         InvalidRequest: It is not what `model` describes.
 
     """
+    value, size = await _read(request)
+    has_more = isinstance(value, dict) and not value.keys().isdisjoint(larger_with)
+    if max_bytes is not None and size > max_bytes and not has_more:
+        raise TooLarge(f"The body is larger than {max_bytes} bytes.")
+    is_long = size > LONG_BYTES
+    return await asyncio.to_thread(validated, value, model) if is_long else validated(value, model)
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """Read a request's body, which must be a JSON object. `Any`: as the caller has sent it.
+
+    Raises as `read`, and `InvalidRequest` for any other value.
+    """
+    value, _ = await _read(request)
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    return value
+
+
+async def _read(request: Request) -> tuple[object, int]:
+    """The value of a body, and its bytes."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
@@ -64,16 +85,11 @@ async def read(
     except ClientDisconnect:
         raise MalformedBody("The body ended too early.") from None
     is_long = len(body) > LONG_BYTES
-    value = await asyncio.to_thread(parse, body) if is_long else parse(body)
-    has_more = isinstance(value, dict) and not value.keys().isdisjoint(larger_with)
-    if max_bytes is not None and len(body) > max_bytes and not has_more:
-        raise TooLarge(f"The body is larger than {max_bytes} bytes.")
-    return (
-        await asyncio.to_thread(_validated, value, model) if is_long else _validated(value, model)
-    )
+    return (await asyncio.to_thread(parse, body) if is_long else parse(body)), len(body)
 
 
-def _validated(value: object, model: type[ModelT]) -> ModelT:
+def validated(value: object, model: type[ModelT]) -> ModelT:
+    """A JSON value as a model. Raises `InvalidRequest`."""
     if isinstance(value, dict) and len(value) > MAX_MEMBERS:
         raise InvalidRequest(f"The body has more than {MAX_MEMBERS} members.")
     try:

@@ -1,7 +1,7 @@
 """What the routes are given: who calls, and the parts of the server that answer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request
@@ -9,9 +9,10 @@ from fastapi import Depends, Query, Request
 from chatkeep.access.service import AccessService
 from chatkeep.access.tenants import TenantService
 from chatkeep.api.authentication import TrustedProxies
+from chatkeep.api.openai.repeats import LostAnswers
 from chatkeep.api.paging import MAX_LIMIT
-from chatkeep.api.sse import EventStream
-from chatkeep.domain.events import Position
+from chatkeep.api.sse import EventStream, encoded
+from chatkeep.domain.events import Event, Position
 from chatkeep.domain.model import Caller
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
@@ -41,6 +42,7 @@ class Services:
     reader_timeout: float
     max_body_bytes: int
     max_file_bytes: int
+    lost_answers: LostAnswers = field(default_factory=LostAnswers)
 
 
 def caller(request: Request) -> Caller:
@@ -60,7 +62,7 @@ def event_stream(
     stream: TurnStream,
     after: Position | None,
     headers: dict[str, str] | None = None,
-) -> EventStream:
+) -> EventStream[Event | str]:
     """The response with a turn's events.
 
     Args:
@@ -73,6 +75,7 @@ def event_stream(
     parts = services(request)
     return EventStream(
         stream.read(after, idle_seconds=parts.heartbeat_seconds),
+        encoded,
         reader_seconds=parts.reader_timeout,
         headers=headers or {},
     )

@@ -24,13 +24,13 @@ def install(app: FastAPI) -> None:
 async def _on_chat_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, errors.ChatError):
         raise error
-    response = problems.respond(error)
+    response = problems.respond(error, request.scope["path"])
     # Headers that the route has set before it failed.
     response.headers.update(getattr(request.state, "headers", {}))
     return response
 
 
-async def _on_invalid_parameter(_request: Request, error: Exception) -> Response:
+async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     listed: list[errors.InvalidValue] = [
@@ -39,7 +39,7 @@ async def _on_invalid_parameter(_request: Request, error: Exception) -> Response
     invalid = errors.InvalidRequest(
         f"{listed[0]['parameter']}: {listed[0]['detail']}", errors=listed
     )
-    return problems.respond(invalid)
+    return problems.respond(invalid, request.scope["path"])
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -68,5 +68,5 @@ def _allowed(request: Request) -> list[str]:
     ]
 
 
-async def _on_unknown(_request: Request, _error: Exception) -> Response:
-    return problems.respond(errors.InternalError())
+async def _on_unknown(request: Request, _error: Exception) -> Response:
+    return problems.respond(errors.InternalError(), request.scope["path"])

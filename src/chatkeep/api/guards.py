@@ -57,7 +57,7 @@ class Guard:
         uploads: Mapping[str, int],
         body_seconds: float,
         max_requests: int,
-        refuse: Callable[[ChatError], Response],
+        refuse: Callable[[ChatError, str], Response],
     ) -> None:
         """Wrap an application.
 
@@ -73,7 +73,7 @@ class Guard:
             uploads: Paths that take files, and the bytes that each may have instead.
             body_seconds: In how many seconds a body must arrive; each chunk of an upload.
             max_requests: Requests at the same time.
-            refuse: Makes the response to an error.
+            refuse: Makes the response to an error at an address.
 
         """
         self._app = app
@@ -99,7 +99,7 @@ class Guard:
             max_bytes = self._max_bytes.get(scope["path"], self._max_body_bytes)
             self._check(scope, max_bytes)
         except ChatError as error:
-            await self._refuse(error)(scope, receive, send)
+            await self._refuse(error, scope["path"])(scope, receive, send)
             return
         self._requests += 1
         try:

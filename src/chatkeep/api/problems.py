@@ -10,6 +10,7 @@ import orjson
 from fastapi import Response
 from pydantic import BaseModel, Field
 
+from chatkeep.api.openai import errors as openai
 from chatkeep.api.responses import DEFAULTS
 from chatkeep.domain import errors
 from chatkeep.domain.errors import ChatError
@@ -83,7 +84,7 @@ class Problem(BaseModel):
 
 def document(error: ChatError) -> dict[str, Any]:
     """The members of an error's problem document; with a turn, also where to read its events."""
-    body: dict[str, Any] = {"type": error.uri, "title": error.title, "status": STATUS[type(error)]}
+    body: dict[str, Any] = {"type": error.uri, "title": error.title, "status": STATUS[error.kind()]}
     body["detail"] = error.detail
     if error.errors:
         body["errors"] = error.errors
@@ -102,8 +103,14 @@ def document(error: ChatError) -> dict[str, Any]:
     return body
 
 
-def respond(error: ChatError) -> Response:
-    """An error as a response."""
+def respond(error: ChatError, path: str) -> Response:
+    """An error as a response: a problem document, or OpenAI's envelope at one of its addresses.
+
+    Args:
+        error: What went wrong.
+        path: The address of the request.
+
+    """
     headers = _challenge(error)
     if isinstance(error, errors.WrongMethod):
         headers["Allow"] = ", ".join(error.allowed)
@@ -111,6 +118,12 @@ def respond(error: ChatError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     if error.forbids_retry:
         headers["X-Should-Retry"] = "false"
+    if openai.is_dialect(path):
+        status = openai.status_of(error, STATUS[error.kind()])
+        body = openai.envelope(error, status)
+        return _with_defaults(
+            Response(orjson.dumps(body), status, headers, media_type="application/json")
+        )
     return response(document(error), headers)
 
 
@@ -128,7 +141,12 @@ def _challenge(error: ChatError) -> dict[str, str]:
 
 def response(body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     """A problem document as a response."""
-    response = Response(orjson.dumps(body), body["status"], headers, media_type=MEDIA_TYPE)
+    return _with_defaults(
+        Response(orjson.dumps(body), body["status"], headers, media_type=MEDIA_TYPE)
+    )
+
+
+def _with_defaults(response: Response) -> Response:
     # What goes wrong outside of every middleware is answered without them.
     response.raw_headers.extend(DEFAULTS.items())
     return response

@@ -46,6 +46,18 @@ class PlainRoute(StrictRoute):
         await response(scope, receive, send)
 
 
+class LenientRoute(APIRoute):
+    """A `PlainRoute` of a dialect whose clients may send parameters that are not known here."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the function and send its response."""
+        if scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        response: Response = await self.endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
 def _check(query: bytes, parameters: dict[str, bool]) -> None:
     """Check the names in a query string.
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from typing import Generic, TypeVar
 
 import orjson
 from fastapi import Response
@@ -11,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 from chatkeep.api import problems
 from chatkeep.domain.events import Event, Failure
 from chatkeep.idle_timer import IdleTimer
+
+EventT = TypeVar("EventT")
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -38,28 +41,34 @@ HEADERS = {"Content-Type": MEDIA_TYPE, "X-Accel-Buffering": "no"}
 _LINE_ENDS = tuple((mark.encode(), f"\\u{ord(mark):04x}".encode()) for mark in "\x85\u2028\u2029")
 
 
-class EventStream(Response):
+class EventStream(Response, Generic[EventT]):
     """A response that reads a log as fast as its reader takes it, and no faster."""
 
     def __init__(
         self,
-        events: AsyncGenerator[Event | str, None],
+        events: AsyncGenerator[EventT, None],
+        encode: Callable[[EventT], bytes],
         *,
         reader_seconds: float,
         headers: dict[str, str],
+        on_gone: Callable[[], None] | None = None,
     ) -> None:
         """Make the response.
 
         Args:
-            events: What to send; a `str` is sent as a comment, which clients ignore.
+            events: What to send.
+            encode: Makes the bytes of it: whole events of the stream's format.
             reader_seconds: A reader that takes nothing for so long is disconnected.
             headers: Further headers of the response.
+            on_gone: Called if the reader goes away before the last event.
 
         """
         super().__init__(headers={**HEADERS, **headers})
         del self.headers["content-length"]
         self._events = events
+        self._encode = encode
         self._reader_seconds = reader_seconds
+        self._on_gone = on_gone
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events until the last, or until the reader has gone."""
@@ -72,8 +81,8 @@ class EventStream(Response):
             with contextlib.suppress(RuntimeError):  # the stream has ended
                 deadline.reschedule(loop.time())
 
-        gone = asyncio.create_task(_gone(receive))
-        gone.add_done_callback(disconnect)
+        leaving = asyncio.create_task(gone(receive))
+        leaving.add_done_callback(disconnect)
         idle = IdleTimer(self._reader_seconds, disconnect)
         idle.pause()
         try:
@@ -88,21 +97,30 @@ class EventStream(Response):
             # The reader has gone, or takes nothing: it can reconnect.
             if not deadline.expired():
                 raise  # the source's own
+            if self._on_gone is not None:
+                self._on_gone()
         finally:
             idle.stop()
-            gone.cancel()
-
-    def _encode(self, event: Event | str) -> bytes:
-        if isinstance(event, str):
-            return f": {event}\n\n".encode()
-        data: object = event.payload
-        if isinstance(data, Failure):
-            data = {**problems.document(data.error), "text": data.text}
-        head = f"id: {event.id}\nevent: {event.type}\ndata: "
-        return head.encode() + _one_line(orjson.dumps(data)) + b"\n\n"
+            leaving.cancel()
 
 
-def _one_line(json: bytes) -> bytes:
+def encoded(event: Event | str) -> bytes:
+    """An event of ours; a `str` as a comment, which clients ignore."""
+    if isinstance(event, str):
+        return comment(event)
+    data: object = event.payload
+    if isinstance(data, Failure):
+        data = {**problems.document(data.error), "text": data.text}
+    head = f"id: {event.id}\nevent: {event.type}\ndata: "
+    return head.encode() + one_line(orjson.dumps(data)) + b"\n\n"
+
+
+def comment(text: str) -> bytes:
+    """A comment."""
+    return f": {text}\n\n".encode()
+
+
+def one_line(json: bytes) -> bytes:
     """The same JSON without characters that are ends of lines for some readers, though not here."""
     if json.isascii():
         return json
@@ -112,7 +130,7 @@ def _one_line(json: bytes) -> bytes:
     return json
 
 
-async def _gone(receive: Receive) -> None:
+async def gone(receive: Receive) -> None:
     """Wait until the reader has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -63,6 +63,11 @@ class ChatError(Exception):
         self.turn, self.forbids_retry = turn, True
         return self
 
+    @classmethod
+    def kind(cls) -> "type[ChatError]":
+        """The kind of error, which a dialect may have words of its own for."""
+        return cls if ChatError in cls.__bases__ else cls.__bases__[0]
+
     @property
     def uri(self) -> str:
         """The problem type (RFC 9457, 3.1.1)."""

@@ -13,6 +13,11 @@ def message_id() -> str:
     return "msg_" + uuid_utils.uuid7().hex
 
 
+def session_id() -> str:
+    """An id for a session that its client has not named: `conv_` and a UUIDv7."""
+    return "conv_" + uuid_utils.uuid7().hex
+
+
 def key_id() -> str:
     """An id for a new key: `key_` and a UUIDv7. It is public: the key's secret is another thing."""
     return "key_" + uuid_utils.uuid7().hex

@@ -280,6 +280,10 @@ class TurnRequest:
         idempotency_key: The client's name for this request.
         is_client_retry: Whether the client says that it has sent this request before; which turn
             that made is found by the digest.
+        is_detached: Whether a session that is created for it is archived and untitled, until
+            another turn continues it.
+        answers_failed: Whether the session's newest turn, if an equal request has just made it and
+            it failed, is answered again instead of adding its messages once more.
     """
 
     session_id: str
@@ -293,6 +297,8 @@ class TurnRequest:
     on_busy: OnBusy = OnBusy.QUEUE
     idempotency_key: str | None = None
     is_client_retry: bool = False
+    is_detached: bool = False
+    answers_failed: bool = False
 
     @property
     def text(self) -> str:

@@ -11,7 +11,7 @@ from chatkeep.domain.errors import IdempotencyKeyReused, SessionNotFound, TurnRe
 from chatkeep.domain.model import Status, TurnRequest
 from chatkeep.store import rows
 from chatkeep.store.prepared import PreparedSelect, TypedSelect
-from chatkeep.store.tables import SessionRow, deleted_requests, turns
+from chatkeep.store.tables import SessionRow, deleted_requests, sessions, turns
 
 KEY_MICROSECONDS = 24 * 3_600 * 1_000_000
 """How long an idempotency key belongs to its turn."""
@@ -67,6 +67,21 @@ def find(
         return _by_key(conn, tenant, request, at)
     if request.is_client_retry and session is not None:
         return _by_digest(conn, session, request, at)
+    if request.is_client_retry and request.is_detached:
+        return _by_digest_alone(conn, tenant, request, at)
+    return None
+
+
+def find_failed(
+    conn: sa.Connection, *, session: SessionRow, request: TurnRequest, at: int
+) -> str | None:
+    """The newest turn of a session, if an equal request has just made it and it has failed."""
+    newest = rows.newest_turns(conn, session_pk=session.pk, limit=1)
+    for row in newest:
+        is_fresh = 0 <= at - row.created_at < REPEAT_MICROSECONDS
+        has_failed = row.status in {Status.FAILED.value, Status.INTERRUPTED.value}
+        if row.request_digest == request.digest and is_fresh and has_failed:
+            return row.id
     return None
 
 
@@ -133,6 +148,37 @@ def _by_digest(
     return None
 
 
+def _by_digest_alone(
+    conn: sa.Connection, tenant: str, request: TurnRequest, at: int
+) -> DuplicateRequest | None:
+    """Find a turn whose session the request cannot name, because it was created for it.
+
+    The ids of turns begin with their time, so that those of the last minute are a range.
+    """
+    since = f"turn_{max(0, at - REPEAT_MICROSECONDS) // 1_000:012x}"
+    params = {"since": since, "tenant": tenant, "digest": request.digest}
+    row = _RECENT.first(conn, params)
+    return None if row is None else DuplicateRequest(row.id)
+
+
+class _TurnId(NamedTuple):
+    id: str
+
+
+_RECENT = PreparedSelect(
+    sa.select(turns.c.id)
+    .join(sessions, sessions.c.pk == turns.c.session_pk)
+    .where(
+        turns.c.id >= sa.bindparam("since"),
+        turns.c.tenant_id == sa.bindparam("tenant"),
+        turns.c.request_digest == sa.bindparam("digest"),
+        # A session that was deleted is another tenant's.
+        sessions.c.tenant_id == turns.c.tenant_id,
+    )
+    .order_by(turns.c.id.desc())
+    .limit(1),
+    _TurnId,
+)
 _DELETED = PreparedSelect(
     sa.select(deleted_requests.c.created_at).where(
         deleted_requests.c.digest == sa.bindparam("digest")

@@ -470,6 +470,18 @@ _OF_TENANT = TypedSelect(
     ),
     MessageParent,
 )
+_SESSION_NAME = sa.select(sessions.c.session_id).where(sessions.c.pk == sa.bindparam("key"))
+
+
+def of_tenant(conn: sa.Connection, *, tenant: str, message_id: str) -> tuple[str, Message] | None:
+    """A tenant's message, with the id of its session before it; `None` if there is none."""
+    row = _OF_TENANT.first(conn, {"tenant": tenant, "message": message_id})
+    if row is None:
+        return None
+    session_id: str = conn.execute(_SESSION_NAME, {"key": row.session_pk}).scalar_one()
+    return session_id, of_path(conn, session_pk=row.session_pk, seqs=[row.seq])[0]
+
+
 _CHILDREN = sa.select(messages.c.seq).where(
     messages.c.session_pk == sa.bindparam("session"),
     messages.c.parent_seq.is_not_distinct_from(sa.bindparam("parent", type_=sa.BigInteger)),

@@ -1,7 +1,7 @@
 """Before a turn runs: create it, unless the request made it before, or cancel it in the queue."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import sqlalchemy as sa
@@ -157,6 +157,7 @@ def create_turn(
     duplicate = idempotency.find(conn, tenant=tenant, session=session, request=request, at=at)
     if duplicate is not None:
         return duplicate
+    request = _without_repetition(conn, session, request, at)
     target = _target(conn, tenant, session, request)
     if any(message.role is Role.TOOL for message in request.messages):
         _check_results(conn, session, target, request)
@@ -266,6 +267,18 @@ def is_cancelled(conn: sa.Connection, before: Status, *, turn_id: str) -> bool:
     row = rows.BY_ID.first(conn, {"turn": turn_id})
     is_queued_before = before is Status.QUEUED
     return is_queued_before and row is not None and row.status == Status.CANCELLED.value
+
+
+def _without_repetition(
+    conn: sa.Connection, session: SessionRow | None, request: TurnRequest, at: int
+) -> TurnRequest:
+    """The request, as one that answers a failed turn again if it is one: see `TurnRequest`."""
+    if session is None or not request.answers_failed:
+        return request
+    failed = idempotency.find_failed(conn, session=session, request=request, at=at)
+    if failed is None:
+        return request
+    return replace(request, regenerate=failed, messages=(), files=(), branch=None)
 
 
 def _target(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain.blocks import Blocks, expanded, text_of, tool_result
+from chatkeep.domain.blocks import Block, Blocks, expanded, text_of, tool_result
 from chatkeep.domain.context import paired
 from chatkeep.domain.errors import ChatError, TurnNotFound, TurnNotStarted, TurnRef, error_from_code
 from chatkeep.domain.model import (
@@ -78,6 +78,7 @@ class StoredTurn:
     failure: ChatError | None
     title: str
     is_titled: bool
+    ended_at: int | None
 
 
 def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> StoredTurn:
@@ -116,7 +117,38 @@ def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> StoredTurn:
         failure=failure,
         title=row.title,
         is_titled=row.seq == 1 and row.title_source == TitleSource.MODEL.value,
+        ended_at=row.ended_at,
     )
+
+
+class Located(NamedTuple):
+    """A message and the session that it is in."""
+
+    session_id: str
+    message: Message
+
+
+def locate(
+    conn: sa.Connection, *, tenant: str, turn_ids: Sequence[str], message_ids: Sequence[str]
+) -> tuple[dict[str, StoredTurn], dict[str, Located]]:
+    """Read those of these turns and messages that the tenant has, by their ids."""
+    turns_by_id: dict[str, StoredTurn] = {}
+    for turn_id in turn_ids:
+        if rows.turn_of_tenant(conn, tenant=tenant, turn_id=turn_id) is not None:
+            turns_by_id[turn_id] = find(conn, tenant=tenant, turn_id=turn_id)
+    located: dict[str, Located] = {}
+    for message_id in message_ids:
+        message = messages.of_tenant(conn, tenant=tenant, message_id=message_id)
+        if message is not None:
+            located[message_id] = Located(*message)
+    return turns_by_id, located
+
+
+def tools(conn: sa.Connection, *, tenant: str, turn_id: str) -> tuple[Block, ...]:
+    """The tools that a turn offers. Raises `TurnNotFound`."""
+    row = _row(conn, tenant, turn_id)
+    stored = rows.stored_text(conn, session_pk=row.session_pk, digest=row.tools_digest)
+    return tuple(orjson.loads(stored)) if stored else ()
 
 
 def summary(row: TurnWithSession | AnsweringTurn) -> TurnSummary:

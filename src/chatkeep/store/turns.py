@@ -87,10 +87,15 @@ class TurnEnd:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A turn's end that is on disk: its session's title, and the turn that waited for it."""
+    """A turn's end that is on disk.
+
+    `title` is its session's, `following` the turn that waited for it, `at` the time of the end, in
+    microseconds since 1970.
+    """
 
     title: str
     following: StartedTurn | None
+    at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,17 +331,16 @@ def finish_turn(
     locked = rows.ask_session_of_turn(conn, turn_id)
     running = rows.RUNNING.ask(conn, {"turn": turn_id})
     waiting = rows.NEXT_OF_TURN.ask(conn, {"turn": turn_id})
-    session, row, following = locked.first(), running.first(), waiting.first()
+    session, row, next_turn = locked.first(), running.first(), waiting.first()
     if session is None or row is None or not _is_of(row, owner, attempt):
         return None
     at = max(at, session.updated_at)
     _store_reply(conn, session, row, turn_id, outcome, at)
     _close_turn(conn, row, turn_id, outcome, at)
-    if following is None or not runner.starts_next:
-        return Ended(session.title, None)
-    return Ended(
-        session.title, start_next_turn(conn, session_pk=row.session_pk, runner=runner, at=at)
-    )
+    if next_turn is None or not runner.starts_next:
+        return Ended(session.title, None, at)
+    following = start_next_turn(conn, session_pk=row.session_pk, runner=runner, at=at)
+    return Ended(session.title, following, at)
 
 
 def is_finished(

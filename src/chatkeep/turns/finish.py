@@ -131,7 +131,10 @@ class TurnFinisher:
             stream.detach(error or InternalError().as_outcome_of(ref), streams=True)
             return None
         title = ended.title if ended is not None else ""
-        stream.end(result_of(stream, outcome, title, is_stored=ended is not None))
+        stream.end(
+            result_of(stream, outcome, title, is_stored=ended is not None),
+            at=None if ended is None else ended.at,
+        )
         if ended is None:
             stream.settle_title(None)
         self._announce(stream.tenant, turn.turn_id, turn.session_id, outcome, model=turn.model)

@@ -188,6 +188,7 @@ class TurnService:
                 steps=stored.steps,
                 reply=segments(stored.reply, stored.blocks),
                 end=result(stored),
+                ended_at=stored.ended_at,
                 title=stored.title if stored.is_titled else None,
             )
         if not self._is_accepting:

@@ -65,7 +65,7 @@ class TurnStream:
     __slots__ = (
         "__weakref__", "_awaits_title", "_blank", "_comment", "_detached", "_detaches_streams",
         "_end", "_has_text", "_is_lost", "_message", "_steps", "_stop_reason", "_time_limit",
-        "_title", "_waiters", "tenant", "turn",
+        "_title", "_waiters", "ended_at", "tenant", "turn",
     )  # fmt: skip
 
     def __init__(self, turn: Turn, tenant: str) -> None:
@@ -82,6 +82,7 @@ class TurnStream:
         self._title: str | None = None
         self._awaits_title = False
         self._end: Reply | Failure | None = None
+        self.ended_at: int | None = None
         self._detached: ChatError | None = None
         self._detaches_streams = False
         self._time_limit: asyncio.Timeout | None = None
@@ -113,9 +114,19 @@ class TurnStream:
         return max(1, self.turn.attempt)
 
     @property
+    def ended(self) -> Reply | Failure | None:
+        """What the turn ended with; `None` while it has not."""
+        return self._end
+
+    @property
     def has_ended(self) -> bool:
         """Whether the turn's end is stored."""
         return self._end is not None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the turn has ended without a whole reply."""
+        return isinstance(self._end, Failure)
 
     @property
     def is_closed(self) -> bool:
@@ -249,9 +260,15 @@ class TurnStream:
         self._awaits_title = False
         self._wake()
 
-    def end(self, result: Reply | Failure) -> None:
-        """Announce the turn's end, which must be stored by now."""
-        self._end = result
+    def end(self, result: Reply | Failure, *, at: int | None = None) -> None:
+        """Announce the turn's end, which must be stored by now.
+
+        Args:
+            result: What it ended with.
+            at: When, in microseconds since 1970; `None` if that is not known.
+
+        """
+        self._end, self.ended_at = result, at
         self._wake()
 
     def detach(self, error: ChatError, *, streams: bool) -> None:
@@ -443,6 +460,7 @@ def stored_stream(
     steps: Sequence[Message],
     reply: Iterable[Segment],
     end: Reply | Failure,
+    ended_at: int | None,
     title: str | None,
 ) -> TurnStream:
     """The stream of a turn that has ended, from its rows.
@@ -453,13 +471,14 @@ def stored_stream(
         steps: The stored messages on the way to the reply.
         reply: The stored reply, which may be incomplete or empty.
         end: How the turn ended.
+        ended_at: When, in microseconds since 1970.
         title: The session's title if the model made it for this turn.
 
     """
     stream = TurnStream(turn, tenant)
     stream.add_rest(steps, reply)
     stream.settle_title(title)
-    stream.end(end)
+    stream.end(end, at=ended_at)
     return stream
 
 

@@ -183,7 +183,7 @@ class UnstoredTurns:
             input_tokens=used.input_tokens,
             output_tokens=used.output_tokens,
         )
-        stream.end(result_of(stream, outcome, "", is_stored=True))
+        stream.end(result_of(stream, outcome, "", is_stored=True), at=now())
 
 
 def _draining() -> Draining:

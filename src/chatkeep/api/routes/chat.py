@@ -14,6 +14,7 @@ from chatkeep import examples
 from chatkeep.api import accept, access, bodies, problems, sse
 from chatkeep.api.bodies import MAX_SYSTEM_PROMPT_CHARS, Storable
 from chatkeep.api.dependencies import caller, event_stream, services
+from chatkeep.api.retries import MAX_KEY_CHARS, idempotency_key, is_client_retry
 from chatkeep.api.routing import PlainRoute
 from chatkeep.api.turn_inputs import (
     MAX_FILES,
@@ -28,7 +29,6 @@ from chatkeep.api.turn_inputs import (
     tools_json,
 )
 from chatkeep.domain.blocks import Block
-from chatkeep.domain.errors import InvalidRequest, InvalidValue
 from chatkeep.domain.model import (
     NO_OPTIONS,
     Branch,
@@ -253,7 +253,7 @@ def _header(name: str, description: str, **schema: object) -> dict[str, object]:
                 "1 to 255 visible ASCII characters. The same key with the same body, "
                 "within 24 hours, gives the same turn.",
                 minLength=1,
-                maxLength=MAX_ID_CHARS,
+                maxLength=MAX_KEY_CHARS,
                 pattern="^[!-~]+$",
             ),
             _header(
@@ -307,9 +307,7 @@ async def chat(request: Request) -> Response:
     """
     accepted = ", ".join(request.headers.getlist("accept"))
     media_type = accept.choose(accepted, (JSON, TEXT, sse.MEDIA_TYPE))
-    key = _key(request.headers.getlist("idempotency-key"))
-    count = request.headers.get("x-stainless-retry-count", "").strip()
-    is_client_retry = count.isdecimal() and count.strip("0") != ""
+    key = idempotency_key(request)
     parts = services(request)
     body = await bodies.read(
         request, ChatRequest, max_bytes=parts.max_body_bytes, larger_with=("images", "files")
@@ -317,7 +315,7 @@ async def chat(request: Request) -> Response:
     to_turn_request = partial(
         body.to_turn_request,
         key=key,
-        is_client_retry=is_client_retry,
+        is_client_retry=is_client_retry(request),
         max_file_bytes=parts.max_file_bytes,
     )
     # Pictures take long to decode.
@@ -336,16 +334,3 @@ async def chat(request: Request) -> Response:
     if media_type == TEXT:
         return Response(reply.response, headers=headers, media_type="text/plain; charset=utf-8")
     return Response(orjson.dumps(reply), headers=headers, media_type=JSON)
-
-
-def _key(headers: list[str]) -> str | None:
-    """The idempotency key of a request's headers of that name. Raises `InvalidRequest`."""
-    if not headers:
-        return None
-    header = headers[0]
-    is_valid = 1 <= len(header) <= MAX_ID_CHARS and all("!" <= ch <= "~" for ch in header)
-    if len(headers) > 1 or not is_valid:
-        detail = "must appear once, with 1 to 255 visible ASCII characters"
-        listed: list[InvalidValue] = [{"parameter": "Idempotency-Key", "detail": detail}]
-        raise InvalidRequest(f"Idempotency-Key: {detail}", errors=listed)
-    return header

@@ -36,6 +36,7 @@ async def watch(
     event_id = last_event_id or after or None
     return sse.EventStream(
         notifications.read(caller.tenant, event_id, idle_seconds=parts.heartbeat_seconds),
+        sse.encoded,
         reader_seconds=parts.reader_timeout,
         headers={},
     )

@@ -106,7 +106,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, error: ChatError) -> None:
         self._stop()
         if self._is_idle():
-            response = respond(error)
+            response = respond(error, "")
             status = HTTPStatus(response.status_code)
             lines = [f"HTTP/1.1 {status} {status.phrase}".encode(), b"connection: close"]
             lines += [b": ".join(header) for header in response.raw_headers]

@@ -1,0 +1,1 @@
+"""OpenAI's dialect over the same turns, sessions and messages: everything below `/v1/`."""

@@ -1,0 +1,315 @@
+"""The input of a request as messages: what OpenAI's items and parts of content become here.
+
+https://platform.openai.com/docs/api-reference/responses/create. `Any` is JSON of the caller's.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from chatkeep.api.openai import compaction
+from chatkeep.api.openai.errors import Refused
+from chatkeep.api.turn_inputs import MAX_FILES, FileInput, attachments
+from chatkeep.domain.blocks import (
+    MAX_BLOCKS,
+    Block,
+    ToolCall,
+    ToolResult,
+    call_block,
+    rendition,
+    result_block,
+    validate_blocks,
+)
+from chatkeep.domain.model import FileContent, MessageContent, Role
+from chatkeep.domain.validation import is_blank, reject_unstorable
+
+MAX_ITEMS = 1_000
+"""Of a request, as of the messages that a waiting turn may have."""
+
+MAX_ID_CHARS = 255
+
+_ROLES = {
+    "user": Role.USER,
+    "assistant": Role.ASSISTANT,
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+}
+_TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
+_WRITTEN = {"reasoning", "function_call"}
+"""Items that belong to a message of the assistant."""
+
+
+@dataclass(slots=True)
+class Input:
+    """What a request takes in.
+
+    Attributes:
+        instructions: The system's messages before all others, as one text; `None` if there are
+            none.
+        messages: The others, in their order.
+        files: What the messages show.
+        indexes: Of each message, the number of its last item in the request.
+
+    """
+
+    instructions: str | None = None
+    messages: list[MessageContent] = field(default_factory=list)
+    files: list[FileContent] = field(default_factory=list)
+    indexes: list[int] = field(default_factory=list)
+
+
+def invalid(pointer: str, detail: str) -> Refused:
+    """A value that is not allowed."""
+    return Refused(detail, param=pointer)
+
+
+def parse_input(value: object, *, max_file_bytes: int) -> Input:
+    """Read the `input` of a request: a text, or a list of items without references.
+
+    Args:
+        value: As it came.
+        max_file_bytes: Of a picture or a document.
+
+    Raises:
+        InvalidRequest: Something in it is not what it must be.
+        TooLarge: A file is too large.
+
+    """
+    if isinstance(value, str):
+        value = [{"role": "user", "content": value}]
+    if not isinstance(value, list):
+        raise invalid("input", "Must be a text or a list of items.")
+    if len(value) > MAX_ITEMS:
+        raise invalid("input", f"Must not have more than {MAX_ITEMS} items.")
+    reader = _Reader(max_file_bytes)
+    for number, item in enumerate(value):
+        reader.read(item, number)
+    return reader.end()
+
+
+class _Reader:
+    """Reads items one after the other; those of one message of the assistant are put together."""
+
+    def __init__(self, max_file_bytes: int) -> None:
+        self._max_file_bytes = max_file_bytes
+        self._input = Input()
+        self._systems: list[str] = []
+        self._blocks: list[Block] = []
+        self._texts: list[str] = []
+        self._last = 0
+
+    def read(self, item: object, number: int) -> None:
+        at = f"input/{number}"
+        if not isinstance(item, dict):
+            raise invalid(at, "Must be an object.")
+        kind = item.get("type") or "message"
+        is_assistant = kind == "message" and item.get("role") == "assistant"
+        if kind in _WRITTEN or is_assistant:
+            self._read_written(item, kind, at)
+            self._last = number
+            return
+        self._flush()
+        if kind == "message":
+            self._read_message(item, number, at)
+        elif kind == "function_call_output":
+            self._add(self._output(item, at), number)
+        elif kind == "compaction":
+            self._add(MessageContent(Role.USER, compaction.summary_of(item, at)), number)
+        else:
+            raise invalid(f"{at}/type", f"Items of the type {str(kind)[:50]!r} are not supported.")
+
+    def end(self) -> Input:
+        self._flush()
+        if self._systems:
+            self._input.instructions = "\n\n".join(self._systems)
+        return self._input
+
+    def _read_written(self, item: dict[str, Any], kind: str, at: str) -> None:
+        has_calls = any(block["type"] == "tool_call" for block in self._blocks)
+        if (has_calls and kind != "function_call") or (self._texts and kind == "reasoning"):
+            self._flush()
+        if kind == "reasoning":
+            self._blocks.append(_reasoning(item, at))
+        elif kind == "function_call":
+            self._blocks.append(_call(item, at))
+        else:
+            text = self._text(item, at)
+            if self._texts:
+                self._flush()
+            self._texts.append(text)
+            self._blocks.append({"type": "text"})
+
+    def _flush(self) -> None:
+        """End the message of the assistant that was begun, if there is one."""
+        blocks, texts = self._blocks, self._texts
+        self._blocks, self._texts = [], []
+        if not blocks:
+            return
+        text = "".join(texts)
+        if not text:
+            blocks = [block for block in blocks if block["type"] != "text"]
+        if not blocks:
+            return
+        if len(blocks) == 1 and blocks[0]["type"] == "text":
+            self._add(MessageContent(Role.ASSISTANT, text), self._last)
+            return
+        checked = _validated(blocks, f"input/{self._last}")
+        self._add(MessageContent(Role.ASSISTANT, text or rendition(checked), checked), self._last)
+
+    def _read_message(self, item: dict[str, Any], number: int, at: str) -> None:
+        role = _ROLES.get(str(item.get("role")))
+        if role is None:
+            raise invalid(f"{at}/role", f"Must be one of {', '.join(_ROLES)}.")
+        if role is Role.SYSTEM:
+            text = self._text(item, at)
+            if not self._input.messages:
+                self._systems.append(text)
+                return
+            self._add(MessageContent(role, text), number)
+            return
+        content = item.get("content")
+        if isinstance(content, str):
+            self._add(MessageContent(role, _storable(content, f"{at}/content")), number)
+            return
+        self._add(self._parts(content, role, f"{at}/content"), number)
+
+    def _parts(self, content: object, role: Role, at: str) -> MessageContent:
+        """A content with pictures or documents. Raises as `parse_input`."""
+        texts, images, files = [], [], []
+        for number, part in enumerate(_listed(content, at)):
+            kind = part.get("type")
+            if kind in _TEXTS:
+                texts.append(_string(part, _TEXTS[kind], f"{at}/{number}"))
+            elif kind in {"input_image", "image_url"}:
+                images.append(_image_url(part, f"{at}/{number}"))
+            elif kind in {"input_file", "file"}:
+                files.append(_file(part, f"{at}/{number}"))
+            else:
+                raise invalid(f"{at}/{number}/type", "Parts of that type are not supported.")
+        if len(images) + len(files) > MAX_FILES:
+            raise invalid(at, f"Must not have more than {MAX_FILES} pictures and documents.")
+        text = "\n".join(texts)
+        if not images and not files:
+            return MessageContent(role, text)
+        shown, contents = attachments(images, files, max_bytes=self._max_file_bytes)
+        self._input.files += contents
+        return MessageContent(role, text, ({"type": "text"}, *shown))
+
+    def _output(self, item: dict[str, Any], at: str) -> MessageContent:
+        call_id = _string(item, "call_id", at)
+        if not 1 <= len(call_id) <= MAX_ID_CHARS:
+            raise invalid(f"{at}/call_id", f"Must have 1 to {MAX_ID_CHARS} characters.")
+        output = item.get("output")
+        if not isinstance(output, str):
+            # Pictures that a tool has made are not shown to the model: not every provider can.
+            parts = _listed(output, f"{at}/output")
+            output = "\n".join(str(part["text"]) for part in parts if "text" in part)
+        block = result_block(ToolResult(call_id, None, is_error=False))
+        return MessageContent(Role.TOOL, _storable(output, f"{at}/output"), (block,))
+
+    def _text(self, item: dict[str, Any], at: str) -> str:
+        """The text of a message of the assistant or the system."""
+        content = item.get("content")
+        if isinstance(content, str):
+            return _storable(content, f"{at}/content")
+        texts = []
+        for number, part in enumerate(_listed(content, f"{at}/content")):
+            if part.get("type") not in _TEXTS:
+                raise invalid(f"{at}/content/{number}/type", "Must be a text.")
+            texts.append(_string(part, _TEXTS[part["type"]], f"{at}/content/{number}"))
+        return "".join(texts)
+
+    def _add(self, message: MessageContent, number: int) -> None:
+        self._input.messages.append(message)
+        self._input.indexes.append(number)
+
+
+def check_answerable(parsed: Input) -> None:
+    """Raise `InvalidRequest` if there is nothing that a model could answer."""
+    if not parsed.messages:
+        raise invalid("input", "Must have a message of the user, or the output of a function.")
+    last = parsed.messages[-1]
+    if last.role is Role.USER and last.blocks is None and is_blank(last.text):
+        raise invalid(f"input/{parsed.indexes[-1]}/content", "Must not be blank.")
+
+
+def _validated(blocks: Iterable[Block], at: str) -> tuple[Block, ...]:
+    try:
+        return validate_blocks(blocks)
+    except ValueError as error:
+        raise invalid(at, f"The message {error}.") from None
+
+
+def _reasoning(item: Mapping[str, Any], at: str) -> Block:
+    """What the model has thought, which comes back for those that want to read it again."""
+    summary, content = item.get("summary"), item.get("content")
+    parts = [
+        *(summary if isinstance(summary, list) else ()),
+        *(content if isinstance(content, list) else ()),
+    ]
+    text = "\n\n".join(
+        part["text"]
+        for part in parts
+        if isinstance(part, dict) and isinstance(part.get("text"), str)
+    )
+    block: Block = {"type": "reasoning", "reasoning": _storable(text, at)}
+    if isinstance(encrypted := item.get("encrypted_content"), str) and encrypted:
+        block["extras"] = {"encrypted_content": _storable(encrypted, at)}
+    return block
+
+
+def _call(item: Mapping[str, Any], at: str) -> Block:
+    call_id, name = _string(item, "call_id", at), _string(item, "name", at)
+    for value, member in ((call_id, "call_id"), (name, "name")):
+        if not 1 <= len(value) <= MAX_ID_CHARS:
+            raise invalid(f"{at}/{member}", f"Must have 1 to {MAX_ID_CHARS} characters.")
+    try:
+        args = orjson.loads(_string(item, "arguments", at) or "{}")
+    except orjson.JSONDecodeError:
+        args = None
+    if not isinstance(args, dict):
+        raise invalid(f"{at}/arguments", "Must be a JSON object, as a text.")
+    return call_block(ToolCall(call_id, name, args))
+
+
+def _image_url(part: Mapping[str, Any], at: str) -> str:
+    """The address of a picture, as the Responses API or chat completions have it."""
+    url = part.get("image_url")
+    if isinstance(url, dict):
+        url = url.get("url")
+    if not isinstance(url, str):
+        raise invalid(at, "Must have an image_url: files are not stored apart from messages.")
+    return _storable(url, at)
+
+
+def _file(part: Mapping[str, Any], at: str) -> FileInput:
+    inner = part.get("file")
+    part = inner if isinstance(inner, dict) else part
+    data, name = part.get("file_data"), part.get("filename")
+    if not isinstance(data, str):
+        raise invalid(at, "Must have file_data: files are not stored apart from messages.")
+    return FileInput(name=str(name or "document.pdf")[:MAX_ID_CHARS], data=_storable(data, at))
+
+
+def _listed(value: object, at: str) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(part, dict) for part in value):
+        raise invalid(at, "Must be a text or a list of parts.")
+    if len(value) > MAX_BLOCKS:
+        raise invalid(at, f"Must not have more than {MAX_BLOCKS} parts.")
+    return value
+
+
+def _string(value: Mapping[str, Any], member: str, at: str) -> str:
+    text = value.get(member)
+    if not isinstance(text, str):
+        raise invalid(f"{at}/{member}", "Must be a text.")
+    return _storable(text, f"{at}/{member}")
+
+
+def _storable(text: str, at: str) -> str:
+    try:
+        return reject_unstorable(text)
+    except ValueError as error:
+        raise invalid(at, f"{error}.") from None

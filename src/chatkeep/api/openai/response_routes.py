@@ -1,0 +1,392 @@
+"""`/v1/responses`: a turn, asked for and read as OpenAI's clients do it.
+
+`Any` is JSON of theirs.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+from starlette import types as asgi
+
+from chatkeep.api import bodies, sse
+from chatkeep.api.dependencies import (
+    CallerOf,
+    Services,
+    StoreOf,
+    TurnsOf,
+    caller,
+    services,
+)
+from chatkeep.api.openai.errors import Refused
+from chatkeep.api.openai.events import ResponseEvent, response_events
+from chatkeep.api.openai.ids import turn_id_of
+from chatkeep.api.openai.inputs import Input, check_answerable, parse_input
+from chatkeep.api.openai.items import message_items
+from chatkeep.api.openai.models import resolve_model
+from chatkeep.api.openai.paging import Order, item_page
+from chatkeep.api.openai.references import resolved
+from chatkeep.api.openai.requests import ResponsesRequest, check_members, digest, echo, tools_json
+from chatkeep.api.openai.responses import response_of
+from chatkeep.api.retries import idempotency_key, is_client_retry
+from chatkeep.api.routing import LenientRoute
+from chatkeep.domain.blocks import Block
+from chatkeep.domain.errors import ChatError, SessionNotFound, TurnCancelled, TurnNotFound
+from chatkeep.domain.ids import session_id as new_session_id
+from chatkeep.domain.model import Branch, Caller, Scope, TurnRequest
+from chatkeep.store import sessions, turn_records
+from chatkeep.turns.service import SubmittedTurn
+from chatkeep.turns.stream import TurnStream
+from chatkeep.turns.unstored import UnstoredRequest
+
+router = APIRouter(tags=["openai"])
+posts = APIRouter(tags=["openai"], route_class=LenientRoute)
+
+JSON = "application/json"
+PATH = "/v1/responses"
+
+
+class Prepared:
+    """A request that was read and checked: the turn that it asks for, and how it is answered."""
+
+    def __init__(
+        self,
+        body: dict[str, Any],
+        request: ResponsesRequest,
+        parsed: Input,
+        tools: list[Block],
+        turn: TurnRequest,
+    ) -> None:
+        """Put the parts together."""
+        self.body, self.request, self.parsed = body, request, parsed
+        self.tools, self.turn = tools, turn
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the turn becomes part of a session: always where one is named."""
+        return self.request.store is not False or self.request.conversation is not None
+
+    def unstored(self) -> UnstoredRequest:
+        """The same turn as one of which nothing is stored."""
+        turn = self.turn
+        return UnstoredRequest(turn.messages, turn.files, turn.tools, turn.options)
+
+
+async def prepare(
+    parts: Services,
+    who: Caller,
+    body: dict[str, Any],
+    *,
+    key: str | None = None,
+    is_retry: bool = False,
+) -> Prepared:
+    """Read a request for a response.
+
+    Args:
+        parts: Of the server.
+        who: The caller.
+        body: The request.
+        key: Its idempotency key.
+        is_retry: Whether the client says that it has sent it before.
+
+    Raises:
+        ChatError: It is not what it must be.
+
+    """
+    request = bodies.validated(body, ResponsesRequest)
+    request.check()
+    model = resolve_model(parts.providers, request.model or "")
+    check_members(who, request, model)
+    session_id, branch = await _session(parts, who, request)
+    items = await resolved(request.input, store=parts.store, caller=who, session_id=session_id)
+    parsed = await _parsed(items, parts.max_file_bytes)
+    check_answerable(parsed)
+    tools = request.tools_offered()
+    options = request.to_options(
+        parsed,
+        model=model,
+        tools=tools,
+        reasons_by_effort=parts.providers.capabilities(model).reasons_by_effort,
+        keeps_default_prompt=who.scope is Scope.USER,
+        echo=echo(body),
+    )
+    turn = TurnRequest(
+        session_id=session_id or new_session_id(),
+        digest=digest(PATH, body),
+        messages=tuple(parsed.messages),
+        files=tuple(parsed.files),
+        tools=tools_json(tools),
+        branch=branch,
+        options=options,
+        idempotency_key=key,
+        is_client_retry=is_retry,
+        is_detached=session_id is None,
+        answers_failed=request.conversation is not None,
+    )
+    return Prepared(body, request, parsed, tools, turn)
+
+
+async def _session(
+    parts: Services, who: Caller, request: ResponsesRequest
+) -> tuple[str | None, Branch | None]:
+    """The session that a request goes on with, and where; `None` for one of its own."""
+    if request.previous_response_id is not None:
+        try:
+            turn_id = turn_id_of(request.previous_response_id)
+            turn = await parts.turns.read_turn(who, turn_id)
+        except TurnNotFound:
+            raise Refused(
+                f"Previous response with id {request.previous_response_id[:80]!r} not found.",
+                openai_code="previous_response_not_found",
+                param="previous_response_id",
+            ) from None
+        return turn.session_id, Branch(None, after_turn=turn_id)
+    session_id = request.conversation_id
+    if session_id is not None:
+        await _check_conversation(parts, who, session_id)
+    return session_id, None
+
+
+async def _check_conversation(parts: Services, who: Caller, session_id: str) -> None:
+    try:
+        await parts.store.read(sessions.pk_of, tenant=who.tenant, session_id=session_id)
+    except SessionNotFound:
+        detail = f"Conversation with id {session_id[:255]!r} not found."
+        raise SessionNotFound(
+            detail, errors=[{"pointer": "#/conversation", "detail": detail}]
+        ) from None
+
+
+async def _parsed(items: object, max_file_bytes: int) -> Input:
+    has_files = isinstance(items, list) and any(
+        isinstance(item, dict) and isinstance(item.get("content"), list) for item in items
+    )
+    if has_files:
+        # Pictures take long to decode.
+        return await asyncio.to_thread(parse_input, items, max_file_bytes=max_file_bytes)
+    return parse_input(items, max_file_bytes=max_file_bytes)
+
+
+async def submit(parts: Services, who: Caller, prepared: Prepared) -> SubmittedTurn:
+    """Submit the turn of a request, unless it is the repetition of one. Raises as `submit_turn`."""
+    turn_id = parts.lost_answers.take(who.tenant, prepared.turn.digest)
+    if turn_id is not None:
+        with contextlib.suppress(TurnNotFound):
+            stream = await parts.turns.find_stream(who, turn_id)
+            if not stream.has_failed:
+                return SubmittedTurn(stream, is_replay=True)
+    try:
+        return await parts.turns.submit_turn(who, prepared.turn)
+    except ChatError as error:
+        raise _in_their_words(error, prepared.parsed) from error
+
+
+def _in_their_words(error: ChatError, parsed: Input) -> ChatError:
+    """An error that names a message by its number, as one that names the item."""
+    pointer = error.errors[0].get("pointer", "") if error.errors else ""
+    number = pointer.removeprefix("#/tool_results/").partition("/")[0]
+    if not pointer.startswith("#/tool_results/") or not number.isdecimal():
+        return error
+    index = parsed.indexes[int(number)]
+    detail = "No tool call found for function call output with that call_id."
+    return Refused(detail, openai_code="invalid_value", param=f"input/{index}/call_id")
+
+
+@posts.post(PATH, summary="Create a response, as OpenAI does")
+async def create_response(request: Request) -> Response:
+    """Take a message in, ask the model, and answer with the response, or with its events.
+
+    It is a turn of a session like any other: of the one that `conversation` names, of that of
+    `previous_response_id`, or of one of its own, which is archived until it is continued.
+    """
+    parts, who = services(request), caller(request)
+    key, is_retry = idempotency_key(request), is_client_retry(request)
+    body = await bodies.read_object(request)
+    prepared = await prepare(parts, who, body, key=key, is_retry=is_retry)
+    is_visible = who.scope is not Scope.USER
+    streams, waits = bool(prepared.request.stream), not prepared.request.background
+    if not prepared.is_stored:
+        return await _answer_unstored(request, prepared, is_visible=is_visible)
+    turn = await submit(parts, who, prepared)
+    stream = turn.stream
+    headers = request.state.headers = {"Idempotent-Replayed": "true"} if turn.is_replay else {}
+    lost = _lost(parts, who, prepared, stream)
+    if streams:
+        return _event_response(
+            parts, stream, prepared.tools, is_visible=is_visible, headers=headers, on_gone=lost
+        )
+    if waits:
+        async with _watched(request, lost):
+            with contextlib.suppress(TurnCancelled):
+                await stream.result(title=False)
+    response = response_of(stream, prepared.tools, is_visible=is_visible)
+    return Response(orjson.dumps(response), headers=headers, media_type=JSON)
+
+
+def _lost(
+    parts: Services, who: Caller, prepared: Prepared, stream: TurnStream
+) -> Callable[[], None]:
+    def add() -> None:
+        parts.lost_answers.add(who.tenant, prepared.turn.digest, stream.turn.turn_id)
+
+    return add
+
+
+@asynccontextmanager
+async def _watched(request: Request, on_gone: Callable[[], None]) -> AsyncIterator[None]:
+    """Call a function if the client goes away while something is waited for."""
+    leaving = asyncio.create_task(sse.gone(request.receive))
+    leaving.add_done_callback(lambda task: None if task.cancelled() else on_gone())
+    try:
+        yield
+    finally:
+        leaving.cancel()
+
+
+async def _answer_unstored(request: Request, prepared: Prepared, *, is_visible: bool) -> Response:
+    """Answer with a turn of which nothing is stored; it ends when its reader goes away."""
+    parts, who = services(request), caller(request)
+    context = parts.turns.unstored(who, prepared.unstored())
+    if prepared.request.stream:
+        stack = contextlib.AsyncExitStack()
+        stream = await stack.enter_async_context(context)
+        events = response_events(
+            stream,
+            prepared.tools,
+            after=-1,
+            idle_seconds=parts.heartbeat_seconds,
+            is_visible=is_visible,
+        )
+        return _UnstoredStream(stack, events, parts.reader_timeout)
+    async with context as stream:
+        waiting = asyncio.ensure_future(stream.result(title=False))
+        async with _watched(request, lambda: stream.stop(TurnCancelled())):
+            with contextlib.suppress(TurnCancelled):
+                await waiting
+        return Response(
+            orjson.dumps(response_of(stream, prepared.tools, is_visible=is_visible)),
+            media_type=JSON,
+        )
+
+
+class _UnstoredStream(sse.EventStream[list[ResponseEvent] | str]):
+    """The events of a turn that ends with its reader."""
+
+    def __init__(
+        self,
+        stack: contextlib.AsyncExitStack,
+        events: AsyncGenerator[list[ResponseEvent] | str, None],
+        reader_seconds: float,
+    ) -> None:
+        super().__init__(events, encoded, reader_seconds=reader_seconds, headers={})
+        self._stack = stack
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        async with self._stack:
+            await super().__call__(scope, receive, send)
+
+
+def _event_response(
+    parts: Services,
+    stream: TurnStream,
+    tools: Sequence[Block],
+    *,
+    is_visible: bool,
+    after: int = -1,
+    headers: dict[str, str] | None = None,
+    on_gone: Callable[[], None] | None = None,
+) -> Response:
+    events = response_events(
+        stream, tools, after=after, idle_seconds=parts.heartbeat_seconds, is_visible=is_visible
+    )
+    return sse.EventStream(
+        events,
+        encoded,
+        reader_seconds=parts.reader_timeout,
+        headers=headers or {},
+        on_gone=on_gone,
+    )
+
+
+def encoded(events: list[ResponseEvent] | str) -> bytes:
+    """Events of a response as they are streamed; after the last one OpenAI's own end."""
+    if isinstance(events, str):
+        return sse.comment(events)
+    lines = [
+        b"event: %b\ndata: %b\n\n" % (event["type"].encode(), sse.one_line(orjson.dumps(event)))
+        for event in events
+    ]
+    if events[-1]["type"] in LAST:
+        lines.append(b"data: [DONE]\n\n")
+    return b"".join(lines)
+
+
+LAST = {"response.completed", "response.incomplete", "response.failed"}
+"""The events that end a response's stream."""
+
+
+async def _read_stream(turns: TurnsOf, who: Caller, response_id: str) -> TurnStream:
+    return await turns.find_stream(who, turn_id_of(response_id))
+
+
+async def stored_tools(store: StoreOf, who: Caller, stream: TurnStream) -> tuple[Block, ...]:
+    """The tools that a turn offers."""
+    return await store.read(turn_records.tools, tenant=who.tenant, turn_id=stream.turn.turn_id)
+
+
+@router.get(PATH + "/{response_id}", summary="Read a response, as OpenAI does", response_model=None)
+async def read_response(
+    request: Request,
+    who: CallerOf,
+    turns: TurnsOf,
+    store: StoreOf,
+    response_id: str,
+    stream: bool = False,
+    starting_after: Annotated[int | None, Query(ge=-1)] = None,
+) -> Response:
+    """Tell what has become of a response, or stream its events from any number, at any time."""
+    log = await _read_stream(turns, who, response_id)
+    tools = await stored_tools(store, who, log)
+    is_visible = who.scope is not Scope.USER
+    if stream:
+        after = -1 if starting_after is None else starting_after
+        parts = services(request)
+        return _event_response(parts, log, tools, is_visible=is_visible, after=after)
+    return Response(orjson.dumps(response_of(log, tools, is_visible=is_visible)), media_type=JSON)
+
+
+@router.post(
+    PATH + "/{response_id}/cancel", summary="Stop a response, as OpenAI does", response_model=None
+)
+async def cancel_response(
+    request: Request, who: CallerOf, turns: TurnsOf, store: StoreOf, response_id: str
+) -> Response:
+    """Stop a response that is in progress or queued. Safe to repeat."""
+    await turns.cancel_turn(who, turn_id_of(response_id))
+    return await read_response(request, who, turns, store, response_id)
+
+
+@router.get(
+    PATH + "/{response_id}/input_items",
+    summary="List what a response took in, as OpenAI does",
+    response_model=None,
+)
+async def list_input_items(
+    who: CallerOf,
+    turns: TurnsOf,
+    response_id: str,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Order = "desc",
+) -> Response:
+    """List the items that a response was asked with."""
+    record = await turns.read_turn(who, turn_id_of(response_id))
+    ids = [message.id for message in record.messages]
+    taken = record.messages[: ids.index(record.user_message_id) + 1]
+    files = f"/files/{record.session_id}"
+    items = [item for message in taken for item in message_items(message, files)]
+    return item_page(items, after=after, limit=limit, order=order)
