@@ -126,9 +126,8 @@ def test_the_ai_sdk_carries_three_turns_with_a_tool_on(
     assert border.roles(border.session_of(result["last"])) == ROLES
     assert border.upstream.refusals == []
     if way == "turns":
-        # What the model has said is not sent again, but named.
-        sent = border.posts("/v1/responses")[-1].body
-        assert sent.count(b'"item_reference"') >= 3
+        # What the server has is not sent again, but named: version 6 does that with reasoning only.
+        assert b'"item_reference"' in border.posts("/v1/responses")[-1].body
 
 
 @AI_VERSIONS

@@ -43,7 +43,7 @@ const ways = {
     const replies = [];
     let last;
     for (const prompt of texts) {
-      // A loop of the SDK sends the same id with each step, so the tool is only answered there.
+      // Each step of a loop sends the same id, and all that came after that response.
       const providerOptions = { openai: last ? { previousResponseId: last } : {} };
       const result = await generateText({ ...common, prompt, providerOptions });
       replies.push(result.text);
@@ -72,8 +72,12 @@ const ways = {
     const failed = ({ error: caught }) => (error = caught?.name ?? String(caught));
     const result = streamText({ ...common, prompt: texts[0], onError: failed });
     let text = "";
-    for await (const part of result.fullStream) {
-      if (part.type === "text-delta") text += part.text;
+    try {
+      for await (const part of result.fullStream) {
+        if (part.type === "text-delta") text += part.text;
+      }
+    } catch (caught) {
+      failed({ error: caught });
     }
     const again = error ? (await generateText({ ...common, prompt: texts[0] })).text : null;
     return { text, error, again };
