@@ -38,10 +38,10 @@ STORE_LAYERS = (
     ("dump", "tenants"),
     ("branches", "events", "exchange", "exports", "files", "keys", "leases", "rows", "usage"),
     ("search.active_runs", "search.index"),
-    ("idempotency", "messages", "moving", "sessions", "search.hits"),
+    ("idempotency", "messages", "moving", "open_calls", "sessions", "search.hits"),
     ("deletion", "reconciliation", "session_changes", "turns"),
     ("turn_records",),
-    ("details", "imports", "turn_creation"),
+    ("details", "imports", "session_messages", "turn_creation"),
     ("__init__",),
 )
 """The modules of the store, lowest first: what runs functions, then the tables, then the work."""

@@ -297,7 +297,9 @@ def _build(settings: Settings, objects: Mapping[str, object]) -> Lifecycle:
     )
     purge = Purge(store, background)
     session_service = SessionService(
-        store, providers, registry, remote_readers, finisher, purge, notifications, background
+        *(store, providers, titles, registry, remote_readers, finisher, purge),
+        *(notifications, background),
+        max_message_chars=max(settings.max_reply_chars, settings.max_message_chars),
     )
     access = AccessService(
         store,

@@ -19,6 +19,7 @@ from chatkeep.store import (
     messages,
     rows,
     session_changes,
+    session_messages,
     sessions,
     tables,
     usage,
@@ -28,7 +29,7 @@ from chatkeep.store.search import active_runs, hits, index
 
 MODULES = (
     *(branches, deletion, details, exports, idempotency, imports, leases, messages, rows),
-    *(session_changes, sessions, usage, active_runs, hits, index),
+    *(session_changes, session_messages, sessions, usage, active_runs, hits, index),
 )
 SELECTS = [
     pytest.param(value, id=f"{module.__name__.rpartition('.')[2]}.{name}")

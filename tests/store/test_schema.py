@@ -28,6 +28,7 @@ from chatkeep.store import (
     migrations,
     rows,
     session_changes,
+    session_messages,
     sessions,
     usage,
 )
@@ -383,12 +384,12 @@ def test_a_turns_statements_use_indexes_at_any_length_of_history(store: Store) -
         one |= {"head": 100_000, "limit": 5, "updated_at": 5, "message": "m"}
         one |= {"keys": 1, "seqs": 1, "ids": "m", "until": 100_000, "parent": 5}
         one |= {"idempotency": "k", "digest": b"d", "who": "w", "still": 1}
-        one |= {"wanted": 1, "before": 5, "at": 1, "from_seq": 1}
+        one |= {"wanted": 1, "before": 5, "at": 1, "from_seq": 1, "file": "f"}
         return {
             f"{module.__name__.rpartition('.')[2]}.{name}": plan(conn, statement, **one)
             for module in (
                 *(rows, sessions, messages, branches, details, leases, session_changes),
-                *(index, deletion, usage, idempotency, exports, imports),
+                *(index, deletion, usage, idempotency, exports, imports, session_messages),
             )
             for name, value in vars(module).items()
             if isinstance(statement := getattr(value, "statement", value), sa.Select)
@@ -426,7 +427,11 @@ SORTING = {
     *("exports._PKS", "leases.STALLED"),
 }
 # A purge and an export read every message; of the counters, each is the last entry of an index.
-READING_WHOLE = {"deletion._NEWEST_MESSAGES", "exports._MESSAGES", "imports._COUNTERS"}
+# Which messages show a file is asked only when one that does is removed.
+READING_WHOLE = {
+    *("deletion._NEWEST_MESSAGES", "exports._MESSAGES", "imports._COUNTERS"),
+    "session_messages._SHOWING",
+}
 
 
 def test_a_page_of_sessions_is_read_from_an_index_alone(store: Store) -> None:

@@ -41,6 +41,7 @@ STATUS: dict[type[errors.ChatError], int] = {
     errors.NotAcceptable: 406,
     errors.BodyTooSlow: 408,
     errors.SessionBusy: 409,
+    errors.MessageNotLast: 409,
     errors.KeyEnded: 409,
     errors.TenantErased: 409,
     errors.TenantNeeded: 409,

@@ -273,6 +273,13 @@ class MessageNotFound(ChatError):
     title = "There is no such message."
 
 
+class MessageNotLast(ChatError):
+    """Raised for the removal of a message that others follow, or that is on another branch."""
+
+    code = "message-not-last"
+    title = "This message is not the last one of the conversation."
+
+
 class FileNotFound(ChatError):
     """Raised for a picture or a document that the session does not have."""
 
@@ -323,7 +330,7 @@ class SessionChanged(ChatError):
 
 
 class SessionBusy(ChatError):
-    """Raised for a turn with `on_busy: "reject"` while another one runs."""
+    """Raised while a turn runs: for one with `on_busy: "reject"`, or a change of the messages."""
 
     code = "session-busy"
     title = "This session is still answering."

@@ -280,8 +280,9 @@ class TurnRequest:
         idempotency_key: The client's name for this request.
         is_client_retry: Whether the client says that it has sent this request before; which turn
             that made is found by the digest.
-        is_detached: Whether a session that is created for it is archived and untitled, until
-            another turn continues it.
+        is_detached: Whether nobody has named the session, so that a session which this turn creates
+            begins archived, with a provisional title. The next turn, or messages that are added,
+            bring it back.
         answers_failed: Whether the session's newest turn, if an equal request has just made it and
             it failed, is answered again instead of adding its messages once more.
     """

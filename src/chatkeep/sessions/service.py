@@ -1,24 +1,43 @@
 """What callers do with whole sessions: change one, and delete one for good."""
 
 import asyncio
-from collections.abc import Callable, Collection
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from chatkeep import telemetry
 from chatkeep.background import BackgroundTasks
-from chatkeep.domain.errors import Draining, TurnCancelled
+from chatkeep.domain.errors import Draining, InvalidRequest, TooLarge, TurnCancelled
 from chatkeep.domain.events import EventType, SessionDeleted
-from chatkeep.domain.model import Caller, Session, SessionRecord
+from chatkeep.domain.ids import message_id as new_message_id
+from chatkeep.domain.model import (
+    Caller,
+    FileContent,
+    Message,
+    MessageContent,
+    Role,
+    Session,
+    SessionRecord,
+)
 from chatkeep.domain.times import now
+from chatkeep.domain.validation import validate_metadata, validate_session_id
 from chatkeep.notifications import Notifications
 from chatkeep.providers import Providers
 from chatkeep.sessions.purge import TASKS, Purge
-from chatkeep.store import deletion, session_changes
+from chatkeep.store import deletion, session_changes, session_messages
 from chatkeep.store.database import Store
+from chatkeep.store.page import Page
+from chatkeep.store.session_messages import CreatedSession
+from chatkeep.titles import provisional_title
+from chatkeep.titles.calls import TitleCalls
 from chatkeep.turns.finish import TurnFinisher
 from chatkeep.turns.registry import TurnRegistry
 from chatkeep.turns.remote_readers import RemoteReaders
 
 logger = telemetry.logger("sessions")
+
+MAX_APPENDED = 20
+"""Messages that are added to a session at once."""
 
 
 class SessionService:
@@ -28,22 +47,176 @@ class SessionService:
         self,
         store: Store,
         providers: Providers,
+        titles: TitleCalls,
         registry: TurnRegistry,
         remote_readers: RemoteReaders,
         finisher: TurnFinisher,
         purge: Purge,
         notifications: Notifications,
         background: BackgroundTasks,
+        *,
+        max_message_chars: int,
     ) -> None:
         """Take the parts of the server that a session's change needs."""
         self._store = store
         self._providers = providers
+        self._titles = titles
         self._registry = registry
         self._remote_readers = remote_readers
         self._finisher = finisher
         self._purge = purge
         self._notifications = notifications
         self._background = background
+        self._max_message_chars = max_message_chars
+
+    async def create(
+        self,
+        caller: Caller,
+        session_id: str,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        messages: Sequence[MessageContent] = (),
+        files: Sequence[FileContent] = (),
+    ) -> CreatedSession:
+        """Create a session without a turn. One that is there is returned as it is.
+
+        Args:
+            caller: Whose session.
+            session_id: Its id.
+            metadata: The client's own.
+            messages: Its messages, at most `MAX_APPENDED`, which belong to no turn.
+            files: What the blocks of the messages refer to.
+
+        Raises:
+            InvalidRequest: The id, the metadata or a message is not allowed.
+            TooLarge: A message is too long.
+            ChatError: As `store.session_messages.create`.
+
+        """
+        metadata = dict(metadata or {})
+        with _invalid_at("#/session_id"):
+            validate_session_id(session_id)
+        with _invalid_at("#/metadata"):
+            validate_metadata(metadata)
+        created = await self._store.write_once(
+            session_messages.create,
+            session_messages.is_created,
+            tenant=caller.tenant,
+            session_id=session_id,
+            metadata=metadata,
+            contents=self._new_messages(messages),
+            contained=files,
+            owner=self._titles.owner,
+            make_title=provisional_title,
+            at=now(),
+        )
+        if created.is_new:
+            self._notifications.publish(
+                caller.tenant, EventType.SESSION_CREATED, _listed(created.session)
+            )
+            self._start_title(created.untitled)
+        return created
+
+    async def append(
+        self,
+        caller: Caller,
+        session_id: str,
+        messages: Sequence[MessageContent],
+        files: Sequence[FileContent] = (),
+    ) -> list[Message]:
+        """Add messages that belong to no turn after the last one of the active branch.
+
+        Args:
+            caller: Whose session.
+            session_id: Which one.
+            messages: At most `MAX_APPENDED`; their ids are new ones.
+            files: What the blocks of the messages refer to.
+
+        Raises:
+            InvalidRequest: There are too many, or one of them is not allowed.
+            TooLarge: One is too long.
+            ChatError: As `store.session_messages.append`.
+
+        """
+        appended = await self._store.write_once(
+            session_messages.append,
+            session_messages.is_appended,
+            tenant=caller.tenant,
+            session_id=session_id,
+            contents=self._new_messages(messages),
+            contained=files,
+            owner=self._titles.owner,
+            make_title=provisional_title,
+            at=now(),
+        )
+        self._notifications.publish(caller.tenant, EventType.SESSION_UPDATED, appended.session)
+        self._start_title(appended.untitled)
+        return appended.messages
+
+    async def remove_last(self, caller: Caller, session_id: str, message_id: str) -> SessionRecord:
+        """Delete the last message of the active branch, and return the session as it is now.
+
+        Raises:
+            ChatError: As `store.session_messages.remove_last`.
+
+        """
+        record = await self._store.write_once(
+            session_messages.remove_last,
+            functools.partial(
+                session_messages.is_removed, tenant=caller.tenant, message_id=message_id
+            ),
+            tenant=caller.tenant,
+            session_id=session_id,
+            message_id=message_id,
+            at=now(),
+        )
+        self._notifications.publish(caller.tenant, EventType.SESSION_UPDATED, _listed(record))
+        return record
+
+    async def branch(
+        self,
+        caller: Caller,
+        session_id: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        oldest_first: bool = False,
+    ) -> Page[Message, str]:
+        """A page of the active branch: see `store.session_messages.branch`."""
+        return await self._store.read(
+            session_messages.branch,
+            tenant=caller.tenant,
+            session_id=session_id,
+            limit=limit,
+            after=after,
+            oldest_first=oldest_first,
+        )
+
+    async def last_inputs(self, caller: Caller, messages: Sequence[Message]) -> dict[str, str]:
+        """The last message that each of the turns of these messages has taken in, by its id."""
+        turn_ids = {message.turn_id for message in messages if message.turn_id is not None}
+        if not turn_ids:
+            return {}
+        return await self._store.read(
+            session_messages.last_inputs, tenant=caller.tenant, turn_ids=sorted(turn_ids)
+        )
+
+    def _new_messages(self, messages: Sequence[MessageContent]) -> tuple[MessageContent, ...]:
+        """Check messages that are to be stored, and give them ids."""
+        if len(messages) > MAX_APPENDED:
+            raise _invalid("#/items", f"must not be more than {MAX_APPENDED}")
+        checked: list[MessageContent] = []
+        for number, message in enumerate(messages):
+            if len(message.text) > self._max_message_chars:
+                raise TooLarge(f"A message is longer than {self._max_message_chars} characters.")
+            if message.role is Role.ASSISTANT and not message.text:
+                raise _invalid(f"#/items/{number}", "must not be empty")
+            checked.append(message._replace(id=new_message_id()))
+        return tuple(checked)
+
+    def _start_title(self, untitled: session_changes.Untitled | None) -> None:
+        if untitled is not None:
+            self._titles.start(untitled.tenant, untitled.pk, untitled.first_message)
 
     async def change(
         self,
@@ -79,9 +252,7 @@ class SessionService:
             seen=seen,
             at=now(),
         )
-        # As it is listed: a system prompt may be long, and many events are kept in memory.
-        listed = Session(**{name: getattr(changed, name) for name in Session.__dataclass_fields__})
-        self._notifications.publish(caller.tenant, EventType.SESSION_UPDATED, listed)
+        self._notifications.publish(caller.tenant, EventType.SESSION_UPDATED, _listed(changed))
         return changed
 
     async def delete(self, caller: Caller, session_id: str) -> bool:
@@ -146,3 +317,21 @@ class SessionService:
         await self.soft_delete(caller.tenant, session_id, actor=caller.actor)
         is_removed = await self._purge.run()
         return is_removed and self._store.erases_files
+
+
+def _listed(record: SessionRecord) -> Session:
+    """As it is listed: a system prompt may be long, and many events stay in memory."""
+    return Session(**{name: getattr(record, name) for name in Session.__dataclass_fields__})
+
+
+def _invalid(pointer: str, detail: str) -> InvalidRequest:
+    return InvalidRequest(f"{pointer}: {detail}", errors=[{"pointer": pointer, "detail": detail}])
+
+
+@contextmanager
+def _invalid_at(pointer: str) -> Iterator[None]:
+    """Raise `InvalidRequest` about a value whose validator refuses it."""
+    try:
+        yield
+    except ValueError as error:
+        raise _invalid(pointer, str(error)) from None

@@ -13,6 +13,7 @@ from chatkeep.domain.times import rfc3339
 from chatkeep.store import branches
 from chatkeep.store.prepared import Answer, PreparedSelect, PreparedStatement, TypedSelect
 from chatkeep.store.search import index
+from chatkeep.store.search.active_runs import run_start
 from chatkeep.store.tables import messages, sessions
 
 MAX_UNANSWERED = 1_000
@@ -73,6 +74,10 @@ class MessageParent(NamedTuple):
 
 class _Seq(NamedTuple):
     seq: int
+
+
+class _Content(NamedTuple):
+    content: str
 
 
 class _ParentSeq(NamedTuple):
@@ -223,7 +228,9 @@ def _window_statement(*, is_open: bool) -> sa.Select[Any]:
         .correlate(messages)
     )
     is_user = messages.c.role == Role.USER.value
-    read = sa.case((~is_user, 1), (answered, 1), else_=0)
+    # To what no turn has taken in, there never was to be a reply.
+    is_added = messages.c.turn_id.is_(None) & (messages.c.status == Status.COMPLETED.value)
+    read = sa.case((~is_user | is_added, 1), (answered, 1), else_=0)
     counts = sa.case((messages.c.is_step, 0), else_=read)
     columns = (
         *(messages.c.seq, messages.c.id, messages.c.parent_seq, messages.c.depth, messages.c.role),
@@ -420,6 +427,48 @@ def of_path(conn: sa.Connection, *, session_pk: int, seqs: Sequence[int]) -> lis
     rows = _OF_PATH.all(conn, {"session": session_pk, "seqs": seqs})
     by_seq = {row.seq: _message(row) for row in rows}
     return [by_seq[seq] for seq in seqs if seq in by_seq]
+
+
+def first_user_message(conn: sa.Connection, *, session_pk: int, head_seq: int | None) -> str | None:
+    """The text of the first message of the user on the path to `head_seq` that has one."""
+    if head_seq is None:
+        return None
+    row = _FIRST_OF_USER.first(conn, {"session": session_pk, "head": head_seq})
+    return None if row is None else row.content
+
+
+def _first_of_user_statement() -> sa.Select[tuple[str]]:
+    in_session = messages.c.session_pk == sa.bindparam("session", type_=sa.BigInteger)
+    head = sa.bindparam("head", type_=sa.BigInteger)
+    session = sa.bindparam("session", type_=sa.BigInteger)
+    # The path as runs of messages, of which it has a few however long it is.
+    walk = sa.select(
+        run_start(session, head).label("first"), sa.cast(head, sa.BigInteger).label("last")
+    ).cte("walk", recursive=True)
+    walk = walk.union_all(
+        sa.select(run_start(messages.c.session_pk, messages.c.parent_seq), messages.c.parent_seq)
+        .join(walk, messages.c.seq == walk.c.first)
+        .where(in_session, messages.c.parent_seq.is_not(None))
+    )
+    of_user = messages.alias("of_user")
+    first_of_run = (
+        sa.select(of_user.c.seq)
+        .where(
+            of_user.c.session_pk == session,
+            of_user.c.seq.between(walk.c.first, walk.c.last),
+            of_user.c.role == Role.USER.value,
+            of_user.c.content != "",
+        )
+        .order_by(of_user.c.seq)
+        .limit(1)
+        .correlate(walk)
+        .scalar_subquery()
+    )
+    first = sa.select(sa.func.min(first_of_run)).select_from(walk).scalar_subquery()
+    return sa.select(messages.c.content).where(in_session, messages.c.seq == first)
+
+
+_FIRST_OF_USER = PreparedSelect(_first_of_user_statement(), _Content)
 
 
 _OF_TURN = sa.union(

@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from chatkeep.domain.errors import SessionBusy, SessionChanged, SessionNotFound, TurnRef
 from chatkeep.domain.model import SessionRecord, TitleSource
 from chatkeep.store import branches, rows
+from chatkeep.store import messages as stored_messages
 from chatkeep.store import sessions as stored
 from chatkeep.store.prepared import TypedSelect
 from chatkeep.store.search import index
-from chatkeep.store.tables import HIDDEN, SessionRow, SessionValues, leases, messages, sessions
+from chatkeep.store.tables import HIDDEN, SessionRow, SessionValues, leases, sessions
 
 
 class SessionChanges(TypedDict, total=False):
@@ -40,19 +41,30 @@ class SessionChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Untitled:
-    """A session that has no title of a model yet, with its first message."""
+    """A session that has no title of a model yet, with the first message of its user."""
 
     tenant: str
     pk: int
     first_message: str
 
 
-class FirstMessage(NamedTuple):
-    """The first message of a session."""
+class PendingTitle(NamedTuple):
+    """A session that has no title of a model yet."""
 
     tenant_id: str
     pk: int
-    content: str
+    head_seq: int | None
+
+
+class TitleStart(NamedTuple):
+    """What new messages mean for a session's title.
+
+    `first_message` is what this process makes it from now, if it is this process's to make;
+    `is_renamed` is true if the provisional title is another one now.
+    """
+
+    first_message: str | None
+    is_renamed: bool
 
 
 def change(
@@ -139,6 +151,42 @@ def claim_title(conn: sa.Connection, *, tenant: str, pk: int, owner: str) -> boo
     return stored.claim_title(conn, session, owner)
 
 
+def start_title(
+    conn: sa.Connection,
+    session: SessionRow,
+    *,
+    text: str,
+    owner: str,
+    make_title: Callable[[str, int], str] | None,
+    at: int,
+) -> TitleStart:
+    """Find what a model makes a session's title from, if it has none, and nobody makes it.
+
+    Args:
+        conn: The connection.
+        session: The session, locked, as it is before the new messages.
+        text: The first text of the user among the new messages; empty if there is none.
+        owner: Who makes the title.
+        make_title: Makes the provisional title from a message and a time; `None` if it is made of
+            these messages already.
+        at: The time, in microseconds since 1970.
+
+    """
+    if not session.title_pending:
+        return TitleStart(None, is_renamed=False)
+    first = stored_messages.first_user_message(
+        conn, session_pk=session.pk, head_seq=session.head_seq
+    )
+    is_renamed = first is None and text != "" and make_title is not None
+    if make_title is not None and is_renamed:
+        title = make_title(text, at)
+        _retitle(conn, session, title, TitleSource.PROVISIONAL, is_pending=True)
+    first = first or text
+    if not first or not stored.claim_title(conn, session, owner):
+        return TitleStart(None, is_renamed)
+    return TitleStart(first, is_renamed)
+
+
 def release_title(conn: sa.Connection, *, tenant: str, pk: int, owner: str) -> None:
     """Let others make a session's title that a process could not make."""
     session = _BY_KEY.first(conn, {"tenant": tenant, "key": pk})
@@ -147,11 +195,16 @@ def release_title(conn: sa.Connection, *, tenant: str, pk: int, owner: str) -> N
 
 
 def untitled(conn: sa.Connection, *, limit: int) -> list[Untitled]:
-    """Sessions whose title nobody has made or makes: every tenant's, its oldest first."""
-    return [
-        Untitled(row.tenant_id, row.pk, row.content)
-        for row in _UNTITLED.all(conn, {"limit": limit})
-    ]
+    """Sessions whose title nobody has made or makes: every tenant's, its oldest first.
+
+    Of those in whose conversation the user has written nothing yet there is nothing to list.
+    """
+    listed: list[Untitled] = []
+    for row in _UNTITLED.all(conn, {"limit": limit}):
+        first = stored_messages.first_user_message(conn, session_pk=row.pk, head_seq=row.head_seq)
+        if first is not None:
+            listed.append(Untitled(row.tenant_id, row.pk, first))
+    return listed
 
 
 def _columns(values: SessionChanges) -> SessionValues:
@@ -176,8 +229,15 @@ def _columns(values: SessionChanges) -> SessionValues:
     return columns
 
 
-def _retitle(conn: sa.Connection, session: SessionRow, title: str, source: TitleSource) -> None:
-    """Give a session a title that stays, in the search index too."""
+def _retitle(
+    conn: sa.Connection,
+    session: SessionRow,
+    title: str,
+    source: TitleSource,
+    *,
+    is_pending: bool = False,
+) -> None:
+    """Give a session another title, in the search index too."""
     if session.search_key is not None:
         key, owner = session.search_key, (session.tenant_id, session.pk, index.TITLE)
         index.remove(conn, [index.Entry(key, session.title, *owner)])
@@ -185,7 +245,7 @@ def _retitle(conn: sa.Connection, session: SessionRow, title: str, source: Title
     rows.update_session(
         conn,
         session.pk,
-        {"title": title, "title_source": source.value, "title_pending": False},
+        {"title": title, "title_source": source.value, "title_pending": is_pending},
     )
 
 
@@ -212,14 +272,14 @@ _BY_KEY = TypedSelect(
     SessionRow,
 )
 _UNTITLED = TypedSelect(
-    sa.select(sessions.c.tenant_id, sessions.c.pk, messages.c.content)
-    .join(messages, sa.and_(messages.c.session_pk == sessions.c.pk, messages.c.seq == 1))
+    sa.select(sessions.c.tenant_id, sessions.c.pk, sessions.c.head_seq)
     .where(
         sessions.c.tenant_id != HIDDEN,
         sessions.c.title_pending,
         ~sa.exists().where(leases.c.owner == sessions.c.title_owner),
+        sessions.c.head_seq.is_not(None),
     )
     .order_by(sessions.c.tenant_id, sessions.c.pk)
     .limit(sa.bindparam("limit", type_=sa.Integer)),
-    FirstMessage,
+    PendingTitle,
 )

@@ -46,6 +46,13 @@ class ListedSession(NamedTuple):
     archived: bool
 
 
+class NewSession(NamedTuple):
+    """A session that was to be created; `is_new` is false if it was there."""
+
+    row: SessionRow
+    is_new: bool
+
+
 _BY_ID = sa.select(sessions).where(
     sessions.c.tenant_id == sa.bindparam("tenant"), sessions.c.session_id == sa.bindparam("name")
 )
@@ -98,19 +105,31 @@ def pk_of(conn: sa.Connection, *, tenant: str, session_id: str) -> int:
 
 
 def create(
-    conn: sa.Connection, *, tenant: str, session_id: str, title: str, owner: str, at: int
-) -> SessionRow:
+    conn: sa.Connection,
+    *,
+    tenant: str,
+    session_id: str,
+    title: str,
+    owner: str | None,
+    at: int,
+    metadata: str = "{}",
+    is_detached: bool = False,
+) -> NewSession:
     """Create a session; if another writer was first, return that one.
-
-    Raises `TenantNotFound`, if there is no such tenant.
 
     Args:
         conn: The connection.
         tenant: Whose session it is.
         session_id: Its id.
         title: Its provisional title.
-        owner: The process that makes the other title.
+        owner: The process that makes the other title; `None` while there is nothing to make it
+            from.
         at: The time, in microseconds since 1970.
+        metadata: The client's own, as JSON.
+        is_detached: See `TurnRequest`.
+
+    Raises:
+        TenantNotFound: There is no such tenant.
 
     """
     values: SessionValues = {
@@ -118,8 +137,10 @@ def create(
         "session_id": session_id,
         "title": title,
         "title_source": TitleSource.PROVISIONAL.value,
-        "title_pending": True,
-        "title_owner": owner,
+        "title_pending": not is_detached,
+        "title_owner": None if is_detached else owner,
+        "archived": is_detached,
+        "metadata": metadata,
         "last_seq": 0,
         "message_count": 0,
         "turn_count": 0,
@@ -128,11 +149,24 @@ def create(
     }
     tenants.ensure(conn, tenant=tenant, at=at)
     # Where two first posts meet, the row that is read next is the one that won.
-    insert(conn, values, tenant=tenant)
+    pk = insert(conn, values, tenant=tenant)
     row = find(conn, tenant=tenant, session_id=session_id)
     if row is None:
         raise SessionNotFound
-    return row
+    return NewSession(row, is_new=pk is not None)
+
+
+def bring_back(conn: sa.Connection, session: SessionRow) -> SessionRow | None:
+    """Bring a session back from the archive in which a detached turn has created it.
+
+    Its title becomes one that a model is to make. `None` for a session that is not there, or that
+    was archived later.
+    """
+    is_detached = session.archived and session.turn_count == 1 and not session.title_pending
+    if not is_detached or session.title_source != TitleSource.PROVISIONAL.value:
+        return None
+    rows.update_session(conn, session.pk, {"archived": False, "title_pending": True})
+    return session._replace(archived=False, title_pending=True)
 
 
 def insert(conn: sa.Connection, values: SessionValues, *, tenant: str) -> int | None:

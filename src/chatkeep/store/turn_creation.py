@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 import sqlalchemy as sa
 
-from chatkeep.domain.blocks import load, tool_calls, tool_result
 from chatkeep.domain.errors import (
-    InvalidRequest,
     MessageNotFound,
     QueueFull,
     SessionBusy,
@@ -28,7 +26,15 @@ from chatkeep.domain.model import (
     TurnOptions,
     TurnRequest,
 )
-from chatkeep.store import files, idempotency, messages, rows, sessions
+from chatkeep.store import (
+    files,
+    idempotency,
+    messages,
+    open_calls,
+    rows,
+    session_changes,
+    sessions,
+)
 from chatkeep.store.prepared import pipelined
 from chatkeep.store.rows import QueueState, TurnWithSession
 from chatkeep.store.tables import SessionRow, SessionValues
@@ -60,7 +66,10 @@ class CreatedTurn:
         started: What its run needs, or that of the turn that was queued longest; `None` while
             another turn of the session runs.
         running: That other turn's id.
-        new_session: The session as it is listed, if this is its first turn.
+        is_first: Whether it is its session's first one.
+        new_session: The session as it is listed, if it was created with this turn.
+        changed_session: The session as it is listed, if this turn has brought it back from the
+            archive, or is the first from which it gets a title.
         first_message: What the model makes the title from, until there is such a title.
 
     """
@@ -69,7 +78,9 @@ class CreatedTurn:
     session_pk: int
     started: StartedTurn | None
     running: str | None
+    is_first: bool
     new_session: Session | None
+    changed_session: Session | None
     first_message: str | None
 
 
@@ -79,6 +90,14 @@ class _Target:
 
     branch_seq: int | None = None
     original: TurnWithSession | None = None
+
+
+class _OpenedSession(NamedTuple):
+    """A turn's session, and what this transaction has done to it."""
+
+    row: SessionRow
+    is_new: bool
+    is_changed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +181,8 @@ def create_turn(
     if any(message.role is Role.TOOL for message in request.messages):
         _check_results(conn, session, target, request)
     inputs = ids.inputs(request)
-    if session is None:
-        session = sessions.create(
-            conn,
-            tenant=tenant,
-            session_id=request.session_id,
-            title=make_title(request.text, at),
-            owner=runner.owner,
-            at=at,
-        )
+    opened = _open_session(conn, tenant, session, request, make_title, runner.owner, at)
+    session = opened.row
     queue_answer = rows.ask_queue_state(conn, session.pk)
     follows_head = request.branch is None and request.regenerate is None
     window = None
@@ -201,11 +213,28 @@ def create_turn(
     else:
         started = start_turn(conn, session, turn, inputs, new, runner, window)
         turn = started.turn
-    first_message = _first_message(conn, session, request, runner.owner)
+    title = session_changes.start_title(
+        conn,
+        session,
+        text=request.text,
+        owner=runner.owner,
+        make_title=None if opened.is_new else make_title,
+        at=at,
+    )
+    is_changed = opened.is_changed or title.is_renamed
     listed = None
-    if session.turn_count == 0:
+    if opened.is_new or is_changed:
         listed = sessions.listed(conn, tenant=tenant, pk=session.pk)
-    return CreatedTurn(turn, session.pk, started, queue.running, listed, first_message)
+    return CreatedTurn(
+        turn=turn,
+        session_pk=session.pk,
+        started=started,
+        running=queue.running,
+        is_first=session.turn_count == 0,
+        new_session=listed if opened.is_new else None,
+        changed_session=listed if is_changed else None,
+        first_message=title.first_message,
+    )
 
 
 def is_created(conn: sa.Connection, result: CreatedTurn | idempotency.DuplicateRequest) -> bool:
@@ -402,32 +431,13 @@ def _check_results(
         is_head_known = target.branch_seq is not None or not (queue.running or queue.waiting)
         if is_head_known:
             head = session.head_seq if target.branch_seq is None else target.branch_seq
-    open_calls = dict.fromkeys(_open_calls(conn, session, head))
-    for number, message in enumerate(request.messages):
-        result = tool_result(message.blocks)
-        if result is None:
-            open_calls |= dict.fromkeys(call.id for call in tool_calls(message.blocks))
-            continue
-        if result.call_id not in open_calls:
-            pointer = f"#/tool_results/{number}/tool_call_id"
-            detail = "must be of a call that the conversation ends with, and that has no result yet"
-            raise InvalidRequest(
-                f"{pointer}: {detail}", errors=[{"pointer": pointer, "detail": detail}]
-            )
-        del open_calls[result.call_id]
-
-
-def _open_calls(conn: sa.Connection, session: SessionRow | None, seq: int | None) -> list[str]:
-    """The ids of the calls that a branch ends with, and that have no result yet."""
-    answered: set[str] = set()
-    while session is not None and seq:
-        message = rows.known_message(conn, session_pk=session.pk, seq=seq)
-        blocks, seq = load(message.blocks), message.parent_seq
-        result = tool_result(blocks)
-        if result is None:
-            return [call.id for call in tool_calls(blocks) if call.id not in answered]
-        answered.add(result.call_id)
-    return []
+    open_calls.check_results(
+        conn,
+        session_pk=None if session is None else session.pk,
+        head_seq=head,
+        messages=request.messages,
+        pointer="#/tool_results/{}/tool_call_id",
+    )
 
 
 def _store_tools(
@@ -443,11 +453,26 @@ def _store_tools(
     return digest
 
 
-def _first_message(
-    conn: sa.Connection, session: SessionRow, request: TurnRequest, owner: str
-) -> str | None:
-    """What the session's title is made from, if it has none of a model yet, and nobody makes it."""
-    if not session.title_pending or not sessions.claim_title(conn, session, owner):
-        return None
-    first = rows.message_by_seq(conn, session_pk=session.pk, seq=1)
-    return request.text if first is None else first.content
+def _open_session(
+    conn: sa.Connection,
+    tenant: str,
+    session: SessionRow | None,
+    request: TurnRequest,
+    make_title: Callable[[str, int], str],
+    owner: str,
+    at: int,
+) -> _OpenedSession:
+    """Create a turn's session where there is none, or bring it back from the archive."""
+    if session is None:
+        row, is_new = sessions.create(
+            conn,
+            tenant=tenant,
+            session_id=request.session_id,
+            title=make_title(request.text, at),
+            owner=owner,
+            at=at,
+            is_detached=request.is_detached,
+        )
+        return _OpenedSession(row, is_new, is_changed=False)
+    back = sessions.bring_back(conn, session)
+    return _OpenedSession(back or session, is_new=False, is_changed=back is not None)

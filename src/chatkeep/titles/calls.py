@@ -69,6 +69,11 @@ class TitleCalls:
         self._slots = asyncio.Semaphore(LOCAL_AT_ONCE if is_local else AT_ONCE)
         self._calls: dict[int, asyncio.Task[str | None]] = {}
 
+    @property
+    def owner(self) -> str:
+        """Whose the titles are that are made here: the lease of this process."""
+        return self._leases.owner
+
     def start(
         self, tenant: str, session_pk: int, first_message: str
     ) -> asyncio.Task[str | None] | None:

@@ -279,10 +279,14 @@ class TurnService:
             self._notifications.publish(
                 caller.tenant, EventType.SESSION_CREATED, created.new_session
             )
+        if created.changed_session is not None:
+            self._notifications.publish(
+                caller.tenant, EventType.SESSION_UPDATED, created.changed_session
+            )
         if created.first_message is not None:
             call = self._titles.start(caller.tenant, created.session_pk, created.first_message)
             if call is not None:
-                _announce_title(call, stream, awaited=created.new_session is not None)
+                _announce_title(call, stream, awaited=created.is_first)
         self._run_or_queue(caller, created, stream)
         if created.running is not None and request.on_busy is OnBusy.INTERRUPT:
             running = self._registry.get(created.running)

@@ -30,7 +30,9 @@ def active_runs(conn: sa.Connection, session_pks: Sequence[int]) -> Mapping[int,
     return runs
 
 
-def _run_start(session_pk: sa.Column[int], seq: sa.Column[int]) -> sa.ScalarSelect[int]:
+def run_start(
+    session_pk: sa.ColumnElement[int], seq: sa.ColumnElement[int]
+) -> sa.ScalarSelect[int]:
     """The first message of the run that a message is in."""
     starts = messages.alias("starts")
     return (
@@ -47,7 +49,7 @@ def _active_runs_statement() -> sa.Select[tuple[int, int, int]]:
     walk = (
         sa.select(
             sessions.c.pk.label("session_pk"),
-            _run_start(sessions.c.pk, sessions.c.head_seq).label("first"),
+            run_start(sessions.c.pk, sessions.c.head_seq).label("first"),
             sessions.c.head_seq.label("last"),
         )
         .where(
@@ -60,7 +62,7 @@ def _active_runs_statement() -> sa.Select[tuple[int, int, int]]:
     walk = walk.union_all(
         sa.select(
             messages.c.session_pk,
-            _run_start(messages.c.session_pk, messages.c.parent_seq),
+            run_start(messages.c.session_pk, messages.c.parent_seq),
             messages.c.parent_seq,
         )
         .join(
