@@ -197,19 +197,29 @@ def test_an_answer_is_parsed_into_an_object(client: OpenAI) -> None:
 @pytest.mark.parametrize("kind", ["drop", "lose"])
 @pytest.mark.parametrize("has_conversation", [True, False], ids=["conversation", "bare"])
 def test_a_retry_of_the_library_is_one_turn(
-    client: OpenAI, borders: Border, kind: Any, has_conversation: bool
+    client: OpenAI, borders: Border, session: str, kind: Any, has_conversation: bool
 ) -> None:
+    # No other test sends this: an equal request may be taken for a retry for a minute.
+    message = f"Hello from the {session}."
     context = {"conversation": client.conversations.create().id} if has_conversation else {}
     before = borders.newest_sessions()
     borders.will(kind, "/v1/responses")
-    response = client.responses.create(model=MODEL, input=HELLO, **context)  # type: ignore[call-overload]  # a union
-    assert response.output_text == REPLIES[0]
+    response = client.responses.create(model=MODEL, input=message, **context)  # type: ignore[call-overload]  # a union
+    assert response.output_text == f"This is message 1: {message}"
     retries = [r.headers["x-stainless-retry-count"] for r in borders.posts("/v1/responses")]
     assert retries == ["0", "1"]
-    session = borders.session_of(response.id)
-    assert borders.roles(session) == ["user", "assistant"]
-    assert borders.newest_sessions() - before == (set() if has_conversation else {session})
+    name = borders.session_of(response.id)
+    assert borders.roles(name) == ["user", "assistant"]
+    assert borders.newest_sessions() - before == (set() if has_conversation else {name})
     assert len(borders.upstream.replies) == 1
+
+
+def test_what_is_sent_again_behind_an_answered_retry_is_new(
+    client: OpenAI, borders: Border, session: str
+) -> None:
+    borders.will("drop", "/v1/responses")
+    answers = [client.responses.create(model=MODEL, input=session) for _ in range(5)]
+    assert len({answer.id for answer in answers}) == 5
 
 
 def test_a_background_response_is_polled_until_it_is_done(client: OpenAI, borders: Border) -> None:
@@ -333,9 +343,17 @@ def test_an_error_is_the_librarys_exception_with_code_and_parameter(
     with pytest.raises(error) as caught:
         client.responses.create(**{"model": MODEL, "input": HELLO, **body})
     assert caught.value.type == "invalid_request_error"
-    assert caught.value.request_id
     assert code is None or caught.value.code == code
     assert param is None or caught.value.param == param
+
+
+def test_every_answer_has_an_id_of_the_request(client: OpenAI) -> None:
+    response = client.responses.create(model=MODEL, input=HELLO)
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.responses.retrieve("resp_none")
+    ids = [response._request_id, caught.value.request_id]
+    assert all(ids)
+    assert ids[0] != ids[1]
 
 
 def test_a_tool_that_a_server_cannot_have_is_skipped(client: OpenAI, borders: Border) -> None:
