@@ -21,8 +21,8 @@ from chatkeep.api.dependencies import Services
 from chatkeep.api.document import DocumentedAPI
 from chatkeep.api.guards import Guard
 from chatkeep.api.mounting import Mounted
+from chatkeep.api.openai import conversation_routes, response_routes
 from chatkeep.api.openai import models as openai_models
-from chatkeep.api.openai import response_routes
 from chatkeep.api.responses import Responses
 from chatkeep.api.routes import (
     chat,
@@ -71,10 +71,11 @@ logger = telemetry.logger("app")
 ROUTES = (
     *(chat, turns, sessions, files, search, transfer, events, usage, models),
     *(me, users, keys, tenants, health, page, openai_models, response_routes),
+    conversation_routes,
 )
 """The modules with a `router`, in the order of the OpenAPI document."""
 
-ROUTERS = (*(module.router for module in ROUTES), response_routes.posts)
+ROUTERS = (*(module.router for module in ROUTES), response_routes.posts, conversation_routes.posts)
 
 CONVERSING = ("/chat", "/v1/responses", "/v1/chat/completions")
 """Addresses whose bodies may have pictures."""

@@ -133,6 +133,8 @@ async def make_world(app: FastAPI) -> World:
         "message_id": turn["message_id"],
         "response_id": turn["turn_id"].replace("turn_", "resp_"),
         "model": "no-such-model",
+        "conversation_id": VICTIMS_SESSION,
+        "item_id": turn["turn_id"].replace("turn_", "msg_"),
         "user_message_id": turn["user_message_id"],
         "file_id": sha256(PICTURE).hexdigest(),
         "key_id": keys["decoy"]["id"],
@@ -202,7 +204,7 @@ async def world(folder: Path, upstream: Upstream) -> AsyncIterator[World]:
         yield await make_world(app)
 
 
-IDS = ("session_id", "turn_id", "message_id", "file_id", "response_id", "model")
+IDS = ("session_id", "turn_id", "message_id", "file_id", "response_id", "model", "conversation_id")
 """Of whatever is not the caller's there is nothing at an address."""
 
 QUERIES = {
@@ -225,6 +227,11 @@ def bodies(victim: Victim) -> dict[str, Any]:
             "model": "openai:scripted",
             "input": "Mine?",
             "previous_response_id": victim.ids["response_id"],
+        },
+        "POST /v1/conversations": {"metadata": {"mine": "yes"}},
+        "POST /v1/conversations/{conversation_id:path}": {"metadata": {"mine": "yes"}},
+        "POST /v1/conversations/{conversation_id:path}/items": {
+            "items": [{"role": "user", "content": "Mine?"}]
         },
         "PATCH /sessions/{session_id:path}": {"title": "mine", "head": victim.ids["message_id"]},
         "POST /import": json.loads(victim.export.splitlines()[0]),

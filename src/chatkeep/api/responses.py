@@ -1,6 +1,7 @@
 """What every response has in common: default headers, and no content for HEAD."""
 
 from collections.abc import Callable
+from uuid import uuid4
 
 from fastapi.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +21,9 @@ DEFAULTS = {
 
 CLOSE = (b"connection", b"close")
 
+DIALECT = "/v1/"
+"""What the addresses of OpenAI's dialect begin with."""
+
 
 class Responses:
     """ASGI middleware that sets the default headers, and answers HEAD as GET without content."""
@@ -34,13 +38,15 @@ class Responses:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # Clients of OpenAI's show it with an error, and its server always sends one.
+        own = [(b"x-request-id", f"req_{uuid4().hex}".encode())] if is_dialect(scope) else []
         is_head = scope["method"] == "HEAD"
         if is_head:
             scope = {**scope, "method": "GET"}
 
         async def respond(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = _with_defaults(message.get("headers", ()))
+                headers = [*_with_defaults(message.get("headers", ())), *own]
                 message["headers"] = [*headers, CLOSE] if self._is_leaving() else headers
                 await send(message)
                 if is_head:
@@ -50,6 +56,12 @@ class Responses:
                 await send(message)
 
         await self._app(scope, receive, respond)
+
+
+def is_dialect(scope: Scope) -> bool:
+    """Whether a request is for one of OpenAI's addresses."""
+    path: str = scope["path"]
+    return path.startswith(DIALECT)
 
 
 class StoredStream(StreamingResponse):

@@ -12,6 +12,7 @@ from chatkeep.domain.errors import (
     MessageNotLast,
     SessionBusy,
     SessionNotFound,
+    TurnNotFound,
     TurnRef,
 )
 from chatkeep.domain.model import (
@@ -259,6 +260,58 @@ def is_removed(conn: sa.Connection, record: SessionRecord, *, tenant: str, messa
     return head.id != message_id
 
 
+def remove_turn(conn: sa.Connection, *, tenant: str, turn_id: str, at: int) -> SessionRecord:
+    """Delete a turn with what it has taken in and written, if nothing follows that.
+
+    Args:
+        conn: The connection.
+        tenant: Whose turn.
+        turn_id: The turn.
+        at: The time, in microseconds since 1970.
+
+    Returns:
+        Its session as it is now.
+
+    Raises:
+        TurnNotFound: The tenant has no such turn.
+        MessageNotLast: A message follows one of the turn's.
+        SessionBusy: A turn of the session runs or waits.
+
+    """
+    # First its session, which this locks.
+    locked = rows.session_of_turn(conn, turn_id)
+    row = rows.turn_of_tenant(conn, tenant=tenant, turn_id=turn_id)
+    if locked is None or row is None:
+        raise TurnNotFound
+    session = _idle_session(conn, tenant, row.session_id)
+    own = _OF_TURN.all(conn, {"turn": turn_id})
+    seqs = {message.seq for message in own}
+    children = conn.scalars(_CHILDREN, {"session": session.pk, "parents": sorted(seqs)}).all()
+    if not seqs.issuperset(children):
+        raise MessageNotLast
+    if session.head_seq in seqs:
+        first = own[-1]
+        rows.update_session(
+            conn,
+            session.pk,
+            {
+                "head_seq": first.parent_seq,
+                "message_count": first.depth - 1,
+                "updated_at": max(at, session.updated_at),
+            },
+        )
+    for message in own:
+        _delete(conn, session, message)
+    conn.execute(_DELETE_TURNS, {"ids": [turn_id]})
+    return sessions.record(conn, tenant=tenant, session_id=row.session_id)
+
+
+def is_turn_removed(conn: sa.Connection, _record: SessionRecord, *, turn_id: str) -> bool:
+    """True if the `remove_turn` that returned this took effect: see `Store.write_once`."""
+    rows.session_of_turn(conn, turn_id)
+    return rows.BY_ID.first(conn, {"turn": turn_id}) is None
+
+
 def branch(
     conn: sa.Connection,
     *,
@@ -395,13 +448,26 @@ def _delete(conn: sa.Connection, session: SessionRow, message: LastMessage) -> N
 
 
 _IN_SESSION = messages_table.c.session_pk == sa.bindparam("session")
+_LAST_COLUMNS = (
+    *(messages_table.c.seq, messages_table.c.id, messages_table.c.parent_seq),
+    *(messages_table.c.depth, messages_table.c.role, messages_table.c.content),
+    *(messages_table.c.blocks, messages_table.c.turn_id, messages_table.c.search_key),
+)
 _MESSAGE = PreparedSelect(
-    sa.select(
-        *(messages_table.c.seq, messages_table.c.id, messages_table.c.parent_seq),
-        *(messages_table.c.depth, messages_table.c.role, messages_table.c.content),
-        *(messages_table.c.blocks, messages_table.c.turn_id, messages_table.c.search_key),
-    ).where(_IN_SESSION, messages_table.c.id == sa.bindparam("message")),
+    sa.select(*_LAST_COLUMNS).where(_IN_SESSION, messages_table.c.id == sa.bindparam("message")),
     LastMessage,
+)
+_OF_TURN = PreparedSelect(
+    sa.select(*_LAST_COLUMNS)
+    .where(messages_table.c.turn_id == sa.bindparam("turn"))
+    # The sum keeps SQLite from walking all messages in this order.
+    .order_by((messages_table.c.seq + 0).desc()),
+    LastMessage,
+)
+"""The messages of a turn, newest first."""
+
+_CHILDREN = sa.select(messages_table.c.seq).where(
+    _IN_SESSION, messages_table.c.parent_seq.in_(sa.bindparam("parents", expanding=True))
 )
 _CHILD = (
     sa.select(messages_table.c.seq)

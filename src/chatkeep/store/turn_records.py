@@ -80,6 +80,12 @@ class StoredTurn:
     is_titled: bool
     ended_at: int | None
 
+    @property
+    def written(self) -> tuple[Message, ...]:
+        """Its steps and its reply, as they are stored."""
+        ids = [message.id for message in self.record.messages]
+        return self.record.messages[ids.index(self.record.user_message_id) + 1 :]
+
 
 def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> StoredTurn:
     """Read a turn and its messages. Raises `TurnNotFound`."""

@@ -6,10 +6,9 @@ themselves: 409 is never sent, and what is stored says that it must not be sent 
 
 from typing import Any
 
+from chatkeep.api.responses import DIALECT
 from chatkeep.domain import errors
 from chatkeep.domain.errors import ChatError, InvalidValue
-
-PREFIX = "/v1/"
 
 BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_MANY, SERVER_ERROR = 400, 404, 409, 429, 500
 UNAUTHORIZED, FORBIDDEN = 401, 403
@@ -24,6 +23,7 @@ _CODES: dict[type[ChatError], str] = {
     errors.QueueFull: "rate_limit_exceeded",
     errors.SessionBusy: "conversation_locked",
     errors.TurnNotEnded: "conversation_locked",
+    errors.MessageNotLast: "item_not_last",
     errors.IdempotencyKeyReused: "idempotency_key_reused",
 }
 """Where OpenAI has a word for it; ours otherwise."""
@@ -45,7 +45,7 @@ class Refused(errors.InvalidRequest):
 
 def is_dialect(path: str) -> bool:
     """Whether an address is one of OpenAI's."""
-    return path.startswith(PREFIX)
+    return path.startswith(DIALECT)
 
 
 def status_of(error: ChatError, status: int) -> int:

@@ -65,12 +65,17 @@ def invalid(pointer: str, detail: str) -> Refused:
     return Refused(detail, param=pointer)
 
 
-def parse_input(value: object, *, max_file_bytes: int) -> Input:
+def parse_input(
+    value: object, *, max_file_bytes: int, member: str = "input", has_instructions: bool = True
+) -> Input:
     """Read the `input` of a request: a text, or a list of items without references.
 
     Args:
         value: As it came.
         max_file_bytes: Of a picture or a document.
+        member: Where it is in the request.
+        has_instructions: Whether the system's messages at the beginning are instructions, and none
+            of the conversation.
 
     Raises:
         InvalidRequest: Something in it is not what it must be.
@@ -80,10 +85,10 @@ def parse_input(value: object, *, max_file_bytes: int) -> Input:
     if isinstance(value, str):
         value = [{"role": "user", "content": value}]
     if not isinstance(value, list):
-        raise invalid("input", "Must be a text or a list of items.")
+        raise invalid(member, "Must be a text or a list of items.")
     if len(value) > MAX_ITEMS:
-        raise invalid("input", f"Must not have more than {MAX_ITEMS} items.")
-    reader = _Reader(max_file_bytes)
+        raise invalid(member, f"Must not have more than {MAX_ITEMS} items.")
+    reader = _Reader(max_file_bytes, member, has_instructions=has_instructions)
     for number, item in enumerate(value):
         reader.read(item, number)
     return reader.end()
@@ -92,8 +97,10 @@ def parse_input(value: object, *, max_file_bytes: int) -> Input:
 class _Reader:
     """Reads items one after the other; those of one message of the assistant are put together."""
 
-    def __init__(self, max_file_bytes: int) -> None:
+    def __init__(self, max_file_bytes: int, member: str, *, has_instructions: bool) -> None:
         self._max_file_bytes = max_file_bytes
+        self._member = member
+        self._has_instructions = has_instructions
         self._input = Input()
         self._systems: list[str] = []
         self._blocks: list[Block] = []
@@ -101,7 +108,7 @@ class _Reader:
         self._last = 0
 
     def read(self, item: object, number: int) -> None:
-        at = f"input/{number}"
+        at = f"{self._member}/{number}"
         if not isinstance(item, dict):
             raise invalid(at, "Must be an object.")
         kind = item.get("type") or "message"
@@ -155,7 +162,7 @@ class _Reader:
         if len(blocks) == 1 and blocks[0]["type"] == "text":
             self._add(MessageContent(Role.ASSISTANT, text), self._last)
             return
-        checked = _validated(blocks, f"input/{self._last}")
+        checked = _validated(blocks, f"{self._member}/{self._last}")
         self._add(MessageContent(Role.ASSISTANT, text or rendition(checked), checked), self._last)
 
     def _read_message(self, item: dict[str, Any], number: int, at: str) -> None:
@@ -164,7 +171,7 @@ class _Reader:
             raise invalid(f"{at}/role", f"Must be one of {', '.join(_ROLES)}.")
         if role is Role.SYSTEM:
             text = self._text(item, at)
-            if not self._input.messages:
+            if self._has_instructions and not self._input.messages:
                 self._systems.append(text)
                 return
             self._add(MessageContent(role, text), number)

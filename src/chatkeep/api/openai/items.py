@@ -76,20 +76,31 @@ def written_items(messages: Iterable[Message], owner: str) -> list[Item]:
         owner: What the items are named after: see `item_id`.
 
     """
-    items: list[Item] = []
+    return [item for _, items in items_by_message(messages, owner) for item in items]
+
+
+def items_by_message(
+    messages: Iterable[Message], owner: str
+) -> Iterator[tuple[Message, list[Item]]]:
+    """The same, message by message."""
+    number = 0
     for message in messages:
-        if message.role is Role.TOOL:
-            items.append(output_item(message, owner, len(items)))
-            continue
-        for block in _merged(message):
-            number = len(items)
-            if block["type"] == "tool_call":
-                items.append(call_item(block, owner, number))
-            elif block["type"] == "reasoning":
-                items.append(reasoning_item(block["reasoning"], owner, number))
-            else:
-                items.append(text_item(block["text"], owner, number))
-    return items
+        items = list(_items_of(message, owner, number))
+        number += len(items)
+        yield message, items
+
+
+def _items_of(message: Message, owner: str, first: int) -> Iterator[Item]:
+    if message.role is Role.TOOL:
+        yield output_item(message, owner, first)
+        return
+    for number, block in enumerate(_merged(message), first):
+        if block["type"] == "tool_call":
+            yield call_item(block, owner, number)
+        elif block["type"] == "reasoning":
+            yield reasoning_item(block["reasoning"], owner, number)
+        else:
+            yield text_item(block["text"], owner, number)
 
 
 def _merged(message: Message) -> Iterator[Block]:

@@ -96,7 +96,4 @@ def _find(
 
 def turn_items(stored: StoredTurn) -> list[Item]:
     """The items that a turn has written."""
-    record = stored.record
-    ids = [message.id for message in record.messages]
-    written = record.messages[ids.index(record.user_message_id) + 1 :]
-    return written_items(written, record.turn_id)
+    return written_items(stored.written, stored.record.turn_id)

@@ -138,10 +138,7 @@ class ResponsesRequest(_Lenient):
         if self.background and self.store is False:
             raise invalid("background", "Needs store: whoever goes away reads it later.")
         if self.metadata is not None:
-            try:
-                validate_metadata(dict(self.metadata))
-            except ValueError as error:
-                raise invalid("metadata", f"It {error}.") from None
+            checked_metadata(dict(self.metadata))
 
     def tools_offered(self) -> list[Block]:
         """The functions among the tools: others run nowhere here, and are left out.
@@ -211,6 +208,14 @@ class ResponsesRequest(_Lenient):
             omits_default_prompt=None if keeps_default_prompt else True,
             client=echo,
         )
+
+
+def checked_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """What a client wants to be stored with a session or a response. Raises `Refused`."""
+    try:
+        return validate_metadata(metadata)
+    except ValueError as error:
+        raise invalid("metadata", f"It {error}.") from None
 
 
 ECHOED = (

@@ -17,6 +17,7 @@ from chatkeep.api import bodies, sse
 from chatkeep.api.dependencies import (
     CallerOf,
     Services,
+    SessionsOf,
     StoreOf,
     TurnsOf,
     caller,
@@ -35,10 +36,17 @@ from chatkeep.api.openai.responses import response_of
 from chatkeep.api.retries import idempotency_key, is_client_retry
 from chatkeep.api.routing import LenientRoute
 from chatkeep.domain.blocks import Block
-from chatkeep.domain.errors import ChatError, SessionNotFound, TurnCancelled, TurnNotFound
+from chatkeep.domain.errors import (
+    ChatError,
+    MessageNotLast,
+    SessionNotFound,
+    TurnCancelled,
+    TurnNotFound,
+)
 from chatkeep.domain.ids import session_id as new_session_id
 from chatkeep.domain.model import Branch, Caller, Scope, TurnRequest
-from chatkeep.store import sessions, turn_records
+from chatkeep.store import sessions as session_rows
+from chatkeep.store import turn_records
 from chatkeep.turns.service import SubmittedTurn
 from chatkeep.turns.stream import TurnStream
 from chatkeep.turns.unstored import UnstoredRequest
@@ -153,7 +161,7 @@ async def _session(
 
 async def _check_conversation(parts: Services, who: Caller, session_id: str) -> None:
     try:
-        await parts.store.read(sessions.pk_of, tenant=who.tenant, session_id=session_id)
+        await parts.store.read(session_rows.pk_of, tenant=who.tenant, session_id=session_id)
     except SessionNotFound:
         detail = f"Conversation with id {session_id[:255]!r} not found."
         raise SessionNotFound(
@@ -368,6 +376,25 @@ async def cancel_response(
     """Stop a response that is in progress or queued. Safe to repeat."""
     await turns.cancel_turn(who, turn_id_of(response_id))
     return await read_response(request, who, turns, store, response_id)
+
+
+@router.delete(
+    PATH + "/{response_id}", summary="Delete a response, as OpenAI does", response_model=None
+)
+async def delete_response(who: CallerOf, sessions: SessionsOf, response_id: str) -> Response:
+    """Delete a response that no other one continues, and its conversation if that is all of it."""
+    try:
+        record = await sessions.remove_turn(who, turn_id_of(response_id))
+    except MessageNotLast:
+        raise Refused(
+            "Another response continues this one.",
+            openai_code="response_in_use",
+            param="response_id",
+        ) from None
+    if record.message_count == 0 and record.archived:
+        await sessions.delete(who, record.session_id)
+    body = {"id": response_id, "object": "response", "deleted": True}
+    return Response(orjson.dumps(body), media_type=JSON)
 
 
 @router.get(
