@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tests.process import Server
+from tests.process import Server, until
 from tests.proxy import Proxy, Request
 from tests.upstream import Answer, Call, ToolCall, Upstream, polite
 
@@ -56,7 +56,7 @@ def _spoken(text: str) -> Answer:
 class Fault:
     """What happens to one answer.
 
-    `drop`: none of it passes, and the connection breaks when the server has the request. `lose`:
+    `drop`: none of it passes, and the connection breaks when the model has the request. `lose`:
     none passes, and it breaks when the server has answered. `cut`: so many events pass.
     """
 
@@ -88,7 +88,10 @@ class Border(Proxy):
         self.has_retried.clear()
 
     def will(self, kind: Literal["drop", "lose", "cut"], path: str, *, events: int = 0) -> None:
-        """Let the answer to the next such request that has no fault yet fail."""
+        """Let the answer to the next such request that has no fault yet fail.
+
+        `drop` is for the first request of a test that the model gets.
+        """
         self.faults.append(Fault(kind, path, events))
 
     def posts(self, path: str) -> list[Request]:
@@ -131,6 +134,8 @@ class Border(Proxy):
         fault: Fault | None = self._current.fault
         if fault is None:
             super()._pass_on(server, client, left)
+        elif fault.kind == "drop":
+            until(lambda: self.upstream.replies)
         elif fault.kind == "lose":
             while server.recv(65_536):
                 pass

@@ -59,11 +59,11 @@ def test_the_library_reads_the_rest_of_a_stream_that_was_cut(
 
 @pytest.mark.parametrize("fault", ["drop", "lose"])
 def test_a_retry_of_the_library_is_one_turn(
-    node: Client, border: Border, tmp_path: Path, fault: Any
+    node: Client, border: Border, tmp_path: Path, session: str, fault: Any
 ) -> None:
     border.will(fault, "/v1/responses")
-    result = node.run(LIBRARY, "chained", HELLO, url=border.url, folder=tmp_path)
-    assert result["replies"] == REPLIES[:1]
+    result = node.run(LIBRARY, "chained", session, url=border.url, folder=tmp_path)
+    assert result["replies"] == [f"This is message 1: {session}"]
     assert len(border.posts("/v1/responses")) == 2
     assert border.roles(border.session_of(result["last"])) == ONE_TURN
     assert len(border.upstream.replies) == 1
@@ -169,7 +169,7 @@ def test_the_ai_sdk_makes_an_object(
 
 @AI_VERSIONS
 def test_a_retry_of_the_ai_sdk_after_a_failure_is_one_turn(
-    node: Client, border: Border, tmp_path: Path, version: str
+    node: Client, border: Border, tmp_path: Path, session: str, version: str
 ) -> None:
     """It has no mark: the server knows it by its equal body."""
 
@@ -178,15 +178,15 @@ def test_a_retry_of_the_ai_sdk_after_a_failure_is_one_turn(
         return Answer(status=503) if is_first else assistant(call)
 
     border.upstream.script = script
-    result = node.run(AI_SDK, version, "turns", HELLO, url=border.url, folder=tmp_path)
-    assert result["replies"] == REPLIES[:1]
+    result = node.run(AI_SDK, version, "turns", session, url=border.url, folder=tmp_path)
+    assert result["replies"] == [f"This is message 1: {session}"]
     assert len(border.posts("/v1/responses")) == 2
     assert border.roles(border.session_of(result["last"])) == ONE_TURN
 
 
 @AI_VERSIONS
 def test_a_retry_of_the_ai_sdk_whose_connection_broke_is_one_turn(
-    node: Client, border: Border, tmp_path: Path, version: str
+    node: Client, border: Border, tmp_path: Path, session: str, version: str
 ) -> None:
     def script(call: Call) -> Answer:
         answer = assistant(call)
@@ -196,11 +196,11 @@ def test_a_retry_of_the_ai_sdk_whose_connection_broke_is_one_turn(
     border.upstream.script = script
     before = border.newest_sessions()
     border.will("drop", "/v1/responses")
-    result = node.run(AI_SDK, version, "turns", HELLO, url=border.url, folder=tmp_path)
-    assert result["replies"] == REPLIES[:1]
-    session = border.session_of(result["last"])
-    assert border.newest_sessions() - before == {session}
-    assert border.roles(session) == ONE_TURN
+    result = node.run(AI_SDK, version, "turns", session, url=border.url, folder=tmp_path)
+    assert result["replies"] == [f"This is message 1: {session}"]
+    name = border.session_of(result["last"])
+    assert border.newest_sessions() - before == {name}
+    assert border.roles(name) == ONE_TURN
     assert len(border.upstream.replies) == 1
 
 

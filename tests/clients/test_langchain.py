@@ -72,14 +72,14 @@ def test_a_cut_stream_is_an_error_and_another_call_has_the_answer(
 @pytest.mark.parametrize("fault", ["drop", "lose"])
 @pytest.mark.parametrize("kind", ["responses", "chained"])
 def test_a_retry_is_one_turn(
-    development: Client, borders: Border, tmp_path: Path, kind: str, fault: Any
+    development: Client, borders: Border, tmp_path: Path, session: str, kind: str, fault: Any
 ) -> None:
     before = borders.newest_sessions()
     borders.will(fault, "/v1/responses")
-    result = development.run(PROGRAM, "turns", kind, HELLO, url=borders.url, folder=tmp_path)
-    assert result["replies"] == REPLIES[:1]
+    result = development.run(PROGRAM, "turns", kind, session, url=borders.url, folder=tmp_path)
+    assert result["replies"] == [f"This is message 1: {session}"]
     assert len(borders.posts("/v1/responses")) == 2
-    session = borders.session_of(result["last"])
-    assert borders.newest_sessions() - before == {session}
-    assert borders.roles(session) == ["user", "assistant"]
+    name = borders.session_of(result["last"])
+    assert borders.newest_sessions() - before == {name}
+    assert borders.roles(name) == ["user", "assistant"]
     assert len(borders.upstream.replies) == 1

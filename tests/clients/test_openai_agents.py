@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from tests.clients.border import (
-    HELLO,
     LONG,
     LONG_REPLY,
     MESSAGES,
@@ -79,12 +78,12 @@ def test_what_a_cut_stream_began_is_complete_and_goes_on(
 @pytest.mark.parametrize("kind", ["drop", "lose"])
 @pytest.mark.parametrize("way", ["conversation", "chained"])
 def test_a_retry_is_one_turn(
-    python: Client, borders: Border, tmp_path: Path, kind: Any, way: str
+    python: Client, borders: Border, tmp_path: Path, session: str, kind: Any, way: str
 ) -> None:
     borders.will(kind, "/v1/responses")
-    result = python.run(PROGRAM, way, HELLO, url=borders.url, folder=tmp_path)
-    assert result["replies"] == REPLIES[:1]
+    result = python.run(PROGRAM, way, session, url=borders.url, folder=tmp_path)
+    assert result["replies"] == [f"This is message 1: {session}"]
     assert len(borders.posts("/v1/responses")) == 2
-    session = result.get("conversation") or borders.session_of(result["last"])
-    assert borders.roles(session) == ["user", "assistant"]
+    name = result.get("conversation") or borders.session_of(result["last"])
+    assert borders.roles(name) == ["user", "assistant"]
     assert len(borders.upstream.replies) == 1

@@ -324,7 +324,7 @@ REFUSED: list[tuple[dict[str, Any], type[openai.APIStatusError], str | None, str
         {"input": [{"type": "function_call_output", "call_id": "call_none", "output": "1"}]},
         openai.BadRequestError,
         None,
-        "input",
+        "input[0].call_id",
     ),
     ({"prompt": {"id": "pmpt_1"}}, openai.BadRequestError, "unsupported_parameter", "prompt"),
 ]

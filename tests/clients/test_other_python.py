@@ -66,12 +66,12 @@ def test_pydantic_ai_streams_and_sees_a_cut(
 
 @pytest.mark.parametrize("fault", ["drop", "lose"])
 def test_a_retry_of_pydantic_ai_is_one_turn(
-    python: Client, borders: Border, tmp_path: Path, fault: Any
+    python: Client, borders: Border, tmp_path: Path, session: str, fault: Any
 ) -> None:
     borders.will(fault, RESPONSES)
-    arguments = (PYDANTIC_AI, "turns", "chained", HELLO)
+    arguments = (PYDANTIC_AI, "turns", "chained", session)
     result = python.run(*arguments, url=borders.url, folder=tmp_path)
-    assert result["replies"] == REPLIES[:1]
+    assert result["replies"] == [f"This is message 1: {session}"]
     assert len(borders.posts(RESPONSES)) == 2
     assert borders.roles(borders.session_of(result["last"])) == ["user", "assistant"]
     assert len(borders.upstream.replies) == 1
@@ -107,18 +107,18 @@ def test_llm_streams_and_sees_a_cut(
 
 @pytest.mark.parametrize("model", LLM_PATHS)
 def test_a_retry_of_llm_is_one_turn(
-    python: Client, borders: Border, tmp_path: Path, model: str
+    python: Client, borders: Border, tmp_path: Path, session: str, model: str
 ) -> None:
     borders.will("drop", LLM_PATHS[model])
     before = borders.newest_sessions()
-    result = python.run(LLM, "turns", model, HELLO, url=borders.url, folder=tmp_path)
-    assert result["replies"] == REPLIES[:1]
+    result = python.run(LLM, "turns", model, session, url=borders.url, folder=tmp_path)
+    assert result["replies"] == [f"This is message 1: {session}"]
     assert len(borders.posts(LLM_PATHS[model])) == 2
     sessions = borders.newest_sessions() - before
     # `llm` itself lets nothing be stored.
     assert len(sessions) == (model == "openai/gpt-5-mini")
-    for session in sessions:
-        assert borders.roles(session) == ["user", "assistant"]
+    for name in sessions:
+        assert borders.roles(name) == ["user", "assistant"]
         assert len(borders.upstream.replies) == 1
 
 
