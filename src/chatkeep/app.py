@@ -21,7 +21,7 @@ from chatkeep.api.dependencies import Services
 from chatkeep.api.document import DocumentedAPI
 from chatkeep.api.guards import Guard
 from chatkeep.api.mounting import Mounted
-from chatkeep.api.openai import conversation_routes, response_routes
+from chatkeep.api.openai import chat_completions, conversation_routes, response_routes
 from chatkeep.api.openai import models as openai_models
 from chatkeep.api.responses import Responses
 from chatkeep.api.routes import (
@@ -71,7 +71,7 @@ logger = telemetry.logger("app")
 ROUTES = (
     *(chat, turns, sessions, files, search, transfer, events, usage, models),
     *(me, users, keys, tenants, health, page, openai_models, response_routes),
-    conversation_routes,
+    *(conversation_routes, chat_completions),
 )
 """The modules with a `router`, in the order of the OpenAPI document."""
 

@@ -223,6 +223,10 @@ def bodies(victim: Victim) -> dict[str, Any]:
     """What is posted, with the victim's ids in it."""
     return {
         "POST /chat": {"session_id": VICTIMS_SESSION, "regenerate": victim.ids["turn_id"]},
+        "POST /v1/chat/completions": {
+            "model": "openai:scripted",
+            "messages": [{"role": "user", "content": "Mine?"}],
+        },
         "POST /v1/responses": {
             "model": "openai:scripted",
             "input": "Mine?",

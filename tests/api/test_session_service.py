@@ -244,3 +244,44 @@ def test_a_branch_is_read_in_pages_and_its_inputs_are_known(client: TestClient) 
     (question, reply), inputs, cursor = in_app(client, read)
     assert (question.role, reply.role, cursor) == (Role.USER, Role.ASSISTANT, None)
     assert inputs == {question.turn_id: question.id}
+
+
+def test_what_is_left_after_removals_can_be_carried_away_and_brought_back(
+    client: TestClient,
+) -> None:
+    def post(message: str | None, **more: Any) -> dict[str, Any]:
+        body = {"session_id": "moved", "message": message, **more}
+        if message is None:
+            del body["message"]
+        response = client.post("/chat", json=body)
+        assert response.status_code == 200, response.text
+        return cast("dict[str, Any]", response.json())
+
+    def remove_last(count: int) -> None:
+        for _ in range(count):
+            in_app(client, remove_head)
+
+    async def remove_head(it: Services) -> None:
+        page = await it.sessions.branch(CALLER, "moved", limit=1)
+        await it.sessions.remove_last(CALLER, "moved", page.items[0].id)
+
+    in_app(client, lambda it: it.sessions.create(CALLER, "moved", messages=(user("one"),)))
+    first = post("two")
+    second = post("three")
+    post(None, regenerate=second["turn_id"])
+    remove_last(1)
+    post("four", parent_id=first["message_id"])
+    remove_last(3)
+    post("five")
+    remove_last(1)
+    in_app(client, lambda it: it.sessions.append(CALLER, "moved", (assistant("six"),)))
+    history = client.get("/history/moved").json()
+    assert [message["content"] for message in history] == ["one", "two", "five", "six"]
+    exported = client.get("/export", params={"session_id": "moved"}).content
+
+    assert client.delete("/sessions/moved").is_success
+    report = client.post("/import", content=exported).json()
+
+    assert (report["imported"], report["skipped"]) == (1, [])
+    assert client.get("/history/moved").json() == history
+    assert client.get("/export", params={"session_id": "moved"}).content == exported

@@ -9,9 +9,16 @@ import sqlalchemy as sa
 
 from chatkeep.domain.errors import IdempotencyKeyReused
 from chatkeep.domain.model import Status, TurnRequest
-from chatkeep.store import deletion, idempotency, turn_creation, turn_records
+from chatkeep.store import (
+    deletion,
+    idempotency,
+    session_messages,
+    turn_creation,
+    turn_records,
+)
 from chatkeep.store.database import Store
 from tests.store.conftest import accept, cancel, end, open_store, post, run
+from tests.store.test_session_messages import append, branch, create, remove, user
 from tests.turn_requests import turn_request
 
 ROUNDS = 20
@@ -125,5 +132,43 @@ def test_whoever_lost_a_turn_cannot_end_it(stores: tuple[Store, Store]) -> None:
         assert await end(other, turn.turn_id, "An older attempt.", attempt=0) is None
         assert await end(one, turn.turn_id, "The right one.") is not None
         assert await end(other, turn.turn_id, "Too late.") is None
+
+    run(work)
+
+
+def test_messages_that_several_processes_add_at_once_follow_each_other(
+    stores: tuple[Store, Store],
+) -> None:
+    async def work() -> None:
+        await create(stores[0], "s", user("begin"))
+        adds = [append(stores[n % 2], "s", user(f"{n}"), user(f"{n}!")) for n in range(ROUNDS)]
+        made = await together(*adds)
+        assert all(isinstance(each, session_messages.AppendedMessages) for each in made), made
+        listed = (await branch(stores[0], "s")).items
+        assert len(listed) == 1 + 2 * ROUNDS
+        pairs = zip(listed[1::2], listed[2::2], strict=True)
+        assert all(second.content == f"{first.content}!" for first, second in pairs)
+
+        last = [listed[-1].id] * 2
+        removed = await together(*(remove(each, "s", last.pop()) for each in stores))
+        assert [isinstance(each, Exception) for each in removed].count(True) == 1
+        assert len((await branch(stores[0], "s")).items) == 2 * ROUNDS
+
+    run(work)
+
+
+def test_one_session_that_two_processes_create_at_once_is_new_once(
+    stores: tuple[Store, Store],
+) -> None:
+    async def work() -> None:
+        for number in range(ROUNDS):
+            creations = (
+                create(each, f"s{number}", user("hello"), at=at)
+                for at, each in enumerate(stores, 1)
+            )
+            made = await together(*creations)
+            assert sorted(each.is_new for each in made) == [False, True], made
+            assert made[0].session == made[1].session
+            assert len((await branch(stores[0], f"s{number}")).items) == 1
 
     run(work)

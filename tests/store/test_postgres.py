@@ -11,13 +11,14 @@ import sqlalchemy as sa
 
 from chatkeep.domain.errors import StoreUnavailable
 from chatkeep.domain.model import Status
-from chatkeep.store import events, rows, turn_creation
+from chatkeep.store import events, rows, session_messages, turn_creation
 from chatkeep.store.database import Store
 from chatkeep.store.prepared import PreparedSelect, PreparedStatement, pipelined
 from tests.conftest import Databases
 from tests.pgproxy import Frame, PostgresProxy
 from tests.postgres import change, query
 from tests.store.conftest import RUNNER, accept, end, open_store, run
+from tests.store.test_session_messages import params, user
 from tests.turn_requests import turn_request
 
 CONFLICT = PreparedStatement(
@@ -236,6 +237,44 @@ def test_a_turn_whose_commit_goes_on_without_its_connection_is_made_and_cancelle
 
     run(main)
     store.close()
+
+
+def test_messages_whose_commit_goes_on_without_its_connection_are_added_and_removed_once(
+    proxy: PostgresProxy, database: str
+) -> None:
+    store = open_store(proxy.url)
+
+    async def main() -> None:
+        change(database, SLOW.format("sessions"))
+        cut_at_commit(proxy)
+        made = await store.write_once(
+            session_messages.create,
+            session_messages.is_created,
+            **params("s", (user("one"),), at=1),
+            metadata={},
+        )
+        assert made.is_new
+        cut_at_commit(proxy)
+        added = await store.write_once(
+            session_messages.append,
+            session_messages.is_appended,
+            **params("s", (user("two"),), at=2),
+        )
+        cut_at_commit(proxy)
+        (last,) = added.messages
+        record = await store.write_once(
+            session_messages.remove_last,
+            functools.partial(session_messages.is_removed, tenant="default", message_id=last.id),
+            tenant="default",
+            session_id="s",
+            message_id=last.id,
+            at=3,
+        )
+        assert (record.message_count, record.head) == (1, last.parent_id)
+
+    run(main)
+    store.close()
+    assert query(database, "SELECT content FROM messages") == [("one",)]
 
 
 @pytest.mark.parametrize("is_first", [True, False])

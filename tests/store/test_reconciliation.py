@@ -1,9 +1,9 @@
-"""A client's own copy of a conversation, found in the tree of its session."""
+"""A client's own copy of a conversation, and where that is in its session's tree."""
 
 from typing import Any
 
 from chatkeep.domain.blocks import ToolCall, ToolResult, call_block, result_block
-from chatkeep.domain.model import Branch, MessageContent, Role, TurnRequest
+from chatkeep.domain.model import Branch, MessageContent, Role, Status, TurnRequest
 from chatkeep.store import reconciliation
 from chatkeep.store.database import Store
 from chatkeep.store.reconciliation import MatchedBranch
@@ -17,8 +17,8 @@ async def turn(store: Store, message: str | None, reply: str, **more: Any) -> An
     return accepted.turn
 
 
-async def turn_of(store: Store, messages: list[MessageContent], reply: str) -> Any:
-    created = await post(store, TurnRequest("s", b"digest", tuple(messages)))
+async def turn_of(store: Store, messages: list[MessageContent], reply: str, **more: Any) -> Any:
+    created = await post(store, TurnRequest("s", b"digest", tuple(messages), **more))
     assert isinstance(created, CreatedTurn)
     await end(store, created.turn.turn_id, reply)
     return created.turn
@@ -110,13 +110,13 @@ def test_a_message_with_another_role_call_or_file_is_another_message(store: Stor
 
     async def work() -> None:
         picture = {"type": "image", "file_id": "0" * 64}
-        asked = (MessageContent(Role.USER, "one", ({"type": "text"}, picture)),)
+        question = (MessageContent(Role.USER, "one", ({"type": "text"}, picture)),)
         called = MessageContent(Role.ASSISTANT, "look({})", (call_block(call),))
         answer = MessageContent(Role.TOOL, "seen", (result_block(result),))
-        stored = await turn_of(store, [*asked, called, answer], "ONE")
+        stored = await turn_of(store, [*question, called, answer], "ONE")
         sorted_call = call_block(call._replace(args={"a": 2, "b": 1}))
         wanted = [
-            *asked,
+            *question,
             MessageContent(Role.ASSISTANT, "", (sorted_call,)),
             answer,
             MessageContent(Role.ASSISTANT, "ONE"),
@@ -144,7 +144,7 @@ def test_a_message_with_another_role_call_or_file_is_another_message(store: Stor
             reconciliation.find_branch,
             tenant="default",
             session_id="s",
-            wanted=[asked[0], wanted[3], MessageContent(Role.USER, "two")],
+            wanted=[question[0], wanted[3], MessageContent(Role.USER, "two")],
         )
         assert (matched.count, matched.message_id) == (2, stored.message_id)
 
@@ -157,5 +157,32 @@ def test_a_long_branch_is_compared_to_its_end(store: Store) -> None:
         stored = await turn_of(store, dialogue(*texts), "END")
         assert (await match(store, *texts, "END", "more")).count == len(texts) + 1
         assert (await match(store, *texts)).turn_id == stored.turn_id
+
+    run(work)
+
+
+def test_a_question_without_a_reply_goes_into_the_turn_of_the_next_one(store: Store) -> None:
+    def questions(*texts: str) -> list[MessageContent]:
+        return [MessageContent(Role.USER, text) for text in texts]
+
+    async def count(wanted: list[MessageContent]) -> int:
+        matched = await store.read(
+            reconciliation.find_branch, tenant="default", session_id="s", wanted=wanted
+        )
+        return matched.count
+
+    async def work() -> None:
+        one = await accept(store, "s", "one")
+        await end(store, one.turn.turn_id, "", Status.FAILED)
+        await turn(store, "two", "TWO")
+        assert await count(questions("one")) == 1
+        # Its model would not read the first.
+        assert await count([*questions("one", "two"), *dialogue("", "TWO")[1:]]) == 0
+        both = await turn_of(store, questions("one", "two"), "TWO", branch=Branch(None))
+        wanted = [*questions("one", "two"), *dialogue("", "TWO")[1:], *questions("three")]
+        assert await count(wanted) == 3
+        three = await accept(store, "s", "three", branch=Branch(both.message_id))
+        assert three.started is not None
+        assert [message.text for message in three.started.context] == ["one", "two", "TWO"]
 
     run(work)

@@ -305,3 +305,14 @@ def test_the_runs_of_the_active_branch_are_its_path(store: Store) -> None:
             assert tuple(listed) == path.seqs
 
     run(work)
+
+
+def test_a_message_that_is_answered_again_with_other_tools_offers_those(store: Store) -> None:
+    async def work() -> None:
+        first = await turn(store, "s", "one", tools='[{"name": "a"}]')
+        again = await turn(store, "s", regenerate=first.turn.turn_id)
+        other = await turn(store, "s", regenerate=first.turn.turn_id, tools='[{"name": "b"}]')
+        assert again.started.tools == '[{"name": "a"}]'
+        assert other.started.tools == '[{"name": "b"}]'
+
+    run(work)

@@ -96,16 +96,18 @@ class Models:
 
     def __init__(self, answer: Answer) -> None:
         self.script = answer
+        self.prompts: list[Prompt] = []
 
     async def answer(
         self,
         _name: str,
-        _prompt: Prompt,
+        prompt: Prompt,
         listener: Listener,
         *,
         calls: list[Call],
         **_: Any,
     ) -> Completion:
+        self.prompts.append(prompt)
         return await self.script(listener.on_text, calls)
 
     def capabilities(self, _name: str) -> Capabilities:
@@ -155,6 +157,7 @@ class Part:
         self.rows = Rows(**{turns.finish_turn.__name__: Ended("A title", None), **script})
         store: Any = self.rows
         models: Any = Models(answer)
+        self.models: Models = models
         leases: Any = type("Leases", (), {"owner": "me"})()
         self.registry = TurnRegistry()
         self.notifications = Notifications(capacity=100)
@@ -162,7 +165,7 @@ class Part:
         remote_turns = RemoteTurns(store, self.registry, leases, self.background, title_wait=60)
         remote_readers = RemoteReaders(store, leases, self.background)
         self.finisher = TurnFinisher(store, self.registry, remote_turns, self.notifications)
-        self.settings = TurnSettings(SystemPrompts(""), 5, seconds, 60, 100, 10, 2)
+        self.settings = TurnSettings(SystemPrompts("Be kind."), 5, seconds, 60, 100, 10, 2)
         self.runner = TurnRunner(
             store, models, leases, self.registry, remote_turns, remote_readers, self.finisher,
             self.notifications, self.background, self.settings,

@@ -8,7 +8,14 @@ import pytest
 
 from chatkeep.domain.blocks import Segment
 from chatkeep.domain.errors import Draining, ModelFailed, TurnCancelled, TurnInterrupted
-from chatkeep.domain.events import Event, Failure, MessageDelta, Position, SessionTitled
+from chatkeep.domain.events import (
+    Event,
+    EventType,
+    Failure,
+    MessageDelta,
+    Position,
+    SessionTitled,
+)
 from chatkeep.domain.model import Completion, Reply, Status, Turn, TurnOptions
 from chatkeep.turns.stream import MAX_DELTA_CHARS, TurnStream, stored_stream
 
@@ -116,6 +123,19 @@ def test_a_title_that_is_awaited_comes_before_the_end_even_after_it() -> None:
         read = await reading
         assert names(read)[-2:] == ["session.titled", "turn.completed"]
         assert read[-2].payload == SessionTitled("s", "Made by a model")
+
+    run(work())
+
+
+def test_a_reader_who_wants_no_title_gets_the_end_at_once() -> None:
+    async def work() -> None:
+        stream = TurnStream(TURN, "default")
+        stream.await_title()
+        stream.append("Hello")
+        stream.end(reply("Hello"))
+        read = stream.read(None, idle_seconds=60, waits_for_title=False)
+        last = [event async for event in read if isinstance(event, Event)][-1]
+        assert last.type is EventType.TURN_COMPLETED
 
     run(work())
 

@@ -1,6 +1,7 @@
 """Turns of which nothing is stored: how they end, what is counted, and how many there may be."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from chatkeep.domain.errors import (
     StoreUnavailable,
     TooLarge,
 )
-from chatkeep.domain.model import Call, Caller, MessageContent, Role, Status
+from chatkeep.domain.model import Call, Caller, MessageContent, Role, Status, TurnOptions
 from chatkeep.store import usage
 from chatkeep.turns.runner import TASKS
 from chatkeep.turns.unstored import UnstoredRequest
@@ -131,6 +132,29 @@ def test_unstored_turns_are_among_those_that_may_run() -> None:
         await part.background.drain(TASKS, 10)
         async with part.service.unstored(CALLER, QUESTION):
             pass
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (TurnOptions(), "Be kind."),
+        (TurnOptions(omits_default_prompt=True), None),
+        (TurnOptions(system_prompt=""), None),
+        (TurnOptions(system_prompt="Be short."), "Be short."),
+    ],
+)
+def test_the_servers_system_prompt_holds_unless_the_request_has_or_refuses_one(
+    options: TurnOptions, expected: str | None
+) -> None:
+    async def work() -> None:
+        part = Counted()
+        request = replace(QUESTION, options=options)
+        async with part.service.unstored(CALLER, request) as stream:
+            await stream.result(title=False)
+        [prompt] = part.models.prompts
+        assert prompt.system == expected
 
     run(work())
 

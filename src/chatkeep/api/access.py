@@ -49,6 +49,7 @@ ROUTES: dict[str, frozenset[Scope]] = {
     "DELETE /users/{user:path}": _CHAT,
     "GET /v1/models": _READ,
     "GET /v1/models/{model:path}": _READ,
+    "POST /v1/chat/completions": _CONVERSE,
     "POST /v1/responses": _CONVERSE,
     "GET /v1/responses/{response_id}": _READ,
     "POST /v1/responses/{response_id}/cancel": _CONVERSE,

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from chatkeep.api import access, problems
 from chatkeep.api.authentication import COOKIE
+from chatkeep.api.openai.chat_requests import ChatCompletionRequest
 from chatkeep.api.problems import Problem
 from chatkeep.api.routes.chat import ChatRequest
 from chatkeep.api.routes.keys import KeyChange, KeyRequest, Rotation
@@ -15,7 +16,7 @@ from chatkeep.api.routes.users import TokenRequest
 
 BODIES = (
     *(ChatRequest, SessionChange, Login, TokenRequest),
-    *(KeyRequest, KeyChange, Rotation, Problem),
+    *(KeyRequest, KeyChange, Rotation, Problem, ChatCompletionRequest),
 )
 """What `api/bodies.py` reads and `api/problems.py` writes by themselves."""
 

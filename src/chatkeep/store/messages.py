@@ -220,8 +220,9 @@ def _window_statement(*, is_open: bool) -> sa.Select[Any]:
         .where(
             replies.c.session_pk == messages.c.session_pk,
             replies.c.parent_seq == messages.c.seq,
-            # In an imported conversation it may be a tool that answers.
-            replies.c.role != Role.USER.value,
+            # In an imported conversation it may be a tool that answers; and a turn that has taken
+            # in several messages answers them all.
+            sa.or_(replies.c.role != Role.USER.value, replies.c.turn_id == messages.c.turn_id),
             # The sum keeps SQLite from looking through the whole session for it.
             replies.c.seq + 0 <= sa.bindparam("until", type_=sa.BigInteger),
         )

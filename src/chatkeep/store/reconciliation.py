@@ -73,6 +73,9 @@ def find_branch(
     Messages are the same that have the same role, text, calls and files; white space around a text
     is none of it. Where several branches are as good, the active one is chosen, then the newest.
 
+    A message of the user that never got a reply is no part of what a model reads of a branch. It is
+    not matched where another message of the user follows it: both are for one turn then.
+
     Args:
         conn: The connection.
         tenant: Whose session.
@@ -99,6 +102,8 @@ class _Search:
         self._wanted = [_Shape.of(*message[:3]) for message in wanted]
         self._best = 0
         self._last: TreeRow | None = None
+        # Those that are the same, by their numbers.
+        self._same_rows: dict[int | None, TreeRow] = {}
         # Where other branches begin that may be the same: how many are, and the next message.
         self._beginnings: list[tuple[int, int, TreeRow]] = []
         self._seen: set[int] = set()
@@ -152,14 +157,29 @@ class _Search:
             length = self._same(path, number, self._wanted[count])
             if length == 0:
                 break
+            last = path.row(number + length - 1) or row
+            if self._is_unread_before(row):
+                break
             number, count = number + length, count + 1
-            last = path.row(number - 1) or row
             counts[last.seq] = count
-            if count > self._best:
+            self._same_rows[last.seq] = last
+            if count > self._best and not self._is_left_unread(last, count):
                 self._best, self._last = count, last
         self._seen.update(seqs[: number + 1])
         if self._best < len(self._wanted):
             self._note_beginnings(counts)
+
+    def _is_unread_before(self, row: TreeRow) -> bool:
+        """Whether a message is the user's, and that before it the user's too, of another turn."""
+        before = self._same_rows.get(row.parent_seq)
+        if before is None or {row.role, before.role} != {Role.USER.value}:
+            return False
+        return before.turn_id is None or before.turn_id != row.turn_id
+
+    def _is_left_unread(self, last: TreeRow, count: int) -> bool:
+        """Whether a branch would end with a message of the user that another one follows."""
+        following = self._wanted[count : count + 1]
+        return last.role == Role.USER.value and any(shape.role is Role.USER for shape in following)
 
     def _same(self, path: "_Path", number: int, wanted: "_Shape") -> int:
         """How many messages of a branch are the same as one that is wanted; 0 for none.

@@ -104,7 +104,8 @@ def create(
         contained: The files that these refer to.
         owner: The process that makes the title.
         make_title: Makes the provisional title from a message, which may be empty, and the time.
-        at: The time, in microseconds since 1970.
+        at: The time, in microseconds since 1970; a session of this very time is the one that this
+            call has created.
 
     Raises:
         InvalidRequest: A result is of no call among the messages before it.
@@ -112,29 +113,32 @@ def create(
 
     """
     text = _first_text(contents)
-    existing = sessions.find(conn, tenant=tenant, session_id=session_id)
-    if existing is not None:
-        return CreatedSession(sessions.of_row(conn, existing), False, existing.pk, None)
-    row, is_new = sessions.create(
-        conn,
-        tenant=tenant,
-        session_id=session_id,
-        title=make_title(text, at),
-        # Until its user has written something, there is nothing that a title is made from.
-        owner=owner if text else None,
-        at=at,
-        metadata=orjson.dumps(metadata).decode(),
-    )
-    untitled = None
-    if is_new:
-        open_calls.check_results(
-            conn, session_pk=row.pk, head_seq=None, messages=contents, pointer=POINTER
+    row = sessions.find(conn, tenant=tenant, session_id=session_id)
+    if row is None:
+        row, is_new = sessions.create(
+            conn,
+            tenant=tenant,
+            session_id=session_id,
+            title=make_title(text, at),
+            # Until its user has written something, there is nothing that a title is made from.
+            owner=owner if text else None,
+            at=at,
+            metadata=orjson.dumps(metadata).decode(),
         )
-        files.insert(conn, session_pk=row.pk, contents=contained)
-        _insert(conn, row, contents, at)
-        untitled = Untitled(tenant, row.pk, text) if text else None
-    record = sessions.record(conn, tenant=tenant, session_id=session_id)
-    return CreatedSession(record, is_new, row.pk, untitled)
+        if is_new:
+            open_calls.check_results(
+                conn, session_pk=row.pk, head_seq=None, messages=contents, pointer=POINTER
+            )
+            files.insert(conn, session_pk=row.pk, contents=contained)
+            _insert(conn, row, contents, at)
+    # Also if an earlier run of this transaction has made it: see `Store.write_once`.
+    is_new = row.created_at == at
+    return CreatedSession(
+        session=sessions.record(conn, tenant=tenant, session_id=session_id),
+        is_new=is_new,
+        pk=row.pk,
+        untitled=Untitled(tenant, row.pk, text) if is_new and text else None,
+    )
 
 
 def is_created(conn: sa.Connection, created: CreatedSession) -> bool:
@@ -480,7 +484,7 @@ _DELETE_MESSAGE = messages_table.delete().where(
 _ANSWERING = sa.select(turns.c.id).where(
     turns.c.session_pk == sa.bindparam("session"), turns.c.user_seq == sa.bindparam("at_seq")
 )
-_IDS: sa.BindParameter[str] = sa.bindparam("ids", expanding=True)
+_IDS: sa.BindParameter[list[str]] = sa.bindparam("ids", expanding=True)
 _RELEASE_MESSAGES = (
     messages_table.update().where(messages_table.c.turn_id.in_(_IDS)).values(turn_id=None)
 )

@@ -443,11 +443,9 @@ def _check_results(
 def _store_tools(
     conn: sa.Connection, session: SessionRow, target: _Target, request: TurnRequest
 ) -> bytes | None:
-    """Store the tools on offer, if there are any; a turn that is regenerated has them already."""
-    if target.original is not None:
-        return target.original.tools_digest
+    """Store the tools on offer, if there are any; a turn that is regenerated may have them."""
     if request.tools is None:
-        return None
+        return None if target.original is None else target.original.tools_digest
     digest = rows.text_digest(request.tools)
     rows.store_text(conn, session_pk=session.pk, digest=digest, content=request.tools)
     return digest

@@ -92,7 +92,7 @@ class TurnService:
         self._notifications = notifications
         self._background = background
         self._settings = settings
-        self._unstored = UnstoredTurns(store, providers, background, seconds=settings.turn_timeout)
+        self._unstored = UnstoredTurns(store, providers, background, settings)
         self._is_accepting = True
         self.is_ready = True
         """Whether turns should be submitted here: not if the server stops soon."""

@@ -342,7 +342,7 @@ class TurnStream:
         await self._wait(lambda: self.has_ended or self._detached is not None, seconds)
 
     async def read(
-        self, after: Position | None, *, idle_seconds: float
+        self, after: Position | None, *, idle_seconds: float, waits_for_title: bool = True
     ) -> AsyncGenerator[Event | str, None]:
         """Yield the events after a position, as they come, up to the last one.
 
@@ -353,6 +353,7 @@ class TurnStream:
             after: Position to read on from; `None` for the first event.
             idle_seconds: After so many seconds without an event a comment is yielded, a `str`
                 that may be empty, to keep the connection alive.
+            waits_for_title: Whether the last event waits for the session's new title.
 
         """
         position, comment = after, ""
@@ -360,7 +361,7 @@ class TurnStream:
         idle = IdleTimer(idle_seconds, lambda: _resolve(waiter, False))
         try:
             while True:
-                step = self._next(position)
+                step = self._next(position, waits_for_title=waits_for_title)
                 if step is not None:
                     event, position = step
                     yield event
@@ -381,7 +382,9 @@ class TurnStream:
             idle.stop()
             self._waiters.discard(waiter)
 
-    def _next(self, position: Position | None) -> tuple[Event, Position] | None:
+    def _next(
+        self, position: Position | None, *, waits_for_title: bool
+    ) -> tuple[Event, Position] | None:
         """The event that follows a position, and its own; `None` while there is none."""
         attempt, buffer, step = self.attempt, self._message, None
         if position is None or position.attempt != attempt or position.steps > len(self._steps):
@@ -398,7 +401,7 @@ class TurnStream:
         if step is not None:
             following = position._replace(steps=position.steps + 1, offset=0)
             return _event(following, EventType.MESSAGE_COMPLETED, step)
-        if not self.is_closed or self._end is None or position.is_end:
+        if self._end is None or position.is_end or (waits_for_title and self._awaits_title):
             return None
         end = self._end
         if isinstance(end, Reply) and self._title:

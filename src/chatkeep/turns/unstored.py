@@ -29,7 +29,7 @@ from chatkeep.store.turns import StartedTurn
 from chatkeep.turns import context
 from chatkeep.turns.answer import answer
 from chatkeep.turns.finish import Outcome, counted, result_of
-from chatkeep.turns.runner import TASKS
+from chatkeep.turns.runner import TASKS, TurnSettings
 from chatkeep.turns.stream import TurnStream
 
 logger = telemetry.logger("turns")
@@ -48,7 +48,8 @@ class UnstoredRequest:
         messages: All that its model reads, oldest first; at least one.
         files: What the blocks of the messages refer to.
         tools: The tools on offer, as JSON; `None` for none.
-        options: How the model is asked. Without a system prompt there is none.
+        options: How the model is asked; without a system prompt, with the server's, unless they
+            omit it.
 
     """
 
@@ -62,13 +63,17 @@ class UnstoredTurns:
     """Runs them, and knows how many there are."""
 
     def __init__(
-        self, store: Store, providers: Providers, background: BackgroundTasks, *, seconds: float
+        self,
+        store: Store,
+        providers: Providers,
+        background: BackgroundTasks,
+        settings: TurnSettings,
     ) -> None:
-        """Take where calls are counted, the models, and what a run may take."""
+        """Take where calls are counted, the models, and the rules of turns."""
         self._store = store
         self._providers = providers
         self._background = background
-        self._seconds = seconds
+        self._settings = settings
         self._active: set[TurnStream] = set()
 
     def __len__(self) -> int:
@@ -121,7 +126,7 @@ class UnstoredTurns:
                     stream,
                     self._prompt(stream, request),
                     calls=calls,
-                    seconds=self._seconds,
+                    seconds=self._settings.turn_timeout,
                 )
             except asyncio.CancelledError:
                 # The time that a server that stops has for it is over; its calls are counted.
@@ -138,7 +143,7 @@ class UnstoredTurns:
         started = StartedTurn(
             turn=turn,
             session_pk=_NO_SESSION,
-            system_prompt=request.options.system_prompt or None,
+            system_prompt=self._system_prompt(turn),
             context=(),
             messages=request.messages,
             tools=request.tools,
@@ -155,6 +160,12 @@ class UnstoredTurns:
                 parent_turn_id=None,
             )
         return context.turn_prompt(started, {file.file_id: file for file in request.files}, run)
+
+    def _system_prompt(self, turn: Turn) -> str | None:
+        options = turn.options
+        if options.system_prompt is not None or options.omits_default_prompt:
+            return options.system_prompt or None
+        return self._settings.system_prompts.of(turn.model) or None
 
     async def _end(self, stream: TurnStream, outcome: Outcome) -> None:
         """Count the calls, then tell the reader: who has an answer finds it counted."""
