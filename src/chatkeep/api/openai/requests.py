@@ -4,6 +4,7 @@ https://platform.openai.com/docs/api-reference/responses/create. Members that ar
 ignored: OpenAI's clients send new ones every month. `Any` is JSON of the caller's.
 """
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Annotated, Any
 
@@ -255,8 +256,23 @@ RESERVED = ("instructions", "temperature", "top_p", "max_output_tokens", "trunca
 
 def check_members(caller: Caller, request: ResponsesRequest, model: str) -> None:
     """Raise `NotAllowed` for what the caller may not set, or a model that it may not use."""
-    for name in RESERVED if caller.scope is Scope.USER else ():
-        if getattr(request, name) is not None:
+    check_allowed(caller, model, {name: getattr(request, name) for name in RESERVED})
+
+
+def check_allowed(caller: Caller, model: str, members: Mapping[str, object]) -> None:
+    """Check a request of a caller.
+
+    Args:
+        caller: Whose it is.
+        model: The one that is to be called.
+        members: Those that are not for a user to set; `None` for one that is not set.
+
+    Raises:
+        NotAllowed: The caller may not set one of them, or not use the model.
+
+    """
+    for name, value in members.items() if caller.scope is Scope.USER else ():
+        if value is not None:
             raise NotAllowed(
                 f"{name} is not for a user to set.", needs=Scope.CHAT, pointer=f"#/{name}"
             )

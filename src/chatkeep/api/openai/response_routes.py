@@ -22,10 +22,17 @@ from chatkeep.api.dependencies import (
     caller,
     services,
 )
+from chatkeep.api.openai.contexts import Context, stored_context
 from chatkeep.api.openai.errors import Refused
 from chatkeep.api.openai.events import ResponseEvent, response_events
 from chatkeep.api.openai.ids import turn_id_of
-from chatkeep.api.openai.inputs import Input, check_answerable, parse_input
+from chatkeep.api.openai.inputs import (
+    Input,
+    check_answerable,
+    check_results,
+    parse_input,
+    unknown_call,
+)
 from chatkeep.api.openai.items import message_items
 from chatkeep.api.openai.models import resolve_model
 from chatkeep.api.openai.paging import Order, item_page
@@ -37,7 +44,7 @@ from chatkeep.api.routing import LenientRoute
 from chatkeep.domain.blocks import Block
 from chatkeep.domain.errors import ChatError, SessionNotFound, TurnCancelled, TurnNotFound
 from chatkeep.domain.ids import session_id as new_session_id
-from chatkeep.domain.model import Branch, Caller, Scope, TurnRequest
+from chatkeep.domain.model import Branch, Caller, Scope, TurnRecord, TurnRequest
 from chatkeep.store import sessions, turn_records
 from chatkeep.turns.service import SubmittedTurn
 from chatkeep.turns.stream import TurnStream
@@ -48,6 +55,11 @@ posts = APIRouter(tags=["openai"], route_class=LenientRoute)
 
 JSON = "application/json"
 PATH = "/v1/responses"
+
+
+def is_stored(request: ResponsesRequest) -> bool:
+    """Whether the turn of a request becomes part of a session: always where one is named."""
+    return request.store is not False or request.conversation is not None
 
 
 class Prepared:
@@ -67,8 +79,8 @@ class Prepared:
 
     @property
     def is_stored(self) -> bool:
-        """Whether the turn becomes part of a session: always where one is named."""
-        return self.request.store is not False or self.request.conversation is not None
+        """Whether the turn becomes part of a session."""
+        return is_stored(self.request)
 
     def unstored(self) -> UnstoredRequest:
         """The same turn as one of which nothing is stored."""
@@ -83,6 +95,7 @@ async def prepare(
     *,
     key: str | None = None,
     is_retry: bool = False,
+    before: Context | None = None,
 ) -> Prepared:
     """Read a request for a response.
 
@@ -92,6 +105,7 @@ async def prepare(
         body: The request.
         key: Its idempotency key.
         is_retry: Whether the client says that it has sent it before.
+        before: What `previous_response_id` names, if that is not stored.
 
     Raises:
         ChatError: It is not what it must be.
@@ -101,10 +115,10 @@ async def prepare(
     request.check()
     model = resolve_model(parts.providers, request.model or "")
     check_members(who, request, model)
-    session_id, branch = await _session(parts, who, request)
-    items = await resolved(request.input, store=parts.store, caller=who, session_id=session_id)
-    parsed = await _parsed(items, parts.max_file_bytes)
-    check_answerable(parsed)
+    session_id, branch = (None, None) if before else await _session(parts, who, request)
+    if before is None and not is_stored(request):
+        before = await _stored_before(parts, who, branch)
+    parsed = await _input(parts, who, request, session_id, before)
     tools = request.tools_offered()
     options = request.to_options(
         parsed,
@@ -130,25 +144,54 @@ async def prepare(
     return Prepared(body, request, parsed, tools, turn)
 
 
+async def _input(
+    parts: Services,
+    who: Caller,
+    request: ResponsesRequest,
+    session_id: str | None,
+    before: Context | None,
+) -> Input:
+    """What the model reads of a request, and of what is before it where no session has that."""
+    items = await resolved(request.input, store=parts.store, caller=who, session_id=session_id)
+    parsed = await parsed_items(items, parts.max_file_bytes)
+    if request.generate is not False:
+        check_answerable(parsed)
+    if before is None:
+        return parsed
+    check_results(parsed, before.messages)
+    return before.followed_by(parsed)
+
+
+async def _stored_before(parts: Services, who: Caller, branch: Branch | None) -> Context:
+    """What a turn goes on from of which nothing is stored, although that is."""
+    if branch is None or branch.after_turn is None:
+        return Context(())
+    return await stored_context(parts, who, branch.after_turn)
+
+
 async def _session(
     parts: Services, who: Caller, request: ResponsesRequest
 ) -> tuple[str | None, Branch | None]:
     """The session that a request goes on with, and where; `None` for one of its own."""
     if request.previous_response_id is not None:
-        try:
-            turn_id = turn_id_of(request.previous_response_id)
-            turn = await parts.turns.read_turn(who, turn_id)
-        except TurnNotFound:
-            raise Refused(
-                f"Previous response with id {request.previous_response_id[:80]!r} not found.",
-                openai_code="previous_response_not_found",
-                param="previous_response_id",
-            ) from None
-        return turn.session_id, Branch(None, after_turn=turn_id)
+        turn = await previous_turn(parts, who, request.previous_response_id)
+        return turn.session_id, Branch(None, after_turn=turn.turn_id)
     session_id = request.conversation_id
     if session_id is not None:
         await _check_conversation(parts, who, session_id)
     return session_id, None
+
+
+async def previous_turn(parts: Services, who: Caller, response_id: str) -> TurnRecord:
+    """The turn that `previous_response_id` names. Raises `Refused` if there is none."""
+    try:
+        return await parts.turns.read_turn(who, turn_id_of(response_id))
+    except TurnNotFound:
+        raise Refused(
+            f"Previous response with id {response_id[:80]!r} not found.",
+            openai_code="previous_response_not_found",
+            param="previous_response_id",
+        ) from None
 
 
 async def _check_conversation(parts: Services, who: Caller, session_id: str) -> None:
@@ -161,7 +204,8 @@ async def _check_conversation(parts: Services, who: Caller, session_id: str) -> 
         ) from None
 
 
-async def _parsed(items: object, max_file_bytes: int) -> Input:
+async def parsed_items(items: object, max_file_bytes: int) -> Input:
+    """The input of a request, without references. Raises as `parse_input`."""
     has_files = isinstance(items, list) and any(
         isinstance(item, dict) and isinstance(item.get("content"), list) for item in items
     )
@@ -191,9 +235,7 @@ def _in_their_words(error: ChatError, parsed: Input) -> ChatError:
     number = pointer.removeprefix("#/tool_results/").partition("/")[0]
     if not pointer.startswith("#/tool_results/") or not number.isdecimal():
         return error
-    index = parsed.indexes[int(number)]
-    detail = "No tool call found for function call output with that call_id."
-    return Refused(detail, openai_code="invalid_value", param=f"input/{index}/call_id")
+    return unknown_call(parsed.indexes[int(number)])
 
 
 @posts.post(PATH, summary="Create a response, as OpenAI does")
@@ -214,22 +256,24 @@ async def create_response(request: Request) -> Response:
     turn = await submit(parts, who, prepared)
     stream = turn.stream
     headers = request.state.headers = {"Idempotent-Replayed": "true"} if turn.is_replay else {}
-    lost = _lost(parts, who, prepared, stream)
+    lost = lost_answer(parts, who, prepared, stream)
     if streams:
         return _event_response(
             parts, stream, prepared.tools, is_visible=is_visible, headers=headers, on_gone=lost
         )
     if waits:
-        async with _watched(request, lost):
+        async with watched(request, lost):
             with contextlib.suppress(TurnCancelled):
                 await stream.result(title=False)
     response = response_of(stream, prepared.tools, is_visible=is_visible)
     return Response(orjson.dumps(response), headers=headers, media_type=JSON)
 
 
-def _lost(
+def lost_answer(
     parts: Services, who: Caller, prepared: Prepared, stream: TurnStream
 ) -> Callable[[], None]:
+    """What to call if the client of a request goes away before it has its answer."""
+
     def add() -> None:
         parts.lost_answers.add(who.tenant, prepared.turn.digest, stream.turn.turn_id)
 
@@ -237,7 +281,7 @@ def _lost(
 
 
 @asynccontextmanager
-async def _watched(request: Request, on_gone: Callable[[], None]) -> AsyncIterator[None]:
+async def watched(request: Request, on_gone: Callable[[], None]) -> AsyncIterator[None]:
     """Call a function if the client goes away while something is waited for."""
     leaving = asyncio.create_task(sse.gone(request.receive))
     leaving.add_done_callback(lambda task: None if task.cancelled() else on_gone())
@@ -264,7 +308,7 @@ async def _answer_unstored(request: Request, prepared: Prepared, *, is_visible: 
         return _UnstoredStream(stack, events, parts.reader_timeout)
     async with context as stream:
         waiting = asyncio.ensure_future(stream.result(title=False))
-        async with _watched(request, lambda: stream.stop(TurnCancelled())):
+        async with watched(request, lambda: stream.stop(TurnCancelled())):
             with contextlib.suppress(TurnCancelled):
                 await waiting
         return Response(
