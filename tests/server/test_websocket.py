@@ -255,6 +255,23 @@ def test_a_request_that_generates_nothing_only_prepares_the_next(
     assert calls_of(upstream)[-1].messages == [("user", "my word is ibis"), ("user", "which?")]
 
 
+def test_what_is_only_prepared_has_the_conversation_before_it(
+    server: Server, upstream: Upstream
+) -> None:
+    with opened(server) as connection:
+        first = respond(connection, input="my word is crane")
+        prepared = respond(
+            connection, input="listen", generate=False, previous_response_id=first["id"]
+        )
+        assert prepared["store"] is False
+        respond(connection, input="which?", previous_response_id=prepared["id"])
+        texts = [text for role, text in calls_of(upstream)[-1].messages if role == "user"]
+        assert texts == ["my word is crane", "listen", "which?"]
+        session = next(iter(server.sessions()))
+        error = refused(connection, input="x", generate=False, conversation=session)
+        assert (error["code"], error["param"]) == ("unsupported_parameter", "generate")
+
+
 def test_requests_wait_for_the_one_before_them_and_too_many_are_refused(
     server: Server, upstream: Upstream
 ) -> None:

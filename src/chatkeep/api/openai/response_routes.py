@@ -284,6 +284,8 @@ async def create_response(request: Request) -> Response:
     parts, who = services(request), caller(request)
     key, is_retry = idempotency_key(request), is_client_retry(request)
     body = await bodies.read_object(request)
+    # A word of connections, which there is nothing to prepare for here.
+    body.pop("generate", None)
     prepared = await prepare(parts, who, body, key=key, is_retry=is_retry)
     prepared.counts_retries = counts_retries(request)
     is_visible = who.scope is not Scope.USER

@@ -23,6 +23,7 @@ from chatkeep.api.openai.errors import Refused
 from chatkeep.api.openai.events import response_events
 from chatkeep.api.openai.ids import response_id
 from chatkeep.api.openai.items import COMPLETED
+from chatkeep.api.openai.requests import unsupported
 from chatkeep.api.openai.response_routes import (
     PATH,
     Prepared,
@@ -174,11 +175,16 @@ class _Connection:
 
     async def _respond(self, message: Message) -> None:
         body = {name: value for name, value in message.items() if name not in TRANSPORT}
+        if body.get("generate") is False:
+            # Without an answer there is no turn that could be stored.
+            body["store"] = False
         remembered, before = self._remembered, None
         if remembered is not None and remembered.response_id == body.get("previous_response_id"):
             before = remembered.context
         prepared = await prepare(self._parts, self._who, body, before=before)
         if prepared.request.generate is False:
+            if prepared.is_stored:
+                raise unsupported("generate", "A conversation only takes in what is answered.")
             await self._respond_empty(prepared)
         elif prepared.is_stored:
             await self._respond_stored(prepared, message)
