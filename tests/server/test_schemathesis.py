@@ -33,6 +33,7 @@ sessions.values = {sessions}
 deletable.values = {deletable}
 turns.values = {turns}
 messages.values = {messages}
+responses.values = {responses}
 models.values = ["openai:scripted"]
 users.values = {users}
 
@@ -42,6 +43,8 @@ users.values = {users}
 "path.turn_id" = {{ dictionary = "turns", probability = 0.8 }}
 "path.message_id" = {{ dictionary = "messages", probability = 0.8 }}
 "path.user" = {{ dictionary = "users", probability = 0.8 }}
+"path.response_id" = {{ dictionary = "responses", probability = 0.8 }}
+"path.conversation_id" = {{ dictionary = "sessions", probability = 0.8 }}
 "query.before" = {{ dictionary = "messages", probability = 0.8 }}
 "body.model" = {{ dictionary = "models" }}
 "body.head" = {{ dictionary = "messages", probability = 0.8 }}
@@ -67,11 +70,26 @@ include-name = [
 ]
 checks.positive_data_acceptance.enabled = false
 
+# OpenAI's clients send what is not known here, which is ignored, and ids that no schema can say.
+[[operations]]
+include-path-regex = "^/v1/"
+checks.positive_data_acceptance.enabled = false
+checks.negative_data_rejection.enabled = false
+
 # A key that is revoked is still listed, so that people see when that was.
 [[operations]]
 include-path-regex = "^/keys/"
 checks.use_after_free.enabled = false
 """
+
+
+UNGUESSED = {
+    *("POST /v1/responses", "POST /v1/responses/compact", "POST /v1/chat/completions"),
+    "DELETE /v1/responses/{response_id}",
+    "GET /v1/conversations/{conversation_id}/items/{item_id}",
+    "DELETE /v1/conversations/{conversation_id}/items/{item_id}",
+}
+"""What is hardly ever accepted, because no schema says what an item is, or which there are."""
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +110,7 @@ def config(running_server: Server, tmp_path_factory: pytest.TempPathFactory) -> 
         "users": users,
         "turns": [reply["turn_id"] for reply in replies],
         "messages": [reply["message_id"] for reply in replies],
+        "responses": [reply["turn_id"].replace("turn_", "resp_") for reply in replies],
     }
     file = tmp_path_factory.mktemp("schemathesis") / "schemathesis.toml"
     lists = {name: json.dumps(listed) for name, listed in values.items()}
@@ -125,7 +144,9 @@ def test_every_answer_is_in_the_document(
     # picture that was sent before.
     answered = {name for name, rates in report["valid_rates"].items() if accepted(rates)}
     sent_before = "GET /files/{session_id}/{file_id}"
-    assert operations() - answered == {"GET /events", "POST /tokens", sent_before}
+    unanswered = {"GET /events", "POST /tokens", sent_before, *UNGUESSED}
+    assert operations() - answered <= unanswered
+    assert answered.isdisjoint(unanswered - UNGUESSED)
     assert report["test_cases"]["generated"] >= (3_000 if full else 500)
     summarise(f"schemathesis: {report['test_cases']['generated']} requests")
 

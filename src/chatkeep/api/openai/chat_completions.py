@@ -86,16 +86,6 @@ class Prepared:
 @router.post(
     PATH,
     summary="Create a chat completion, as OpenAI does",
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": "#/components/schemas/ChatCompletionRequest"}
-                }
-            },
-        }
-    },
 )
 async def create_chat_completion(request: Request) -> Response:
     """Answer a conversation. It is stored only as the session that the request names.
