@@ -35,6 +35,9 @@ LONGEST_FILES = (
     "api/test_archive.py",
     "server/test_providers.py",
     "faults/test_files.py",
+    "clients/test_other_python.py",
+    "clients/test_langchain.py",
+    "clients/test_openai_agents.py",
 )
 """Those that take a minute or more, longest first."""
 
