@@ -37,7 +37,7 @@ def running_server(
     env = {
         **running_upstream.env,
         "CHATKEEP_MODEL": f"{MODEL}=openai:scripted",
-        "CHATKEEP_MODELS": "openai:gpt-6-luna",
+        "CHATKEEP_MODELS": "coder=openai:scripted",
     }
     with Server(tmp_path_factory.mktemp("data"), env) as running:
         yield running
@@ -278,6 +278,11 @@ def test_open_webui(server: Server) -> None:
     assert webui.sessions() == {"chat-1"}
     assert "chat-1" not in server.sessions()
 
+    # What the page warns of.
+    del own["X-OpenWebUI-Task"]
+    ask(("user", "### Task: tags"), task="tags_generation")
+    assert webui.contents("chat-1") == ["### Task: tags", "Reply to: ### Task: tags"]
+
 
 def test_librechat(server: Server) -> None:
     """Headers: `resolveHeaders` in its `packages/api/src/utils/env.ts`, for titles too."""
@@ -306,27 +311,28 @@ def test_librechat(server: Server) -> None:
 
 
 def test_codex(server: Server, upstream: Upstream) -> None:
-    """A request as Codex CLI 0.169 sends it, of which nothing is stored."""
+    """A request as Codex CLI 0.169 sends it to a model whose name it does not know."""
     [page] = read("clients/coding-tools.md", "toml", server)
     config = tomllib.loads(page)
     provider = config["model_providers"][config["model_provider"]]
     assert provider["wire_api"] == "responses"
-    before = {**server.sessions()}
+    before = server.sessions().keys()
     body = {
         "model": config["model"],
-        "instructions": "You are a coding agent.",
         "input": [
             {
                 "type": "message",
-                "role": "developer",
-                "content": [{"type": "input_text", "text": "Sandbox: read-only."}],
-            },
-            {
-                "type": "message",
-                "role": "user",
-                "id": "item_of_codex",
-                "content": [{"type": "input_text", "text": "Explain."}],
-            },
+                "id": f"msg_01a22700-f320-7832-bc53-47cf70305cb{number}",
+                "role": role,
+                "content": [{"type": "input_text", "text": text}],
+            }
+            for number, (role, text) in enumerate(
+                [
+                    ("developer", "You are a coding agent."),
+                    ("user", "<environment_context>"),
+                    ("user", "Explain."),
+                ]
+            )
         ],
         "tools": [
             {
@@ -339,8 +345,8 @@ def test_codex(server: Server, upstream: Upstream) -> None:
             {"type": "web_search", "external_web_access": False},
         ],
         "tool_choice": "auto",
-        "parallel_tool_calls": False,
-        "reasoning": {"effort": "medium", "summary": "auto"},
+        "parallel_tool_calls": True,
+        "reasoning": {"summary": "auto"},
         "store": False,
         "stream": True,
         "include": ["reasoning.encrypted_content"],
@@ -352,7 +358,7 @@ def test_codex(server: Server, upstream: Upstream) -> None:
     assert "event: response.completed" in response.text
     assert '"text":"Reply to: Explain."' in response.text
     assert upstream.replies[-1].tools == ["exec_command"]
-    assert server.sessions().keys() == before.keys()
+    assert server.sessions().keys() == before
 
 
 def test_every_page_about_a_client_is_in_the_guide() -> None:
