@@ -15,6 +15,7 @@ import orjson
 
 from benchmarks import (
     comparison,
+    dialect,
     keys,
     lengths,
     postgres,
@@ -85,6 +86,7 @@ PARTS: dict[str, Part] = {
     "readers": lambda folder, url, quick, _: streams.readers(folder, url, quick=quick),
     "lengths": lambda folder, url, quick, _: lengths.run(folder, url, quick=quick),
     "keys": lambda folder, url, quick, _: keys.run(folder, url, quick=quick),
+    "dialect": lambda folder, url, quick, _: dialect.run(folder, url, quick=quick),
     "postgres": lambda folder, url, quick, _: postgres.run(folder, url, quick=quick),
     "rows": lambda folder, url, quick, _: rows.run(folder, url, quick=quick),
     "starts": lambda folder, url, quick, _: starting.run(folder, url, quick=quick),

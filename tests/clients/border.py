@@ -27,6 +27,9 @@ OBJECT = {"city": "Oslo", "degrees": 7}
 LONG = "Count to twelve."
 LONG_REPLY = "one two three four five six seven eight nine ten eleven twelve"
 
+EVENTS_BEFORE_A_CUT = {"/v1/responses": 8, "/v1/chat/completions": 2}
+"""So many events have some of the text of `LONG_REPLY`. Pieces of chat completions may be long."""
+
 
 def assistant(call: Call) -> Answer:
     """Counts the user's messages, calls a tool that it is offered, and answers JSON if it must."""
@@ -35,10 +38,10 @@ def assistant(call: Call) -> Answer:
     role, text = call.messages[-1]
     if role == "tool":
         return _spoken(f"It is {text} there.")
-    if call.body.get("response_format", {}).get("type") == "json_schema":
-        return Answer(['{"city": "Oslo",', ' "degrees": 7}'])
     if isinstance(call.body.get("tool_choice"), dict):
         return Answer([], tool_calls=[ToolCall(call.tools[-1], OBJECT, "call_forced")])
+    if call.body.get("response_format", {}).get("type") == "json_schema":
+        return Answer(['{"city": "Oslo",', ' "degrees": 7}'])
     if call.tools and "weather" in text:
         tool = ToolCall("get_weather", {"city": "Oslo"}, f"call_{len(call.messages)}")
         return Answer([], reasoning=["I should ", "look."], tool_calls=[tool])
@@ -87,11 +90,15 @@ class Border(Proxy):
         self._failed.clear()
         self.has_retried.clear()
 
-    def will(self, kind: Literal["drop", "lose", "cut"], path: str, *, events: int = 0) -> None:
+    def will(
+        self, kind: Literal["drop", "lose", "cut"], path: str, *, events: int | None = None
+    ) -> None:
         """Let the answer to the next such request that has no fault yet fail.
 
-        `drop` is for the first request of a test that the model gets.
+        `drop` is for the first request of a test that the model gets. `cut` is by default where
+        some of the text of `LONG_REPLY` has passed.
         """
+        events = EVENTS_BEFORE_A_CUT.get(path, 0) if events is None else events
         self.faults.append(Fault(kind, path, events))
 
     def posts(self, path: str) -> list[Request]:

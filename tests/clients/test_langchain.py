@@ -62,7 +62,7 @@ def test_a_stream_gives_the_whole_answer(
 def test_a_cut_stream_is_an_error_and_another_call_has_the_answer(
     development: Client, borders: Border, tmp_path: Path, kind: str
 ) -> None:
-    borders.will("cut", PATHS[kind], events=8)
+    borders.will("cut", PATHS[kind])
     result = development.run(PROGRAM, "streamed", kind, LONG, url=borders.url, folder=tmp_path)
     assert result["error"]
     assert LONG_REPLY.startswith(result["text"])

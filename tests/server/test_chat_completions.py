@@ -227,6 +227,27 @@ def test_a_model_whose_reader_leaves_is_stopped(
     pace.release(100)
 
 
+def test_a_server_that_stops_ends_an_unstored_answer_first(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    pace = threading.Semaphore(1)
+    upstream.script = lambda _: Answer(["One ", "two"], pace=pace)
+    env = {**upstream.env, "CHATKEEP_MODEL": MODEL}
+    with Server(tmp_path / "data", env) as server, server.client() as plain:
+        body = {"model": "scripted", "messages": [user("Hi")], "stream": True}
+        with plain.stream("POST", "/v1/chat/completions", json=body) as response:
+            lines = response.iter_lines()
+            next(line for line in lines if "One " in line)
+            assert server.process is not None
+            server.process.terminate()
+            until(lambda: "draining" in server.log.read_text())
+            pace.release(100)
+            rest = list(lines)
+        assert server.process.wait(PATIENCE) == 0
+    assert any("two" in line for line in rest)
+    assert "data: [DONE]" in rest
+
+
 def named(session: str, way: str) -> dict[str, Any]:
     """How a request names its session."""
     if way == "metadata":

@@ -316,3 +316,15 @@ def test_a_message_that_is_answered_again_with_other_tools_offers_those(store: S
         assert other.started.tools == '[{"name": "b"}]'
 
     run(work)
+
+
+def test_a_message_may_be_answered_again_without_anything_of_the_turn_before(store: Store) -> None:
+    async def work() -> None:
+        hot = TurnOptions(model="openai:other", temperature=1.5)
+        first = await turn(store, "s", "one", tools='[{"name": "a"}]', options=hot)
+        bare = await turn(store, "s", regenerate=first.turn.turn_id, inherits_options=False)
+        assert (bare.turn.model, bare.turn.options) == (RUNNER.model, TurnOptions())
+        assert bare.started.tools is None
+        assert bare.turn.user_message_id == first.turn.user_message_id
+
+    run(work)

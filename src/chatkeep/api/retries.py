@@ -25,3 +25,8 @@ def is_client_retry(request: Request) -> bool:
     """Whether the stock client of a provider marks a request as a repetition."""
     count = request.headers.get("x-stainless-retry-count", "").strip()
     return count.isdecimal() and count.strip("0") != ""
+
+
+def counts_retries(request: Request) -> bool:
+    """Whether the client says of each request which attempt it is."""
+    return "x-stainless-retry-count" in request.headers

@@ -267,7 +267,8 @@ class TurnRequest:
     """A turn that a caller asks for.
 
     Attributes:
-        session_id: Made by the application; the session is created with its first turn.
+        session_id: Made by the application; the session is created with its first turn. It does not
+            count where the branch follows a turn: then it is the session of that.
         digest: Of the request's body: equal bodies have equal digests.
         messages: What it takes in, the last one of the user or a tool; none if an earlier one is
             answered again.
@@ -280,11 +281,14 @@ class TurnRequest:
         idempotency_key: The client's name for this request.
         is_client_retry: Whether the client says that it has sent this request before; which turn
             that made is found by the digest.
+        inherits_options: Whether a turn that answers another once more has its model, options and
+            tools where the request has none.
         is_detached: Whether nobody has named the session, so that a session which this turn creates
             begins archived, with a provisional title. The next turn, or messages that are added,
             bring it back.
         answers_failed: Whether the session's newest turn, if an equal request has just made it and
             it failed, is answered again instead of adding its messages once more.
+        needs_session: Whether the session must exist.
     """
 
     session_id: str
@@ -298,8 +302,10 @@ class TurnRequest:
     on_busy: OnBusy = OnBusy.QUEUE
     idempotency_key: str | None = None
     is_client_retry: bool = False
+    inherits_options: bool = True
     is_detached: bool = False
     answers_failed: bool = False
+    needs_session: bool = False
 
     @property
     def text(self) -> str:

@@ -172,8 +172,9 @@ _RECENT = PreparedSelect(
         turns.c.id >= sa.bindparam("since"),
         turns.c.tenant_id == sa.bindparam("tenant"),
         turns.c.request_digest == sa.bindparam("digest"),
-        # A session that was deleted is another tenant's.
+        # A session that was deleted is another tenant's; what was continued was received.
         sessions.c.tenant_id == turns.c.tenant_id,
+        sessions.c.turn_count == 1,
     )
     .order_by(turns.c.id.desc())
     .limit(1),

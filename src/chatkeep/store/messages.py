@@ -523,13 +523,23 @@ _OF_TENANT = TypedSelect(
 _SESSION_NAME = sa.select(sessions.c.session_id).where(sessions.c.pk == sa.bindparam("key"))
 
 
-def of_tenant(conn: sa.Connection, *, tenant: str, message_id: str) -> tuple[str, Message] | None:
-    """A tenant's message, with the id of its session before it; `None` if there is none."""
+class MessageInSession(NamedTuple):
+    """A message and where it is."""
+
+    session_pk: int
+    session_id: str
+    seq: int
+    message: Message
+
+
+def of_tenant(conn: sa.Connection, *, tenant: str, message_id: str) -> MessageInSession | None:
+    """A tenant's message; `None` if there is none."""
     row = _OF_TENANT.first(conn, {"tenant": tenant, "message": message_id})
     if row is None:
         return None
     session_id: str = conn.execute(_SESSION_NAME, {"key": row.session_pk}).scalar_one()
-    return session_id, of_path(conn, session_pk=row.session_pk, seqs=[row.seq])[0]
+    (message,) = of_path(conn, session_pk=row.session_pk, seqs=[row.seq])
+    return MessageInSession(row.session_pk, session_id, row.seq, message)
 
 
 _CHILDREN = sa.select(messages.c.seq).where(

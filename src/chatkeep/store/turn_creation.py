@@ -10,6 +10,7 @@ from chatkeep.domain.errors import (
     MessageNotFound,
     QueueFull,
     SessionBusy,
+    SessionNotFound,
     TurnNotEnded,
     TurnNotFound,
     TurnRef,
@@ -168,11 +169,11 @@ def create_turn(
         TurnNotFound: The turn to regenerate is not in the session.
         InvalidRequest: A result is of no call that the branch ends with.
         IdempotencyKeyReused: The key belongs to another request.
-        SessionNotFound: The session of the same request was deleted.
+        SessionNotFound: The session of the same request was deleted, or it needs one that exists.
         ChatError: What `check_model` raises.
 
     """
-    session = sessions.find(conn, tenant=tenant, session_id=request.session_id)
+    session = _find_session(conn, tenant, request)
     duplicate = idempotency.find(conn, tenant=tenant, session=session, request=request, at=at)
     if duplicate is not None:
         return duplicate
@@ -390,15 +391,16 @@ def _queued_turn(
 ) -> Turn:
     """A turn that waits. What the request leaves open is as its session has it set.
 
-    One that regenerates has the options of the original, whatever has been set since.
+    One that regenerates has the options of the original, whatever has been set since, unless its
+    request inherits none.
     """
-    if target.original is None:
-        model, user_message_id = session.model or runner.model, ids.user_message
-        settings = _session_options(session)
-    else:
+    model, user_message_id = session.model or runner.model, ids.user_message
+    settings = _session_options(session)
+    if target.original is not None:
         original = rows.turn(target.original, session.session_id)
-        model, user_message_id = original.model, original.user_message_id
-        settings = original.options
+        user_message_id = original.user_message_id
+        if request.inherits_options:
+            model, settings = original.model, original.options
     options = request.options.over(settings)
     return Turn(
         turn_id=ids.turn,
@@ -445,10 +447,25 @@ def _store_tools(
 ) -> bytes | None:
     """Store the tools on offer, if there are any; a turn that is regenerated may have them."""
     if request.tools is None:
-        return None if target.original is None else target.original.tools_digest
+        original = target.original if request.inherits_options else None
+        return None if original is None else original.tools_digest
     digest = rows.text_digest(request.tools)
     rows.store_text(conn, session_pk=session.pk, digest=digest, content=request.tools)
     return digest
+
+
+def _find_session(conn: sa.Connection, tenant: str, request: TurnRequest) -> SessionRow | None:
+    """The session of a request, locked: by its name, or by the turn that the request follows."""
+    branch = request.branch
+    if branch is None or branch.after_turn is None:
+        session = sessions.find(conn, tenant=tenant, session_id=request.session_id)
+        if session is None and request.needs_session:
+            raise SessionNotFound
+        return session
+    session = rows.session_of_turn(conn, branch.after_turn)
+    if session is None or session.tenant_id != tenant:
+        raise TurnNotFound
+    return session
 
 
 def _open_session(

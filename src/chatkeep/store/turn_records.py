@@ -127,27 +127,78 @@ def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> StoredTurn:
     )
 
 
-class Located(NamedTuple):
+class LocatedMessage(NamedTuple):
     """A message and the session that it is in."""
 
     session_id: str
     message: Message
 
 
+class Located(NamedTuple):
+    """Turns and messages by their ids, and which of them are on a branch."""
+
+    turns: dict[str, StoredTurn]
+    messages: dict[str, LocatedMessage]
+    on_branch: frozenset[str]
+
+
 def locate(
-    conn: sa.Connection, *, tenant: str, turn_ids: Sequence[str], message_ids: Sequence[str]
-) -> tuple[dict[str, StoredTurn], dict[str, Located]]:
-    """Read those of these turns and messages that the tenant has, by their ids."""
+    conn: sa.Connection,
+    *,
+    tenant: str,
+    turn_ids: Sequence[str],
+    message_ids: Sequence[str],
+    session_id: str | None = None,
+    after_turn: str | None = None,
+) -> Located:
+    """Read those of these turns and messages that the tenant has.
+
+    Args:
+        conn: The connection.
+        tenant: Whose they are.
+        turn_ids: Of turns.
+        message_ids: Of messages.
+        session_id: The session whose active branch is the branch in question.
+        after_turn: The turn that ends the branch in question, in place of that.
+
+    """
+    session_pk, head_seq = _branch_head(conn, tenant, session_id, after_turn)
+    seqs: frozenset[int] = frozenset()
+    if session_pk is not None and head_seq is not None:
+        seqs = frozenset(messages.path_seqs(conn, session_pk=session_pk, head=head_seq))
+    on_branch: set[str] = set()
     turns_by_id: dict[str, StoredTurn] = {}
     for turn_id in turn_ids:
-        if rows.turn_of_tenant(conn, tenant=tenant, turn_id=turn_id) is not None:
-            turns_by_id[turn_id] = find(conn, tenant=tenant, turn_id=turn_id)
-    located: dict[str, Located] = {}
+        row = rows.turn_of_tenant(conn, tenant=tenant, turn_id=turn_id)
+        if row is None:
+            continue
+        turns_by_id[turn_id] = find(conn, tenant=tenant, turn_id=turn_id)
+        if row.session_pk == session_pk and messages.last_of_turn(conn, turn_id=turn_id) in seqs:
+            on_branch.add(turn_id)
+    by_id: dict[str, LocatedMessage] = {}
     for message_id in message_ids:
-        message = messages.of_tenant(conn, tenant=tenant, message_id=message_id)
-        if message is not None:
-            located[message_id] = Located(*message)
-    return turns_by_id, located
+        located = messages.of_tenant(conn, tenant=tenant, message_id=message_id)
+        if located is None:
+            continue
+        by_id[message_id] = LocatedMessage(located.session_id, located.message)
+        if located.session_pk == session_pk and located.seq in seqs:
+            on_branch.add(message_id)
+    return Located(turns_by_id, by_id, frozenset(on_branch))
+
+
+def _branch_head(
+    conn: sa.Connection, tenant: str, session_id: str | None, after_turn: str | None
+) -> tuple[int | None, int | None]:
+    """The session of a branch and the number of its last message, as far as there are any."""
+    if after_turn is not None:
+        row = rows.turn_of_tenant(conn, tenant=tenant, turn_id=after_turn)
+        if row is None:
+            return None, None
+        return row.session_pk, messages.last_of_turn(conn, turn_id=after_turn)
+    if session_id is None:
+        return None, None
+    head = messages.session_head(conn, tenant=tenant, session_id=session_id)
+    return (None, None) if head is None else (head.pk, head.head_seq)
 
 
 def tools(conn: sa.Connection, *, tenant: str, turn_id: str) -> tuple[Block, ...]:

@@ -95,9 +95,11 @@ class _Writer:
     """Makes the chunks of one turn."""
 
     def __init__(self, stream: TurnStream, prompt: Prompt, *, includes_usage: bool) -> None:
-        self._stream = stream
         self._prompt = prompt
         self._includes_usage = includes_usage
+        self._head = _head(stream, "chat.completion.chunk")
+        if includes_usage:
+            self._head["usage"] = None
         self._has_begun = False
         self._has_text = False
         self._is_step_over = False
@@ -141,8 +143,7 @@ class _Writer:
         yield self._chunk([_choice(delta)])
 
     def _chunk(self, choices: list[dict[str, Any]]) -> Chunk:
-        usage = {"usage": None} if self._includes_usage else {}
-        return {**_head(self._stream, "chat.completion.chunk"), "choices": choices, **usage}
+        return {**self._head, "choices": choices}
 
 
 def _choice(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:

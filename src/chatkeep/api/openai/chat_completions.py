@@ -331,6 +331,8 @@ def _turn_request(
         options=prepared.options,
         idempotency_key=key,
         is_client_retry=is_retry,
+        # The request says everything, each time.
+        inherits_options=False,
     )
 
 

@@ -170,11 +170,11 @@ async def _items(
 ) -> dict[str, list[Item]]:
     """The items of each message, by its id: those that a turn has written are named after it."""
     turn_ids = {message.turn_id for message in messages if message.turn_id is not None}
-    turns, _ = await store.read(
+    located = await store.read(
         turn_records.locate, tenant=who.tenant, turn_ids=sorted(turn_ids), message_ids=()
     )
     items = {message.id: message_items(message, f"/files/{session_id}") for message in messages}
-    for turn_id, stored in turns.items():
+    for turn_id, stored in located.turns.items():
         for message, own in items_by_message(stored.written, turn_id):
             items[message.id] = own
     return items
@@ -197,14 +197,14 @@ async def _located(
 ) -> tuple[Message, Item]:
     """The message that an item is of, and the item. Raises `MessageNotFound`."""
     ref = item_ref(item_id) or ItemRef("", 0)
-    turns, messages = await store.read(
+    read = await store.read(
         turn_records.locate,
         tenant=who.tenant,
         turn_ids=[ref.turn_id],
         message_ids=[ref.message_id],
     )
     of_message: list[tuple[Message, list[Item]]] = []
-    turn, located = turns.get(ref.turn_id), messages.get(ref.message_id)
+    turn, located = read.turns.get(ref.turn_id), read.messages.get(ref.message_id)
     if turn is not None and turn.turn.session_id == session_id:
         of_message = list(items_by_message(turn.written, ref.turn_id))
     elif located is not None and located.session_id == session_id:

@@ -49,6 +49,8 @@ async def response_events(
 ) -> AsyncGenerator[list[ResponseEvent] | str, None]:
     """Yield a turn's events as OpenAI has them, as they come, those together that come together.
 
+    After the last one there is an empty list.
+
     A turn that runs again ends the stream: a client that asks again gets the new attempt, from its
     beginning.
 
@@ -70,6 +72,8 @@ async def response_events(
         events = [made for made in writer.write(event) if made["sequence_number"] > after]
         if events:
             yield events
+    if writer.has_ended:
+        yield []
 
 
 class _Writer:
@@ -79,6 +83,7 @@ class _Writer:
         self._stream = stream
         self._tools = tools
         self._is_visible = is_visible
+        self.has_ended = False
         self._number = (stream.attempt - 1) * ATTEMPT_NUMBERS
         self._items = 0
         self._open: Literal["reasoning", "message"] | None = None
@@ -196,6 +201,7 @@ class _Writer:
             yield self._end_item(item)
 
     def _end(self) -> Iterator[ResponseEvent]:
+        self.has_ended = True
         end = self._stream.ended
         response = response_of(self._stream, self._tools, is_visible=self._is_visible)
         is_whole = response["status"] == COMPLETED

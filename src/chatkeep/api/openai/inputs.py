@@ -20,6 +20,8 @@ from chatkeep.domain.blocks import (
     call_block,
     rendition,
     result_block,
+    tool_calls,
+    tool_result,
     validate_blocks,
 )
 from chatkeep.domain.model import FileContent, MessageContent, Role
@@ -129,6 +131,7 @@ class _Reader:
 
     def end(self) -> Input:
         self._flush()
+        self._put_results_behind_calls()
         if self._systems:
             self._input.instructions = "\n\n".join(self._systems)
         return self._input
@@ -178,7 +181,9 @@ class _Reader:
             return
         content = item.get("content")
         if isinstance(content, str):
-            self._add(MessageContent(role, _storable(content, f"{at}/content")), number)
+            # Some clients send an empty one where they have nothing to say.
+            if content or not self._input.messages:
+                self._add(MessageContent(role, _storable(content, f"{at}/content")), number)
             return
         self._add(self._parts(content, role, f"{at}/content"), number)
 
@@ -227,6 +232,24 @@ class _Reader:
                 raise invalid(f"{at}/content/{number}/type", "Must be a text.")
             texts.append(_string(part, _TEXTS[part["type"]], f"{at}/content/{number}"))
         return "".join(texts)
+
+    def _put_results_behind_calls(self) -> None:
+        """Move each result to the call that it answers: some clients put a message between them."""
+        messages, indexes = self._input.messages, self._input.indexes
+        position: dict[str, int] = {}
+        for number in range(len(messages)):
+            message = messages[number]
+            result = tool_result(message.blocks)
+            if result is None:
+                position |= dict.fromkeys((c.id for c in tool_calls(message.blocks)), number)
+                continue
+            target = position.pop(result.call_id, number - 1) + 1
+            while target < number and tool_result(messages[target].blocks) is not None:
+                target += 1
+            if target < number:
+                messages.insert(target, messages.pop(number))
+                indexes.insert(target, indexes.pop(number))
+                position = {k: n + 1 if n >= target else n for k, n in position.items()}
 
     def _add(self, message: MessageContent, number: int) -> None:
         self._input.messages.append(message)

@@ -30,14 +30,15 @@ from chatkeep.api.openai.inputs import Input, check_answerable, parse_input
 from chatkeep.api.openai.items import message_items
 from chatkeep.api.openai.models import resolve_model
 from chatkeep.api.openai.paging import Order, item_page
-from chatkeep.api.openai.references import resolved
+from chatkeep.api.openai.references import has_refs, resolved
 from chatkeep.api.openai.requests import ResponsesRequest, check_members, digest, echo, tools_json
 from chatkeep.api.openai.responses import response_of
-from chatkeep.api.retries import idempotency_key, is_client_retry
+from chatkeep.api.retries import counts_retries, idempotency_key, is_client_retry
 from chatkeep.api.routing import LenientRoute
 from chatkeep.domain.blocks import Block
 from chatkeep.domain.errors import (
     ChatError,
+    MessageNotFound,
     MessageNotLast,
     SessionNotFound,
     TurnCancelled,
@@ -45,7 +46,6 @@ from chatkeep.domain.errors import (
 )
 from chatkeep.domain.ids import session_id as new_session_id
 from chatkeep.domain.model import Branch, Caller, Scope, TurnRequest
-from chatkeep.store import sessions as session_rows
 from chatkeep.store import turn_records
 from chatkeep.turns.service import SubmittedTurn
 from chatkeep.turns.stream import TurnStream
@@ -72,6 +72,8 @@ class Prepared:
         """Put the parts together."""
         self.body, self.request, self.parsed = body, request, parsed
         self.tools, self.turn = tools, turn
+        self.counts_retries = False
+        """Whether its client says of each request which attempt it is: then it needs no guess."""
 
     @property
     def is_stored(self) -> bool:
@@ -109,10 +111,8 @@ async def prepare(
     request.check()
     model = resolve_model(parts.providers, request.model or "")
     check_members(who, request, model)
-    session_id, branch = await _session(parts, who, request)
-    items = await resolved(request.input, store=parts.store, caller=who, session_id=session_id)
-    parsed = await _parsed(items, parts.max_file_bytes)
-    check_answerable(parsed)
+    branch = _branch(request)
+    parsed = await _parsed(parts, who, request, branch)
     tools = request.tools_offered()
     options = request.to_options(
         parsed,
@@ -122,8 +122,9 @@ async def prepare(
         keeps_default_prompt=who.scope is Scope.USER,
         echo=echo(body),
     )
+    is_named = request.conversation is not None
     turn = TurnRequest(
-        session_id=session_id or new_session_id(),
+        session_id=request.conversation_id or new_session_id(),
         digest=digest(PATH, body),
         messages=tuple(parsed.messages),
         files=tuple(parsed.files),
@@ -132,56 +133,61 @@ async def prepare(
         options=options,
         idempotency_key=key,
         is_client_retry=is_retry,
-        is_detached=session_id is None,
-        answers_failed=request.conversation is not None,
+        is_detached=not is_named and branch is None,
+        answers_failed=is_named,
+        needs_session=is_named,
     )
     return Prepared(body, request, parsed, tools, turn)
 
 
-async def _session(
-    parts: Services, who: Caller, request: ResponsesRequest
-) -> tuple[str | None, Branch | None]:
-    """The session that a request goes on with, and where; `None` for one of its own."""
-    if request.previous_response_id is not None:
-        try:
-            turn_id = turn_id_of(request.previous_response_id)
-            turn = await parts.turns.read_turn(who, turn_id)
-        except TurnNotFound:
-            raise Refused(
-                f"Previous response with id {request.previous_response_id[:80]!r} not found.",
-                openai_code="previous_response_not_found",
-                param="previous_response_id",
-            ) from None
-        return turn.session_id, Branch(None, after_turn=turn_id)
-    session_id = request.conversation_id
-    if session_id is not None:
-        await _check_conversation(parts, who, session_id)
-    return session_id, None
-
-
-async def _check_conversation(parts: Services, who: Caller, session_id: str) -> None:
+def _branch(request: ResponsesRequest) -> Branch | None:
+    """Where a request goes on; `None` for the end of its conversation."""
+    if request.previous_response_id is None:
+        return None
     try:
-        await parts.store.read(session_rows.pk_of, tenant=who.tenant, session_id=session_id)
-    except SessionNotFound:
-        detail = f"Conversation with id {session_id[:255]!r} not found."
-        raise SessionNotFound(
-            detail, errors=[{"pointer": "#/conversation", "detail": detail}]
-        ) from None
+        return Branch(None, after_turn=turn_id_of(request.previous_response_id))
+    except TurnNotFound:
+        raise _previous_not_found(request) from None
 
 
-async def _parsed(items: object, max_file_bytes: int) -> Input:
+def _previous_not_found(request: ResponsesRequest) -> Refused:
+    return Refused(
+        f"Previous response with id {(request.previous_response_id or '')[:80]!r} not found.",
+        openai_code="previous_response_not_found",
+        param="previous_response_id",
+    )
+
+
+async def _parsed(
+    parts: Services, who: Caller, request: ResponsesRequest, branch: Branch | None
+) -> Input:
+    """The input of a request. Raises as `prepare`."""
+    items = request.input
+    if has_refs(items):
+        items = await resolved(
+            items,
+            store=parts.store,
+            caller=who,
+            session_id=request.conversation_id,
+            after_turn=None if branch is None else branch.after_turn,
+        )
     has_files = isinstance(items, list) and any(
         isinstance(item, dict) and isinstance(item.get("content"), list) for item in items
     )
     if has_files:
         # Pictures take long to decode.
-        return await asyncio.to_thread(parse_input, items, max_file_bytes=max_file_bytes)
-    return parse_input(items, max_file_bytes=max_file_bytes)
+        parsed = await asyncio.to_thread(parse_input, items, max_file_bytes=parts.max_file_bytes)
+    else:
+        parsed = parse_input(items, max_file_bytes=parts.max_file_bytes)
+    check_answerable(parsed)
+    return parsed
 
 
 async def submit(parts: Services, who: Caller, prepared: Prepared) -> SubmittedTurn:
     """Submit the turn of a request, unless it is the repetition of one. Raises as `submit_turn`."""
-    turn_id = parts.lost_answers.take(who.tenant, prepared.turn.digest)
+    turn_id = None
+    if not prepared.counts_retries:
+        turn_id = parts.lost_answers.take(who.tenant, prepared.turn.digest)
     if turn_id is not None:
         with contextlib.suppress(TurnNotFound):
             stream = await parts.turns.find_stream(who, turn_id)
@@ -190,11 +196,17 @@ async def submit(parts: Services, who: Caller, prepared: Prepared) -> SubmittedT
     try:
         return await parts.turns.submit_turn(who, prepared.turn)
     except ChatError as error:
-        raise _in_their_words(error, prepared.parsed) from error
+        raise _in_their_words(error, prepared) from error
 
 
-def _in_their_words(error: ChatError, parsed: Input) -> ChatError:
-    """An error that names a message by its number, as one that names the item."""
+def _in_their_words(error: ChatError, prepared: Prepared) -> ChatError:
+    """An error of the engine as one that names what the client has sent."""
+    request, parsed = prepared.request, prepared.parsed
+    if isinstance(error, TurnNotFound | MessageNotFound):
+        return _previous_not_found(request)
+    if isinstance(error, SessionNotFound):
+        detail = f"Conversation with id {(request.conversation_id or '')[:255]!r} not found."
+        return SessionNotFound(detail, errors=[{"pointer": "#/conversation", "detail": detail}])
     pointer = error.errors[0].get("pointer", "") if error.errors else ""
     number = pointer.removeprefix("#/tool_results/").partition("/")[0]
     if not pointer.startswith("#/tool_results/") or not number.isdecimal():
@@ -215,6 +227,7 @@ async def create_response(request: Request) -> Response:
     key, is_retry = idempotency_key(request), is_client_retry(request)
     body = await bodies.read_object(request)
     prepared = await prepare(parts, who, body, key=key, is_retry=is_retry)
+    prepared.counts_retries = counts_retries(request)
     is_visible = who.scope is not Scope.USER
     streams, waits = bool(prepared.request.stream), not prepared.request.background
     if not prepared.is_stored:
@@ -321,20 +334,15 @@ def _event_response(
 
 
 def encoded(events: list[ResponseEvent] | str) -> bytes:
-    """Events of a response as they are streamed; after the last one OpenAI's own end."""
+    """Events of a response as they are streamed; none are OpenAI's own end of a stream."""
     if isinstance(events, str):
         return sse.comment(events)
-    lines = [
+    if not events:
+        return b"data: [DONE]\n\n"
+    return b"".join(
         b"event: %b\ndata: %b\n\n" % (event["type"].encode(), sse.one_line(orjson.dumps(event)))
         for event in events
-    ]
-    if events[-1]["type"] in LAST:
-        lines.append(b"data: [DONE]\n\n")
-    return b"".join(lines)
-
-
-LAST = {"response.completed", "response.incomplete", "response.failed"}
-"""The events that end a response's stream."""
+    )
 
 
 async def _read_stream(turns: TurnsOf, who: Caller, response_id: str) -> TurnStream:
