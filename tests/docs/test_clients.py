@@ -45,8 +45,11 @@ def running_server(
 
 def read(page: str, language: str, server: Server) -> list[str]:
     """The blocks of a page in one language, with this server's address."""
-    found = [block.text for block in blocks(page) if block.language == language]
-    return [text.replace(DEFAULT_URL, server.url) for text in found]
+    return [
+        block.text.replace(DEFAULT_URL, server.url)
+        for block in blocks(page)
+        if block.language == language
+    ]
 
 
 def run(setup: str, command: list[str], folder: Path, path: str = "") -> str:
@@ -96,6 +99,12 @@ def texts(call: Call) -> list[str]:
     return [text for role, text in call.messages if role != "system"]
 
 
+def cats(server: Server) -> int:
+    """How many of the listed sessions are the whole conversation about the cat."""
+    wanted = [FIRST, f"Reply to: {FIRST}", SECOND, REPLY]
+    return sum(server.contents(session_id) == wanted for session_id in server.sessions())
+
+
 def remembered(upstream: Upstream) -> bool:
     """Whether a model was sent the whole conversation about the cat."""
     wanted = [FIRST, f"Reply to: {FIRST}", SECOND]
@@ -108,10 +117,12 @@ def remembered(upstream: Upstream) -> bool:
 def test_the_page_about_openai_for_python(
     server: Server, upstream: Upstream, tmp_path: Path
 ) -> None:
+    before = cats(server)
     output = python_output("clients/openai-python.md", development_client(), server, tmp_path)
     cat, rivers, lakes = output.splitlines()
     assert (cat, rivers, lakes) == (REPLY, "Reply to: Name four rivers.", "Reply to: And lakes?")
     assert remembered(upstream)
+    assert cats(server) == before + 1
     assert server.contents("rivers") == ["Name four rivers.", rivers]
     assert server.contents("seas") == ["Name four seas.", "Reply to: Name four seas."]
 
@@ -119,9 +130,11 @@ def test_the_page_about_openai_for_python(
 def test_the_page_about_openai_for_javascript(
     server: Server, upstream: Upstream, tmp_path: Path
 ) -> None:
+    before = cats(server)
     outputs = script_outputs("clients/openai-node.md", node_client(), server, tmp_path)
     assert outputs == [f"{REPLY}\n", "Reply to: Name four lakes."]
     assert remembered(upstream)
+    assert cats(server) == before + 1
 
 
 def test_the_page_about_the_agents_sdk(server: Server, upstream: Upstream, tmp_path: Path) -> None:
@@ -132,41 +145,51 @@ def test_the_page_about_the_agents_sdk(server: Server, upstream: Upstream, tmp_p
 
 
 def test_the_page_about_langchain(server: Server, upstream: Upstream, tmp_path: Path) -> None:
+    before = cats(server)
     output = python_output("clients/langchain.md", development_client(), server, tmp_path)
     assert output == f"{REPLY}\nReply to: Name four mountains.\n"
     assert remembered(upstream)
+    assert cats(server) == before + 1
     assert server.contents("mountains") == ["Name four mountains.", output.splitlines()[1]]
 
 
 def test_the_page_about_the_ai_sdk(server: Server, upstream: Upstream, tmp_path: Path) -> None:
+    before = cats(server)
     outputs = script_outputs("clients/ai-sdk.md", node_client(), server, tmp_path)
     assert outputs == [f"{REPLY}\n"]
     assert remembered(upstream)
+    assert cats(server) == before + 1
 
 
 def test_the_page_about_pydantic_ai(server: Server, upstream: Upstream, tmp_path: Path) -> None:
+    before = cats(server)
     output = python_output("clients/pydantic-ai.md", python_client(), server, tmp_path)
     assert output == f"{REPLY}\n"
     assert remembered(upstream)
+    assert cats(server) == before + 1
 
 
 def test_the_page_about_llm(server: Server, upstream: Upstream, tmp_path: Path) -> None:
     [commands] = read("clients/llm.md", "bash", server)
+    before = server.get("/sessions?archived=true"), server.sessions()
     output = run(commands, [], tmp_path, str(Path(python_client().interpreter).parent))
     assert output == f"Reply to: {FIRST}\n{REPLY}\n"
     assert remembered(upstream)
+    assert (server.get("/sessions?archived=true"), server.sessions()) == before
 
 
 # --- curl ---
 
 
 def test_the_page_about_curl(server: Server, upstream: Upstream, tmp_path: Path) -> None:
+    before = cats(server)
     output = run("\n".join(read("clients/curl.md", "bash", server)), [], tmp_path)
     continued, _, completion = output.partition('{"id":"chatcmpl-')
     assert json.loads(continued)["output"][0]["content"][0]["text"] == REPLY
     assert '"content":"Reply to: Name four deserts."' in completion
     assert server.contents("deserts") == ["Name four deserts.", "Reply to: Name four deserts."]
     assert remembered(upstream)
+    assert cats(server) == before + 1
 
 
 def test_the_guide(server: Server, tmp_path: Path) -> None:
@@ -300,8 +323,8 @@ def test_librechat(server: Server) -> None:
         return libre.ask(*messages, headers=headers, **options)
 
     reply = ask(("user", "a"))
-    asked = libre.ask(("user", "Provide a concise title."), headers={}, model=MODEL, user="u-2")
-    assert asked == "Reply to: Provide a concise title."
+    title = libre.ask(("user", "Provide a concise title."), headers={}, model=MODEL, user="u-2")
+    assert title == "Reply to: Provide a concise title."
     talk = [("user", "a"), ("assistant", reply)]
     ask(*talk, ("user", "b"))
     ask(*talk, ("user", "b"))
