@@ -1,4 +1,4 @@
-"""What OpenAI's dialect costs: a turn and a token of `/v1/responses` beside those of `POST /chat`."""
+"""What OpenAI's dialect costs: `/v1/responses` beside `POST /chat`."""
 
 import json
 import statistics

@@ -21,7 +21,13 @@ from chatkeep.api.dependencies import Services
 from chatkeep.api.document import DocumentedAPI
 from chatkeep.api.guards import Guard
 from chatkeep.api.mounting import Mounted
-from chatkeep.api.openai import chat_completions, conversation_routes, response_routes
+from chatkeep.api.openai import (
+    chat_completions,
+    compact_routes,
+    conversation_routes,
+    response_routes,
+    websocket,
+)
 from chatkeep.api.openai import models as openai_models
 from chatkeep.api.responses import Responses
 from chatkeep.api.routes import (
@@ -75,9 +81,12 @@ ROUTES = (
 )
 """The modules with a `router`, in the order of the OpenAPI document."""
 
-ROUTERS = (*(module.router for module in ROUTES), response_routes.posts, conversation_routes.posts)
+ROUTERS = (
+    *(module.router for module in ROUTES),
+    *(response_routes.posts, conversation_routes.posts, compact_routes.router, websocket.router),
+)
 
-CONVERSING = ("/chat", "/v1/responses", "/v1/chat/completions")
+CONVERSING = ("/chat", "/v1/responses", "/v1/responses/compact", "/v1/chat/completions")
 """Addresses whose bodies may have pictures."""
 
 EXPOSED_HEADERS = (
@@ -337,6 +346,7 @@ def _build(settings: Settings, objects: Mapping[str, object]) -> Lifecycle:
         heartbeat_seconds=settings.heartbeat_seconds,
         reader_timeout=settings.reader_timeout,
         max_body_bytes=settings.max_body_bytes,
+        max_chat_bytes=max(settings.max_body_bytes, settings.max_chat_bytes),
         max_file_bytes=settings.max_file_bytes,
     )
     retention = Retention(

@@ -76,6 +76,55 @@ async def request(
     return Response(answer.status, answer.headers, bytes(answer.body))
 
 
+async def handshake(
+    app: FastAPI,
+    target: str,
+    headers: list[tuple[str, str]],
+    *,
+    client: str = "127.0.0.1",
+    host: str = "localhost:8000",
+) -> Response:
+    """Ask for a WebSocket, and leave; the status is 101 if it was opened.
+
+    The arguments are those of `request`.
+    """
+    parts = urlsplit(target)
+    answer = Answer()
+    scope: dict[str, Any] = {
+        "type": "websocket",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": unquote(parts.path),
+        "raw_path": parts.path.encode(),
+        "root_path": "",
+        "query_string": parts.query.encode(),
+        "headers": [
+            (b"host", host.encode()),
+            *((name.lower().encode(), value.encode("latin-1")) for name, value in headers),
+        ],
+        "client": (client, 50_000),
+        "server": ("127.0.0.1", 8_000),
+        "subprotocols": [],
+        "state": {},
+        "extensions": {"websocket.http.response": {}},
+    }
+    messages = [{"type": "websocket.disconnect", "code": 1001}, {"type": "websocket.connect"}]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "websocket.accept":
+            answer.status = 101
+        else:
+            await answer.send({**message, "type": message["type"].removeprefix("websocket.")})
+
+    async with asyncio.timeout(PATIENCE):
+        await app(scope, receive, send)
+    return Response(answer.status, answer.headers, bytes(answer.body))
+
+
 class Answer:
     """Collects what is sent."""
 

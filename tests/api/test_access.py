@@ -14,11 +14,11 @@ import pytest
 from fastapi import FastAPI
 
 from chatkeep.access import credentials, tenants
-from chatkeep.api.access import ANYONE, ROUTES
+from chatkeep.api.access import ANYONE, ROUTES, WEBSOCKET
 from chatkeep.app import create_app
 from chatkeep.domain.model import Scope
 from chatkeep.settings import Settings
-from tests.api.asgi import Response, request
+from tests.api.asgi import Response, handshake, request
 from tests.upstream import Upstream
 
 CANARY = "cormorant-7731"
@@ -304,6 +304,30 @@ async def check_cell(
     assert CANARY.encode() not in response.body or is_managing, cell
 
 
+def websocket_cells(victim: Victim) -> Iterator[tuple[str, str | None]]:
+    """Every path, and the route of the table if a WebSocket can be opened there."""
+    for path in dict.fromkeys(path for _, path, _ in cells(victim)):
+        route = f"{WEBSOCKET} {path}"
+        yield path, route if route in ROUTES else None
+
+
+async def check_handshake(
+    app: FastAPI, name: str, attacker: Attacker, path: str, route: str | None
+) -> None:
+    response = await handshake(app, path, list(attacker.headers), client=attacker.client)
+    cell = f"{name}: {WEBSOCKET} {path} → {response.status}"
+    if attacker.is_foreign:
+        assert response.status == 403, cell
+    elif route is None:
+        assert response.status == 404, cell
+    elif (statuses := expected(attacker, route)) is not None:
+        assert response.status in statuses, cell
+        if response.status == 401:
+            assert "www-authenticate" in response.headers, cell
+    else:
+        assert response.status == 101, cell
+
+
 def test_the_table_has_every_route_of_the_document(tmp_path: Path) -> None:
     app = create_app(Settings.model_construct(data_dir=tmp_path, model="openai:any"))
     documented = {
@@ -311,7 +335,12 @@ def test_the_table_has_every_route_of_the_document(tmp_path: Path) -> None:
         for path, methods in app.openapi()["paths"].items()
         for method in methods
     }
-    undocumented = {"GET /", "GET /assets/{name}", "GET /openapi.json"}
+    undocumented = {
+        "GET /",
+        "GET /assets/{name}",
+        "GET /openapi.json",
+        f"{WEBSOCKET} /v1/responses",
+    }
     assert {route.replace(":path", "") for route in ROUTES} == documented | undocumented
 
 
@@ -327,6 +356,11 @@ def test_every_address_with_every_caller(
     async def run() -> int:
         count = 0
         async with world(tmp_path, upstream) as made:
+            # Before any of them signs out.
+            for name, attacker in made.attackers.items():
+                for path, route in websocket_cells(made.victim):
+                    await check_handshake(made.app, name, attacker, path, route)
+                    count += 1
             for name, attacker in made.attackers.items():
                 for method, path, route in cells(made.victim):
                     await check_cell(made, name, attacker, method, path, route)

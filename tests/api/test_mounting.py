@@ -56,6 +56,15 @@ def test_everything_works_below_the_path_where_it_is_mounted(client: TestClient)
     assert link.startswith("<sessions?")
 
 
+def test_a_websocket_is_opened_below_that_path_too(client: TestClient) -> None:
+    request = {"type": "response.create", "model": "parrot", "input": "good morning"}
+    with client.websocket_connect("/chat/v1/responses") as connection:
+        connection.send_json({**request, "store": False})
+        while (event := connection.receive_json())["type"] != "response.completed":
+            assert event["type"].startswith("response."), event
+    assert event["response"]["output"][0]["content"][0]["text"] == "good morning "
+
+
 def test_the_address_of_a_stream_leads_to_it(client: TestClient) -> None:
     body = {"session_id": "s", "message": "good morning"}
     stream = client.post("/chat/chat", json=body, headers={"Accept": "text/event-stream"})

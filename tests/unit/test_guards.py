@@ -94,6 +94,33 @@ async def exchange(
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
+async def handshake(
+    guarded: Guard,
+    *,
+    path: str = "/",
+    headers: Headers = (HOST,),
+    extensions: tuple[str, ...] = ("websocket.http.response",),
+) -> list[Any]:
+    """What a client gets that wants to open a WebSocket."""
+    scope = {"type": "websocket", "path": path, "http_version": "1.1", "headers": list(headers)}
+    scope["extensions"] = {name: {} for name in extensions}
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await guarded(scope, receive, send)
+    return sent
+
+
+async def accept(_scope: Any, receive: Any, send: Any) -> None:
+    assert await receive() == {"type": "websocket.connect"}
+    await send({"type": "websocket.accept"})
+
+
 def code(answer: tuple[int, bytes]) -> tuple[int, str]:
     """The status of a problem document, and the code of its error."""
     status, body = answer
@@ -289,6 +316,87 @@ def test_a_refused_request_never_counts() -> None:
         assert await exchange(guarded) == (200, b"")
 
     run(requests())
+
+
+OWN_PAGE = (b"origin", b"http://localhost:8000")
+SITE = b"sec-fetch-site"
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ((), ""),
+        ((OWN_PAGE,), ""),
+        ((OWN_PAGE, (SITE, b"same-origin")), ""),
+        (((b"origin", b"https://page.example"),), ""),
+        (((b"origin", b"https://evil.example"),), "foreign-origin"),
+        (((b"origin", b"http://localhost"),), "foreign-origin"),
+        (((b"origin", b"null"),), "foreign-origin"),
+        (((SITE, b"cross-site"),), "foreign-origin"),
+        (((SITE, b"cross-site"), (b"sec-fetch-dest", b"document")), "foreign-origin"),
+        ((OWN_PAGE, OWN_PAGE), "malformed-request"),
+    ],
+)
+def test_no_foreign_page_opens_a_websocket(headers: Headers, refused: str) -> None:
+    guarded = guard(accept, origins=["https://page.example"])
+    host = (b"host", b"localhost:8000")
+
+    sent = run(handshake(guarded, headers=(host, *headers)))
+
+    if not refused:
+        assert sent == [{"type": "websocket.accept"}]
+        return
+    assert [message["type"] for message in sent] == [
+        "websocket.http.response.start",
+        "websocket.http.response.body",
+    ]
+    status = 400 if refused == "malformed-request" else 403
+    assert code((sent[0]["status"], sent[1]["body"])) == (status, refused)
+
+
+@pytest.mark.parametrize("host", [b"evil.example", b"localhost.evil.example", b""])
+def test_a_websocket_is_opened_by_no_other_name(host: bytes) -> None:
+    origin = (b"origin", b"http://" + host)
+    for headers in ([(b"host", host)], [(b"host", host), origin]):
+        sent = run(handshake(guard(accept), headers=headers))
+
+        assert code((sent[0]["status"], sent[1]["body"])) == (403, "foreign-host")
+
+
+def test_a_websocket_is_refused_by_servers_that_can_only_close_it_too() -> None:
+    headers = [HOST, (b"origin", b"https://evil.example")]
+
+    sent = run(handshake(guard(accept), headers=headers, extensions=()))
+
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_a_websocket_counts_as_a_request_while_it_is_open() -> None:
+    async def connections() -> None:
+        gate, started = asyncio.Event(), asyncio.Event()
+
+        async def stay(_scope: Any, _receive: Any, _send: Any) -> None:
+            started.set()
+            await gate.wait()
+
+        guarded = guard(stay, max_requests=1)
+        open_one = asyncio.create_task(handshake(guarded))
+        await started.wait()
+
+        refused = await handshake(guarded)
+        assert code((refused[0]["status"], refused[1]["body"])) == (503, "overloaded")
+        assert code(await exchange(guarded)) == (503, "overloaded")
+        gate.set()
+        await open_one
+        assert await handshake(guarded) == []
+
+    run(connections())
+
+
+def test_whatever_else_servers_may_speak_is_refused() -> None:
+    for kind in ("http3", "webtransport"):
+        with pytest.raises(ValueError, match=kind):
+            run(guard()({"type": kind, "path": "/"}, None, None))
 
 
 def test_what_is_no_request_is_passed_on() -> None:

@@ -7,6 +7,9 @@ from dataclasses import replace
 from chatkeep.domain.errors import NotAllowed
 from chatkeep.domain.model import Caller, Scope, SessionRecord
 
+WEBSOCKET = "WEBSOCKET"
+"""Instead of a method, for an address that takes WebSockets."""
+
 ANYONE: frozenset[Scope] = frozenset()
 """Needs no key: what the page is made of, whether the server is there, and signing in."""
 
@@ -51,6 +54,8 @@ ROUTES: dict[str, frozenset[Scope]] = {
     "GET /v1/models/{model:path}": _READ,
     "POST /v1/chat/completions": _CONVERSE,
     "POST /v1/responses": _CONVERSE,
+    "WEBSOCKET /v1/responses": _CONVERSE,
+    "POST /v1/responses/compact": _CONVERSE,
     "GET /v1/responses/{response_id}": _READ,
     "POST /v1/responses/{response_id}/cancel": _CONVERSE,
     "GET /v1/responses/{response_id}/input_items": _READ,
@@ -83,17 +88,29 @@ class AccessTable:
     def __init__(self, routes: dict[str, frozenset[Scope]] = ROUTES) -> None:
         """Prepare a table, in whose order patterns are tried."""
         self._exact: dict[str, dict[str, frozenset[Scope]]] = {}
+        self._websockets: dict[str, dict[str, frozenset[Scope]]] = {}
         self._patterns: dict[str, tuple[re.Pattern[str], dict[str, frozenset[Scope]]]] = {}
         for route, scopes in routes.items():
             method, _, path = route.partition(" ")
-            if "{" in path:
+            if method == WEBSOCKET:
+                methods = self._websockets.setdefault(path, {})
+            elif "{" in path:
                 _, methods = self._patterns.setdefault(path, (_pattern(path), {}))
             else:
                 methods = self._exact.setdefault(path, {})
             methods[method] = scopes
 
-    def find(self, path: str) -> dict[str, frozenset[Scope]] | None:
-        """Return the scopes by method of an address; `None` if there is no such address."""
+    def find(self, path: str, *, is_websocket: bool = False) -> dict[str, frozenset[Scope]] | None:
+        """Return the scopes by method of an address; `None` if there is no such address.
+
+        Args:
+            path: The address.
+            is_websocket: Whether a WebSocket is to be opened there, which has `WEBSOCKET` as its
+                method.
+
+        """
+        if is_websocket:
+            return self._websockets.get(path)
         if (methods := self._exact.get(path)) is not None:
             return methods
         for pattern, methods in self._patterns.values():

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chatkeep.access.service import AccessService
 from chatkeep.api import access
+from chatkeep.api.refusals import POLICY_VIOLATION, refuse
 from chatkeep.domain import model
 from chatkeep.domain.errors import (
     AddressNotFound,
@@ -66,8 +67,8 @@ class TrustedProxies:
     def is_secure(self, scope: Scope) -> bool:
         """Return whether the client has reached the server over TLS."""
         if self.includes(scope):
-            return _header(scope, b"x-forwarded-proto") == b"https"
-        return bool(scope["scheme"] == "https")
+            return _header(scope, b"x-forwarded-proto") in {b"https", b"wss"}
+        return scope["scheme"] in {"https", "wss"}
 
 
 class Authentication:
@@ -104,7 +105,7 @@ class Authentication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         try:
@@ -112,7 +113,7 @@ class Authentication:
         except ChatError as error:
             if isinstance(error, KeyInvalid | KeyExpired | KeyRevoked):
                 self._service.refuse(error.code)
-            await self._refuse(error, scope["path"])(scope, receive, send)
+            await refuse(self._refuse(error, scope["path"]), scope, receive, send)
             return
         scope["caller"] = caller
         if caller is None:
@@ -132,12 +133,14 @@ class Authentication:
 
     def _scopes(self, scope: Scope) -> frozenset[model.Scope]:
         """Return of which scopes the request needs one. Raises `AddressNotFound`, `WrongMethod`."""
-        methods = self._table.find(scope["path"])
-        if methods is None:
+        is_websocket = scope["type"] == "websocket"
+        methods = self._table.find(scope["path"], is_websocket=is_websocket)
+        if not methods:
             raise AddressNotFound("Not Found.")
-        if scope["method"] not in methods:
+        method = access.WEBSOCKET if is_websocket else scope["method"]
+        if method not in methods:
             raise WrongMethod(_and_head(methods))
-        return methods[scope["method"]]
+        return methods[method]
 
     async def _caller(self, scope: Scope) -> Caller:
         headers, is_keyless = dict(scope["headers"]), self._service.is_keyless
@@ -185,6 +188,10 @@ class Authentication:
             # Without its last chunk: the client knows that it is incomplete (RFC 9112, 8).
             if not deadline.expired():
                 raise
+            if scope["type"] == "websocket":
+                # Unless the client is gone, or the connection closed already.
+                with contextlib.suppress(OSError, RuntimeError):
+                    await send({"type": "websocket.close", "code": POLICY_VIOLATION})
         finally:
             watch.stop()
 
@@ -275,7 +282,8 @@ def _check_site(scope: Scope, headers: Mapping[bytes, bytes]) -> None:
     own = {b"http://" + host, b"https://" + host}
     origin = headers.get(b"origin", b"").lower()
     is_own = headers.get(b"sec-fetch-site") == b"same-origin" or origin in own
-    if scope["method"] not in SAFE and not is_own:
+    # A WebSocket has no method, and may do anything.
+    if scope.get("method") not in SAFE and not is_own:
         raise ForeignOrigin("With a cookie, only the server's own page may change anything.")
 
 

@@ -41,6 +41,7 @@ class Services:
     heartbeat_seconds: float
     reader_timeout: float
     max_body_bytes: int
+    max_chat_bytes: int
     max_file_bytes: int
     lost_answers: LostAnswers = field(default_factory=LostAnswers)
 

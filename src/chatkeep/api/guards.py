@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chatkeep.api.refusals import refuse
 from chatkeep.domain.errors import (
     BodyTooSlow,
     ChatError,
@@ -37,11 +38,12 @@ class Guard:
     """ASGI middleware that refuses requests of foreign pages, and those that are too large or slow.
 
     The server may need no key, so that a page elsewhere must not reach it. A browser sends the
-    page's `Origin` with whatever could change something, and with every request whether another
-    site has caused it (`Sec-Fetch-Site`, https://www.w3.org/TR/fetch-metadata/): without that a
-    page could learn from how long an answer takes what it may not read. A page whose own name
-    points to this machine (DNS rebinding) has that name as `Host`; it has neither a key nor the
-    cookie, so that a server whose callers show these has any name, unless its names are given.
+    page's `Origin` with whatever could change something and with every WebSocket, and with every
+    request whether another site has caused it (`Sec-Fetch-Site`,
+    https://www.w3.org/TR/fetch-metadata/): without that a page could learn from how long an answer
+    takes what it may not read. A page whose own name points to this machine (DNS rebinding) has
+    that name as `Host`; it has neither a key nor the cookie, so that a server whose callers show
+    these has any name, unless its names are given.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Guard:
             max_bytes: Paths whose bodies may have other numbers of bytes.
             uploads: Paths that take files, and the bytes that each may have instead.
             body_seconds: In how many seconds a body must arrive; each chunk of an upload.
-            max_requests: Requests at the same time.
+            max_requests: Requests at the same time; a WebSocket is one for as long as it is open.
             refuse: Makes the response to an error at an address.
 
         """
@@ -91,19 +93,23 @@ class Guard:
         self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] != "http":
+        """Pass a request on, or refuse it. Raises `ValueError` for what is no request."""
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        if scope["type"] not in {"http", "websocket"}:
+            raise ValueError(f"There is nothing here that speaks {scope['type']}.")
         try:
             max_bytes = self._max_bytes.get(scope["path"], self._max_body_bytes)
             self._check(scope, max_bytes)
         except ChatError as error:
-            await self._refuse(error, scope["path"])(scope, receive, send)
+            await refuse(self._refuse(error, scope["path"]), scope, receive, send)
             return
+        if scope["type"] == "http":
+            receive = self._limited(receive, scope["path"], max_bytes)
         self._requests += 1
         try:
-            await self._app(scope, self._limited(receive, scope["path"], max_bytes), send)
+            await self._app(scope, receive, send)
         finally:
             self._requests -= 1
 
@@ -183,7 +189,7 @@ def _is_foreign(scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
     """
     if headers.get(b"sec-fetch-site") not in FOREIGN_SITES:
         return False
-    is_link = headers.get(b"sec-fetch-dest") == b"document" and scope["method"] == "GET"
+    is_link = headers.get(b"sec-fetch-dest") == b"document" and scope.get("method") == "GET"
     return not (is_link and scope["path"] == "/")
 
 

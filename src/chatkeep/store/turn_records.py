@@ -7,10 +7,11 @@ from typing import NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from chatkeep.domain.blocks import Block, Blocks, expanded, text_of, tool_result
+from chatkeep.domain.blocks import Block, Blocks, expanded, file_ids, text_of, tool_result
 from chatkeep.domain.context import paired
 from chatkeep.domain.errors import ChatError, TurnNotFound, TurnNotStarted, TurnRef, error_from_code
 from chatkeep.domain.model import (
+    FileContent,
     LeftOut,
     Message,
     MessageContent,
@@ -25,7 +26,7 @@ from chatkeep.domain.model import (
     Usage,
 )
 from chatkeep.domain.times import rfc3339
-from chatkeep.store import messages, rows
+from chatkeep.store import files, messages, rows
 from chatkeep.store.messages import ContextMessage
 from chatkeep.store.rows import TreeMessage, TurnWithSession
 from chatkeep.store.tables import turns
@@ -33,6 +34,9 @@ from chatkeep.store.turns import own_messages, waiting_messages
 
 LEFT_OUT_NAMED = 100
 """Messages beyond the context's size that a receipt names; the others are counted."""
+
+ALL = 2**31 - 1
+"""More than a session has messages."""
 
 SUMMARIZED = (
     *(turns.c.id, turns.c.status, turns.c.attempt, turns.c.model),
@@ -206,6 +210,33 @@ def tools(conn: sa.Connection, *, tenant: str, turn_id: str) -> tuple[Block, ...
     row = _row(conn, tenant, turn_id)
     stored = rows.stored_text(conn, session_pk=row.session_pk, digest=row.tools_digest)
     return tuple(orjson.loads(stored)) if stored else ()
+
+
+def conversation(
+    conn: sa.Connection, *, tenant: str, turn_id: str
+) -> tuple[tuple[MessageContent, ...], tuple[FileContent, ...]]:
+    """Read everything up to the last message of a turn, as a model would read all of it.
+
+    Returns:
+        The messages, oldest first, without those that never got a reply, and the files that they
+        show. Of a turn that still waits, those before it are not there either.
+
+    Raises:
+        TurnNotFound: The tenant has no such turn.
+
+    """
+    row = _row(conn, tenant, turn_id)
+    walked = messages.window(
+        conn,
+        session_pk=row.session_pk,
+        head_seq=messages.last_of_turn(conn, turn_id=turn_id),
+        limit=ALL,
+        until=ALL,
+    )
+    contents = messages.context(walked)
+    shown = [file_id for message in contents for file_id in file_ids(message.blocks)]
+    contained = files.read(conn, session_pk=row.session_pk, file_ids=shown) if shown else {}
+    return contents, tuple(contained.values())
 
 
 def summary(row: TurnWithSession | AnsweringTurn) -> TurnSummary:

@@ -17,10 +17,10 @@ from fastapi import APIRouter, Request, Response
 from chatkeep.api import bodies, sse
 from chatkeep.api.dependencies import Services, caller, services
 from chatkeep.api.openai.chat_chunks import Chunk, completion, completion_chunks
-from chatkeep.api.openai.chat_requests import ChatCompletionRequest, check_members, chosen_model
+from chatkeep.api.openai.chat_requests import ChatCompletionRequest, check_members
 from chatkeep.api.openai.errors import Refused
 from chatkeep.api.openai.inputs import Input
-from chatkeep.api.openai.models import resolve_model
+from chatkeep.api.openai.models import chosen_model, resolve_model
 from chatkeep.api.openai.requests import digest, tools_json
 from chatkeep.api.retries import idempotency_key, is_client_retry
 from chatkeep.api.routing import LenientRoute

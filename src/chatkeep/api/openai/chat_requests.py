@@ -255,27 +255,6 @@ def check_members(caller: Caller, request: ChatCompletionRequest) -> None:
         raise NotAllowed(detail, needs=Scope.CHAT, pointer=f"#/{name}")
 
 
-def chosen_model(caller: Caller, model: str, default: str) -> str | None:
-    """The model that a turn is to have; `None` for that of its session, or else the default.
-
-    A request must name one: a user who may choose none names the default.
-
-    Args:
-        caller: Who sends the request.
-        model: The one that it names, as it is called here.
-        default: The server's.
-
-    Raises:
-        NotAllowed: The caller may not use it.
-
-    """
-    if caller.models is None or model in caller.models:
-        return model
-    if caller.scope is Scope.USER and model == default:
-        return None
-    raise NotAllowed("The key does not allow that model.", needs=Scope.CHAT, pointer="#/model")
-
-
 def _of_messages(error: Refused, numbers: list[int]) -> Refused:
     """An error that names an item, as one that names the message."""
     pointer = error.errors[0].get("pointer", "")

@@ -1,4 +1,7 @@
-"""What a compacted conversation is: a summary, as an item that clients pass on as it is."""
+"""What a compacted conversation is: a summary, as an item that clients pass on as it is.
+
+`Any` is JSON of theirs.
+"""
 
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
@@ -8,6 +11,7 @@ from typing import Any
 import orjson
 
 from chatkeep.api.openai.errors import Refused
+from chatkeep.api.openai.items import Item
 from chatkeep.domain.validation import reject_unstorable
 
 INTRODUCTION = "Summary of the conversation so far:\n\n"
@@ -16,6 +20,15 @@ INTRODUCTION = "Summary of the conversation so far:\n\n"
 def encoded(summary: str) -> str:
     """The `encrypted_content` of an item, which is opaque to clients but no secret."""
     return b64encode(orjson.dumps({"summary": summary})).decode()
+
+
+def compaction_item(summary: str, turn_id: str) -> Item:
+    """The item of a summary, which the model of a turn has written."""
+    return {
+        "id": f"cmp_{turn_id.rpartition('_')[2]}",
+        "type": "compaction",
+        "encrypted_content": encoded(summary),
+    }
 
 
 def summary_of(item: Mapping[str, Any], at: str) -> str:

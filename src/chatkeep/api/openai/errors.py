@@ -6,6 +6,8 @@ themselves: 409 is never sent, and what is stored says that it must not be sent 
 
 from typing import Any
 
+from pydantic import BaseModel, Field
+
 from chatkeep.api.responses import DIALECT
 from chatkeep.domain import errors
 from chatkeep.domain.errors import ChatError, InvalidValue
@@ -41,6 +43,28 @@ class Refused(errors.InvalidRequest):
             value["pointer"] = f"#/{param}"
         super().__init__(detail or None, errors=[value])
         self.openai_code = openai_code
+
+
+class OpenAIError(BaseModel):
+    """What went wrong, as OpenAI says it."""
+
+    message: str
+    type: str = Field(examples=["invalid_request_error"])
+    param: str | None
+    code: str | None
+    response_id: str | None = None
+
+
+class ErrorEnvelope(BaseModel):
+    """What every error at OpenAI's addresses answers."""
+
+    error: OpenAIError
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries of a route's errors."""
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}}}
+    return {status: {"description": MEANINGS[status], "content": content} for status in statuses}
 
 
 def is_dialect(path: str) -> bool:
@@ -95,6 +119,22 @@ def _type(status: int) -> str:
     if status == FORBIDDEN:
         return "permission_error"
     return "server_error" if status >= SERVER_ERROR else "invalid_request_error"
+
+
+MEANINGS = {
+    400: "The request has a value that is not allowed; `param` says which.",
+    401: "The key is missing, wrong, expired or revoked.",
+    403: "The key does not allow that.",
+    404: "There is no such model, response, conversation or item.",
+    408: "The body did not arrive in time.",
+    413: "The body or a message is too large.",
+    415: "The body is not application/json.",
+    429: "The conversation's queue is full, or a limit is reached.",
+    500: "The server was stopped in every attempt of the response.",
+    502: "The model failed, or is not set up correctly on the server.",
+    503: "The model takes no more requests, or the server is overloaded or shutting down.",
+    504: "The model did not answer in time.",
+}
 
 
 def _param(value: InvalidValue) -> str | None:

@@ -265,6 +265,42 @@ def check_answerable(parsed: Input) -> None:
         raise invalid(f"input/{parsed.indexes[-1]}/content", "Must not be blank.")
 
 
+def check_results(parsed: Input, before: Iterable[MessageContent]) -> None:
+    """Check that each output of a function has its call, where no session is there that does.
+
+    Args:
+        parsed: The input.
+        before: What it goes on from, oldest first.
+
+    Raises:
+        Refused: There is no such call, or it has an output already.
+
+    """
+    open_calls: set[str] = set()
+    for message in before:
+        _pair(message, open_calls)
+    for message, index in zip(parsed.messages, parsed.indexes, strict=True):
+        if not _pair(message, open_calls):
+            raise unknown_call(index)
+
+
+def _pair(message: MessageContent, open_calls: set[str]) -> bool:
+    """Add a message's calls, or take away the one of which it is the output, if it is there."""
+    open_calls.update(call.id for call in tool_calls(message.blocks))
+    result = tool_result(message.blocks)
+    if result is None:
+        return True
+    is_known = result.call_id in open_calls
+    open_calls.discard(result.call_id)
+    return is_known
+
+
+def unknown_call(index: int) -> Refused:
+    """The error for an output whose call is not there; it is the so-many-th item."""
+    detail = "No tool call found for function call output with that call_id."
+    return invalid(f"input/{index}/call_id", detail)
+
+
 def _validated(blocks: Iterable[Block], at: str) -> tuple[Block, ...]:
     try:
         return validate_blocks(blocks)

@@ -4,8 +4,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from chatkeep.api.dependencies import CallerOf, ProvidersOf
-from chatkeep.domain.errors import ModelNotFound
-from chatkeep.domain.model import Caller
+from chatkeep.domain.errors import ModelNotFound, NotAllowed
+from chatkeep.domain.model import Caller, Scope
 from chatkeep.providers import Providers
 
 router = APIRouter(tags=["openai"])
@@ -41,6 +41,27 @@ def resolve_model(providers: Providers, name: str) -> str:
         detail = f"The model {name[:100]!r} does not exist or is not on offer here."
         raise ModelNotFound(detail, errors=[{"pointer": "#/model", "detail": detail}])
     return named[0]
+
+
+def chosen_model(caller: Caller, model: str, default: str) -> str | None:
+    """The model that a turn is to have; `None` for that of its session, or else the default.
+
+    A request must name one: a user who may choose none names the default.
+
+    Args:
+        caller: Who sends the request.
+        model: The one that it names, as it is called here.
+        default: The server's.
+
+    Raises:
+        NotAllowed: The caller may not use it.
+
+    """
+    if caller.models is None or model in caller.models:
+        return model
+    if caller.scope is Scope.USER and model == default:
+        return None
+    raise NotAllowed("The key does not allow that model.", needs=Scope.CHAT, pointer="#/model")
 
 
 def _visible(providers: Providers, caller: Caller) -> list[OpenAIModel]:

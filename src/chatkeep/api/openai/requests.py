@@ -4,6 +4,8 @@ https://platform.openai.com/docs/api-reference/responses/create. Members that ar
 ignored: OpenAI's clients send new ones every month. `Any` is JSON of the caller's.
 """
 
+import json
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Annotated, Any
 
@@ -19,7 +21,7 @@ from chatkeep.domain.blocks import MAX_BYTES, Block
 from chatkeep.domain.errors import InvalidRequest, NotAllowed, TooLarge
 from chatkeep.domain.model import Caller, Scope, TurnOptions
 from chatkeep.domain.records import ReplyTokens, Temperature
-from chatkeep.domain.validation import validate_metadata
+from chatkeep.domain.validation import validate_json, validate_metadata
 
 WHOLE_BRANCH = 1_000_000
 """Messages that a model reads whose client cuts nothing off."""
@@ -174,7 +176,7 @@ class ResponsesRequest(_Lenient):
         self,
         parsed: Input,
         *,
-        model: str,
+        model: str | None,
         tools: list[Block],
         reasons_by_effort: bool,
         keeps_default_prompt: bool,
@@ -184,7 +186,7 @@ class ResponsesRequest(_Lenient):
 
         Args:
             parsed: The input, whose first messages of the system are instructions too.
-            model: As it is called here.
+            model: As it is called here; `None` for that of the session or the server.
             tools: Those that are offered.
             reasons_by_effort: Whether the model can be asked for more or less reasoning.
             keeps_default_prompt: Whether the server's system prompt holds where there is none.
@@ -233,14 +235,23 @@ def echo(body: dict[str, Any]) -> dict[str, Any]:
     members = {name: body[name] for name in ECHOED if body.get(name) is not None}
     if body.get("conversation") is not None:
         members["conversation"] = True
-    if len(orjson.dumps(members)) > MAX_ECHO_BYTES:
-        raise TooLarge(f"The members that a response repeats have over {MAX_ECHO_BYTES} bytes.")
+    for name, value in members.items():
+        try:
+            size = validate_json(value)
+        except ValueError as error:
+            raise invalid(name, f"It {error}.") from None
+        if size > MAX_ECHO_BYTES:
+            raise TooLarge(f"{name} has more than {MAX_ECHO_BYTES} bytes, and is to be repeated.")
     return members
 
 
 def digest(kind: str, body: object) -> bytes:
     """A digest of a request: equal bodies have equal ones."""
-    canonical = orjson.dumps([kind, body], option=orjson.OPT_SORT_KEYS)
+    try:
+        canonical = orjson.dumps([kind, body], option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        # A number beyond 64 bits, or half a character, in a member that nothing here reads.
+        canonical = json.dumps([kind, body], sort_keys=True).encode()
     return blake2b(canonical, digest_size=16).digest()
 
 
@@ -258,15 +269,27 @@ RESERVED = ("instructions", "temperature", "top_p", "max_output_tokens", "trunca
 """Members that a user does not set: the application has decided them."""
 
 
-def check_members(caller: Caller, request: ResponsesRequest, model: str) -> None:
-    """Raise `NotAllowed` for what the caller may not set, or a model that it may not use."""
-    for name in RESERVED if caller.scope is Scope.USER else ():
-        if getattr(request, name) is not None:
+def check_members(caller: Caller, request: ResponsesRequest) -> None:
+    """Raise `NotAllowed` for what the caller may not set."""
+    check_allowed(caller, {name: getattr(request, name) for name in RESERVED})
+
+
+def check_allowed(caller: Caller, members: Mapping[str, object]) -> None:
+    """Check a request of a caller.
+
+    Args:
+        caller: Whose it is.
+        members: Those that are not for a user to set; `None` for one that is not set.
+
+    Raises:
+        NotAllowed: The caller may not set one of them.
+
+    """
+    for name, value in members.items() if caller.scope is Scope.USER else ():
+        if value is not None:
             raise NotAllowed(
                 f"{name} is not for a user to set.", needs=Scope.CHAT, pointer=f"#/{name}"
             )
-    if caller.models is not None and model not in caller.models:
-        raise NotAllowed("The key does not allow that model.", needs=Scope.CHAT, pointer="#/model")
 
 
 def missing(member: str) -> Refused:

@@ -23,12 +23,19 @@ from chatkeep.api.dependencies import (
     caller,
     services,
 )
+from chatkeep.api.openai.contexts import Context, stored_context
 from chatkeep.api.openai.errors import Refused
 from chatkeep.api.openai.events import ResponseEvent, response_events
-from chatkeep.api.openai.ids import turn_id_of
-from chatkeep.api.openai.inputs import Input, check_answerable, parse_input
+from chatkeep.api.openai.ids import response_id, turn_id_of
+from chatkeep.api.openai.inputs import (
+    Input,
+    check_answerable,
+    check_results,
+    parse_input,
+    unknown_call,
+)
 from chatkeep.api.openai.items import message_items
-from chatkeep.api.openai.models import resolve_model
+from chatkeep.api.openai.models import chosen_model, resolve_model
 from chatkeep.api.openai.paging import Order, item_page
 from chatkeep.api.openai.references import has_refs, resolved
 from chatkeep.api.openai.requests import ResponsesRequest, check_members, digest, echo, tools_json
@@ -45,7 +52,7 @@ from chatkeep.domain.errors import (
     TurnNotFound,
 )
 from chatkeep.domain.ids import session_id as new_session_id
-from chatkeep.domain.model import Branch, Caller, Scope, TurnRequest
+from chatkeep.domain.model import Branch, Caller, Scope, TurnOptions, TurnRecord, TurnRequest
 from chatkeep.store import turn_records
 from chatkeep.turns.service import SubmittedTurn
 from chatkeep.turns.stream import TurnStream
@@ -56,6 +63,11 @@ posts = APIRouter(tags=["openai"], route_class=LenientRoute)
 
 JSON = "application/json"
 PATH = "/v1/responses"
+
+
+def is_stored(request: ResponsesRequest) -> bool:
+    """Whether the turn of a request becomes part of a session: always where one is named."""
+    return request.store is not False or request.conversation is not None
 
 
 class Prepared:
@@ -77,8 +89,8 @@ class Prepared:
 
     @property
     def is_stored(self) -> bool:
-        """Whether the turn becomes part of a session: always where one is named."""
-        return self.request.store is not False or self.request.conversation is not None
+        """Whether the turn becomes part of a session."""
+        return is_stored(self.request)
 
     def unstored(self) -> UnstoredRequest:
         """The same turn as one of which nothing is stored."""
@@ -93,6 +105,7 @@ async def prepare(
     *,
     key: str | None = None,
     is_retry: bool = False,
+    before: Context | None = None,
 ) -> Prepared:
     """Read a request for a response.
 
@@ -102,6 +115,7 @@ async def prepare(
         body: The request.
         key: Its idempotency key.
         is_retry: Whether the client says that it has sent it before.
+        before: What `previous_response_id` names, if that is not stored.
 
     Raises:
         ChatError: It is not what it must be.
@@ -110,20 +124,37 @@ async def prepare(
     request = bodies.validated(body, ResponsesRequest)
     request.check()
     model = resolve_model(parts.providers, request.model or "")
-    check_members(who, request, model)
-    branch = _branch(request)
-    parsed = await _parsed(parts, who, request, branch)
+    check_members(who, request)
+    branch = _branch(request) if before is None else None
+    if before is None and not is_stored(request):
+        before = await _stored_before(parts, who, branch)
+    parsed = await _input(parts, who, request, branch, before)
     tools = request.tools_offered()
     options = request.to_options(
         parsed,
-        model=model,
+        model=chosen_model(who, model, parts.providers.default),
         tools=tools,
         reasons_by_effort=parts.providers.capabilities(model).reasons_by_effort,
         keeps_default_prompt=who.scope is Scope.USER,
         echo=echo(body),
     )
+    turn = _turn_request(body, request, parsed, tools, branch, options, key, is_retry=is_retry)
+    return Prepared(body, request, parsed, tools, turn)
+
+
+def _turn_request(
+    body: dict[str, Any],
+    request: ResponsesRequest,
+    parsed: Input,
+    tools: list[Block],
+    branch: Branch | None,
+    options: TurnOptions,
+    key: str | None,
+    *,
+    is_retry: bool,
+) -> TurnRequest:
     is_named = request.conversation is not None
-    turn = TurnRequest(
+    return TurnRequest(
         session_id=request.conversation_id or new_session_id(),
         digest=digest(PATH, body),
         messages=tuple(parsed.messages),
@@ -137,7 +168,6 @@ async def prepare(
         answers_failed=is_named,
         needs_session=is_named,
     )
-    return Prepared(body, request, parsed, tools, turn)
 
 
 def _branch(request: ResponsesRequest) -> Branch | None:
@@ -147,21 +177,43 @@ def _branch(request: ResponsesRequest) -> Branch | None:
     try:
         return Branch(None, after_turn=turn_id_of(request.previous_response_id))
     except TurnNotFound:
-        raise _previous_not_found(request) from None
+        raise _previous_not_found(request.previous_response_id) from None
 
 
-def _previous_not_found(request: ResponsesRequest) -> Refused:
+async def previous_turn(parts: Services, who: Caller, response_id: str) -> TurnRecord:
+    """The turn that `previous_response_id` names. Raises `Refused` if there is none."""
+    try:
+        return await parts.turns.read_turn(who, turn_id_of(response_id))
+    except TurnNotFound:
+        raise _previous_not_found(response_id) from None
+
+
+def _previous_not_found(response_id: str | None) -> Refused:
     return Refused(
-        f"Previous response with id {(request.previous_response_id or '')[:80]!r} not found.",
+        f"Previous response with id {(response_id or '')[:80]!r} not found.",
         openai_code="previous_response_not_found",
         param="previous_response_id",
     )
 
 
-async def _parsed(
-    parts: Services, who: Caller, request: ResponsesRequest, branch: Branch | None
+async def _stored_before(parts: Services, who: Caller, branch: Branch | None) -> Context:
+    """What a turn goes on from of which nothing is stored, although that is."""
+    if branch is None or branch.after_turn is None:
+        return Context(())
+    try:
+        return await stored_context(parts, who, branch.after_turn)
+    except TurnNotFound:
+        raise _previous_not_found(response_id(branch.after_turn)) from None
+
+
+async def _input(
+    parts: Services,
+    who: Caller,
+    request: ResponsesRequest,
+    branch: Branch | None,
+    before: Context | None,
 ) -> Input:
-    """The input of a request. Raises as `prepare`."""
+    """What the model reads of a request, and of what is before it where no session has that."""
     items = request.input
     if has_refs(items):
         items = await resolved(
@@ -171,16 +223,24 @@ async def _parsed(
             session_id=request.conversation_id,
             after_turn=None if branch is None else branch.after_turn,
         )
+    parsed = await parsed_items(items, parts.max_file_bytes)
+    if request.generate is not False:
+        check_answerable(parsed)
+    if before is None:
+        return parsed
+    check_results(parsed, before.messages)
+    return before.followed_by(parsed)
+
+
+async def parsed_items(items: object, max_file_bytes: int) -> Input:
+    """The input of a request, without references. Raises as `parse_input`."""
     has_files = isinstance(items, list) and any(
         isinstance(item, dict) and isinstance(item.get("content"), list) for item in items
     )
     if has_files:
         # Pictures take long to decode.
-        parsed = await asyncio.to_thread(parse_input, items, max_file_bytes=parts.max_file_bytes)
-    else:
-        parsed = parse_input(items, max_file_bytes=parts.max_file_bytes)
-    check_answerable(parsed)
-    return parsed
+        return await asyncio.to_thread(parse_input, items, max_file_bytes=max_file_bytes)
+    return parse_input(items, max_file_bytes=max_file_bytes)
 
 
 async def submit(parts: Services, who: Caller, prepared: Prepared) -> SubmittedTurn:
@@ -203,7 +263,7 @@ def _in_their_words(error: ChatError, prepared: Prepared) -> ChatError:
     """An error of the engine as one that names what the client has sent."""
     request, parsed = prepared.request, prepared.parsed
     if isinstance(error, TurnNotFound | MessageNotFound):
-        return _previous_not_found(request)
+        return _previous_not_found(request.previous_response_id)
     if isinstance(error, SessionNotFound):
         detail = f"Conversation with id {(request.conversation_id or '')[:255]!r} not found."
         return SessionNotFound(detail, errors=[{"pointer": "#/conversation", "detail": detail}])
@@ -211,9 +271,7 @@ def _in_their_words(error: ChatError, prepared: Prepared) -> ChatError:
     number = pointer.removeprefix("#/tool_results/").partition("/")[0]
     if not pointer.startswith("#/tool_results/") or not number.isdecimal():
         return error
-    index = parsed.indexes[int(number)]
-    detail = "No tool call found for function call output with that call_id."
-    return Refused(detail, openai_code="invalid_value", param=f"input/{index}/call_id")
+    return unknown_call(parsed.indexes[int(number)])
 
 
 @posts.post(PATH, summary="Create a response, as OpenAI does")
@@ -226,6 +284,8 @@ async def create_response(request: Request) -> Response:
     parts, who = services(request), caller(request)
     key, is_retry = idempotency_key(request), is_client_retry(request)
     body = await bodies.read_object(request)
+    # A word of connections, which there is nothing to prepare for here.
+    body.pop("generate", None)
     prepared = await prepare(parts, who, body, key=key, is_retry=is_retry)
     prepared.counts_retries = counts_retries(request)
     is_visible = who.scope is not Scope.USER
@@ -235,22 +295,24 @@ async def create_response(request: Request) -> Response:
     turn = await submit(parts, who, prepared)
     stream = turn.stream
     headers = request.state.headers = {"Idempotent-Replayed": "true"} if turn.is_replay else {}
-    lost = _lost(parts, who, prepared, stream)
+    lost = lost_answer(parts, who, prepared, stream)
     if streams:
         return _event_response(
             parts, stream, prepared.tools, is_visible=is_visible, headers=headers, on_gone=lost
         )
     if waits:
-        async with _watched(request, lost):
+        async with watched(request, lost):
             with contextlib.suppress(TurnCancelled):
                 await stream.result(title=False)
     response = response_of(stream, prepared.tools, is_visible=is_visible)
     return Response(orjson.dumps(response), headers=headers, media_type=JSON)
 
 
-def _lost(
+def lost_answer(
     parts: Services, who: Caller, prepared: Prepared, stream: TurnStream
 ) -> Callable[[], None]:
+    """What to call if the client of a request goes away before it has its answer."""
+
     def add() -> None:
         parts.lost_answers.add(who.tenant, prepared.turn.digest, stream.turn.turn_id)
 
@@ -258,7 +320,7 @@ def _lost(
 
 
 @asynccontextmanager
-async def _watched(request: Request, on_gone: Callable[[], None]) -> AsyncIterator[None]:
+async def watched(request: Request, on_gone: Callable[[], None]) -> AsyncIterator[None]:
     """Call a function if the client goes away while something is waited for."""
     leaving = asyncio.create_task(sse.gone(request.receive))
     leaving.add_done_callback(lambda task: None if task.cancelled() else on_gone())
@@ -285,7 +347,7 @@ async def _answer_unstored(request: Request, prepared: Prepared, *, is_visible: 
         return _UnstoredStream(stack, events, parts.reader_timeout)
     async with context as stream:
         waiting = asyncio.ensure_future(stream.result(title=False))
-        async with _watched(request, lambda: stream.stop(TurnCancelled())):
+        async with watched(request, lambda: stream.stop(TurnCancelled())):
             with contextlib.suppress(TurnCancelled):
                 await waiting
         return Response(

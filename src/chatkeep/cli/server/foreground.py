@@ -25,6 +25,9 @@ from chatkeep.settings import Settings
 RESPONSE_SECONDS = 5
 """How much longer than turns connections may take at the end, to send their responses."""
 
+PING_SECONDS = 20
+"""How often the client of a WebSocket is asked for a sign of life, and how long it may take."""
+
 NEW_SECONDS = 0.6
 """For how long a server that has closed its socket still takes turns, if it was to leave slowly."""
 
@@ -92,6 +95,13 @@ def _config(settings: Settings) -> uvicorn.Config:
         # Its own reading of forwarded headers believes every peer on this machine.
         proxy_headers=False,
         server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=max(settings.max_body_bytes, settings.max_chat_bytes),
+        # A client that has vanished is noticed within both.
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        # The events of a response are short: to compress each would cost more than it saves.
+        ws_per_message_deflate=False,
         timeout_graceful_shutdown=int(settings.drain_seconds) + RESPONSE_SECONDS,
     )
 

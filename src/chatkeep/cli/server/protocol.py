@@ -50,7 +50,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Stop counting."""
         self._is_in_head = False
         super().on_headers_complete()
-        if self._is_ending:
+        # `cycle` is None before the first request, and a WebSocket has none.
+        if self._is_ending and getattr(self, "cycle", None) is not None:
             self.cycle.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
