@@ -28,8 +28,8 @@ class Client:
     """An interpreter and the folder of the programs that it runs."""
 
     def __init__(self, interpreter: str, programs: Path) -> None:
-        self._interpreter = interpreter
-        self._programs = programs
+        self.interpreter = interpreter
+        self.programs = programs
 
     def run(self, program: str, *arguments: str, url: str, folder: Path) -> Any:
         """Run a program to its end; return the JSON that it prints.
@@ -49,7 +49,7 @@ class Client:
             "OPENAI_AGENTS_DISABLE_TRACING": "1",
             "PYTHONPYCACHEPREFIX": str(VENV / "pycache"),
         }
-        command = [self._interpreter, str(self._programs / program), *arguments]
+        command = [self.interpreter, str(self.programs / program), *arguments]
         done = subprocess.run(
             command,
             env=env,
