@@ -255,6 +255,7 @@ def test_a_stored_turn_is_read_by_the_same_rule() -> None:
             reply=[Segment(False, "Hello")],
             end=reply("Hello"),
             ended_at=None,
+            counted=None,
             title="Titled",
         )
         read = await events(stream)

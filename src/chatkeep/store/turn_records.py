@@ -26,7 +26,7 @@ from chatkeep.domain.model import (
     Usage,
 )
 from chatkeep.domain.times import rfc3339
-from chatkeep.store import files, messages, rows
+from chatkeep.store import files, messages, rows, usage
 from chatkeep.store.messages import ContextMessage
 from chatkeep.store.rows import TreeMessage, TurnWithSession
 from chatkeep.store.tables import turns
@@ -83,6 +83,7 @@ class StoredTurn:
     title: str
     is_titled: bool
     ended_at: int | None
+    counted: Usage | None = None
 
     @property
     def written(self) -> tuple[Message, ...]:
@@ -128,7 +129,15 @@ def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> StoredTurn:
         title=row.title,
         is_titled=row.seq == 1 and row.title_source == TitleSource.MODEL.value,
         ended_at=row.ended_at,
+        counted=_counted(conn, row),
     )
+
+
+def _counted(conn: sa.Connection, row: TurnWithSession) -> Usage | None:
+    """The tokens of a whole turn as they were counted, if its provider has not said them."""
+    if row.status != Status.COMPLETED.value or row.input_tokens is not None:
+        return None
+    return usage.of_turn(conn, session_pk=row.session_pk, turn_id=row.id)
 
 
 class LocatedMessage(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from chatkeep.domain.model import Call, CallKind, Status, UsageRow
+from chatkeep.domain.model import Call, CallKind, Status, Usage, UsageRow
 from chatkeep.store.prepared import PreparedSelect, PreparedStatement
 from chatkeep.store.tables import CallValues, calls, sessions
 
@@ -71,6 +71,13 @@ def insert(
             "created_at": at,
         }
         _INSERT.run(conn, values)
+
+
+def of_turn(conn: sa.Connection, *, session_pk: int, turn_id: str) -> Usage:
+    """The tokens of a turn's calls as they are counted, estimates included."""
+    params = {"session": session_pk, "turn": turn_id}
+    read, written = conn.execute(_OF_TURN, params).one()
+    return Usage(int(read), int(written))
 
 
 def summed(
@@ -142,6 +149,10 @@ def _count(
     return sa.func.coalesce(sa.func.sum(sa.case((condition, value), else_=0)), 0)
 
 
+_OF_TURN = sa.select(
+    sa.func.coalesce(sa.func.sum(calls.c.input_tokens), 0),
+    sa.func.coalesce(sa.func.sum(calls.c.output_tokens), 0),
+).where(calls.c.session_pk == sa.bindparam("session"), calls.c.turn_id == sa.bindparam("turn"))
 _INSERT = PreparedStatement(calls.insert())
 _BY_KEY = PreparedSelect(
     sa.select(sessions.c.pk).where(sessions.c.pk == sa.bindparam("key")), _SessionKey

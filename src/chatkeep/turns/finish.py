@@ -18,7 +18,7 @@ from chatkeep.domain.errors import (
     TurnRef,
 )
 from chatkeep.domain.events import EventType, Failure, TurnEnded, end_status
-from chatkeep.domain.model import Call, Completion, Reply, Status
+from chatkeep.domain.model import Call, Completion, Reply, Status, Usage
 from chatkeep.domain.times import now
 from chatkeep.notifications import Notifications
 from chatkeep.store import turn_records, turns, usage
@@ -134,6 +134,7 @@ class TurnFinisher:
         stream.end(
             result_of(stream, outcome, title, is_stored=ended is not None),
             at=None if ended is None else ended.at,
+            counted=counted_usage(outcome),
         )
         if ended is None:
             stream.settle_title(None)
@@ -290,6 +291,16 @@ def _blocks(stream: TurnStream, outcome: Outcome) -> Blocks | None:
     if not stream.text and not completion.blocks and not is_last:
         return None
     return written_blocks(stream.segments, completion.blocks, completion.reasoning_extras)
+
+
+def counted_usage(outcome: Outcome) -> Usage | None:
+    """The tokens of a turn's calls as they are counted, where its provider has not said any."""
+    if outcome.completion.usage.input_tokens is not None:
+        return None
+    return Usage(
+        sum(call.input_tokens for call in outcome.calls),
+        sum(call.output_tokens for call in outcome.calls),
+    )
 
 
 def counted(outcome: Outcome) -> tuple[Call, ...]:

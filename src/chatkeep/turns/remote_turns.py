@@ -202,7 +202,7 @@ class RemoteTurns:
             if now < followed.title_until:
                 stream.await_title()
         if not stream.has_ended:
-            stream.end(result(stored), at=stored.ended_at)
+            stream.end(result(stored), at=stored.ended_at, counted=stored.counted)
         if stream.is_closed or time.monotonic() >= (followed.title_until or 0):
             stream.settle_title(None)
             self._close(followed)

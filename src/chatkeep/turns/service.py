@@ -189,6 +189,7 @@ class TurnService:
                 reply=segments(stored.reply, stored.blocks),
                 end=result(stored),
                 ended_at=stored.ended_at,
+                counted=stored.counted,
                 title=stored.title if stored.is_titled else None,
             )
         if not self._is_accepting:

@@ -26,7 +26,7 @@ from chatkeep.domain.events import (
     TurnStarted,
     end_status,
 )
-from chatkeep.domain.model import Message, Reply, Role, Turn
+from chatkeep.domain.model import Message, Reply, Role, Turn, Usage
 from chatkeep.domain.validation import is_blank
 from chatkeep.idle_timer import IdleTimer
 from chatkeep.turns.text_buffer import MessageBuffer
@@ -65,7 +65,7 @@ class TurnStream:
     __slots__ = (
         "__weakref__", "_awaits_title", "_blank", "_comment", "_detached", "_detaches_streams",
         "_end", "_has_text", "_is_lost", "_message", "_steps", "_stop_reason", "_time_limit",
-        "_title", "_waiters", "ended_at", "tenant", "turn",
+        "_title", "_waiters", "counted", "ended_at", "tenant", "turn",
     )  # fmt: skip
 
     def __init__(self, turn: Turn, tenant: str) -> None:
@@ -83,6 +83,7 @@ class TurnStream:
         self._awaits_title = False
         self._end: Reply | Failure | None = None
         self.ended_at: int | None = None
+        self.counted: Usage | None = None
         self._detached: ChatError | None = None
         self._detaches_streams = False
         self._time_limit: asyncio.Timeout | None = None
@@ -260,15 +261,18 @@ class TurnStream:
         self._awaits_title = False
         self._wake()
 
-    def end(self, result: Reply | Failure, *, at: int | None = None) -> None:
+    def end(
+        self, result: Reply | Failure, *, at: int | None = None, counted: Usage | None = None
+    ) -> None:
         """Announce the turn's end, which must be stored by now.
 
         Args:
             result: What it ended with.
             at: When, in microseconds since 1970; `None` if that is not known.
+            counted: The tokens of its calls as they are counted, estimates included.
 
         """
-        self._end, self.ended_at = result, at
+        self._end, self.ended_at, self.counted = result, at, counted
         self._wake()
 
     def detach(self, error: ChatError, *, streams: bool) -> None:
@@ -464,6 +468,7 @@ def stored_stream(
     reply: Iterable[Segment],
     end: Reply | Failure,
     ended_at: int | None,
+    counted: Usage | None,
     title: str | None,
 ) -> TurnStream:
     """The stream of a turn that has ended, from its rows.
@@ -475,13 +480,14 @@ def stored_stream(
         reply: The stored reply, which may be incomplete or empty.
         end: How the turn ended.
         ended_at: When, in microseconds since 1970.
+        counted: See `TurnStream.end`.
         title: The session's title if the model made it for this turn.
 
     """
     stream = TurnStream(turn, tenant)
     stream.add_rest(steps, reply)
     stream.settle_title(title)
-    stream.end(end, at=ended_at)
+    stream.end(end, at=ended_at, counted=counted)
     return stream
 
 

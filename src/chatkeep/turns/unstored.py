@@ -28,7 +28,7 @@ from chatkeep.store.database import Store
 from chatkeep.store.turns import StartedTurn
 from chatkeep.turns import context
 from chatkeep.turns.answer import answer
-from chatkeep.turns.finish import Outcome, counted, result_of
+from chatkeep.turns.finish import Outcome, counted, counted_usage, result_of
 from chatkeep.turns.runner import TASKS, TurnSettings
 from chatkeep.turns.stream import TurnStream
 
@@ -194,7 +194,11 @@ class UnstoredTurns:
             input_tokens=used.input_tokens,
             output_tokens=used.output_tokens,
         )
-        stream.end(result_of(stream, outcome, "", is_stored=True), at=now())
+        stream.end(
+            result_of(stream, outcome, "", is_stored=True),
+            at=now(),
+            counted=counted_usage(outcome),
+        )
 
 
 def _draining() -> Draining:

@@ -39,6 +39,9 @@ _ROLES = {
     "developer": Role.SYSTEM,
 }
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
+_SKIPPED = {"additional_tools"}
+"""Items that add nothing to the conversation: tools that run nowhere here."""
+
 _WRITTEN = {"reasoning", "function_call"}
 """Items that belong to a message of the assistant."""
 
@@ -120,6 +123,8 @@ class _Reader:
             self._last = number
             return
         self._flush()
+        if kind in _SKIPPED:
+            return
         if kind == "message":
             self._read_message(item, number, at)
         elif kind == "function_call_output":

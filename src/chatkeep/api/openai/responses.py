@@ -133,7 +133,7 @@ def response_of(
         tools,
         status=COMPLETED if is_whole else INCOMPLETE,
         output=_output(stream, end, COMPLETED if is_whole else INCOMPLETE),
-        usage=end.usage,
+        usage=end.usage if stream.counted is None else stream.counted,
         incomplete=incomplete,
         completed_at=stream.ended_at // 1_000_000 if is_whole and stream.ended_at else None,
         is_visible=is_visible,
