@@ -60,7 +60,7 @@ ENDS = {"response.completed", "response.failed", "response.incomplete", "error"}
 
 
 def events(connection: ClientConnection) -> list[dict[str, Any]]:
-    """The events of one response, or the error in its place."""
+    """The events of one response, or the error instead."""
     received = [receive(connection)]
     while received[-1]["type"] not in ENDS:
         received.append(receive(connection))
