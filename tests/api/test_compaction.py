@@ -44,9 +44,9 @@ def respond(client: TestClient, **members: Any) -> Any:
     return response.json()
 
 
-def asked(upstream: Upstream) -> list[tuple[str, str]]:
+def last_prompt(upstream: Upstream) -> list[tuple[str, str]]:
     """What the model was sent last, but for a title."""
-    return [call for call in upstream.calls if not call.is_title][-1].messages
+    return upstream.replies[-1].messages
 
 
 def test_a_conversation_becomes_its_last_message_and_a_summary(
@@ -61,7 +61,7 @@ def test_a_conversation_becomes_its_last_message_and_a_summary(
     ]
     assert compacted.object == "response.compaction"
     assert compacted.usage.total_tokens > 0
-    system, *others = asked(upstream)
+    system, *others = last_prompt(upstream)
     assert system[0] == "system"
     assert others == [(m["role"], m["content"]) for m in CONVERSATION] + [("user", QUESTION)]
 
@@ -71,7 +71,7 @@ def test_a_client_goes_on_with_the_output_as_it_is(client: TestClient, upstream:
 
     respond(client, input=[*output, {"role": "user", "content": "And now?"}], store=False)
 
-    texts = [text for role, text in asked(upstream) if role == "user"]
+    texts = [text for role, text in last_prompt(upstream) if role == "user"]
     assert texts[0] == "Tell support first."
     assert texts[1].endswith("Launch: Tuesday.")
     assert texts[2] == "And now?"
@@ -88,7 +88,7 @@ def test_what_is_stored_can_be_compacted_by_the_response_that_it_ends_with(
 
     compacted = compact(client, previous_response_id=second["id"])
 
-    assert [text for _, text in asked(upstream)[1:]] == [
+    assert [text for _, text in last_prompt(upstream)[1:]] == [
         "My word is heron.",
         "Launch: Tuesday.",
         "Which word?",

@@ -89,6 +89,20 @@ def test_without_instructions_no_system_prompt_is_slipped_in(
     assert upstream.replies[-1].messages == [("user", "Hello")]
 
 
+@pytest.mark.parametrize("summary", ["auto", None])
+def test_the_summary_of_reasoning_that_is_demanded_is_said_again(
+    client: OpenAI, upstream: Upstream, summary: Any
+) -> None:
+    upstream.script = forecaster
+    response = client.responses.create(model=MODEL, input="?", reasoning={"summary": summary})
+
+    assert response.reasoning is not None
+    assert response.reasoning.summary == summary
+    stored = client.responses.retrieve(response.id)
+    assert stored.reasoning == response.reasoning
+    assert [item.type for item in stored.output] == ["reasoning", "message"]
+
+
 def test_a_model_is_known_by_its_own_name(client: OpenAI) -> None:
     assert client.responses.create(model="scripted", input="Hello").model == MODEL
     assert client.models.retrieve("scripted").id == MODEL

@@ -13,7 +13,7 @@ import websockets.exceptions
 from websockets.sync.client import ClientConnection, connect
 
 from tests.process import PATIENCE, Server, files_with, run_command, until
-from tests.upstream import Answer, Call, ToolCall, Upstream, polite
+from tests.upstream import Answer, ToolCall, Upstream, polite
 
 MODEL = "openai:scripted"
 MAX_BYTES = 200_000
@@ -60,7 +60,7 @@ ENDS = {"response.completed", "response.failed", "response.incomplete", "error"}
 
 
 def events(connection: ClientConnection) -> list[dict[str, Any]]:
-    """The events of one response, or the error in its place."""
+    """The events of one response, or the error instead."""
     received = [receive(connection)]
     while received[-1]["type"] not in ENDS:
         received.append(receive(connection))
@@ -83,11 +83,6 @@ def refused(connection: ClientConnection, **members: Any) -> dict[str, Any]:
     assert message["type"] == "error", message
     error: dict[str, Any] = message["error"]
     return error | {"status": message["status"]}
-
-
-def calls_of(upstream: Upstream) -> list[Call]:
-    """The calls of the model for answers, not those for titles."""
-    return [call for call in upstream.calls if not call.is_title]
 
 
 def text_of(response: dict[str, Any]) -> str:
@@ -113,7 +108,7 @@ def test_openais_client_has_a_conversation_over_one_connection(
                     ids.append(event.response.id)
                     assert event.response.output_text == text == f"Reply to: {question}"
                     break
-            sent = [m for m in calls_of(upstream)[-1].messages if m[0] != "system"]
+            sent = [m for m in upstream.replies[-1].messages if m[0] != "system"]
             assert len(sent) == 2 * number + 1
     # What was stored is there for every other client, too.
     assert client.responses.retrieve(ids[-1]).output_text == "Reply to: three"
@@ -144,7 +139,7 @@ def test_responses_that_are_not_stored_go_on_from_each_other_within_a_connection
         )
         assert second["previous_response_id"] == first["id"]
         respond(connection, input="again", store=False, previous_response_id=second["id"])
-        assert calls_of(upstream)[-1].messages == [
+        assert upstream.replies[-1].messages == [
             ("user", "my word is heron"),
             ("assistant", "Reply to: my word is heron"),
             ("user", "which word?"),
@@ -171,7 +166,7 @@ def test_what_was_not_stored_can_become_the_beginning_of_what_is(
     with server.client() as client:
         body = {"model": MODEL, "input": "again", "previous_response_id": second["id"]}
         client.post("/v1/responses", json=body)
-    contents = [text for role, text in calls_of(upstream)[-1].messages if role == "user"]
+    contents = [text for role, text in upstream.replies[-1].messages if role == "user"]
     assert contents == ["my word is egret", "which word?", "again"]
 
 
@@ -181,7 +176,7 @@ def test_a_response_that_is_not_stored_goes_on_from_one_that_is(
     with opened(server) as connection:
         first = respond(connection, input="my word is stork")
         respond(connection, input="which word?", store=False, previous_response_id=first["id"])
-        assert calls_of(upstream)[-1].messages == [
+        assert upstream.replies[-1].messages == [
             ("user", "my word is stork"),
             ("assistant", "Reply to: my word is stork"),
             ("user", "which word?"),
@@ -208,8 +203,8 @@ def test_tools_are_called_and_their_outputs_read_without_a_session(
             tools=[tool],
             previous_response_id=first["id"],
         )
-        assert calls_of(upstream)[-1].tool_results == [(call["call_id"], "wet")]
-        assert ("assistant", "Let me see.") in calls_of(upstream)[-1].messages
+        assert upstream.replies[-1].tool_results == [(call["call_id"], "wet")]
+        assert ("assistant", "Let me see.") in upstream.replies[-1].messages
 
 
 def test_a_continuation_that_fails_is_the_end_of_its_chain(
@@ -250,9 +245,9 @@ def test_a_request_that_generates_nothing_only_prepares_the_next(
         ]
         response = sent[-1]["response"]
         assert (response["status"], response["output"]) == ("completed", [])
-        assert calls_of(upstream) == []
+        assert upstream.replies == []
         respond(connection, input="which?", store=False, previous_response_id=response["id"])
-    assert calls_of(upstream)[-1].messages == [("user", "my word is ibis"), ("user", "which?")]
+    assert upstream.replies[-1].messages == [("user", "my word is ibis"), ("user", "which?")]
 
 
 def test_what_is_only_prepared_has_the_conversation_before_it(
@@ -265,7 +260,7 @@ def test_what_is_only_prepared_has_the_conversation_before_it(
         )
         assert prepared["store"] is False
         respond(connection, input="which?", previous_response_id=prepared["id"])
-        texts = [text for role, text in calls_of(upstream)[-1].messages if role == "user"]
+        texts = [text for role, text in upstream.replies[-1].messages if role == "user"]
         assert texts == ["my word is crane", "listen", "which?"]
         session = next(iter(server.sessions()))
         error = refused(connection, input="x", generate=False, conversation=session)
@@ -284,7 +279,7 @@ def test_requests_wait_for_the_one_before_them_and_too_many_are_refused(
         while not (received and received[-1]["type"] == "error"):
             received.append(receive(connection))
         assert received[-1]["error"]["code"] == "rate_limit_exceeded"
-        assert len(calls_of(upstream)) <= 1
+        assert len(upstream.replies) <= 1
         gate.set()
         ends = [event for event in received if event["type"] in ENDS]
         while len(ends) < 20:
@@ -360,7 +355,7 @@ def test_a_stored_response_goes_on_without_its_connection_and_the_same_request_j
         assert client.get(path).json()["status"] in {"completed", "in_progress"}
     assert joined == response_id
     assert text_of(last["response"]) == "one two three"
-    assert len(calls_of(upstream)) == 1
+    assert len(upstream.replies) == 1
 
 
 def test_a_response_that_is_not_stored_ends_with_its_connection(
@@ -371,7 +366,7 @@ def test_a_response_that_is_not_stored_ends_with_its_connection(
     with opened(server) as connection:
         send(connection, input="count", store=False)
         receive(connection)
-        until(lambda: calls_of(upstream))
+        until(lambda: upstream.replies)
     pace.release(1_000)
     until(lambda: "unstored_turn_ended" in server.log.read_text())
     until(lambda: "turn-cancelled" in server.log.read_text())

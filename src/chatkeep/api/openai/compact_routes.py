@@ -125,7 +125,7 @@ async def _conversation(parts: Services, who: Caller, value: CompactRequest) -> 
 
 
 def _system_prompt(parsed: Input) -> str:
-    """What the model is told; it has to know what the conversation's own model was told."""
+    """The instructions of the call, with those of the conversation that it is about."""
     if not parsed.instructions:
         return SYSTEM_PROMPT
     return f"{SYSTEM_PROMPT}\n\nThe conversation had these instructions:\n\n{parsed.instructions}"

@@ -227,6 +227,9 @@ ECHOED = (
 )
 """Members that a response says again, and that nothing here depends on."""
 
+SUMMARIES = ("auto", "concise", "detailed")
+"""Of the model's reasoning. What it shows of that is sent whichever is demanded."""
+
 MAX_ECHO_BYTES = 65_536
 
 
@@ -235,6 +238,9 @@ def echo(body: dict[str, Any]) -> dict[str, Any]:
     members = {name: body[name] for name in ECHOED if body.get(name) is not None}
     if body.get("conversation") is not None:
         members["conversation"] = True
+    reasoning = body.get("reasoning")
+    if isinstance(reasoning, dict) and reasoning.get("summary") in SUMMARIES:
+        members["reasoning_summary"] = reasoning["summary"]
     for name, value in members.items():
         try:
             size = validate_json(value)

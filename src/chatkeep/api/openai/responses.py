@@ -103,7 +103,10 @@ def _demands(options: TurnOptions) -> dict[str, Any]:
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
         "max_output_tokens": options.max_tokens,
-        "reasoning": {"effort": options.reasoning_effort, "summary": None},
+        "reasoning": {
+            "effort": options.reasoning_effort,
+            "summary": (options.client or {}).get("reasoning_summary"),
+        },
     }
 
 

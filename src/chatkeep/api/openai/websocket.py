@@ -269,7 +269,7 @@ class _Connection:
             raise Draining("The response goes on, but not here: read it by its id.", turn=ref)
 
     def _remember(self, turn: Turn, context: Context) -> None:
-        """Let the next request go on from a response, unless no single request could say it all."""
+        """Let the next request go on from a response, unless it is larger than a request may be."""
         is_too_large = context.size > self._parts.max_chat_bytes
         self._remembered = None if is_too_large else _Remembered(response_id(turn.turn_id), context)
 
