@@ -425,6 +425,8 @@ SORTING = {
     *("messages._WINDOW", "messages._OPEN_WINDOW", "messages._PATH", "branches._LAST_OF_BRANCH"),
     # It sorts the keys of a tenant, not its rows; or those of sessions in which turns wait.
     *("exports._PKS", "leases.STALLED"),
+    # The messages of one turn.
+    "session_messages._OF_TURN",
 }
 # A purge and an export read every message; of the counters, each is the last entry of an index.
 # Which messages show a file is asked only when one that does is removed.

@@ -170,7 +170,8 @@ _RECENT = PreparedSelect(
     .join(sessions, sessions.c.pk == turns.c.session_pk)
     .where(
         turns.c.id >= sa.bindparam("since"),
-        turns.c.tenant_id == sa.bindparam("tenant"),
+        # Not the column itself, or SQLite looks through all turns of the tenant.
+        turns.c.tenant_id.concat("") == sa.bindparam("tenant"),
         turns.c.request_digest == sa.bindparam("digest"),
         # A session that was deleted is another tenant's; what was continued was received.
         sessions.c.tenant_id == turns.c.tenant_id,
