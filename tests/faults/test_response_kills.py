@@ -15,7 +15,9 @@ import httpx2
 import pytest
 from openai import OpenAI
 
+from tests.clock import set_clock
 from tests.faults.strace import needs_strace
+from tests.faults.test_clocks import DAY, NOON
 from tests.faults.test_kills import QUIET, SOME, is_dead, sweep
 from tests.process import Server, until
 from tests.sse import Event
@@ -161,3 +163,22 @@ def test_a_lone_request_that_the_server_did_not_survive_is_answered_once(
     with OpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
         until(lambda: client.responses.retrieve(first).output_text == WHOLE)
     assert create(0) != first
+
+
+def test_a_response_is_read_on_a_year_later(tmp_path: Path, upstream: Upstream) -> None:
+    clock = tmp_path / "clock"
+    set_clock(clock, NOON)
+    env = {**upstream.env, "CHATKEEP_MODEL": MODEL}
+    upstream.script = lambda call: polite(call) if call.is_title else Answer(TEXT)
+    with Server(tmp_path / "data", env, program=("tests.clock", str(clock))) as server:
+        body = {"model": MODEL, "input": "Now", "stream": True}
+        with server.client() as client:
+            stream = client.post("/v1/responses", json=body).text
+        events = stream.split("\n\n")
+        response_id = json.loads(events[0].partition("data: ")[2])["response"]["id"]
+        server.stop()
+        set_clock(clock, NOON + 366 * DAY)
+        server.start()
+        with server.client() as client:
+            address = f"/v1/responses/{response_id}?stream=true&starting_after=6"
+            assert client.get(address).text == "\n\n".join(events[7:])
