@@ -124,10 +124,10 @@ def deaf_to_restarts() -> None:
     """A reader that reconnects gets no event of another attempt."""
     next_event = stream.TurnStream._next
 
-    def without_restart(self: stream.TurnStream, at: Position | None) -> Any:
+    def without_restart(self: stream.TurnStream, at: Position | None, **more: Any) -> Any:
         if at is not None and at.attempt != self.attempt:
             at = Position(self.attempt, min(at.offset, len(self.text)), at.is_titled)
-        return next_event(self, at)
+        return next_event(self, at, **more)
 
     stream.TurnStream._next = without_restart  # type: ignore[method-assign]  # that is what sabotage is
 

@@ -633,3 +633,120 @@ def test_an_unstored_answer_ends_with_its_reader(server: Server, upstream: Upstr
     ):
         next(response.iter_lines())
     assert gone.wait(60)
+
+
+WRONG: list[dict[str, Any]] = [
+    {"input": [{"type": ["message"]}]},
+    {"input": [{"type": {}, "role": "user"}]},
+    {"input": [{"role": ["user"], "content": "x"}]},
+    {"input": [{"role": "user", "content": [{"type": []}]}]},
+    {"input": [{"role": "assistant", "content": [{"type": []}]}]},
+    {"input": [{"role": "system", "content": {}}]},
+    {"input": [{"type": "input_file"}]},
+    {
+        "input": [
+            {
+                "role": "user",
+                "content": [{"type": "input_file", "file_data": "data:x", "filename": "a\x00"}],
+            }
+        ]
+    },
+    {"input": [{"type": "reasoning", "summary": [{"text": None}, 7], "content": 5}]},
+    {"input": [7, None, []]},
+    {"input": {"role": "user"}},
+    {"input": "x", "tools": [{"type": "function", "name": ["f"]}]},
+    {"input": "x", "tools": [{"type": "function", "name": "f", "parameters": []}]},
+    {"input": "x", "tool_choice": {"type": "function", "name": ["f"]}, "tools": [WEATHER]},
+    {"input": "x", "text": {"format": {"type": "json_schema", "schema": {}}}},
+    {"input": "x", "reasoning": {"effort": "\ud800"}},
+    {"input": "x", "metadata": {"a": "\ud800"}},
+    {"input": "x", "metadata": {"a": 7}},
+    {"input": "x", "include": [10**30]},
+    {"input": "x", "conversation": {"id": 7}},
+    {"input": "x", "conversation": "\ud800"},
+    {"input": "x", "previous_response_id": "resp_\ud800"},
+    {"input": "x", "model": 7},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_no_wrong_value_is_an_error_of_the_server(server: Server, wrong: dict[str, Any]) -> None:
+    body = json.dumps({"model": MODEL, **wrong})
+    with server.client() as opened:
+        response = opened.post(
+            "/v1/responses", content=body, headers={"Content-Type": "application/json"}
+        )
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"tool_choice": {"type": "allowed_tools", "tools": "ab"}, "tools": [WEATHER]},
+        {"tool_choice": {"type": "allowed_tools", "tools": [{"name": []}]}, "tools": [WEATHER]},
+        {"unknown": 10**40, "another": "\ud800"},
+    ],
+    ids=str,
+)
+def test_what_is_not_read_may_be_anything(
+    server: Server, upstream: Upstream, odd: dict[str, Any]
+) -> None:
+    body = json.dumps({"model": MODEL, "input": "Hello", **odd})
+    with server.client() as opened:
+        response = opened.post(
+            "/v1/responses", content=body, headers={"Content-Type": "application/json"}
+        )
+    assert response.status_code == 200, response.text
+
+
+def test_a_deleted_response_takes_no_other_beginning_of_its_session_along(
+    server: Server, client: OpenAI, session: str
+) -> None:
+    server.chat(session, "The first beginning")
+    other = server.chat(session, "Another one", parent_id=None).json()
+    with server.client() as opened:
+        opened.patch(f"/sessions/{session}", json={"archived": True}).raise_for_status()
+    client.responses.delete(other["turn_id"].replace("turn_", "resp_"))
+    assert server.contents(session) == ["The first beginning", "Reply to: The first beginning"]
+
+
+def test_messages_of_a_failed_response_are_no_context(
+    client: OpenAI, upstream: Upstream, session: str
+) -> None:
+    client.conversations.create(extra_body={"id": session})
+    upstream.script = lambda call: polite(call) if call.is_title else Answer(status=400)
+    items: Any = [{"role": "user", "content": text} for text in ("Half", "Whole")]
+    with pytest.raises(APIStatusError):
+        client.responses.create(model=MODEL, input=items, conversation=session)
+    upstream.script = polite
+    client.responses.create(model=MODEL, input="Anew", conversation=session)
+    assert prompts(upstream)[-1] == ["Anew"]
+    client.responses.create(model=MODEL, input=items, conversation=session)
+    assert prompts(upstream)[-1] == ["Anew", "Reply to: Anew", "Half", "Whole"]
+    client.responses.create(model=MODEL, input="On", conversation=session)
+    assert prompts(upstream)[-1][2:] == ["Half", "Whole", "Reply to: Whole", "On"]
+
+
+def test_a_response_whose_model_only_thought_ends_for_whoever_reads_on(
+    client: OpenAI, upstream: Upstream
+) -> None:
+    pace = threading.Semaphore(3)
+    upstream.script = lambda call: (
+        polite(call)
+        if call.is_title
+        else Answer(["Never"], reasoning=["Well ", "now, ", "let me see"], pace=pace)
+    )
+    live = client.responses.create(model=MODEL, input="Think", stream=True)
+    response_id, seen = "", -1
+    for event in live:
+        seen = event.sequence_number
+        if event.type == "response.created":
+            response_id = event.response.id
+        if event.type == "response.reasoning_summary_text.delta":
+            client.responses.cancel(response_id)
+            break
+    live.close()
+    rest = read(client, response_id, seen)
+    assert rest[-1].type == "response.incomplete"
+    assert client.responses.retrieve(response_id).status == "cancelled"

@@ -432,7 +432,8 @@ SORTING = {
 # Which messages show a file is asked only when one that does is removed.
 READING_WHOLE = {
     *("deletion._NEWEST_MESSAGES", "exports._MESSAGES", "imports._COUNTERS"),
-    "session_messages._SHOWING",
+    # The newest message is the last entry of the index.
+    *("session_messages._SHOWING", "session_messages._NEWEST"),
 }
 
 

@@ -61,6 +61,14 @@ async def read(
     return await asyncio.to_thread(validated, value, model) if is_long else validated(value, model)
 
 
+async def has_content(request: Request) -> bool:
+    """Whether a request has a body. Raises `MalformedBody` if it ended too early."""
+    try:
+        return bool(await request.body())
+    except ClientDisconnect:
+        raise MalformedBody("The body ended too early.") from None
+
+
 async def read_object(request: Request) -> dict[str, Any]:
     """Read a request's body, which must be a JSON object. `Any`: as the caller has sent it.
 

@@ -310,7 +310,7 @@ class TurnRequest:
     @property
     def text(self) -> str:
         """The text that a new session's title is made from."""
-        texts = (message.text for message in self.messages if message.role is Role.USER)
+        texts = (m.text for m in self.messages if m.role is Role.USER and m.text)
         return next(texts, "")
 
 
@@ -634,3 +634,6 @@ class Receipt:
     tool_choice: str | Block | None
     response_format: Block | None
     reasoning_effort: str | None
+    top_p: float | None
+    stop: list[str] | None
+    parallel_tool_calls: bool | None

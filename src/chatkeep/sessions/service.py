@@ -173,22 +173,23 @@ class SessionService:
         self._notifications.publish(caller.tenant, EventType.SESSION_UPDATED, _listed(record))
         return record
 
-    async def remove_turn(self, caller: Caller, turn_id: str) -> SessionRecord:
+    async def remove_turn(self, caller: Caller, turn_id: str) -> session_messages.RemovedTurn:
         """Delete a turn that nothing follows, and return its session as it is now.
 
         Raises:
             ChatError: As `store.session_messages.remove_turn`.
 
         """
-        record = await self._store.write_once(
+        removed = await self._store.write_once(
             session_messages.remove_turn,
             functools.partial(session_messages.is_turn_removed, turn_id=turn_id),
             tenant=caller.tenant,
             turn_id=turn_id,
             at=now(),
         )
-        self._notifications.publish(caller.tenant, EventType.SESSION_UPDATED, _listed(record))
-        return record
+        listed = _listed(removed.session)
+        self._notifications.publish(caller.tenant, EventType.SESSION_UPDATED, listed)
+        return removed
 
     async def branch(
         self,

@@ -14,7 +14,7 @@ from chatkeep.store import branches
 from chatkeep.store.prepared import Answer, PreparedSelect, PreparedStatement, TypedSelect
 from chatkeep.store.search import index
 from chatkeep.store.search.active_runs import run_start
-from chatkeep.store.tables import messages, sessions
+from chatkeep.store.tables import messages, sessions, turns
 
 MAX_UNANSWERED = 1_000
 """Messages without a reply that the walk for a context leaves out at most."""
@@ -221,8 +221,11 @@ def _window_statement(*, is_open: bool) -> sa.Select[Any]:
             replies.c.session_pk == messages.c.session_pk,
             replies.c.parent_seq == messages.c.seq,
             # In an imported conversation it may be a tool that answers; and a turn that has taken
-            # in several messages answers them all.
-            sa.or_(replies.c.role != Role.USER.value, replies.c.turn_id == messages.c.turn_id),
+            # in several messages answers them all, if it answers.
+            sa.or_(
+                replies.c.role != Role.USER.value,
+                (replies.c.turn_id == messages.c.turn_id) & _is_turn_answered(),
+            ),
             # The sum keeps SQLite from looking through the whole session for it.
             replies.c.seq + 0 <= sa.bindparam("until", type_=sa.BigInteger),
         )
@@ -276,6 +279,22 @@ def _window_statement(*, is_open: bool) -> sa.Select[Any]:
         sa.case((walk.c.is_read == 1, walk.c.content)).label("content"),
         *(walk.c.blocks, walk.c.is_read),
     ).order_by(walk.c.step)
+
+
+def _is_turn_answered() -> sa.Exists:
+    """Whether the last of the messages that a message's turn has taken in has a reply."""
+    last = messages.alias("last_replies")
+    return (
+        sa.exists()
+        .where(
+            turns.c.id == messages.c.turn_id,
+            last.c.session_pk == turns.c.session_pk,
+            last.c.parent_seq == turns.c.user_seq,
+            last.c.role != Role.USER.value,
+            last.c.seq + 0 <= sa.bindparam("until", type_=sa.BigInteger),
+        )
+        .correlate(messages)
+    )
 
 
 _WINDOW = PreparedSelect(_window_statement(is_open=False), ContextMessage)
@@ -483,11 +502,30 @@ _OF_TURN = sa.union(
 
 
 def of_turn(
-    conn: sa.Connection, *, session_pk: int, turn_id: str, user_message_id: str
+    conn: sa.Connection,
+    *,
+    session_pk: int,
+    turn_id: str,
+    user_message_id: str,
+    first_seq: int | None,
+    last_seq: int | None,
 ) -> list[Message]:
-    """What a turn has taken in and what it has written, oldest first."""
+    """What a turn has taken in and what it has written, oldest first.
+
+    Args:
+        conn: The connection.
+        session_pk: Its session.
+        turn_id: The turn.
+        user_message_id: The last message that it has taken in.
+        first_seq: The number of the first one, if there are more than one.
+        last_seq: The number of the last one, if it is in the tree.
+
+    """
     params = {"session": session_pk, "turn": turn_id, "user_message": user_message_id}
-    seqs = conn.scalars(_OF_TURN, params).all()
+    seqs = set(conn.scalars(_OF_TURN, params).all())
+    if first_seq is not None and last_seq is not None:
+        # Also where another turn has taken them in, and this one answers them again.
+        seqs.update(range(first_seq, last_seq + 1))
     return of_path(conn, session_pk=session_pk, seqs=sorted(seqs))
 
 

@@ -163,7 +163,7 @@ class _Search:
             number, count = number + length, count + 1
             counts[last.seq] = count
             self._same_rows[last.seq] = last
-            if count > self._best and not self._is_left_unread(last, count):
+            if count > self._best and not self._is_left_unread(last, count, path.row(number)):
                 self._best, self._last = count, last
         self._seen.update(seqs[: number + 1])
         if self._best < len(self._wanted):
@@ -176,10 +176,15 @@ class _Search:
             return False
         return before.turn_id is None or before.turn_id != row.turn_id
 
-    def _is_left_unread(self, last: TreeRow, count: int) -> bool:
-        """Whether a branch would end with a message of the user that another one follows."""
-        following = self._wanted[count : count + 1]
-        return last.role == Role.USER.value and any(shape.role is Role.USER for shape in following)
+    def _is_left_unread(self, last: TreeRow, count: int, following: TreeRow | None) -> bool:
+        """Whether a branch would end with a message of the user that no model would be sent.
+
+        That is one which another of the user follows, or without a stored reply anything else.
+        """
+        if last.role != Role.USER.value or count == len(self._wanted):
+            return False
+        has_reply = following is not None and following.role != Role.USER.value
+        return self._wanted[count].role is Role.USER or not has_reply
 
     def _same(self, path: "_Path", number: int, wanted: "_Shape") -> int:
         """How many messages of a branch are the same as one that is wanted; 0 for none.

@@ -25,11 +25,12 @@ from chatkeep.domain.model import (
     Status,
 )
 from chatkeep.store import files, messages, open_calls, rows, session_changes, sessions
+from chatkeep.store.branches import TreePosition
 from chatkeep.store.page import Page
 from chatkeep.store.prepared import PreparedSelect, TypedSelect
 from chatkeep.store.search import index
 from chatkeep.store.session_changes import Untitled
-from chatkeep.store.tables import SessionRow, turns
+from chatkeep.store.tables import SessionRow, SessionValues, system_prompts, turns
 from chatkeep.store.tables import files as files_table
 from chatkeep.store.tables import messages as messages_table
 from chatkeep.store.tables import sessions as sessions_table
@@ -258,13 +259,25 @@ def remove_last(
 def is_removed(conn: sa.Connection, record: SessionRecord, *, tenant: str, message_id: str) -> bool:
     """True if the `remove_last` that returned this took effect: see `Store.write_once`."""
     session = sessions.find(conn, tenant=tenant, session_id=record.session_id)
-    if session is None or session.head_seq is None:
+    if session is None:
         return True
-    head = rows.known_message(conn, session_pk=session.pk, seq=session.head_seq)
-    return head.id != message_id
+    if rows.message_by_id(conn, session_pk=session.pk, message_id=message_id) is None:
+        return True
+    # It has others below it, so that only the head has moved.
+    head = session.head_seq and rows.known_message(
+        conn, session_pk=session.pk, seq=session.head_seq
+    )
+    return (head.id if head else None) == record.head
 
 
-def remove_turn(conn: sa.Connection, *, tenant: str, turn_id: str, at: int) -> SessionRecord:
+class RemovedTurn(NamedTuple):
+    """The session of a turn that was removed, and whether it has no message any more."""
+
+    session: SessionRecord
+    is_last: bool
+
+
+def remove_turn(conn: sa.Connection, *, tenant: str, turn_id: str, at: int) -> RemovedTurn:
     """Delete a turn with what it has taken in and written, if nothing follows that.
 
     Args:
@@ -307,10 +320,17 @@ def remove_turn(conn: sa.Connection, *, tenant: str, turn_id: str, at: int) -> S
     for message in own:
         _delete(conn, session, message)
     conn.execute(_DELETE_TURNS, {"ids": [turn_id]})
-    return sessions.record(conn, tenant=tenant, session_id=row.session_id)
+    conn.execute(_DELETE_UNUSED_TEXTS, {"session": session.pk})
+    newest = _NEWEST.first(conn, {"session": session.pk})
+    if newest is not None and rows.session(conn, session.pk).head_seq is None:
+        # Another beginning of the conversation, which was not the active one.
+        head: SessionValues = {"head_seq": newest.seq, "message_count": newest.depth}
+        rows.update_session(conn, session.pk, head)
+    record = sessions.record(conn, tenant=tenant, session_id=row.session_id)
+    return RemovedTurn(record, is_last=newest is None)
 
 
-def is_turn_removed(conn: sa.Connection, _record: SessionRecord, *, turn_id: str) -> bool:
+def is_turn_removed(conn: sa.Connection, _removed: RemovedTurn, *, turn_id: str) -> bool:
     """True if the `remove_turn` that returned this took effect: see `Store.write_once`."""
     rows.session_of_turn(conn, turn_id)
     return rows.BY_ID.first(conn, {"turn": turn_id}) is None
@@ -439,11 +459,13 @@ def _delete(conn: sa.Connection, session: SessionRow, message: LastMessage) -> N
         index.remove(conn, [index.Entry(message.search_key, message.content, *owner)])
     conn.execute(_DELETE_MESSAGE, {"session": session.pk, "at_seq": message.seq})
     # Its turn, and those that have answered it again: none of their replies is left.
-    answering = conn.scalars(_ANSWERING, {"session": session.pk, "at_seq": message.seq}).all()
+    params: dict[str, object] = {"session": session.pk, "at_seq": message.seq}
+    answering = conn.scalars(_ANSWERING, {**params, "message": message.id}).all()
     if answering:
         # The messages that they have taken in before it stay.
         conn.execute(_RELEASE_MESSAGES, {"ids": answering})
         conn.execute(_DELETE_TURNS, {"ids": answering})
+        conn.execute(_DELETE_UNUSED_TEXTS, {"session": session.pk})
     for file_id in file_ids(load(message.blocks)):
         params = {"session": session.pk, "file": file_id}
         if conn.scalar(_SHOWING, params) is None:
@@ -482,7 +504,26 @@ _DELETE_MESSAGE = messages_table.delete().where(
     _IN_SESSION, messages_table.c.seq == sa.bindparam("at_seq")
 )
 _ANSWERING = sa.select(turns.c.id).where(
-    turns.c.session_pk == sa.bindparam("session"), turns.c.user_seq == sa.bindparam("at_seq")
+    turns.c.session_pk == sa.bindparam("session"),
+    # One that was to answer it again, and was cancelled before it began, knows only its id.
+    (turns.c.user_seq == sa.bindparam("at_seq"))
+    | (turns.c.regenerates.is_not(None) & (turns.c.user_message_id == sa.bindparam("message"))),
+)
+_USING = turns.alias("using_texts")
+_DELETE_UNUSED_TEXTS = system_prompts.delete().where(
+    system_prompts.c.session_pk == sa.bindparam("session"),
+    ~sa.exists().where(
+        _USING.c.session_pk == system_prompts.c.session_pk,
+        (_USING.c.system_prompt_digest == system_prompts.c.digest)
+        | (_USING.c.tools_digest == system_prompts.c.digest),
+    ),
+)
+_NEWEST = PreparedSelect(
+    sa.select(messages_table.c.seq, messages_table.c.depth)
+    .where(_IN_SESSION)
+    .order_by(messages_table.c.seq.desc())
+    .limit(1),
+    TreePosition,
 )
 _IDS: sa.BindParameter[list[str]] = sa.bindparam("ids", expanding=True)
 _RELEASE_MESSAGES = (

@@ -159,11 +159,12 @@ def create(
 def bring_back(conn: sa.Connection, session: SessionRow) -> SessionRow | None:
     """Bring a session back from the archive in which a detached turn has created it.
 
-    Its title becomes one that a model is to make. `None` for a session that is not there, or that
-    was archived later.
+    Its title becomes one that a model is to make. `None` for any other session: whose title a
+    process has made, or was to make, has that process's name.
     """
-    is_detached = session.archived and session.turn_count == 1 and not session.title_pending
-    if not is_detached or session.title_source != TitleSource.PROVISIONAL.value:
+    is_untouched = not session.title_pending and session.title_owner is None
+    is_untitled = session.title_source == TitleSource.PROVISIONAL.value
+    if session.turn_count != 1 or not is_untouched or not is_untitled:
         return None
     rows.update_session(conn, session.pk, {"archived": False, "title_pending": True})
     return session._replace(archived=False, title_pending=True)

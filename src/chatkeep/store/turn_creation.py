@@ -306,7 +306,8 @@ def _without_repetition(
     if session is None or not request.answers_failed:
         return request
     failed = idempotency.find_failed(conn, session=session, request=request, at=at)
-    if failed is None:
+    # Whatever came after it would be left on another branch.
+    if failed is None or messages.last_of_turn(conn, turn_id=failed) != session.head_seq:
         return request
     return replace(request, regenerate=failed, messages=(), files=(), branch=None)
 
@@ -342,12 +343,13 @@ def _after_turn(
     if row is None or session is None or row.session_pk != session.pk:
         raise TurnNotFound("There is no such turn in this session.")
     if Status(row.status).is_end:
-        seq = messages.last_of_turn(conn, turn_id=turn_id)
+        # One that regenerates in vain has written nothing, and goes with what it should answer.
+        seq = messages.last_of_turn(conn, turn_id=turn_id) or row.user_seq
         if seq is None:
             raise MessageNotFound("That turn has no message.")
         return _Target(seq)
     newest = rows.newest_turns(conn, session_pk=session.pk, limit=1)
-    if newest[0].id != turn_id:
+    if newest[0].id != turn_id or row.regenerates is not None:
         raise TurnNotEnded(turn=TurnRef(turn_id))
     # Its reply will be the head when the new turn starts.
     return _Target()
@@ -484,7 +486,8 @@ def _open_session(
             tenant=tenant,
             session_id=request.session_id,
             title=make_title(request.text, at),
-            owner=owner,
+            # Without a text there is nothing to make a title of yet.
+            owner=owner if request.text else None,
             at=at,
             is_detached=request.is_detached,
         )

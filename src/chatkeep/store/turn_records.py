@@ -100,6 +100,8 @@ def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> StoredTurn:
         session_pk=row.session_pk,
         turn_id=row.id,
         user_message_id=row.user_message_id,
+        first_seq=row.first_seq,
+        last_seq=row.user_seq,
     )
     if row.input is not None:
         turn_messages[:0] = [_waiting_message(row, message) for message in waiting_messages(row)]
@@ -129,15 +131,15 @@ def find(conn: sa.Connection, *, tenant: str, turn_id: str) -> StoredTurn:
         title=row.title,
         is_titled=row.seq == 1 and row.title_source == TitleSource.MODEL.value,
         ended_at=row.ended_at,
-        counted=_counted(conn, row),
+        counted=_counted(conn, tenant, row),
     )
 
 
-def _counted(conn: sa.Connection, row: TurnWithSession) -> Usage | None:
+def _counted(conn: sa.Connection, tenant: str, row: TurnWithSession) -> Usage | None:
     """The tokens of a whole turn as they were counted, if its provider has not said them."""
     if row.status != Status.COMPLETED.value or row.input_tokens is not None:
         return None
-    return usage.of_turn(conn, session_pk=row.session_pk, turn_id=row.id)
+    return usage.of_turn(conn, tenant=tenant, turn_id=row.id, at=row.ended_at or 0)
 
 
 class LocatedMessage(NamedTuple):
@@ -309,6 +311,9 @@ def receipt(conn: sa.Connection, *, tenant: str, turn_id: str) -> Receipt:
         tool_choice=options.tool_choice,
         response_format=options.response_format,
         reasoning_effort=options.reasoning_effort,
+        top_p=options.top_p,
+        stop=options.stop,
+        parallel_tool_calls=options.parallel_tool_calls,
     )
 
 

@@ -73,9 +73,17 @@ def insert(
         _INSERT.run(conn, values)
 
 
-def of_turn(conn: sa.Connection, *, session_pk: int, turn_id: str) -> Usage:
-    """The tokens of a turn's calls as they are counted, estimates included."""
-    params = {"session": session_pk, "turn": turn_id}
+def of_turn(conn: sa.Connection, *, tenant: str, turn_id: str, at: int) -> Usage:
+    """The tokens of a turn's calls as they are counted, estimates included.
+
+    Args:
+        conn: The connection.
+        tenant: Whose turn.
+        turn_id: The turn.
+        at: When it ended, in microseconds since 1970.
+
+    """
+    params = {"tenant": tenant, "turn": turn_id, "at": at}
     read, written = conn.execute(_OF_TURN, params).one()
     return Usage(int(read), int(written))
 
@@ -152,7 +160,12 @@ def _count(
 _OF_TURN = sa.select(
     sa.func.coalesce(sa.func.sum(calls.c.input_tokens), 0),
     sa.func.coalesce(sa.func.sum(calls.c.output_tokens), 0),
-).where(calls.c.session_pk == sa.bindparam("session"), calls.c.turn_id == sa.bindparam("turn"))
+).where(
+    # As they are counted with the turn's end, this is a row or a few of the index.
+    calls.c.tenant_id == sa.bindparam("tenant"),
+    calls.c.created_at == sa.bindparam("at"),
+    calls.c.turn_id == sa.bindparam("turn"),
+)
 _INSERT = PreparedStatement(calls.insert())
 _BY_KEY = PreparedSelect(
     sa.select(sessions.c.pk).where(sessions.c.pk == sa.bindparam("key")), _SessionKey

@@ -1830,12 +1830,16 @@ export interface components {
             messages: components["schemas"]["SentMessage"][];
             /** Model */
             model: string;
+            /** Parallel Tool Calls */
+            parallel_tool_calls: boolean | null;
             /** Reasoning Effort */
             reasoning_effort: string | null;
             /** Response Format */
             response_format: {
                 [key: string]: unknown;
             } | null;
+            /** Stop */
+            stop: string[] | null;
             /** System Prompt */
             system_prompt: string | null;
             /** Temperature */
@@ -1848,6 +1852,8 @@ export interface components {
             tools: {
                 [key: string]: unknown;
             }[];
+            /** Top P */
+            top_p: number | null;
             /** Turn Id */
             turn_id: string;
         };

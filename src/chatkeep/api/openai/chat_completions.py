@@ -22,7 +22,7 @@ from chatkeep.api.openai.errors import Refused
 from chatkeep.api.openai.inputs import Input
 from chatkeep.api.openai.models import chosen_model, resolve_model
 from chatkeep.api.openai.requests import digest, tools_json
-from chatkeep.api.retries import idempotency_key, is_client_retry
+from chatkeep.api.retries import counts_retries, idempotency_key, is_client_retry
 from chatkeep.api.routing import LenientRoute
 from chatkeep.domain.blocks import file_ids
 from chatkeep.domain.errors import ChatError, TurnNotFound
@@ -247,7 +247,10 @@ async def _stored(
 ) -> AsyncIterator[TurnStream]:
     """A turn of a session, which goes on when its reader goes away. Raises as `submit_turn`."""
     parts, who = services(request), caller(request)
-    turn = await _submit(parts, who, prepared, session_id, key=key, is_retry=is_retry)
+    counts = counts_retries(request)
+    turn = await _submit(
+        parts, who, prepared, session_id, key=key, is_retry=is_retry, counts=counts
+    )
     stream = turn.stream
     request.state.headers = {"Idempotent-Replayed": "true"} if turn.is_replay else {}
     try:
@@ -266,8 +269,11 @@ async def _submit(
     *,
     key: str | None,
     is_retry: bool,
+    counts: bool,
 ) -> SubmittedTurn:
-    turn_id = parts.lost_answers.take(who.tenant, _digest(prepared, session_id))
+    turn_id = None
+    if key is None and not counts:
+        turn_id = parts.lost_answers.take(who.tenant, _digest(prepared, session_id))
     if turn_id is not None:
         with contextlib.suppress(TurnNotFound):
             stream = await parts.turns.find_stream(who, turn_id)

@@ -230,7 +230,7 @@ class ChatCompletionRequest(_Lenient):
             return choice if tools else None
         function = choice.get("function") if isinstance(choice, dict) else None
         name = function.get("name") if isinstance(function, dict) else None
-        if name not in {tool["function"]["name"] for tool in tools}:
+        if name not in [tool["function"]["name"] for tool in tools]:
             detail = "Must be auto, none, required, or one of the tools."
             raise Refused(detail, param="tool_choice")
         return {"type": "function", "function": {"name": name}}

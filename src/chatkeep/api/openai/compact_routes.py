@@ -7,6 +7,7 @@ theirs.
 import asyncio
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -24,7 +25,7 @@ from chatkeep.api.openai.inputs import Input, check_results
 from chatkeep.api.openai.items import COMPLETED, Item
 from chatkeep.api.openai.models import chosen_model, resolve_model
 from chatkeep.api.openai.references import resolved
-from chatkeep.api.openai.requests import ID, check_allowed, missing, unsupported
+from chatkeep.api.openai.requests import ID, check_allowed, check_roles, missing, unsupported
 from chatkeep.api.openai.response_routes import JSON, PATH, parsed_items, previous_turn, watched
 from chatkeep.api.openai.responses import usage_object
 from chatkeep.api.routing import LenientRoute
@@ -107,13 +108,16 @@ def _model(parts: Services, who: Caller, value: CompactRequest) -> str:
 async def _conversation(parts: Services, who: Caller, value: CompactRequest) -> Input:
     """What is to be summarised. Raises `ChatError`."""
     before = Context(())
-    session_id = None
+    after_turn = None
     if value.previous_response_id is not None:
         turn = await previous_turn(parts, who, value.previous_response_id)
-        session_id = turn.session_id
+        after_turn = turn.turn_id
         before = await stored_context(parts, who, turn.turn_id)
-    items = await resolved(value.input or [], store=parts.store, caller=who, session_id=session_id)
+    items = await resolved(
+        value.input or [], store=parts.store, caller=who, session_id=None, after_turn=after_turn
+    )
     parsed = await parsed_items(items, parts.max_file_bytes)
+    check_roles(who, parsed)
     check_results(parsed, before.messages)
     parsed = before.followed_by(parsed)
     if value.instructions is not None:
@@ -137,15 +141,12 @@ def flattened(messages: Iterable[MessageContent]) -> list[MessageContent]:
     Not every provider reads calls of tools that it is not offered.
     """
     flat: list[MessageContent] = []
-    for message in messages:
-        is_written = message.role in {Role.ASSISTANT, Role.TOOL}
-        if not is_written:
-            flat.append(message)
-        elif flat and flat[-1].role is Role.ASSISTANT:
-            text = f"{flat.pop().text}\n\n{_written(message)}"
+    for is_written, group in groupby(messages, lambda m: m.role in {Role.ASSISTANT, Role.TOOL}):
+        if is_written:
+            text = "\n\n".join(map(_written, group))
             flat.append(MessageContent(Role.ASSISTANT, text))
         else:
-            flat.append(MessageContent(Role.ASSISTANT, _written(message)))
+            flat += group
     return flat
 
 

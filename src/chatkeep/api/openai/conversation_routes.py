@@ -26,7 +26,8 @@ from chatkeep.api.openai.ids import ItemRef, item_ref
 from chatkeep.api.openai.inputs import Input, parse_input
 from chatkeep.api.openai.items import Item, items_by_message, message_items
 from chatkeep.api.openai.paging import Order, list_response
-from chatkeep.api.openai.requests import checked_metadata
+from chatkeep.api.openai.requests import check_roles, checked_metadata
+from chatkeep.api.parameters import session_name
 from chatkeep.api.routing import LenientRoute
 from chatkeep.domain.errors import MessageNotFound
 from chatkeep.domain.ids import session_id as new_session_id
@@ -92,26 +93,27 @@ def _json(model: BaseModel) -> PlainResponse:
     return PlainResponse(model.model_dump_json(), media_type="application/json")
 
 
-async def _parsed(parts: Services, items: list[Any] | None) -> Input:
+async def _parsed(parts: Services, who: Caller, items: list[Any] | None) -> Input:
     if items is not None and len(items) > MAX_ITEMS:
         raise Refused(f"Must not have more than {MAX_ITEMS} items.", param="items")
-    return await asyncio.to_thread(
+    parsed = await asyncio.to_thread(
         parse_input,
         items or [],
         max_file_bytes=parts.max_file_bytes,
         member="items",
         has_instructions=False,
     )
+    check_roles(who, parsed)
+    return parsed
 
 
 @posts.post(PATH, summary="Create a conversation, as OpenAI does", response_model=Conversation)
 async def create_conversation(request: Request) -> PlainResponse:
     """Create a session, with messages if there are any. One of that name is returned as it is."""
     parts, who = services(request), caller(request)
-    has_body = request.headers.get("content-length", "0") != "0"
-    value = await bodies.read_object(request) if has_body else {}
+    value = await bodies.read_object(request) if await bodies.has_content(request) else {}
     body = bodies.validated(value, ConversationRequest)
-    parsed = await _parsed(parts, body.items)
+    parsed = await _parsed(parts, who, body.items)
     created = await parts.sessions.create(
         who,
         body.id or new_session_id(),
@@ -128,9 +130,9 @@ async def create_conversation(request: Request) -> PlainResponse:
 async def add_items(request: Request) -> PlainResponse:
     """Add messages after the last one, without a turn. Refused while one runs."""
     parts, who = services(request), caller(request)
-    session_id: str = request.path_params["conversation_id"]
+    session_id = session_name(request, request.path_params["conversation_id"])
     body = bodies.validated(await bodies.read_object(request), ItemsRequest)
-    parsed = await _parsed(parts, body.items)
+    parsed = await _parsed(parts, who, body.items)
     added = await parts.sessions.append(who, session_id, parsed.messages, parsed.files)
     files = f"/files/{session_id}"
     items = [item for message in added for item in message_items(message, files)]
@@ -141,6 +143,7 @@ async def add_items(request: Request) -> PlainResponse:
     ONE + "/items", summary="List a conversation's items, as OpenAI does", response_model=None
 )
 async def list_items(
+    request: Request,
     who: CallerOf,
     sessions: SessionsOf,
     store: StoreOf,
@@ -150,6 +153,7 @@ async def list_items(
     order: Order = "desc",
 ) -> PlainResponse:
     """List the items of the active branch."""
+    session_name(request, conversation_id)
     is_ascending = order == "asc"
     items: list[Item] = []
     cursor = None
@@ -219,9 +223,10 @@ async def _located(
 
 @router.get(ONE + "/items/{item_id}", summary="Read an item, as OpenAI does", response_model=None)
 async def read_item(
-    who: CallerOf, store: StoreOf, conversation_id: str, item_id: str
+    request: Request, who: CallerOf, store: StoreOf, conversation_id: str, item_id: str
 ) -> dict[str, Any]:
     """Read an item of a conversation, whatever branch it is on."""
+    session_name(request, conversation_id)
     _, item = await _located(store, who, conversation_id, item_id)
     return item
 
@@ -232,9 +237,15 @@ async def read_item(
     response_model=Conversation,
 )
 async def delete_item(
-    who: CallerOf, sessions: SessionsOf, store: StoreOf, conversation_id: str, item_id: str
+    request: Request,
+    who: CallerOf,
+    sessions: SessionsOf,
+    store: StoreOf,
+    conversation_id: str,
+    item_id: str,
 ) -> Conversation:
     """Delete the last item of the active branch, with what it is one message with."""
+    session_name(request, conversation_id)
     message, item = await _located(store, who, conversation_id, item_id)
     items = (await _items(store, who, conversation_id, [message]))[message.id]
     if items[-1]["id"] != item["id"]:
@@ -247,8 +258,11 @@ async def delete_item(
 
 
 @router.get(ONE, summary="Read a conversation, as OpenAI does", response_model=Conversation)
-async def read_conversation(who: CallerOf, store: StoreOf, conversation_id: str) -> Conversation:
+async def read_conversation(
+    request: Request, who: CallerOf, store: StoreOf, conversation_id: str
+) -> Conversation:
     """Read a session."""
+    session_name(request, conversation_id)
     record = await store.read(session_rows.record, tenant=who.tenant, session_id=conversation_id)
     return _conversation(record)
 
@@ -257,7 +271,7 @@ async def read_conversation(who: CallerOf, store: StoreOf, conversation_id: str)
 async def change_conversation(request: Request) -> PlainResponse:
     """Set a session's metadata."""
     parts, who = services(request), caller(request)
-    session_id: str = request.path_params["conversation_id"]
+    session_id = session_name(request, request.path_params["conversation_id"])
     body = bodies.validated(await bodies.read_object(request), ConversationRequest)
     values: SessionChanges = {}
     if body.metadata is not None:
@@ -272,8 +286,9 @@ async def change_conversation(request: Request) -> PlainResponse:
     ONE, summary="Delete a conversation, as OpenAI does", response_model=DeletedConversation
 )
 async def delete_conversation(
-    who: CallerOf, sessions: SessionsOf, conversation_id: str
+    request: Request, who: CallerOf, sessions: SessionsOf, conversation_id: str
 ) -> DeletedConversation:
     """Delete a session with all that belongs to it."""
+    session_name(request, conversation_id)
     await sessions.delete(who, conversation_id)
     return DeletedConversation(id=conversation_id)

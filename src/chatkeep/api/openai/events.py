@@ -4,6 +4,7 @@ https://platform.openai.com/docs/api-reference/responses-streaming. A reader may
 number, at any time: the events are made again from the first, and those before are left out.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any, Literal
 
@@ -69,9 +70,15 @@ async def response_events(
             continue
         if event.type is EventType.TURN_RESTARTED:
             return
-        events = [made for made in writer.write(event) if made["sequence_number"] > after]
+        made = list(writer.write(event))
+        if writer.has_ended and made[-1]["sequence_number"] < after:
+            # The turn ended in its reasoning, which was shown and is not stored: the end is news.
+            made[-1]["sequence_number"] = after + 1
+        events = [each for each in made if each["sequence_number"] > after]
         if events:
             yield events
+        # A long text is thousands of events, which are made without waiting for anything.
+        await asyncio.sleep(0)
     if writer.has_ended:
         yield []
 

@@ -63,6 +63,8 @@ class Input:
     messages: list[MessageContent] = field(default_factory=list)
     files: list[FileContent] = field(default_factory=list)
     indexes: list[int] = field(default_factory=list)
+    system_at: str | None = None
+    """Where the first message of the system is."""
 
 
 def invalid(pointer: str, detail: str) -> Refused:
@@ -117,6 +119,8 @@ class _Reader:
         if not isinstance(item, dict):
             raise invalid(at, "Must be an object.")
         kind = item.get("type") or "message"
+        if not isinstance(kind, str):
+            raise invalid(f"{at}/type", "Must be a text.")
         is_assistant = kind == "message" and item.get("role") == "assistant"
         if kind in _WRITTEN or is_assistant:
             self._read_written(item, kind, at)
@@ -132,7 +136,7 @@ class _Reader:
         elif kind == "compaction":
             self._add(MessageContent(Role.USER, compaction.summary_of(item, at)), number)
         else:
-            raise invalid(f"{at}/type", f"Items of the type {str(kind)[:50]!r} are not supported.")
+            raise invalid(f"{at}/type", f"Items of the type {kind[:50]!r} are not supported.")
 
     def end(self) -> Input:
         self._flush()
@@ -165,7 +169,8 @@ class _Reader:
         text = "".join(texts)
         if not text:
             blocks = [block for block in blocks if block["type"] != "text"]
-        if not blocks:
+        # Reasoning that led to nothing is nothing that a model could go on from.
+        if all(block["type"] == "reasoning" for block in blocks):
             return
         if len(blocks) == 1 and blocks[0]["type"] == "text":
             self._add(MessageContent(Role.ASSISTANT, text), self._last)
@@ -178,6 +183,7 @@ class _Reader:
         if role is None:
             raise invalid(f"{at}/role", f"Must be one of {', '.join(_ROLES)}.")
         if role is Role.SYSTEM:
+            self._input.system_at = self._input.system_at or f"{at}/role"
             text = self._text(item, at)
             if self._has_instructions and not self._input.messages:
                 self._systems.append(text)
@@ -197,6 +203,8 @@ class _Reader:
         texts, images, files = [], [], []
         for number, part in enumerate(_listed(content, at)):
             kind = part.get("type")
+            if not isinstance(kind, str):
+                raise invalid(f"{at}/{number}/type", "Must be a text.")
             if kind in _TEXTS:
                 texts.append(_string(part, _TEXTS[kind], f"{at}/{number}"))
             elif kind in {"input_image", "image_url"}:
@@ -222,7 +230,8 @@ class _Reader:
         if not isinstance(output, str):
             # Pictures that a tool has made are not shown to the model: not every provider can.
             parts = _listed(output, f"{at}/output")
-            output = "\n".join(str(part["text"]) for part in parts if "text" in part)
+            texts = [part.get("text") for part in parts]
+            output = "\n".join(text for text in texts if isinstance(text, str))
         block = result_block(ToolResult(call_id, None, is_error=False))
         return MessageContent(Role.TOOL, _storable(output, f"{at}/output"), (block,))
 
@@ -233,9 +242,10 @@ class _Reader:
             return _storable(content, f"{at}/content")
         texts = []
         for number, part in enumerate(_listed(content, f"{at}/content")):
-            if part.get("type") not in _TEXTS:
+            kind = part.get("type")
+            if not isinstance(kind, str) or kind not in _TEXTS:
                 raise invalid(f"{at}/content/{number}/type", "Must be a text.")
-            texts.append(_string(part, _TEXTS[part["type"]], f"{at}/content/{number}"))
+            texts.append(_string(part, _TEXTS[kind], f"{at}/content/{number}"))
         return "".join(texts)
 
     def _put_results_behind_calls(self) -> None:
@@ -361,7 +371,8 @@ def _file(part: Mapping[str, Any], at: str) -> FileInput:
     data, name = part.get("file_data"), part.get("filename")
     if not isinstance(data, str):
         raise invalid(at, "Must have file_data: files are not stored apart from messages.")
-    return FileInput(name=str(name or "document.pdf")[:MAX_ID_CHARS], data=_storable(data, at))
+    name = _storable(name, at) if isinstance(name, str) and name else "document.pdf"
+    return FileInput(name=name[:MAX_ID_CHARS], data=_storable(data, at))
 
 
 def _listed(value: object, at: str) -> list[dict[str, Any]]:

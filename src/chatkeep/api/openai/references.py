@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chatkeep.api.openai.ids import ItemRef, item_ref
+from chatkeep.api.openai.inputs import MAX_ITEMS, invalid
 from chatkeep.api.openai.items import Item, message_items, written_items
 from chatkeep.domain.errors import MessageNotFound
 from chatkeep.domain.model import Caller
@@ -44,6 +45,8 @@ async def resolved(
     """
     if not isinstance(value, list):
         return value
+    if len(value) > MAX_ITEMS:
+        raise invalid("input", f"Must not have more than {MAX_ITEMS} items.")
     continues = session_id is not None or after_turn is not None
     refs = {n: ref for n, item in enumerate(value) if (ref := _ref(item, continues=continues))}
     if not refs:
@@ -57,8 +60,14 @@ async def resolved(
         after_turn=after_turn,
     )
     items: list[Any] = []
+    named: set[ItemRef] = set()
     for number, item in enumerate(value):
         ref = refs.get(number)
+        if ref is not None and _is_reference(item):
+            # What is named twice would be twice as long as the request says.
+            if ref in named:
+                raise invalid(f"input/{number}", "Duplicate item: it is named twice.")
+            named.add(ref)
         if ref is None:
             items.append(item)
         elif located.on_branch.isdisjoint((ref.turn_id, ref.message_id)):

@@ -18,7 +18,7 @@ from chatkeep.api.openai.errors import Refused
 from chatkeep.api.openai.inputs import Input, invalid
 from chatkeep.api.turn_inputs import MAX_TOOLS, NAME, Schema
 from chatkeep.domain.blocks import MAX_BYTES, Block
-from chatkeep.domain.errors import InvalidRequest, NotAllowed, TooLarge
+from chatkeep.domain.errors import InvalidRequest, MalformedBody, NotAllowed, TooLarge
 from chatkeep.domain.model import Caller, Scope, TurnOptions
 from chatkeep.domain.records import ReplyTokens, Temperature
 from chatkeep.domain.validation import validate_json, validate_metadata
@@ -78,7 +78,7 @@ class TextOptions(_Lenient):
 class Reasoning(_Lenient):
     """What is demanded of the model's reasoning."""
 
-    effort: str | None = None
+    effort: Annotated[Storable, StringConstraints(max_length=50)] | None = None
 
 
 class ConversationRef(_Lenient):
@@ -154,7 +154,9 @@ class ResponsesRequest(_Lenient):
         ]
         choice = self.tool_choice
         if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
-            names = {tool.get("name") for tool in choice.get("tools") or [] if tool}
+            allowed = choice.get("tools")
+            listed = allowed if isinstance(allowed, list) else []
+            names = [tool.get("name") for tool in listed if isinstance(tool, dict)]
             tools = [tool for tool in tools if tool["function"]["name"] in names]
         return tools
 
@@ -168,7 +170,7 @@ class ResponsesRequest(_Lenient):
         if choice in ("auto", "none", "required"):
             return choice
         name = choice.get("name") if isinstance(choice, dict) else None
-        if name not in {tool["function"]["name"] for tool in tools}:
+        if name not in [tool["function"]["name"] for tool in tools]:
             raise invalid("tool_choice", "Must be auto, none, required, or one of the tools.")
         return {"type": "function", "function": {"name": name}}
 
@@ -179,7 +181,7 @@ class ResponsesRequest(_Lenient):
         model: str | None,
         tools: list[Block],
         reasons_by_effort: bool,
-        keeps_default_prompt: bool,
+        is_user: bool,
         echo: dict[str, Any],
     ) -> TurnOptions:
         """The options of the turn.
@@ -189,7 +191,8 @@ class ResponsesRequest(_Lenient):
             model: As it is called here; `None` for that of the session or the server.
             tools: Those that are offered.
             reasons_by_effort: Whether the model can be asked for more or less reasoning.
-            keeps_default_prompt: Whether the server's system prompt holds where there is none.
+            is_user: Whether a user asks: then it is the application that has decided how much the
+                model reads, and with which system prompt.
             echo: What the response says again.
 
         """
@@ -206,8 +209,8 @@ class ResponsesRequest(_Lenient):
             reasoning_effort=effort if reasons_by_effort else None,
             top_p=self.top_p,
             parallel_tool_calls=self.parallel_tool_calls if tools else None,
-            context_messages=None if self.truncation == "auto" else WHOLE_BRANCH,
-            omits_default_prompt=None if keeps_default_prompt else True,
+            context_messages=None if self.truncation == "auto" or is_user else WHOLE_BRANCH,
+            omits_default_prompt=None if is_user else True,
             client=echo,
         )
 
@@ -241,13 +244,12 @@ def echo(body: dict[str, Any]) -> dict[str, Any]:
     reasoning = body.get("reasoning")
     if isinstance(reasoning, dict) and reasoning.get("summary") in SUMMARIES:
         members["reasoning_summary"] = reasoning["summary"]
-    for name, value in members.items():
-        try:
-            size = validate_json(value)
-        except ValueError as error:
-            raise invalid(name, f"It {error}.") from None
-        if size > MAX_ECHO_BYTES:
-            raise TooLarge(f"{name} has more than {MAX_ECHO_BYTES} bytes, and is to be repeated.")
+    try:
+        size = validate_json(members)
+    except ValueError as error:
+        raise Refused(f"What the response is to repeat {error}.") from None
+    if size > MAX_ECHO_BYTES:
+        raise TooLarge(f"What the response is to repeat has more than {MAX_ECHO_BYTES} bytes.")
     return members
 
 
@@ -257,8 +259,15 @@ def digest(kind: str, body: object) -> bytes:
         canonical = orjson.dumps([kind, body], option=orjson.OPT_SORT_KEYS)
     except TypeError:
         # A number beyond 64 bits, or half a character, in a member that nothing here reads.
-        canonical = json.dumps([kind, body], sort_keys=True).encode()
+        canonical = _canonical(kind, body)
     return blake2b(canonical, digest_size=16).digest()
+
+
+def _canonical(kind: str, body: object) -> bytes:
+    try:
+        return json.dumps([kind, body], sort_keys=True).encode()
+    except RecursionError:
+        raise MalformedBody("The body is nested too deeply.") from None
 
 
 def tools_json(tools: list[Block]) -> str | None:
@@ -278,6 +287,16 @@ RESERVED = ("instructions", "temperature", "top_p", "max_output_tokens", "trunca
 def check_members(caller: Caller, request: ResponsesRequest) -> None:
     """Raise `NotAllowed` for what the caller may not set."""
     check_allowed(caller, {name: getattr(request, name) for name in RESERVED})
+
+
+def check_roles(caller: Caller, parsed: Input) -> None:
+    """Raise `NotAllowed` for a message of the system that a user sends."""
+    if caller.scope is Scope.USER and parsed.system_at is not None:
+        raise NotAllowed(
+            "What the system says is not for a user to set.",
+            needs=Scope.CHAT,
+            pointer=f"#/{parsed.system_at}",
+        )
 
 
 def check_allowed(caller: Caller, members: Mapping[str, object]) -> None:

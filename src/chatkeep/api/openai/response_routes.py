@@ -38,7 +38,14 @@ from chatkeep.api.openai.items import message_items
 from chatkeep.api.openai.models import chosen_model, resolve_model
 from chatkeep.api.openai.paging import Order, item_page
 from chatkeep.api.openai.references import has_refs, resolved
-from chatkeep.api.openai.requests import ResponsesRequest, check_members, digest, echo, tools_json
+from chatkeep.api.openai.requests import (
+    ResponsesRequest,
+    check_members,
+    check_roles,
+    digest,
+    echo,
+    tools_json,
+)
 from chatkeep.api.openai.responses import response_of
 from chatkeep.api.retries import counts_retries, idempotency_key, is_client_retry
 from chatkeep.api.routing import LenientRoute
@@ -135,7 +142,7 @@ async def prepare(
         model=chosen_model(who, model, parts.providers.default),
         tools=tools,
         reasons_by_effort=parts.providers.capabilities(model).reasons_by_effort,
-        keeps_default_prompt=who.scope is Scope.USER,
+        is_user=who.scope is Scope.USER,
         echo=echo(body),
     )
     turn = _turn_request(body, request, parsed, tools, branch, options, key, is_retry=is_retry)
@@ -224,6 +231,7 @@ async def _input(
             after_turn=None if branch is None else branch.after_turn,
         )
     parsed = await parsed_items(items, parts.max_file_bytes)
+    check_roles(who, parsed)
     if request.generate is not False:
         check_answerable(parsed)
     if before is None:
@@ -246,7 +254,7 @@ async def parsed_items(items: object, max_file_bytes: int) -> Input:
 async def submit(parts: Services, who: Caller, prepared: Prepared) -> SubmittedTurn:
     """Submit the turn of a request, unless it is the repetition of one. Raises as `submit_turn`."""
     turn_id = None
-    if not prepared.counts_retries:
+    if not prepared.counts_retries and prepared.turn.idempotency_key is None:
         turn_id = parts.lost_answers.take(who.tenant, prepared.turn.digest)
     if turn_id is not None:
         with contextlib.suppress(TurnNotFound):
@@ -454,15 +462,15 @@ async def cancel_response(
 async def delete_response(who: CallerOf, sessions: SessionsOf, response_id: str) -> Response:
     """Delete a response that no other one continues, and its conversation if that is all of it."""
     try:
-        record = await sessions.remove_turn(who, turn_id_of(response_id))
+        removed = await sessions.remove_turn(who, turn_id_of(response_id))
     except MessageNotLast:
         raise Refused(
             "Another response continues this one.",
             openai_code="response_in_use",
             param="response_id",
         ) from None
-    if record.message_count == 0 and record.archived:
-        await sessions.delete(who, record.session_id)
+    if removed.is_last and removed.session.archived:
+        await sessions.delete(who, removed.session.session_id)
     body = {"id": response_id, "object": "response", "deleted": True}
     return Response(orjson.dumps(body), media_type=JSON)
 

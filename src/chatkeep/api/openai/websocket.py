@@ -55,6 +55,9 @@ CONNECTION_SECONDS = 3_600.0
 IDLE_SECONDS = 900.0
 """How long a connection may be without a request."""
 
+REMEMBERED_BYTES = 4 * 1_048_576
+"""How much of a conversation a connection remembers: it costs its client nothing."""
+
 MAX_WAITING = 16
 """Requests of a connection that wait for the one before them."""
 
@@ -158,7 +161,7 @@ class _Connection:
 
     async def _answer_one(self, message: Message) -> None:
         lane = message.get("stream_id")
-        is_lane = isinstance(lane, str) and len(lane) <= MAX_LANE_CHARS
+        is_lane = isinstance(lane, str) and len(lane) <= MAX_LANE_CHARS and lane.isprintable()
         self._lane = {"stream_id": lane} if is_lane else {}
         try:
             await self._respond(message)
@@ -270,7 +273,7 @@ class _Connection:
 
     def _remember(self, turn: Turn, context: Context) -> None:
         """Let the next request go on from a response, unless it is larger than a request may be."""
-        is_too_large = context.size > self._parts.max_chat_bytes
+        is_too_large = context.size > REMEMBERED_BYTES
         self._remembered = None if is_too_large else _Remembered(response_id(turn.turn_id), context)
 
     def _forget(self, message: Message) -> None:
@@ -312,7 +315,8 @@ def _limit_reached() -> ChatError:
 
 
 def _steer_failed(message: Message) -> Message:
-    names = ("previous_response_id", "input")
+    previous = message.get("previous_response_id")
+    is_id = isinstance(previous, str) and previous.isascii() and len(previous) <= MAX_LANE_CHARS
     return {
         "type": "response.steer.failed",
         "sequence_number": 0,
@@ -321,5 +325,5 @@ def _steer_failed(message: Message) -> Message:
             "code": "steering_not_supported",
             "message": "A response takes nothing in while it is made.",
         },
-        "steer": {name: message[name] for name in names if name in message},
+        "steer": {"previous_response_id": previous} if is_id else {},
     }
