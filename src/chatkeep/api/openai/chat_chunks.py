@@ -157,7 +157,6 @@ def _head(stream: TurnStream, kind: str) -> dict[str, Any]:
         "object": kind,
         "created": created_at(turn.turn_id),
         "model": turn.model,
-        "system_fingerprint": None,
     }
 
 
