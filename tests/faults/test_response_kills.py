@@ -7,6 +7,7 @@ points, `pytest tests/faults/test_response_kills.py --full` each of them.
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.faults.strace import needs_strace
 from tests.faults.test_clocks import DAY, NOON
 from tests.faults.test_kills import QUIET, SOME, is_dead, sweep
 from tests.process import Server, until
+from tests.replicas import Replicas
 from tests.sse import Event
 from tests.upstream import Answer, Upstream, polite
 
@@ -182,3 +184,40 @@ def test_a_response_is_read_on_a_year_later(tmp_path: Path, upstream: Upstream) 
         with server.client() as client:
             address = f"/v1/responses/{response_id}?stream=true&starting_after=6"
             assert client.get(address).text == "\n\n".join(events[7:])
+
+
+def test_a_response_goes_on_in_another_replica(
+    tmp_path: Path, postgres_url: str, upstream: Upstream
+) -> None:
+    """One that was streamed, and one in the background that waited behind it."""
+    pace = threading.Semaphore(3)
+    upstream.script = lambda call: polite(call) if call.is_title else Answer(TEXT, pace=pace)
+    with Replicas(tmp_path, postgres_url, upstream, CHATKEEP_MODEL=MODEL) as replicas:
+        first, second, third = replicas.servers
+        seen, waiting = [], ""
+        body = {"model": MODEL, "input": "Go", "stream": True}
+        with (
+            contextlib.suppress(httpx2.TransportError),
+            first.client() as client,
+            client.stream("POST", "/v1/responses", json=body) as response,
+        ):
+            for event in parse(response):
+                seen.append(event)
+                if event.name == "response.output_text.delta" and not waiting:
+                    following = {"model": MODEL, "input": "And on", "background": True}
+                    following["previous_response_id"] = seen[0].data["response"]["id"]
+                    answer = client.post("/v1/responses", json=following).raise_for_status()
+                    waiting = answer.json()["id"]
+                    first.kill()
+        pace.release(1_000)
+        response_id = seen[0].data["response"]["id"]
+        for server, name, after in (
+            (second, response_id, int(seen[-1].id)),
+            (third, waiting, -1),
+        ):
+            with OpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+                rest = client.responses.retrieve(name, stream=True, starting_after=after)
+                assert text_of(list(rest)) == WHOLE
+                assert client.responses.retrieve(name).output_text == WHOLE
+        turn = third.get(f"/turns/{waiting.replace('resp_', 'turn_')}")
+        assert third.contents(turn["session_id"]) == ["Go", WHOLE, "And on", WHOLE]

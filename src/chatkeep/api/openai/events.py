@@ -52,8 +52,8 @@ async def response_events(
 
     After the last one there is an empty list.
 
-    A turn that runs again ends the stream: a client that asks again gets the new attempt, from its
-    beginning.
+    A turn that runs again ends the stream, unless nothing was sent of it yet: a client that asks
+    again gets the new attempt, from its beginning.
 
     Args:
         stream: The turn's.
@@ -63,19 +63,22 @@ async def response_events(
         is_visible: False for a caller who does not see the instructions.
 
     """
-    writer = _Writer(stream, tools, is_visible=is_visible)
+    writer, has_sent = _Writer(stream, tools, is_visible=is_visible), False
     async for event in stream.read(None, idle_seconds=idle_seconds):
         if isinstance(event, str):
             yield event
             continue
         if event.type is EventType.TURN_RESTARTED:
-            return
+            if has_sent:
+                return
+            writer = _Writer(stream, tools, is_visible=is_visible)
         made = list(writer.write(event))
         if writer.has_ended and made[-1]["sequence_number"] < after:
             # The turn ended in its reasoning, which was shown and is not stored: the end is news.
             made[-1]["sequence_number"] = after + 1
         events = [each for each in made if each["sequence_number"] > after]
         if events:
+            has_sent = True
             yield events
         # A long text is thousands of events, which are made without waiting for anything.
         await asyncio.sleep(0)
@@ -105,7 +108,7 @@ class _Writer:
             yield from self._add("message", payload.text)
         elif isinstance(payload, ReasoningDelta):
             yield from self._add("reasoning", payload.text)
-        elif event.type is EventType.TURN_STARTED:
+        elif event.type in {EventType.TURN_STARTED, EventType.TURN_RESTARTED}:
             yield from self._begin()
         elif isinstance(payload, Message):
             yield from self._end_step(payload)
