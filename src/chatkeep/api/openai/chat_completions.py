@@ -18,14 +18,14 @@ from chatkeep.api import bodies, sse
 from chatkeep.api.dependencies import Services, caller, services
 from chatkeep.api.openai.chat_chunks import Chunk, completion, completion_chunks
 from chatkeep.api.openai.chat_requests import ChatCompletionRequest, check_members
-from chatkeep.api.openai.errors import Refused
+from chatkeep.api.openai.errors import Refused, wrong_result
 from chatkeep.api.openai.inputs import Input
 from chatkeep.api.openai.models import chosen_model, resolve_model
 from chatkeep.api.openai.requests import digest, tools_json
 from chatkeep.api.retries import counts_retries, idempotency_key, is_client_retry
 from chatkeep.api.routing import LenientRoute
 from chatkeep.domain.blocks import file_ids
-from chatkeep.domain.errors import ChatError, TurnNotFound
+from chatkeep.domain.errors import ChatError
 from chatkeep.domain.model import (
     Branch,
     Caller,
@@ -255,10 +255,11 @@ async def _stored(
     request.state.headers = {"Idempotent-Replayed": "true"} if turn.is_replay else {}
     try:
         yield stream
-    finally:
-        if not stream.has_ended:
-            # The same request comes again most likely, and not every client says so.
-            parts.lost_answers.add(who.tenant, _digest(prepared, session_id), stream.turn.turn_id)
+    except (asyncio.CancelledError, GeneratorExit):
+        # Its reader has gone, whether or not the turn has ended: the same request comes again most
+        # likely, and not every client says so.
+        parts.lost_answers.add(who.tenant, _digest(prepared, session_id), stream.turn.turn_id)
+        raise
 
 
 async def _submit(
@@ -271,14 +272,11 @@ async def _submit(
     is_retry: bool,
     counts: bool,
 ) -> SubmittedTurn:
-    turn_id = None
     if key is None and not counts:
-        turn_id = parts.lost_answers.take(who.tenant, _digest(prepared, session_id))
-    if turn_id is not None:
-        with contextlib.suppress(TurnNotFound):
-            stream = await parts.turns.find_stream(who, turn_id)
-            if not stream.has_failed:
-                return SubmittedTurn(stream, is_replay=True)
+        own = _digest(prepared, session_id)
+        joined = await parts.lost_answers.join(parts.turns, who, own)
+        if joined is not None:
+            return joined
     messages = prepared.parsed.messages
     if messages[-1].role not in {Role.USER, Role.TOOL}:
         detail = "The last message must be of the user or a tool where they are stored."
@@ -338,10 +336,8 @@ def _digest(prepared: Prepared, session_id: str) -> bytes:
 
 def _in_their_words(error: ChatError, indexes: list[int]) -> ChatError:
     """An error that names a message of the turn, as one that names it in the request."""
-    pointer = error.errors[0].get("pointer", "") if error.errors else ""
-    head, _, rest = pointer.partition("/tool_results/")
-    number = rest.partition("/")[0]
-    if head != "#" or not number.isdecimal():
+    number = wrong_result(error)
+    if number is None:
         return error
     detail = "There is no call with that tool_call_id that has no result yet."
-    return Refused(detail, param=f"messages/{indexes[int(number)]}/tool_call_id")
+    return Refused(detail, param=f"messages/{indexes[number]}/tool_call_id")

@@ -106,6 +106,14 @@ def envelope(error: ChatError, status: int) -> dict[str, Any]:
     return {"error": body}
 
 
+def wrong_result(error: ChatError) -> int | None:
+    """The number of the message of a turn that is a result of no open call, if that is wrong."""
+    pointer = error.errors[0].get("pointer", "") if error.errors else ""
+    head, _, rest = pointer.partition("/tool_results/")
+    number = rest.partition("/")[0]
+    return int(number) if head == "#" and number.isdecimal() else None
+
+
 def response_error(error: ChatError) -> dict[str, Any]:
     """The `error` of a response that has failed."""
     return {"code": code_of(error), "message": error.detail}

@@ -24,7 +24,7 @@ from chatkeep.api.dependencies import (
     services,
 )
 from chatkeep.api.openai.contexts import Context, stored_context
-from chatkeep.api.openai.errors import Refused
+from chatkeep.api.openai.errors import Refused, wrong_result
 from chatkeep.api.openai.events import ResponseEvent, response_events
 from chatkeep.api.openai.ids import response_id, turn_id_of
 from chatkeep.api.openai.inputs import (
@@ -253,14 +253,10 @@ async def parsed_items(items: object, max_file_bytes: int) -> Input:
 
 async def submit(parts: Services, who: Caller, prepared: Prepared) -> SubmittedTurn:
     """Submit the turn of a request, unless it is the repetition of one. Raises as `submit_turn`."""
-    turn_id = None
     if not prepared.counts_retries and prepared.turn.idempotency_key is None:
-        turn_id = parts.lost_answers.take(who.tenant, prepared.turn.digest)
-    if turn_id is not None:
-        with contextlib.suppress(TurnNotFound):
-            stream = await parts.turns.find_stream(who, turn_id)
-            if not stream.has_failed:
-                return SubmittedTurn(stream, is_replay=True)
+        joined = await parts.lost_answers.join(parts.turns, who, prepared.turn.digest)
+        if joined is not None:
+            return joined
     try:
         return await parts.turns.submit_turn(who, prepared.turn)
     except ChatError as error:
@@ -275,11 +271,8 @@ def _in_their_words(error: ChatError, prepared: Prepared) -> ChatError:
     if isinstance(error, SessionNotFound):
         detail = f"Conversation with id {(request.conversation_id or '')[:255]!r} not found."
         return SessionNotFound(detail, errors=[{"pointer": "#/conversation", "detail": detail}])
-    pointer = error.errors[0].get("pointer", "") if error.errors else ""
-    number = pointer.removeprefix("#/tool_results/").partition("/")[0]
-    if not pointer.startswith("#/tool_results/") or not number.isdecimal():
-        return error
-    return unknown_call(parsed.indexes[int(number)])
+    number = wrong_result(error)
+    return error if number is None else unknown_call(parsed.indexes[number])
 
 
 @posts.post(PATH, summary="Create a response, as OpenAI does")
